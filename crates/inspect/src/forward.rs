@@ -1,0 +1,53 @@
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Transport;
+
+/// What is to be forwarded: host ports to service ports, pairwise. Both ranges are inclusive and equally long.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ForwardSpec {
+    /// Address on the machine; `None` means both loopback addresses, 127.0.0.1 and ::1.
+    pub address: Option<IpAddr>,
+    /// First and last port on the machine.
+    pub host_ports: (u16, u16),
+    /// First and last port of the service.
+    pub service_ports: (u16, u16),
+    /// TCP or UDP.
+    pub transport: Transport,
+}
+
+/// One forward: one address and port of the machine that leads to one port of a host. `GET /v1/forwards`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    /// Identifies the forward while the engine runs.
+    pub id: u64,
+    /// Address on the machine.
+    pub address: IpAddr,
+    /// Port on the machine.
+    pub host_port: u16,
+    /// The host it leads to.
+    pub host: String,
+    /// Port of the service.
+    pub service_port: u16,
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// Whether clients get through now.
+    pub state: ForwardState,
+    /// Connections (TCP) or client addresses (UDP) forwarded so far.
+    pub connections: u64,
+    /// Bytes from clients to the service.
+    pub bytes_in: u64,
+    /// Bytes from the service to clients.
+    pub bytes_out: u64,
+}
+
+/// Whether a forward lets clients through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardState {
+    /// The host port is held; connections are refused because the service does not listen.
+    Held,
+    /// The service listens and so does the forward.
+    Open,
+}

@@ -1,0 +1,43 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ForwardSpec;
+
+/// A host: one IP address with its own 65,536 ports, in which processes run. `GET /v1/hosts`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// The host's name, unique in its network.
+    pub name: String,
+    /// Its IPv4 address.
+    pub address_v4: Ipv4Addr,
+    /// Its IPv6 address.
+    pub address_v6: Ipv6Addr,
+    /// First and last port of its kernel's ephemeral range, both inclusive.
+    pub ephemeral_range: (u16, u16),
+    /// Seconds since the host was created.
+    pub age_seconds: f64,
+    /// What is forwarded to it from the machine.
+    pub forwards: Vec<ForwardSpec>,
+    /// The processes that run in it, by process ID.
+    pub processes: Vec<Process>,
+}
+
+/// A process that runs in a host, or that holds a port of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Process ID as seen from the machine.
+    pub pid: u32,
+    /// Process ID of its parent.
+    pub parent: u32,
+    /// The kernel's short name of the command, at most 15 bytes (`/proc/PID/comm`).
+    pub name: String,
+    /// The argument list, lossily decoded; empty when it can't be read.
+    pub command: Vec<String>,
+    /// Working directory; `None` when it can't be read.
+    pub cwd: Option<String>,
+    /// Effective user ID as seen from the machine.
+    pub uid: u32,
+    /// Seconds since the process started.
+    pub age_seconds: f64,
+}

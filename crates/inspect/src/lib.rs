@@ -1,0 +1,25 @@
+//! Plain serde types of everything minato's API shows.
+//!
+//! One type per thing that is seen (network, host, process, bound port, flow, forward) or asked for, and one for
+//! what went wrong ([`Problem`]). No logic: the engine fills them in, the command line and other clients render them.
+//! The JSON form is stable within [`API_VERSION`]; fields are added, never renamed or removed.
+#![forbid(unsafe_code)]
+
+mod flow;
+mod forward;
+mod host;
+mod network;
+mod port;
+mod problem;
+mod session;
+
+pub use flow::{Endpoint, Flow, FlowState};
+pub use forward::{Forward, ForwardSpec, ForwardState};
+pub use host::{Host, Process};
+pub use network::Network;
+pub use port::{PortClass, PortRow, Transport, Unknown};
+pub use problem::{Holder, Problem, ProblemKind};
+pub use session::{Enter, ExecRequest, HostRequest, SessionEvent, SessionId};
+
+/// Version of the control API; the first segment of every path (`/v1/…`).
+pub const API_VERSION: &str = "v1";

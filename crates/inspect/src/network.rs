@@ -1,0 +1,24 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+/// One network: a subnet with the engine as its gateway. `GET /v1/network`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// The network's name, `default` unless `--network` said otherwise.
+    pub name: String,
+    /// The engine's version (`CARGO_PKG_VERSION`).
+    pub version: String,
+    /// Process ID of the engine.
+    pub engine_pid: u32,
+    /// IPv4 subnet in CIDR form, for example `10.77.0.0/24`.
+    pub subnet_v4: String,
+    /// The engine's IPv4 address in the network.
+    pub gateway_v4: Ipv4Addr,
+    /// IPv6 unique local prefix in CIDR form (RFC 4193).
+    pub subnet_v6: String,
+    /// The engine's IPv6 address in the network.
+    pub gateway_v6: Ipv6Addr,
+    /// Largest IP packet on the network's links, in bytes.
+    pub mtu: u16,
+}

@@ -1,0 +1,73 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{ForwardSpec, Host};
+
+/// Identifies one `run` or `exec` while the engine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SessionId(pub u64);
+
+/// Asks for a new host and a session in it. `POST /v1/hosts`; the answer is a stream of [`SessionEvent`]s, one JSON
+/// object a line. The session lasts as long as the connection: when it closes, the session ends, and with the last
+/// session of a host the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRequest {
+    /// The host's name; `None` lets the engine derive a free one from `command`.
+    pub name: Option<String>,
+    /// What to forward to it.
+    #[serde(default)]
+    pub forwards: Vec<ForwardSpec>,
+    /// First and last port of the ephemeral range; `None` means 49152–65535.
+    pub ephemeral_range: Option<(u16, u16)>,
+    /// Ports of the machine's own loopback that the gateway address opens to this host.
+    #[serde(default)]
+    pub host_ports: Vec<u16>,
+    /// The program and its arguments, for display.
+    #[serde(default)]
+    pub command: Vec<String>,
+}
+
+/// Asks for a session in an existing host. `POST /v1/hosts/{name}/sessions`; answered like [`HostRequest`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecRequest {
+    /// The program and its arguments, for display.
+    #[serde(default)]
+    pub command: Vec<String>,
+}
+
+/// What happens in a session, as the client is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum SessionEvent {
+    /// The first event: the host is ready to be entered.
+    Opened {
+        /// The session, for `DELETE /v1/sessions/{id}`, which ends it and answers when its host is gone (if it was the
+        /// last one) or at once.
+        session: SessionId,
+        /// The host.
+        host: Host,
+        /// How a program gets into it.
+        enter: Enter,
+    },
+    /// Something the user should read on stderr.
+    Warning {
+        /// One sentence.
+        message: String,
+    },
+    /// The engine ends, and every host with it.
+    EngineStopping {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Paths of the namespaces that a program joins, in this order, before it is executed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enter {
+    /// User namespace; `None` when the network was made by real root, without one.
+    pub user: Option<String>,
+    /// Network namespace of the host.
+    pub network: String,
+    /// Mount namespace of the host.
+    pub mount: String,
+}

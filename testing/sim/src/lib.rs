@@ -1,0 +1,2 @@
+//! Virtual clock and simulated links for tests.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Development tasks: `cargo xtask test | lint | bench | deps-rule`.
+fn main() {}
