@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::ForwardSpec;
 
 /// A host: one IP address with its own 65,536 ports, in which processes run. `GET /v1/hosts`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Host {
     /// The host's name, unique in its network.
     pub name: String,
@@ -24,7 +24,7 @@ pub struct Host {
 }
 
 /// A process that runs in a host, or that holds a port of the machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Process {
     /// Process ID as seen from the machine.
     pub pid: u32,
