@@ -17,6 +17,16 @@ pub struct ForwardSpec {
     pub transport: Transport,
 }
 
+/// Forwards to add to a host, or to remove from it: all of them or, when one is impossible, none. Body of
+/// `POST /v1/forwards` and `DELETE /v1/forwards`; both answer with the forwards that were added or removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardRequest {
+    /// The host they lead to.
+    pub host: String,
+    /// The forwards.
+    pub forwards: Vec<ForwardSpec>,
+}
+
 /// One forward: one address and port of the machine that leads to one port of a host. `GET /v1/forwards`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forward {

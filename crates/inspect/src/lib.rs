@@ -14,12 +14,12 @@ mod problem;
 mod session;
 
 pub use flow::{Endpoint, Flow, FlowState};
-pub use forward::{Forward, ForwardSpec, ForwardState};
+pub use forward::{Forward, ForwardRequest, ForwardSpec, ForwardState};
 pub use host::{Host, Process};
 pub use network::Network;
 pub use port::{PortClass, PortRow, Transport, Unknown};
 pub use problem::{Holder, Problem, ProblemKind};
-pub use session::{Enter, ExecRequest, HostRequest, SessionEvent, SessionId};
+pub use session::{Enter, ExecRequest, HostRequest, SessionEnd, SessionEvent, SessionId};
 
 /// Version of the control API; the first segment of every path (`/v1/…`).
 pub const API_VERSION: &str = "v1";

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{ForwardSpec, Host};
+use crate::{ForwardSpec, Host, Process};
 
 /// Identifies one `run` or `exec` while the engine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -41,8 +41,8 @@ pub struct ExecRequest {
 pub enum SessionEvent {
     /// The first event: the host is ready to be entered.
     Opened {
-        /// The session, for `DELETE /v1/sessions/{id}`, which ends it and answers when its host is gone (if it was the
-        /// last one) or at once.
+        /// The session, for `DELETE /v1/sessions/{id}`, which ends it and answers with a [`SessionEnd`] when its host
+        /// is gone (if it was the last one) or at once.
         session: SessionId,
         /// The host.
         host: Host,
@@ -70,4 +70,15 @@ pub struct Enter {
     pub network: String,
     /// Mount namespace of the host.
     pub mount: String,
+}
+
+/// How a session ended. Answer to `DELETE /v1/sessions/{id}`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SessionEnd {
+    /// Whether the host ended with it, because it was the host's last session.
+    #[serde(default)]
+    pub host_gone: bool,
+    /// Processes that were still in the host and were made to end, as they were before the first signal.
+    #[serde(default)]
+    pub ended: Vec<Process>,
 }
