@@ -1,0 +1,33 @@
+//! `cargo xtask lint`: what must hold before anything lands, apart from the tests.
+
+use std::process::Stdio;
+
+use anyhow::Result;
+
+use crate::{command, deps_rule, tools};
+
+/// Runs every check, the quickest first, and stops at the first that fails.
+pub(crate) fn run() -> Result<()> {
+    command::run(&mut command::cargo(["fmt", "--all", "--check"]))?;
+    deps_rule::run()?;
+    licences_and_sources()?;
+    command::run(&mut command::cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
+    let mut doc = command::cargo(["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"]);
+    command::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Licences, bans and sources always; advisories only where the advisory database can be fetched.
+fn licences_and_sources() -> Result<()> {
+    let root = crate::workspace_root();
+    let mut deny = tools::cargo_deny()?;
+    command::run(deny.current_dir(&root).args(["--log-level", "error", "check", "licenses", "bans", "sources"]))?;
+
+    let mut fetch = tools::cargo_deny()?;
+    fetch.current_dir(&root).args(["fetch", "db"]).env("GIT_TERMINAL_PROMPT", "0").stderr(Stdio::null());
+    if !command::succeeds(&mut fetch) {
+        eprintln!("xtask: SKIPPED: advisories: the advisory database cannot be fetched from this machine");
+        return Ok(());
+    }
+    let mut advisories = tools::cargo_deny()?;
+    command::run(advisories.current_dir(&root).args(["check", "advisories"]))
+}
