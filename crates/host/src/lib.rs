@@ -1,2 +1,42 @@
 //! The Linux side: namespaces, TAP, netlink, sock_diag, process table and host sockets.
+//!
+//! Everything here is thin: it asks the kernel for one thing and names what went wrong. It is the only crate with
+//! `unsafe`, and the only one that knows errno values; callers get enums.
 #![allow(clippy::disallowed_methods)]
+
+pub mod agent;
+pub mod check;
+pub mod enter;
+pub mod holder;
+pub mod process;
+pub mod routes;
+pub mod sock_diag;
+pub mod sockets;
+pub mod tap;
+
+use serde::{Deserialize, Serialize};
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of `address`.
+    pub fn of(address: std::net::IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}
+
+/// A transport protocol that has ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Transport {
+    /// Transmission Control Protocol.
+    Tcp,
+    /// User Datagram Protocol.
+    Udp,
+}
