@@ -1,0 +1,263 @@
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::SocketAddr;
+
+use siphasher::sip::SipHasher13;
+use smallvec::SmallVec;
+
+use super::bitmap::{CountedBitmap, Counts, bit, clear_bit, set_bit};
+
+/// More ports than this in use, and a list becomes a bitmap.
+const LIST_MAX: usize = 64;
+/// Fewer than this in use, and a bitmap becomes a list again.
+const BITMAP_MIN: u32 = 16;
+
+/// A remote endpoint in a form that is quick to hash. IPv4 addresses are held as IPv4-mapped ones, so a mapped address
+/// and its plain form are the same destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key([u8; 24]);
+
+impl From<SocketAddr> for Key {
+    fn from(destination: SocketAddr) -> Key {
+        let (address, scope) = match destination {
+            SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), 0),
+            SocketAddr::V6(v6) => (*v6.ip(), v6.scope_id()),
+        };
+        let mut bytes = [0; 24];
+        bytes[..16].copy_from_slice(&address.octets());
+        bytes[16..18].copy_from_slice(&destination.port().to_be_bytes());
+        bytes[18..22].copy_from_slice(&scope.to_be_bytes());
+        Key(bytes)
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.0);
+    }
+}
+
+/// SipHash with the allocator's key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyedState(pub(super) SipHasher13);
+
+impl BuildHasher for KeyedState {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        self.0
+    }
+}
+
+/// The ports in use towards one destination, as offsets into the range.
+///
+/// Invariant, after [`synchronise`](Self::synchronise): the counts are those of the exclusions of `version`.
+#[derive(Debug)]
+pub(super) struct Destination {
+    version: u64,
+    used: Used,
+}
+
+#[derive(Debug)]
+enum Used {
+    /// Ascending, without repetition.
+    List {
+        offsets: SmallVec<[u16; 12]>,
+        /// How many of them are excluded too.
+        excluded: u16,
+    },
+    Bitmap(Box<Bitmap>),
+}
+
+#[derive(Debug)]
+struct Bitmap {
+    used: u32,
+    words: Box<[u64]>,
+    /// Of the offsets that are neither used nor excluded.
+    free: Counts,
+}
+
+impl Destination {
+    pub(super) fn new(version: u64) -> Destination {
+        Destination { version, used: Used::List { offsets: SmallVec::new(), excluded: 0 } }
+    }
+
+    /// Counts again when exclusions have changed since the last time.
+    pub(super) fn synchronise(&mut self, exclusions: &CountedBitmap, version: u64) {
+        if self.version == version {
+            return;
+        }
+        self.version = version;
+        match &mut self.used {
+            Used::List { offsets, excluded } => *excluded = count_excluded(offsets, exclusions),
+            Used::Bitmap(bitmap) => {
+                let words = &bitmap.words;
+                bitmap.free.recount(words.len(), |index| free_word(words, exclusions, index).count_ones());
+            }
+        }
+    }
+
+    /// How many ports are in use.
+    pub(super) fn used(&self) -> u32 {
+        match &self.used {
+            Used::List { offsets, .. } => offsets.len() as u32,
+            Used::Bitmap(bitmap) => bitmap.used,
+        }
+    }
+
+    pub(super) fn is_used(&self, offset: u32) -> bool {
+        match &self.used {
+            Used::List { offsets, .. } => offsets.binary_search(&(offset as u16)).is_ok(),
+            Used::Bitmap(bitmap) => bit(&bitmap.words, offset),
+        }
+    }
+
+    /// How many ports are neither in use nor excluded.
+    pub(super) fn free(&self, exclusions: &CountedBitmap) -> u32 {
+        match &self.used {
+            Used::List { offsets, excluded } => {
+                exclusions.length() - exclusions.count() - (offsets.len() as u32 - u32::from(*excluded))
+            }
+            Used::Bitmap(bitmap) => bitmap.free.total(),
+        }
+    }
+
+    /// How many free offsets are below `offset`.
+    pub(super) fn rank(&self, offset: u32, exclusions: &CountedBitmap) -> u32 {
+        match &self.used {
+            Used::List { offsets, .. } => {
+                let below = offsets.iter().take_while(|used| u32::from(**used) < offset);
+                exclusions.absent_below(offset)
+                    - below.filter(|used| !exclusions.contains(u32::from(**used))).count() as u32
+            }
+            Used::Bitmap(bitmap) => bitmap.free.rank(offset, |index| free_word(&bitmap.words, exclusions, index)),
+        }
+    }
+
+    /// Takes the free offset that has exactly `rank` free ones below it. `rank` must be less than their number.
+    pub(super) fn take_kth_free(&mut self, rank: u32, exclusions: &CountedBitmap) -> u32 {
+        let offset = match &self.used {
+            Used::List { offsets, excluded } => {
+                exclusions.kth_absent(rank + skipped(offsets, *excluded, rank, exclusions))
+            }
+            Used::Bitmap(bitmap) => bitmap.free.select(rank, |index| free_word(&bitmap.words, exclusions, index)),
+        };
+        self.take(offset, exclusions);
+        offset
+    }
+
+    /// False when it is in use already.
+    pub(super) fn take(&mut self, offset: u32, exclusions: &CountedBitmap) -> bool {
+        match &mut self.used {
+            Used::List { offsets, excluded } => {
+                let Err(index) = offsets.binary_search(&(offset as u16)) else { return false };
+                offsets.insert(index, offset as u16);
+                *excluded += u16::from(exclusions.contains(offset));
+                if offsets.len() > LIST_MAX {
+                    self.used = Used::Bitmap(Box::new(Bitmap::from_list(offsets, exclusions)));
+                }
+                true
+            }
+            Used::Bitmap(bitmap) => bitmap.take(offset, exclusions),
+        }
+    }
+
+    /// False when it was not in use.
+    pub(super) fn give_back(&mut self, offset: u32, exclusions: &CountedBitmap) -> bool {
+        match &mut self.used {
+            Used::List { offsets, excluded } => {
+                let Ok(index) = offsets.binary_search(&(offset as u16)) else { return false };
+                offsets.remove(index);
+                *excluded -= u16::from(exclusions.contains(offset));
+                true
+            }
+            Used::Bitmap(bitmap) => {
+                let freed = bitmap.give_back(offset, exclusions);
+                if bitmap.used < BITMAP_MIN {
+                    let offsets = bitmap.list();
+                    let excluded = count_excluded(&offsets, exclusions);
+                    self.used = Used::List { offsets, excluded };
+                }
+                freed
+            }
+        }
+    }
+}
+
+impl Bitmap {
+    fn from_list(offsets: &[u16], exclusions: &CountedBitmap) -> Bitmap {
+        let mut words = vec![0; exclusions.words()].into_boxed_slice();
+        for offset in offsets {
+            set_bit(&mut words, u32::from(*offset));
+        }
+        let free = Counts::new(words.len(), |index| free_word(&words, exclusions, index).count_ones());
+        Bitmap { used: offsets.len() as u32, words, free }
+    }
+
+    fn list(&self) -> SmallVec<[u16; 12]> {
+        let mut offsets = SmallVec::new();
+        for (index, word) in self.words.iter().enumerate() {
+            let mut rest = *word;
+            while rest != 0 {
+                offsets.push(index as u16 * u64::BITS as u16 + rest.trailing_zeros() as u16);
+                rest &= rest - 1;
+            }
+        }
+        offsets
+    }
+
+    fn take(&mut self, offset: u32, exclusions: &CountedBitmap) -> bool {
+        let taken = set_bit(&mut self.words, offset);
+        if taken {
+            self.used += 1;
+            if !exclusions.contains(offset) {
+                self.free.decrement(offset);
+            }
+        }
+        taken
+    }
+
+    fn give_back(&mut self, offset: u32, exclusions: &CountedBitmap) -> bool {
+        let freed = clear_bit(&mut self.words, offset);
+        if freed {
+            self.used -= 1;
+            if !exclusions.contains(offset) {
+                self.free.increment(offset);
+            }
+        }
+        freed
+    }
+}
+
+fn free_word(words: &[u64], exclusions: &CountedBitmap, index: usize) -> u64 {
+    exclusions.absent_word(index) & !words[index]
+}
+
+fn count_excluded(offsets: &[u16], exclusions: &CountedBitmap) -> u16 {
+    offsets.iter().filter(|offset| exclusions.contains(u32::from(**offset))).count() as u16
+}
+
+/// How many used, not excluded offsets lie below the free one of that rank: a used offset does if at most `rank` free
+/// ones are below it.
+fn skipped(offsets: &[u16], excluded: u16, rank: u32, exclusions: &CountedBitmap) -> u32 {
+    if excluded > 0 {
+        let mut skipped = 0;
+        for used in offsets.iter().map(|used| u32::from(*used)).filter(|used| !exclusions.contains(*used)) {
+            if exclusions.absent_below(used) - skipped > rank {
+                break;
+            }
+            skipped += 1;
+        }
+        return skipped;
+    }
+    // None is excluded, so exactly `index` used ones are below the one at `index`: the condition can be bisected.
+    let (mut low, mut high) = (0, offsets.len() as u32);
+    while low < high {
+        let middle = (low + high) / 2;
+        if exclusions.absent_below(u32::from(offsets[middle as usize])) - middle <= rank {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
