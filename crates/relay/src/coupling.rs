@@ -5,6 +5,8 @@
 //! bytes, no space), and as blocked until its owner says otherwise with `far_ready`. So nothing is asked twice in
 //! vain, and no interest has to be registered and taken back.
 
+use minato_transport::RECEIVE_CHUNKS;
+
 /// What one attempt to move bytes did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transfer {
@@ -21,7 +23,7 @@ pub enum Transfer {
 /// The near side: a connection whose buffers can be lent.
 pub trait Memory {
     /// Bytes that arrived and were not consumed, in order.
-    fn arrived(&self) -> [&[u8]; 2];
+    fn arrived(&self) -> [&[u8]; RECEIVE_CHUNKS];
     /// Takes the first `count` of the bytes that arrived, which opens the window.
     fn consume(&mut self, count: usize);
     /// Whether the peer has ended its direction and everything before that was consumed.
@@ -41,7 +43,7 @@ pub trait Socket {
     /// Reads into `buffer`, which is not empty.
     fn read(&mut self, buffer: &mut [u8]) -> Transfer;
     /// Writes from the chunks, of which at least one is not empty.
-    fn write(&mut self, chunks: [&[u8]; 2]) -> Transfer;
+    fn write(&mut self, chunks: [&[u8]; RECEIVE_CHUNKS]) -> Transfer;
     /// Ends our direction (FIN).
     fn end(&mut self);
     /// Ends the connection at once (RST).
@@ -117,21 +119,16 @@ impl Coupling {
     /// Moves up to `budget` bytes in each direction, passes ends on, and passes resets on.
     pub fn pump(&mut self, near: &mut impl Memory, far: &mut impl Socket, budget: usize) -> Progress {
         let mut progress = Progress::default();
-        let alive = self.pump_to_far(near, far, budget, &mut progress)
-            && self.pump_to_near(near, far, budget, &mut progress);
+        let alive =
+            self.pump_to_far(near, far, budget, &mut progress) && self.pump_to_near(near, far, budget, &mut progress);
         if !alive {
+            progress.verdict = Verdict::Reset;
             near.reset();
             far.reset();
-            progress.verdict = Verdict::Reset;
         } else if self.near_ended && self.far_ended {
             progress.verdict = Verdict::Finished;
         }
         progress
-    }
-
-    /// The near side was reset by its peer: resets the far side.
-    pub fn near_reset(&mut self, far: &mut impl Socket) {
-        far.reset();
     }
 
     /// False if the far side is dead.
@@ -144,7 +141,7 @@ impl Coupling {
     ) -> bool {
         while self.far_writable && !self.near_ended {
             let chunks = near.arrived();
-            let available = chunks[0].len() + chunks[1].len();
+            let available = chunks.iter().map(|chunk| chunk.len()).sum();
             if available == 0 {
                 if near.ended() {
                     far.end();
@@ -208,3 +205,6 @@ impl Coupling {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,11 +144,10 @@ impl<S> FlowTable<S> {
 
     /// Every flow, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (FlowId, &Flow<S>)> {
-        let name = |(index, flow): (usize, _)| (index, flow);
-        self.flows
-            .iter()
-            .map(name)
-            .map(|(index, flow): (usize, &Flow<S>)| (FlowId { index: index as u32, generation: flow.generation }, flow))
+        self.flows.iter().map(|(index, flow)| {
+            let id = FlowId { index: index as u32, generation: flow.generation };
+            (id, flow)
+        })
     }
 
     /// How many flows there are.

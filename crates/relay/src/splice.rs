@@ -147,3 +147,6 @@ fn index(side: Side) -> usize {
         Side::Target => 1,
     }
 }
+
+#[cfg(test)]
+mod tests;

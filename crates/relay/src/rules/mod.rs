@@ -160,8 +160,7 @@ impl Rules {
         if !self.opened.get(&source).is_some_and(|ports| ports.contains(&port)) {
             return Target::Refuse(Refusal::Closed);
         }
-        let loopback: IpAddr =
-            if source.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        let loopback: IpAddr = if source.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
         Target::Connect((loopback, port).into())
     }
 
