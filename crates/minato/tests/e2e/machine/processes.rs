@@ -1,0 +1,72 @@
+//! The machine's process table, from its own /proc.
+
+use std::fmt::{self, Display, Formatter};
+use std::fs;
+
+/// A process that runs; zombies don't.
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    pub(crate) parent: u32,
+    pub(crate) name: String,
+    pub(crate) command: Vec<String>,
+}
+
+/// All of them.
+pub(crate) fn all() -> Vec<Process> {
+    let entries = fs::read_dir("/proc").expect("/proc");
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(Process::read).collect()
+}
+
+/// Whether this process is root.
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0)
+}
+
+impl Process {
+    fn read(pid: u32) -> Option<Process> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (before, after) = stat.rsplit_once(") ")?;
+        let mut fields = after.split(' ');
+        let state = fields.next()?;
+        let parent = fields.next()?.parse().ok()?;
+        if matches!(state, "Z" | "X") {
+            return None;
+        }
+        let name = before.split_once('(')?.1.to_owned();
+        let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let command = command.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+        let command = command.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        Some(Process { pid, parent, name, command })
+    }
+
+    /// The init script and the test itself.
+    pub(crate) fn is_of_harness(&self) -> bool {
+        self.pid == 1 || self.pid == std::process::id()
+    }
+
+    /// Number of open file descriptors.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid)).map_or(0, Iterator::count)
+    }
+
+    /// Resident memory in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&self) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.pid).expect("a process ID")).expect("not zero");
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+impl Display for Process {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let command: String = self.command.join(" ").chars().take(160).collect();
+        write!(f, "{} (parent {}) {}: {command:?}", self.pid, self.parent, self.name)
+    }
+}

@@ -1,0 +1,22 @@
+//! End-to-end tests: the `minato` program with real servers and clients, on a machine made for each test.
+//!
+//! A test's machine is a set of fresh namespaces (network, mounts, processes) with a link to an "outside" network
+//! namespace that plays the rest of the world. `minato` runs in it as an ordinary user, or as root where a server
+//! needs that. Every test ends with the check that nothing of it is left.
+#![allow(clippy::disallowed_methods)]
+
+mod machine;
+mod support;
+
+mod bad_input;
+mod crash;
+mod demo;
+mod dns;
+mod forwards;
+mod harness;
+mod hosts;
+mod load;
+mod outbound;
+mod run;
+mod services;
+mod web;

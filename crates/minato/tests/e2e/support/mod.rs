@@ -1,0 +1,7 @@
+//! Servers, clients and measurements that several tests use.
+
+pub(crate) mod api;
+pub(crate) mod dns;
+pub(crate) mod net;
+pub(crate) mod peer;
+pub(crate) mod servers;

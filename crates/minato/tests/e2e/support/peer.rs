@@ -1,0 +1,91 @@
+//! Small programs that tests run in hosts. They are this very test program in another role, so that nothing has to
+//! be installed for them: `who PORT`, `line PORT`, `connect ADDRESS`, `ask ADDRESS TEXT`.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The environment variable that holds the role.
+pub(crate) const ROLE: &str = "MINATO_E2E_PEER";
+
+/// Plays a role and gives the exit code.
+pub(crate) fn play(role: &str) -> i32 {
+    let words: Vec<&str> = role.split(' ').collect();
+    match words.as_slice() {
+        ["who", address] => who(&listen_address(address)),
+        ["line", address] => line(&listen_address(address)),
+        ["connect", address] => connect(address.parse().expect("ADDRESS:PORT")),
+        ["ask", address, text] => ask(address.parse().expect("ADDRESS:PORT"), text),
+        _ => panic!("no such role: {role}"),
+    }
+    0
+}
+
+/// A port alone means every address of both families.
+fn listen_address(address: &str) -> String {
+    if address.contains(':') { address.to_owned() } else { format!("[::]:{address}") }
+}
+
+/// Tells every TCP and UDP client the address that it sees, and its own.
+fn who(address: &str) {
+    let datagrams = UdpSocket::bind(address).expect("to bind UDP");
+    thread::spawn(move || {
+        let mut buffer = [0; 2048];
+        while let Ok((_, client)) = datagrams.recv_from(&mut buffer) {
+            let _ = datagrams.send_to(format!("{}\n", plain(client)).as_bytes(), client);
+        }
+    });
+    let listener = TcpListener::bind(address).expect("to listen");
+    for stream in listener.incoming() {
+        let mut stream = stream.expect("to accept");
+        let _ = writeln!(stream, "{}", plain(stream.peer_addr().expect("an address")));
+    }
+}
+
+/// Answers each connection's first line with the same line, then closes.
+fn line(address: &str) {
+    let listener = TcpListener::bind(address).expect("to listen");
+    for stream in listener.incoming() {
+        let mut stream = stream.expect("to accept");
+        let mut text = String::new();
+        if BufReader::new(&stream).read_line(&mut text).is_ok() {
+            let _ = stream.write_all(text.as_bytes());
+        }
+    }
+}
+
+/// Prints `connected` or the kind of error, and the milliseconds that it took.
+fn connect(address: SocketAddr) {
+    let start = Instant::now();
+    let outcome = TcpStream::connect_timeout(&address, Duration::from_secs(4));
+    let elapsed = start.elapsed().as_secs_f64() * 1e3;
+    let shown = outcome.map_or_else(|error| format!("{:?}", error.kind()), |_| "connected".to_owned());
+    eprintln!("{shown} {elapsed:.1}");
+}
+
+/// Sends a datagram and prints the answer.
+fn ask(address: SocketAddr, text: &str) {
+    let local = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(local).expect("to bind");
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    socket.connect(address).expect("to connect");
+    socket.send(text.as_bytes()).expect("to send");
+    let mut buffer = [0; 2048];
+    match socket.recv(&mut buffer) {
+        Ok(length) => eprint!("{}", String::from_utf8_lossy(&buffer[..length])),
+        Err(error) => eprintln!("{:?}", error.kind()),
+    }
+}
+
+/// Reads until the other side closes.
+pub(crate) fn read_all(mut stream: impl Read) -> String {
+    let mut text = String::new();
+    let _ = stream.read_to_string(&mut text);
+    text
+}
+
+/// IPv4 clients of a dual-stack socket have mapped addresses.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
