@@ -4,22 +4,38 @@
 //! `SOCK_SEQPACKET` pair and passes file descriptors with `SCM_RIGHTS`. When the engine's end closes, for whatever
 //! reason, the agent kills every process in its namespaces and exits, and the kernel frees the rest.
 
+mod cleanup;
+mod links;
+mod namespaces;
+mod network;
+mod overlay;
+mod protocol;
+mod server;
+mod sysctl;
+
 use std::{
+    collections::HashMap,
     ffi::OsString,
     io,
     net::{Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
-    process::ExitCode,
+    process::{Child, Command, ExitCode, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use rustix::{
+    net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{Family, enter::Namespaces, sock_diag::SockDiag, tap::Tap};
+use self::protocol::{Reply, Request};
+use crate::{Family, enter::Namespaces, process, sock_diag::SockDiag, tap::Tap};
 
 /// What [`Fabric::create`] needs to know.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct FabricConfig {
     /// The program that calls [`main`] when it gets `arguments`: usually `/proc/self/exe` with the hidden `__agent`.
     pub program: PathBuf,
@@ -33,6 +49,9 @@ pub struct FabricConfig {
     pub mtu: u16,
     /// Files and directories (removed with what they hold) that the agent removes when the engine is gone.
     pub remove_on_exit: Vec<PathBuf>,
+    /// A file lock that the agent holds too, so that the next engine of this network starts only when this one's agent
+    /// has cleaned up: the descriptor on which the engine called `flock`.
+    pub lock: Option<OwnedFd>,
 }
 
 /// The addresses of a network.
@@ -89,9 +108,19 @@ pub enum InsideSocket {
 }
 
 /// The engine's handle on the agent. Requests block for milliseconds; they may come from several threads and are
-/// served one after the other. Dropping it ends the agent and everything in its namespaces.
+/// served one after the other. Dropping it ends the agent and everything in its namespaces, and waits for that.
 #[derive(Debug)]
-pub struct Fabric {}
+pub struct Fabric {
+    /// One request and its answer at a time; `None` once dropped.
+    channel: Mutex<Option<OwnedFd>>,
+    agent: Child,
+    /// Readable when the agent has ended.
+    process: OwnedFd,
+    /// Network namespace of every host, by name.
+    hosts: Mutex<HashMap<String, u64>>,
+    privileged: bool,
+    ipv6: bool,
+}
 
 impl Fabric {
     /// Starts the agent, which makes the fabric namespace with its bridge and the TAP device.
@@ -99,23 +128,55 @@ impl Fabric {
     /// # Errors
     /// The step that failed and the kernel's reason; [`crate::check::explain`] names cause and fix.
     pub fn create(config: &FabricConfig) -> Result<(Self, Tap), FabricError> {
-        let _ = config;
-        unimplemented!()
+        let (ours, theirs) = channel().map_err(Step::StartAgent.failed())?;
+        let agent = Command::new(&config.program)
+            .args(&config.arguments)
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(Step::StartAgent.failed())?;
+        let process = pidfd_open(Pid::from_child(&agent), PidfdFlags::empty())
+            .map_err(io::Error::from)
+            .map_err(Step::StartAgent.failed())?;
+        let mut fabric = Self {
+            channel: Mutex::new(Some(ours)),
+            agent,
+            process,
+            hosts: Mutex::default(),
+            privileged: false,
+            ipv6: false,
+        };
+        let request = Request::Create {
+            subnet: config.subnet,
+            gateway_mac: config.gateway_mac,
+            mtu: config.mtu,
+            remove_on_exit: config.remove_on_exit.clone(),
+        };
+        let lock: Vec<_> = config.lock.iter().map(AsFd::as_fd).collect();
+        match fabric.request("", &request, &lock) {
+            Ok((Reply::Created { privileged, ipv6 }, mut descriptors)) if !descriptors.is_empty() => {
+                fabric.privileged = privileged;
+                fabric.ipv6 = ipv6;
+                Ok((fabric, Tap::from(descriptors.remove(0))))
+            }
+            Err(RequestError::Failed(error)) => Err(error),
+            _ => Err(Step::TalkToAgent.failed()(io::ErrorKind::UnexpectedEof.into())),
+        }
     }
 
     /// Process ID of the agent.
     pub fn agent_pid(&self) -> u32 {
-        unimplemented!()
+        self.agent.id()
     }
 
     /// Whether the network was made by real root, without a user namespace (decision D1).
     pub fn is_privileged(&self) -> bool {
-        unimplemented!()
+        self.privileged
     }
 
     /// Whether the machine's kernel has IPv6. Without it hosts are made with IPv4 only.
     pub fn has_ipv6(&self) -> bool {
-        unimplemented!()
+        self.ipv6
     }
 
     /// Makes a host: network namespace, veth into the bridge, addresses, routes, sysctls, mount namespace.
@@ -123,17 +184,31 @@ impl Fabric {
     /// # Errors
     /// Nothing is left of a host that could not be made.
     pub fn add_host(&self, config: &HostConfig) -> Result<HostNamespace, RequestError> {
-        let _ = config;
-        unimplemented!()
+        let (reply, _) = self.request(&config.name, &Request::AddHost(config.clone()), &[])?;
+        let Reply::HostAdded { user, network, mount, network_inode } = reply else { return Err(unexpected(reply)) };
+        let path = |descriptor: i32| format!("/proc/{}/fd/{descriptor}", self.agent_pid());
+        lock(&self.hosts).insert(config.name.clone(), network_inode);
+        Ok(HostNamespace {
+            name: config.name.clone(),
+            namespaces: Namespaces { user: user.map(path), network: path(network), mount: path(mount) },
+            network_inode,
+            mac: host_mac(config.address_v4),
+        })
     }
 
-    /// Ends every process in a host (SIGTERM, and SIGKILL to what is left after `grace`) and removes it.
+    /// Ends every process in a host (SIGTERM, and SIGKILL to what is left after `grace`) and removes it. Blocks up to
+    /// `grace`, without keeping other requests waiting. Close the host's [`SockDiag`] and sockets before: each of them
+    /// keeps its namespace alive.
     ///
     /// # Errors
     /// [`RequestError::UnknownHost`], or the agent is gone.
     pub fn remove_host(&self, name: &str, grace: Duration) -> Result<(), RequestError> {
-        let _ = (name, grace);
-        unimplemented!()
+        let inode = lock(&self.hosts).get(name).copied();
+        let inode = inode.ok_or_else(|| RequestError::UnknownHost(name.to_owned()))?;
+        process::terminate(inode, grace);
+        let (reply, _) = self.request(name, &Request::RemoveHost { name: name.to_owned() }, &[])?;
+        lock(&self.hosts).remove(name);
+        if matches!(reply, Reply::HostRemoved) { Ok(()) } else { Err(unexpected(reply)) }
     }
 
     /// Makes `count` non-blocking, close-on-exec sockets inside a host (at most [`MAX_SOCKETS`] a call).
@@ -147,8 +222,9 @@ impl Fabric {
         family: Family,
         count: usize,
     ) -> Result<Vec<OwnedFd>, RequestError> {
-        let _ = (host, kind, family, count);
-        unimplemented!()
+        let request = Request::Sockets { host: host.to_owned(), kind, family, count };
+        let (reply, descriptors) = self.request(host, &request, &[])?;
+        if matches!(reply, Reply::Sockets) { Ok(descriptors) } else { Err(unexpected(reply)) }
     }
 
     /// A sock_diag handle inside a host, subscribed to the end of every TCP and UDP socket.
@@ -156,17 +232,78 @@ impl Fabric {
     /// # Errors
     /// [`RequestError::UnknownHost`], or the agent is gone.
     pub fn sock_diag(&self, host: &str) -> Result<SockDiag, RequestError> {
-        let _ = host;
-        unimplemented!()
+        let (reply, descriptors) = self.request(host, &Request::SockDiag { host: host.to_owned() }, &[])?;
+        match <[OwnedFd; 2]>::try_from(descriptors) {
+            Ok([dumps, events]) => Ok(SockDiag::with_events(dumps, events)),
+            Err(_) => Err(unexpected(reply)),
+        }
+    }
+
+    /// Sends a request and waits for its answer.
+    fn request(
+        &self,
+        host: &str,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(Reply, Vec<OwnedFd>), RequestError> {
+        let guard = lock(&self.channel);
+        let channel = guard.as_ref().ok_or(RequestError::AgentGone)?.as_fd();
+        protocol::send(channel, request, descriptors).map_err(|_| RequestError::AgentGone)?;
+        match protocol::receive(channel) {
+            Ok(Some((Reply::UnknownHost, _))) => Err(RequestError::UnknownHost(host.to_owned())),
+            Ok(Some((Reply::HostExists, _))) => Err(RequestError::HostExists(host.to_owned())),
+            Ok(Some((Reply::Failed { step, detail, errno }, _))) => {
+                let source = io::Error::from_raw_os_error(errno);
+                Err(RequestError::Failed(FabricError { step, detail, source }))
+            }
+            Ok(Some(answer)) => Ok(answer),
+            Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
+                Err(RequestError::Failed(Step::TalkToAgent.failed()(error)))
+            }
+            Ok(None) | Err(_) => Err(RequestError::AgentGone),
+        }
     }
 }
 
-/// Readable (with end of file) when the agent is gone. Not for reading from.
-impl AsFd for Fabric {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        unimplemented!()
+impl Drop for Fabric {
+    fn drop(&mut self) {
+        lock(&self.channel).take();
+        let _ = self.agent.wait();
+        // The agent has ended them, unless it was killed itself.
+        for inode in lock(&self.hosts).drain().map(|(_, inode)| inode) {
+            process::terminate(inode, Duration::ZERO);
+        }
     }
 }
+
+/// Readable when the agent has ended: every host is lost then. Not for reading from.
+impl AsFd for Fabric {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.process.as_fd()
+    }
+}
+
+/// A pair of connected sockets that keep message boundaries; ours gives up on an agent that does not answer.
+fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_timeout(&ours, sockopt::Timeout::Recv, Some(ANSWER_TIMEOUT))?;
+    Ok((ours, theirs))
+}
+
+/// A poisoned lock only means that another thread panicked between two independent statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An answer that does not fit its request: the agent is another program than this one.
+fn unexpected(reply: Reply) -> RequestError {
+    let source = io::Error::new(io::ErrorKind::InvalidData, format!("unexpected answer {reply:?}"));
+    RequestError::Failed(Step::TalkToAgent.failed()(source))
+}
+
+/// How long the agent may take for one answer. A busy machine needs seconds to make a network namespace while it
+/// takes down many others.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Most sockets that one call of [`Fabric::sockets`] makes.
 pub const MAX_SOCKETS: usize = 128;
@@ -230,6 +367,13 @@ pub enum Step {
     EnterNamespace,
 }
 
+impl Step {
+    /// Makes the error of this step out of the kernel's reason.
+    pub(crate) fn failed(self) -> impl FnOnce(io::Error) -> FabricError {
+        move |source| FabricError { step: self, detail: None, source }
+    }
+}
+
 /// Why [`Fabric::create`] failed.
 #[derive(Debug, thiserror::Error)]
 #[error("can't {step}{}: {source}", detail.as_deref().map(|text| format!(" ({text})")).unwrap_or_default())]
@@ -260,7 +404,8 @@ pub enum RequestError {
 }
 
 /// The agent itself: call this, and nothing before it, in a program started with the hidden argument. Returns when the
-/// engine is gone and everything is cleaned up.
+/// engine is gone and everything is cleaned up. Standard input is the engine's socket.
 pub fn main() -> ExitCode {
-    unimplemented!()
+    let stdin = io::stdin();
+    server::serve(stdin.as_fd())
 }

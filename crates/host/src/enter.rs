@@ -1,8 +1,23 @@
 //! Getting a program into a host: what a forked child does between `fork` and `exec`.
 
-use std::{io, process::Command};
+use std::{
+    ffi::CStr,
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::Command,
+};
 
+use rustix::{
+    fs::{Mode, OFlags},
+    thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space},
+};
 use serde::{Deserialize, Serialize};
+
+use crate::sys;
 
 /// Paths of a host's namespaces, in the order in which they are joined.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +42,13 @@ pub enum Identity {
 
 /// A host's namespaces, opened: ready to be joined by a child, also when the agent is gone meanwhile.
 #[derive(Debug)]
-pub struct Enter {}
+pub struct Enter {
+    user: Option<OwnedFd>,
+    network: OwnedFd,
+    mount: OwnedFd,
+    /// Lines for the nested user namespace's `uid_map` and `gid_map`.
+    map_root: Option<(String, String)>,
+}
 
 impl Enter {
     /// Opens the namespaces.
@@ -35,8 +56,16 @@ impl Enter {
     /// # Errors
     /// The agent is gone, or belongs to another user.
     pub fn open(namespaces: &Namespaces, identity: Identity) -> Result<Self, EnterError> {
-        let _ = (namespaces, identity);
-        unimplemented!()
+        let open = |path: &String| match File::open(path) {
+            Ok(file) => Ok(OwnedFd::from(file)),
+            Err(source) => Err(EnterError { path: path.clone(), source }),
+        };
+        let user = namespaces.user.as_ref().map(open).transpose()?;
+        let map_root = (identity == Identity::MapRoot && user.is_some()).then(|| {
+            let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+            (format!("0 {uid} 1"), format!("0 {gid} 1"))
+        });
+        Ok(Self { user, network: open(&namespaces.network)?, mount: open(&namespaces.mount)?, map_root })
     }
 
     /// Makes `command` join them in its child before it executes the program. Working directory, environment,
@@ -44,8 +73,30 @@ impl Enter {
     ///
     /// A failure in the child comes out of `Command::spawn` as its `io::Error`.
     pub fn apply(self, command: &mut Command) {
-        let _ = command;
-        unimplemented!()
+        // SAFETY: `join` runs in the child of a possibly threaded process: it makes system calls only, and neither
+        // allocates nor takes a lock.
+        unsafe { command.pre_exec(move || self.join()) };
+    }
+
+    /// Joins the namespaces. Async-signal-safe.
+    fn join(&self) -> io::Result<()> {
+        // Joining a mount namespace moves to its root: remember the way back. Paths that are longer than PATH_MAX can't
+        // be entered again, and the program would not get far with them either.
+        let mut buffer = [0u8; libc::PATH_MAX as usize];
+        let directory = current_directory(&mut buffer)?;
+        if let Some(user) = &self.user {
+            move_into_link_name_space(user.as_fd(), Some(LinkNameSpaceType::User))?;
+        }
+        move_into_link_name_space(self.network.as_fd(), Some(LinkNameSpaceType::Network))?;
+        move_into_link_name_space(self.mount.as_fd(), Some(LinkNameSpaceType::Mount))?;
+        rustix::process::chdir(directory)?;
+        if let Some((uid_map, gid_map)) = &self.map_root {
+            sys::unshare(UnshareFlags::NEWUSER)?;
+            write(c"/proc/self/setgroups", "deny")?;
+            write(c"/proc/self/uid_map", uid_map)?;
+            write(c"/proc/self/gid_map", gid_map)?;
+        }
+        Ok(())
     }
 }
 
@@ -57,4 +108,21 @@ pub struct EnterError {
     pub path: String,
     /// The kernel's reason.
     pub source: io::Error,
+}
+
+/// The working directory, without allocation.
+fn current_directory(buffer: &mut [u8]) -> io::Result<&CStr> {
+    // SAFETY: the pointer and the length describe `buffer`.
+    let result = unsafe { libc::getcwd(buffer.as_mut_ptr().cast(), buffer.len()) };
+    if result.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    CStr::from_bytes_until_nul(buffer).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// Writes a file in `/proc`, without allocation.
+fn write(path: &CStr, text: &str) -> io::Result<()> {
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&file, text.as_bytes())?;
+    Ok(())
 }

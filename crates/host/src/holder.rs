@@ -5,7 +5,11 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use crate::{Transport, process::Process, sock_diag::State};
+use crate::{
+    Family, Transport,
+    process::{self, Owner, Process, SocketOwners},
+    sock_diag::{Query, SockDiag, SocketInfo, State, States},
+};
 
 /// A socket in the way of a bind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +40,70 @@ pub enum HolderProcesses {
 }
 
 /// The sockets of the machine (the caller's network namespace) that hold `port` against a bind to `address`: those on
-/// the same address or a wildcard, of the same family or dual-stack. Listeners come first, then bound sockets, then connections.
+/// the same address or a wildcard, of the same family or dual-stack. Listeners come first, then bound sockets, then
+/// connections. Kernels before 6.8 do not list TCP sockets that are bound and nothing else.
 ///
 /// # Errors
 /// The socket table can't be read.
 pub fn holders(transport: Transport, address: IpAddr, port: u16) -> io::Result<Vec<Holder>> {
-    let _ = (transport, address, port);
-    unimplemented!()
+    let sockets = sockets(transport, address, port)?;
+    let owners = if sockets.is_empty() { SocketOwners::default() } else { SocketOwners::of_machine() };
+    Ok(sockets.iter().map(|socket| holder(socket, &owners)).collect())
 }
+
+/// The sockets of [`holders`], without their processes.
+pub(crate) fn sockets(transport: Transport, address: IpAddr, port: u16) -> io::Result<Vec<SocketInfo>> {
+    let mut table = SockDiag::open()?;
+    let mut sockets = Vec::new();
+    for family in [Family::V4, Family::V6] {
+        let query = Query { port: Some(port), ..Query::new(family, transport, States::ALL) };
+        table.dump(query, |socket| {
+            if socket.local.port() == port && is_in_the_way(socket, address) {
+                sockets.push(*socket);
+            }
+        })?;
+    }
+    sockets.sort_by_key(|socket| match socket.state {
+        State::Listen => 0,
+        State::BoundInactive | State::Close => 1,
+        _ => 2,
+    });
+    Ok(sockets)
+}
+
+/// Whether a socket on the same port keeps `address` from being bound, leaving `SO_REUSEADDR` aside.
+fn is_in_the_way(socket: &SocketInfo, address: IpAddr) -> bool {
+    let bound = socket.local.ip();
+    if bound.is_unspecified() {
+        let dual = socket.family == Family::V6 && !socket.v6only;
+        return socket.family == Family::of(address) || dual;
+    }
+    let bound = bound.to_canonical();
+    bound == address || (address.is_unspecified() && bound.is_ipv4() == address.is_ipv4())
+}
+
+fn holder(socket: &SocketInfo, owners: &SocketOwners) -> Holder {
+    let processes = match owners.owner(socket.inode) {
+        Owner::Processes(pids) => pids.iter().filter_map(|&pid| process::describe(pid)).collect(),
+        Owner::NoPermission => return unnamed(socket, HolderProcesses::NoPermission),
+        Owner::Nobody => Vec::new(),
+    };
+    // All may have ended since.
+    let processes = if processes.is_empty() { HolderProcesses::Nobody } else { HolderProcesses::Known(processes) };
+    unnamed(socket, processes)
+}
+
+fn unnamed(socket: &SocketInfo, processes: HolderProcesses) -> Holder {
+    Holder {
+        local: SocketAddr::new(socket.local.ip().to_canonical(), socket.local.port()),
+        remote: (socket.remote.port() != 0)
+            .then(|| SocketAddr::new(socket.remote.ip().to_canonical(), socket.remote.port())),
+        state: socket.state,
+        uid: socket.uid,
+        inode: socket.inode,
+        processes,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,10 +8,12 @@ pub mod agent;
 pub mod check;
 pub mod enter;
 pub mod holder;
+mod netlink;
 pub mod process;
 pub mod routes;
 pub mod sock_diag;
 pub mod sockets;
+mod sys;
 pub mod tap;
 
 use serde::{Deserialize, Serialize};

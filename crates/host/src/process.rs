@@ -1,6 +1,15 @@
 //! The process table: who runs in a network namespace, and who holds a socket.
 
-use std::{collections::HashMap, time::Duration};
+mod owners;
+
+use std::{
+    fs, io, thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+pub use self::owners::{Owner, SocketOwners};
 
 /// A process, as far as it can be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,54 +32,110 @@ pub struct Process {
 
 /// Reads a process's details. `None`: it is gone.
 pub fn describe(pid: u32) -> Option<Process> {
-    let _ = pid;
-    unimplemented!()
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may contain any of them itself.
+    let (head, fields) = stat.rsplit_once(')')?;
+    let name = head.split_once('(')?.1.to_owned();
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().nth(1)?;
+    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let command = String::from_utf8_lossy(&command);
+    Some(Process {
+        pid,
+        parent: fields.get(1)?.parse().ok()?,
+        name,
+        command: command.trim_end_matches('\0').split('\0').filter(|_| !command.is_empty()).map(Into::into).collect(),
+        cwd: fs::read_link(format!("/proc/{pid}/cwd")).ok().map(|path| path.to_string_lossy().into_owned()),
+        uid: uid.parse().ok()?,
+        age: age(fields.get(19)?.parse().ok()?),
+    })
 }
 
-/// Process IDs of those in the network namespace with this inode number, in ascending order.
+/// Process IDs of those in the network namespace with this inode number, in ascending order. Processes that the caller
+/// may not look into are left out: they can't be in a namespace of the caller's own user.
 pub fn in_network(network_inode: u64) -> Vec<u32> {
-    let _ = network_inode;
-    unimplemented!()
+    let mut found: Vec<u32> = all().filter(|&pid| network_of(pid) == Some(network_inode)).collect();
+    found.sort_unstable();
+    found
 }
 
 /// Inode number of the caller's own network namespace.
+///
+/// # Panics
+/// Without a `/proc`.
 pub fn own_network() -> u64 {
-    unimplemented!()
+    parse_link(&fs::read_link("/proc/thread-self/ns/net").expect("/proc is mounted").to_string_lossy(), "net:[")
+        .expect("the kernel's own format")
 }
 
-/// Which processes hold which sockets.
-#[derive(Clone, Debug, Default)]
-pub struct SocketOwners {
-    owners: HashMap<u64, Vec<u32>>,
-    hidden: bool,
-}
-
-/// Who holds a socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Owner<'a> {
-    /// These processes (never empty).
-    Processes(&'a [u32]),
-    /// No process that was visible, but some processes may not be looked into.
-    NoPermission,
-    /// No process: the kernel itself, a closed socket that lingers, or one that vanished while we looked.
-    Nobody,
-}
-
-impl SocketOwners {
-    /// Looks through the file descriptors of `pids`.
-    pub fn of(pids: &[u32]) -> Self {
-        let _ = pids;
-        unimplemented!()
+/// Ends every process in a network namespace except the caller: SIGTERM, and SIGKILL to what is left after `grace`.
+/// Returns when none is left, at the latest two seconds after the grace.
+pub fn terminate(network_inode: u64, grace: Duration) {
+    let start = Instant::now();
+    if grace > Duration::ZERO && signal_networks(&[network_inode], Signal::TERM) == 0 {
+        return;
     }
-
-    /// Looks through the file descriptors of every process.
-    pub fn of_machine() -> Self {
-        unimplemented!()
+    let mut pause = Duration::from_millis(1);
+    while start.elapsed() < grace {
+        if in_network(network_inode).is_empty() {
+            return;
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(10));
     }
-
-    /// Who holds the socket with this inode number.
-    pub fn owner(&self, inode: u64) -> Owner<'_> {
-        let _ = (inode, &self.owners, self.hidden);
-        unimplemented!()
+    while start.elapsed() < grace + Duration::from_secs(2) {
+        if signal_networks(&[network_inode], Signal::KILL) == 0 {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// Sends a signal to every process in these network namespaces except the caller, and returns how many there were.
+pub(crate) fn signal_networks(networks: &[u64], signal: Signal) -> usize {
+    let own = std::process::id();
+    let mut count = 0;
+    for pid in all().filter(|&pid| pid != own) {
+        let Some(network) = network_of(pid) else { continue };
+        if networks.contains(&network)
+            && let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw)
+        {
+            count += 1;
+            // It may have ended meanwhile.
+            let _ = kill_process(pid, signal);
+        }
+    }
+    count
+}
+
+/// Every process ID, in no particular order.
+fn all() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// The network namespace of a process; `None` if it is gone, or a zombie, or hidden.
+fn network_of(pid: u32) -> Option<u64> {
+    parse_link(fs::read_link(format!("/proc/{pid}/ns/net")).ok()?.to_str()?, "net:[")
+}
+
+/// The number in a link such as `net:[4026531840]`.
+fn parse_link(link: &str, prefix: &str) -> Option<u64> {
+    link.strip_prefix(prefix)?.strip_suffix(']')?.parse().ok()
+}
+
+/// How long ago something started, given in clock ticks since boot. `/proc` counts 100 of them a second everywhere.
+fn age(start: u64) -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let now = Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0));
+    now.saturating_sub(Duration::from_millis(start.saturating_mul(10)))
+}
+
+/// Whether an error says that we may not look.
+fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,17 @@
 //! The TAP device at which packets leave and enter the network.
 
 use std::{
+    fs::OpenOptions,
     io::{self, IoSlice},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::fs::OpenOptionsExt,
+    },
 };
+
+use rustix::io::Errno;
+
+use crate::agent::{FabricError, Step};
 
 /// Bytes of the virtio-net header (`struct virtio_net_hdr`) before each frame.
 pub const VIRTIO_HEADER_LENGTH: usize = 10;
@@ -22,19 +30,32 @@ impl Tap {
     /// Reads one frame. `Ok(None)`: nothing to read now.
     ///
     /// # Errors
-    /// The device is gone (`EBADFD`), or is down.
+    /// The device is gone (`EBADFD`).
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        let _ = buffer;
-        unimplemented!()
+        match rustix::io::retry_on_intr(|| rustix::io::read(&self.fd, &mut *buffer)) {
+            Ok(length) => Ok(Some(length)),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Writes one frame, in pieces. `Ok(false)`: the device takes nothing now, and the frame is as good as lost.
     ///
     /// # Errors
-    /// The frame or its virtio header is malformed (`EINVAL`), or the device is gone.
+    /// The frame or its virtio header is malformed (`EINVAL`), the device is down (`EIO`) or gone (`EBADFD`).
     pub fn send(&self, frame: &[IoSlice<'_>]) -> io::Result<bool> {
-        let _ = frame;
-        unimplemented!()
+        match rustix::io::retry_on_intr(|| rustix::io::writev(&self.fd, frame)) {
+            Ok(_) => Ok(true),
+            Err(Errno::AGAIN | Errno::NOBUFS) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A descriptor that the agent made.
+impl From<OwnedFd> for Tap {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd }
     }
 }
 
@@ -42,4 +63,36 @@ impl AsFd for Tap {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Makes the device `tap` in the calling thread's network namespace, with this interface index.
+pub(crate) fn create(index: u32) -> Result<OwnedFd, FabricError> {
+    let device = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/dev/net/tun")
+        .map_err(Step::OpenTun.failed())?;
+    configure(device.as_fd(), index).map_err(Step::CreateTap.failed())?;
+    Ok(device.into())
+}
+
+fn configure(device: BorrowedFd<'_>, index: u32) -> io::Result<()> {
+    // SAFETY: an all-zero ifreq is valid: it consists of integers, and of a union of integers and null pointers.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"tap") {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
+    let offloads = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
+    // SAFETY: TUNSETIFINDEX reads an unsigned int behind its argument.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFINDEX, &raw const index) })?;
+    // SAFETY: TUNSETIFF reads and writes a struct ifreq behind its argument.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;
+    // SAFETY: TUNSETOFFLOAD takes its argument by value.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(offloads)) })
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

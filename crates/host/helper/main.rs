@@ -1,0 +1,105 @@
+//! What the tests of `minato-host` need as processes of their own.
+#![allow(clippy::disallowed_methods, clippy::print_stdout)]
+
+use std::{
+    env,
+    error::Error,
+    fs,
+    io::{self, Read},
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use minato_host::{
+    agent::{self, Fabric, FabricConfig, HostConfig, Subnet},
+    enter::{Enter, Identity},
+};
+use rustix::{
+    fs::{CWD, FileType, Mode, makedev, mknodat},
+    mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change},
+    thread::{UnshareFlags, set_thread_gid, set_thread_groups, set_thread_uid, unshare_unsafe},
+};
+
+/// The user that tests as an ordinary one run as.
+const ORDINARY: u32 = 65_534;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments[..] {
+        ["agent"] => return agent::main(),
+        ["world", user, program, ref rest @ ..] => world(user == "ordinary", program, rest),
+        ["engine", directory, ref command @ ..] => engine(Path::new(directory), command),
+        _ => Err("usage: agent | world root|ordinary PROGRAM… | engine DIRECTORY COMMAND…".into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("minato-host-helper: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Executes a program in a network namespace of its own, in which `/dev/net/tun` may be opened by everybody.
+fn world(ordinary: bool, program: &str, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
+    // SAFETY: CLONE_FILES is not among the flags.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET | UnshareFlags::NEWNS) }?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    mount("world", "/mnt", "tmpfs", MountFlags::empty(), None)?;
+    mknodat(CWD, "/mnt/tun", FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(10, 200))?;
+    fs::set_permissions("/mnt/tun", fs::Permissions::from_mode(0o666))?;
+    mount_bind("/mnt/tun", "/dev/net/tun")?;
+    Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
+    // A machine's address that is not loopback, IPv4 and IPv6.
+    let outside = "ip link add outside type bridge && ip link set outside up && ip addr add 192.0.2.1/24 dev outside \
+                   && ip -6 addr add 2001:db8::1/64 dev outside nodad && ip route add default via 192.0.2.254";
+    Command::new("sh").args(["-c", outside]).status()?;
+    if ordinary {
+        set_thread_groups(&[])?;
+        set_thread_gid(rustix::fs::Gid::from_raw(ORDINARY))?;
+        set_thread_uid(rustix::fs::Uid::from_raw(ORDINARY))?;
+    }
+    Err(Command::new(program).args(arguments).exec().into())
+}
+
+/// An engine with one host in which `command` runs. Prints the agent's process ID, the program's, and the inode of the
+/// host's network namespace; waits until its standard input ends.
+fn engine(directory: &Path, command: &[&str]) -> Result<(), Box<dyn Error>> {
+    let resolv_conf = directory.join("resolv.conf");
+    fs::write(&resolv_conf, "nameserver 10.77.0.1\n")?;
+    let socket = directory.join("api.sock");
+    fs::write(&socket, "")?;
+    let (fabric, _tap) = Fabric::create(&FabricConfig {
+        program: PathBuf::from("/proc/self/exe"),
+        arguments: vec!["agent".into()],
+        subnet: Subnet {
+            gateway_v4: "10.77.0.1".parse()?,
+            prefix_v4: 24,
+            gateway_v6: "fd77::1".parse()?,
+            prefix_v6: 64,
+        },
+        gateway_mac: [2, 0, 0, 0, 0, 1],
+        mtu: 1500,
+        remove_on_exit: vec![socket],
+        lock: None,
+    })?;
+    let host = fabric.add_host(&HostConfig {
+        name: "web".into(),
+        address_v4: "10.77.0.2".parse()?,
+        address_v6: "fd77::2".parse()?,
+        ephemeral_range: (49_152, 65_535),
+        resolv_conf,
+    })?;
+    let (program, arguments) = command.split_first().ok_or("no command")?;
+    let mut child = Command::new(program);
+    child.args(arguments).stdin(std::process::Stdio::null());
+    Enter::open(&host.namespaces, Identity::Own)?.apply(&mut child);
+    let mut child = child.spawn()?;
+    println!("{} {} {}", fabric.agent_pid(), child.id(), host.network_inode);
+    io::stdin().read_to_end(&mut Vec::new())?;
+    drop(fabric);
+    child.wait()?;
+    Ok(())
+}

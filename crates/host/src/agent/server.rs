@@ -1,0 +1,173 @@
+//! The agent's side: one thread, one request at a time.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use super::{
+    FabricError, HostConfig, InsideSocket, MAX_SOCKETS, Step, Subnet, cleanup,
+    namespaces::{Base, inode, join_network},
+    network::{self, HostNetwork},
+    protocol::{self, Reply, Request},
+};
+use crate::{Family, sock_diag, sys};
+
+/// Serves the engine until it is gone, then cleans up.
+pub(super) fn serve(engine: BorrowedFd<'_>) -> ExitCode {
+    // The agent outlives the terminal it was started from by the time it needs to clean up.
+    let _ = rustix::process::setsid();
+    for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGPIPE] {
+        sys::ignore_signal(signal);
+    }
+    let _ = rustix::thread::set_name(c"minato-agent");
+    let _ = crate::sockets::raise_file_limit();
+    let mut agent = Agent::default();
+    // The engine's death looks like end of file; any other error leaves nobody to serve either.
+    while let Ok(Some((request, descriptors))) = protocol::receive::<Request>(engine) {
+        if agent.answer(engine, request, descriptors).is_err() {
+            break;
+        }
+    }
+    agent.clean_up();
+    ExitCode::SUCCESS
+}
+
+#[derive(Default)]
+struct Agent {
+    fabric: Option<Made>,
+    hosts: HashMap<String, Host>,
+    remove_on_exit: Vec<PathBuf>,
+    /// The engine's lock file: the next engine of this network waits until this agent has cleaned up.
+    _lock: Vec<OwnedFd>,
+}
+
+/// A fabric that is made.
+struct Made {
+    base: Base,
+    network: network::Fabric,
+}
+
+struct Host {
+    network: HostNetwork,
+    mount: OwnedFd,
+}
+
+impl Agent {
+    fn answer(&mut self, engine: BorrowedFd<'_>, request: Request, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+        let (reply, attached) = self.handle(request, descriptors).unwrap_or_else(|error| {
+            let errno = error.source.raw_os_error().unwrap_or(libc::EIO);
+            (Reply::Failed { step: error.step, detail: error.detail, errno }, Vec::new())
+        });
+        protocol::send(engine, &reply, &protocol::borrow(&attached))
+    }
+
+    fn handle(&mut self, request: Request, descriptors: Vec<OwnedFd>) -> Result<(Reply, Vec<OwnedFd>), FabricError> {
+        match request {
+            Request::Create { subnet, gateway_mac, mtu, remove_on_exit } => {
+                self.remove_on_exit = remove_on_exit;
+                self._lock = descriptors;
+                self.create(subnet, gateway_mac, mtu)
+            }
+            Request::AddHost(config) => self.add_host(&config),
+            Request::RemoveHost { name } => self.remove_host(&name),
+            Request::Sockets { host, kind, family, count } => self.sockets(&host, kind, family, count),
+            Request::SockDiag { host } => self.sock_diag(&host),
+        }
+    }
+
+    fn create(&mut self, subnet: Subnet, gateway_mac: [u8; 6], mtu: u16) -> Result<(Reply, Vec<OwnedFd>), FabricError> {
+        let base = Base::unshare()?;
+        let (network, tap) = network::Fabric::create(subnet, gateway_mac, mtu)?;
+        let reply = Reply::Created { privileged: base.user.is_none(), ipv6: network.ipv6 };
+        self.fabric = Some(Made { base, network });
+        Ok((reply, vec![tap]))
+    }
+
+    fn add_host(&mut self, config: &HostConfig) -> Result<(Reply, Vec<OwnedFd>), FabricError> {
+        let made = made(&mut self.fabric)?;
+        if self.hosts.contains_key(&config.name) {
+            return Ok((Reply::HostExists, Vec::new()));
+        }
+        let network = made.network.add_host(config, made.base.user.is_none(), made.base.network())?;
+        let mount = match made.base.mount_namespace(&config.resolv_conf) {
+            Ok(mount) => mount,
+            Err(error) => {
+                made.network.remove_host(&network);
+                return Err(error);
+            }
+        };
+        let reply = Reply::HostAdded {
+            user: made.base.user.as_ref().map(AsRawFd::as_raw_fd),
+            network: network.namespace.as_raw_fd(),
+            mount: mount.as_raw_fd(),
+            network_inode: network.inode,
+        };
+        self.hosts.insert(config.name.clone(), Host { network, mount });
+        Ok((reply, Vec::new()))
+    }
+
+    fn remove_host(&mut self, name: &str) -> Result<(Reply, Vec<OwnedFd>), FabricError> {
+        let made = made(&mut self.fabric)?;
+        let Some(Host { network, mount }) = self.hosts.remove(name) else {
+            return Ok((Reply::UnknownHost, Vec::new()));
+        };
+        cleanup::kill_until_none(&[network.inode]);
+        made.network.remove_host(&network);
+        drop(mount);
+        Ok((Reply::HostRemoved, Vec::new()))
+    }
+
+    fn sockets(
+        &mut self,
+        host: &str,
+        kind: InsideSocket,
+        family: Family,
+        count: usize,
+    ) -> Result<(Reply, Vec<OwnedFd>), FabricError> {
+        self.inside(host, |_| {
+            let made: io::Result<Vec<_>> =
+                (0..count.min(MAX_SOCKETS)).map(|_| network::inside_socket(kind, family)).collect();
+            made.map_err(Step::Socket.failed()).map(|sockets| (Reply::Sockets, sockets))
+        })
+    }
+
+    fn sock_diag(&mut self, host: &str) -> Result<(Reply, Vec<OwnedFd>), FabricError> {
+        self.inside(host, |_| {
+            let open = || Ok(vec![sock_diag::open_dumps()?, sock_diag::open_events()?]);
+            open().map_err(Step::SockDiag.failed()).map(|sockets| (Reply::SockDiag, sockets))
+        })
+    }
+
+    /// Runs `work` in the network namespace of a host.
+    fn inside(
+        &mut self,
+        host: &str,
+        work: impl FnOnce(&Host) -> Result<(Reply, Vec<OwnedFd>), FabricError>,
+    ) -> Result<(Reply, Vec<OwnedFd>), FabricError> {
+        let made = made(&mut self.fabric)?;
+        let Some(host) = self.hosts.get(host) else { return Ok((Reply::UnknownHost, Vec::new())) };
+        join_network(&host.network.namespace)?;
+        let result = work(host);
+        made.base.return_to_fabric();
+        result
+    }
+
+    fn clean_up(&mut self) {
+        let mut inodes: Vec<u64> = self.hosts.values().map(|host| host.network.inode).collect();
+        if let Some(made) = &self.fabric {
+            inodes.extend(inode(made.base.network()).ok());
+        }
+        cleanup::kill_until_none(&inodes);
+        for path in &self.remove_on_exit {
+            cleanup::remove(path);
+        }
+    }
+}
+
+fn made(fabric: &mut Option<Made>) -> Result<&mut Made, FabricError> {
+    fabric.as_mut().ok_or_else(|| Step::TalkToAgent.failed()(io::ErrorKind::NotConnected.into()))
+}

@@ -1,0 +1,133 @@
+//! A blocking netlink socket: batches of requests with one acknowledgement each, and dumps.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_DUMP_INTR: u16 = 0x10;
+/// The kernel fills at most 32 KiB at a time.
+const BUFFER: usize = 64 * 1024;
+
+/// A socket of one netlink protocol, in the network namespace in which it was opened.
+#[derive(Debug)]
+pub(crate) struct Netlink {
+    fd: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+impl Netlink {
+    /// Opens a socket; `None` is rtnetlink, which has the number 0.
+    pub(crate) fn open(protocol: Option<Protocol>) -> io::Result<Self> {
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
+        Ok(Self::from(fd))
+    }
+
+    /// Sends rtnetlink requests in one go and waits for every acknowledgement. The kernel handles them in order and
+    /// goes on after a failure; the first failure is returned with its request's position.
+    pub(crate) fn requests(&mut self, requests: Vec<RouteNetlinkMessage>) -> Result<(), (usize, io::Error)> {
+        let mut bytes = Vec::new();
+        let count = requests.len();
+        for (index, request) in requests.into_iter().enumerate() {
+            let mut message = NetlinkMessage::from(request);
+            message.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+            message.header.sequence_number = index as u32;
+            message.finalize();
+            let start = bytes.len();
+            bytes.resize(start + message.buffer_len().next_multiple_of(4), 0);
+            message.serialize(&mut bytes[start..start + message.header.length as usize]);
+        }
+        send(&self.fd, &bytes, SendFlags::empty()).map_err(|error| (0, error.into()))?;
+        let mut first = None;
+        let mut answered = 0;
+        while answered < count {
+            self.receive(|header, payload| {
+                if header.0 == NLMSG_ERROR {
+                    answered += 1;
+                    if let (Some(error), None) = (error_code(payload), &first) {
+                        first = Some((header.1 as usize, error));
+                    }
+                }
+            })
+            .map_err(|error| (answered, error))?;
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Sends one dump request, whose header this fills in, and calls `each` with every answer's payload. Starts again
+    /// from the caller's point of view never: an interrupted dump (`NLM_F_DUMP_INTR`) is returned as `Ok(false)`.
+    pub(crate) fn dump(&mut self, message_type: u16, payload: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<bool> {
+        let length = 16 + payload.len();
+        let mut bytes = Vec::with_capacity(length);
+        bytes.extend_from_slice(&(length as u32).to_ne_bytes());
+        bytes.extend_from_slice(&message_type.to_ne_bytes());
+        bytes.extend_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+        bytes.extend_from_slice(&[0; 8]);
+        bytes.extend_from_slice(payload);
+        send(&self.fd, &bytes, SendFlags::empty())?;
+        let (mut done, mut consistent, mut failure) = (false, true, None);
+        while !done {
+            self.receive(|(kind, _, flags), payload| {
+                consistent &= flags & NLM_F_DUMP_INTR == 0;
+                match kind {
+                    NLMSG_ERROR | NLMSG_DONE => {
+                        done = true;
+                        failure = error_code(payload);
+                    }
+                    _ => each(payload),
+                }
+            })?;
+        }
+        failure.map_or(Ok(consistent), Err)
+    }
+
+    /// Receives one datagram and calls `each` with the (type, sequence number, flags) and the payload of its messages.
+    pub(crate) fn receive(&mut self, mut each: impl FnMut((u16, u32, u16), &[u8])) -> io::Result<()> {
+        let (length, _) = rustix::io::retry_on_intr(|| recv(&self.fd, &mut self.buffer[..], RecvFlags::empty()))?;
+        let mut rest = &self.buffer[..length];
+        while !rest.is_empty() {
+            let message = NetlinkBuffer::new_checked(rest)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+            let length = message.length() as usize;
+            each((message.message_type(), message.sequence_number(), message.flags()), &rest[16..length]);
+            rest = &rest[length.next_multiple_of(4).min(rest.len())..];
+        }
+        Ok(())
+    }
+}
+
+impl From<OwnedFd> for Netlink {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd, buffer: vec![0; BUFFER] }
+    }
+}
+
+impl AsFd for Netlink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Serialises the inside of an rtnetlink message, for [`Netlink::dump`].
+pub(crate) fn route_payload(message: RouteNetlinkMessage) -> (u16, Vec<u8>) {
+    let mut message = NetlinkMessage::from(message);
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    let NetlinkPayload::InnerMessage(_) = &message.payload else { unreachable!("made from a route message") };
+    (message.header.message_type, bytes.split_off(16))
+}
+
+/// The error in an `NLMSG_ERROR` or `NLMSG_DONE` payload; `None` for an acknowledgement.
+fn error_code(payload: &[u8]) -> Option<io::Error> {
+    let code = i32::from_ne_bytes(payload.get(..4)?.try_into().ok()?);
+    (code < 0).then(|| io::Error::from_raw_os_error(-code))
+}

@@ -1,0 +1,34 @@
+use std::{net::TcpListener, os::fd::AsRawFd};
+
+use super::*;
+
+#[test]
+fn describes_this_process() {
+    let own = describe(std::process::id()).expect("we run");
+    assert_eq!(own.pid, std::process::id());
+    assert_eq!(own.cwd.as_deref(), std::env::current_dir().unwrap().to_str());
+    assert_eq!(own.uid, rustix::process::geteuid().as_raw());
+    assert!(!own.command.is_empty());
+    assert!(own.age < Duration::from_secs(600), "{:?}", own.age);
+}
+
+#[test]
+fn a_process_that_is_gone_is_none() {
+    assert_eq!(describe(u32::MAX), None);
+}
+
+#[test]
+fn a_network_has_its_processes() {
+    assert!(in_network(own_network()).contains(&std::process::id()));
+    assert!(in_network(1).is_empty());
+}
+
+#[test]
+fn a_socket_has_its_process() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let link = fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap();
+    let inode = parse_link(link.to_str().unwrap(), "socket:[").unwrap();
+    let own = std::process::id();
+    assert_eq!(SocketOwners::of(&[own]).owner(inode), Owner::Processes(&[own]));
+    assert_eq!(SocketOwners::of(&[own]).owner(0), Owner::Nobody);
+}

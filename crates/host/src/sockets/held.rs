@@ -1,0 +1,199 @@
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    io::Errno,
+    net::{
+        AddressFamily, Shutdown, SocketFlags, SocketType, bind, getsockname, ipproto, listen, shutdown, socket_with,
+        sockopt,
+    },
+    process::{Resource, getrlimit},
+};
+
+use super::stream::socket_address;
+use crate::{Transport, holder, sock_diag::State};
+
+/// A TCP port that is held: bound, but not listening, so that connections are refused.
+///
+/// `SO_REUSEADDR` is a matter of when. Whoever has it set while bound and not listening shares the port with others
+/// that have it too, which would not be holding. Who listens without it can't listen again while connections of before
+/// last, or linger in TIME-WAIT. So it is on exactly while the socket listens (connections inherit it), which nobody can
+/// share, and off while it only holds.
+#[derive(Debug)]
+pub struct HeldPort {
+    socket: OwnedFd,
+}
+
+impl HeldPort {
+    /// Takes `address` (port 0: the kernel chooses). IPv6 sockets are v6-only.
+    ///
+    /// # Errors
+    /// See [`HoldError`].
+    pub fn hold(address: SocketAddr) -> Result<Self, HoldError> {
+        let held = Self { socket: open(address, SocketType::STREAM)? };
+        match bind(&held.socket, &address) {
+            Err(Errno::ADDRINUSE) if address.port() != 0 => held.take_from_remains(address)?,
+            result => result.map_err(|errno| HoldError::of(address, errno))?,
+        }
+        Ok(held)
+    }
+
+    /// The address that is held.
+    ///
+    /// # Errors
+    /// Only if the kernel refuses `getsockname`.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        socket_address(&getsockname(&self.socket)?)
+    }
+
+    /// Starts to listen: connections are accepted from now on.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn listen(&self, backlog: u32) -> io::Result<()> {
+        sockopt::set_socket_reuseaddr(&self.socket, true)?;
+        let result = listen(&self.socket, i32::try_from(backlog).unwrap_or(i32::MAX));
+        if result.is_err() {
+            sockopt::set_socket_reuseaddr(&self.socket, false)?;
+        }
+        Ok(result?)
+    }
+
+    /// Stops to listen and keeps the port: connections are refused from now on; those in the queue are reset.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn unlisten(&self) -> io::Result<()> {
+        sockopt::set_socket_reuseaddr(&self.socket, false)?;
+        match shutdown(&self.socket, Shutdown::Read) {
+            // It was not listening.
+            Err(Errno::NOTCONN) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+
+    /// Takes a connection from the queue, with `TCP_NODELAY` set. `Ok(None)`: none waits, or the one that did is gone.
+    ///
+    /// # Errors
+    /// Out of file descriptors or memory: stop polling for a while.
+    pub fn accept(&self) -> io::Result<Option<(OwnedFd, SocketAddr)>> {
+        let (socket, remote) = match rustix::net::acceptfrom_with(
+            &self.socket,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        ) {
+            Ok((socket, Some(remote))) => (socket, remote),
+            Ok((_, None)) => return Ok(None),
+            // Linux passes pending errors of the new connection on here: accept(2).
+            Err(
+                Errno::AGAIN
+                | Errno::INTR
+                | Errno::CONNABORTED
+                | Errno::PROTO
+                | Errno::NETDOWN
+                | Errno::NOPROTOOPT
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::NETUNREACH
+                | Errno::OPNOTSUPP
+                // It does not listen.
+                | Errno::INVAL,
+            ) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        Ok(Some((socket, socket_address(&remote)?)))
+    }
+
+    /// Binds where only connections of an earlier listener are left, such as those in TIME-WAIT.
+    fn take_from_remains(&self, address: SocketAddr) -> Result<(), HoldError> {
+        let in_use = HoldError::InUse(address);
+        let holders = holder::sockets(Transport::Tcp, address.ip(), address.port()).map_err(HoldError::Io)?;
+        if holders.iter().any(|socket| matches!(socket.state, State::Listen | State::BoundInactive | State::Close)) {
+            return Err(in_use);
+        }
+        sockopt::set_socket_reuseaddr(&self.socket, true).map_err(|errno| HoldError::of(address, errno))?;
+        bind(&self.socket, &address).map_err(|errno| HoldError::of(address, errno))?;
+        // From here on nobody else with SO_REUSEADDR may join. The kernel caches in the port's bucket whether all of its
+        // sockets may share it, and looks again only when one of them starts to listen.
+        if self.listen(1).is_err() || self.unlisten().is_err() {
+            return Err(in_use);
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for HeldPort {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// A UDP socket bound to `address`; IPv6 sockets are v6-only.
+///
+/// # Errors
+/// As [`HeldPort::hold`].
+pub fn udp_bind(address: SocketAddr) -> Result<OwnedFd, HoldError> {
+    let socket = open(address, SocketType::DGRAM)?;
+    bind(&socket, &address).map_err(|errno| HoldError::of(address, errno))?;
+    Ok(socket)
+}
+
+/// Why a port can't be held.
+#[derive(Debug, thiserror::Error)]
+pub enum HoldError {
+    /// Another socket has it; [`crate::holder::holders`] says whose.
+    #[error("{0} is in use")]
+    InUse(SocketAddr),
+    /// Ports below `net.ipv4.ip_unprivileged_port_start` need a privilege.
+    #[error("{address} is privileged: ports below {first} need CAP_NET_BIND_SERVICE")]
+    Privileged {
+        /// What was asked for.
+        address: SocketAddr,
+        /// First port that everybody may bind (`net.ipv4.ip_unprivileged_port_start`).
+        first: u16,
+    },
+    /// The machine does not have the address.
+    #[error("{0} is no address of this machine")]
+    NoSuchAddress(SocketAddr),
+    /// The limit of open files is reached.
+    #[error("the limit of open files ({limit}) is reached")]
+    FileLimit {
+        /// `RLIMIT_NOFILE`.
+        limit: u64,
+    },
+    /// Something else.
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+impl HoldError {
+    fn of(address: SocketAddr, errno: Errno) -> Self {
+        match errno {
+            Errno::ADDRINUSE => Self::InUse(address),
+            Errno::ACCESS => Self::Privileged { address, first: first_unprivileged_port() },
+            Errno::ADDRNOTAVAIL => Self::NoSuchAddress(address),
+            Errno::MFILE => Self::FileLimit { limit: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) },
+            other => Self::Io(other.into()),
+        }
+    }
+}
+
+fn first_unprivileged_port() -> u16 {
+    let value = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    value.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024)
+}
+
+fn open(address: SocketAddr, of_type: SocketType) -> Result<OwnedFd, HoldError> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let protocol = if of_type == SocketType::STREAM { ipproto::TCP } else { ipproto::UDP };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let of = |errno| HoldError::of(address, errno);
+    let socket = socket_with(family, of_type, flags, Some(protocol)).map_err(of)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true).map_err(of)?;
+    }
+    Ok(socket)
+}

@@ -1,0 +1,121 @@
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
+
+use rustix::{
+    io::Errno,
+    net::{
+        AddressFamily, RecvFlags, Shutdown, SocketAddrAny, SocketFlags, SocketType, bind, connect as start_connect,
+        ipproto, recv, shutdown, socket_with, sockopt,
+    },
+};
+
+use super::Failure;
+
+/// Starts a TCP connection, with `TCP_NODELAY` set. The socket becomes writable when it is decided; then ask
+/// [`take_error`].
+///
+/// # Errors
+/// A failure that is known at once, such as no route.
+pub fn connect(remote: SocketAddr) -> Result<OwnedFd, Failure> {
+    let family = if remote.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    start(socket.as_fd(), remote)?;
+    Ok(socket)
+}
+
+/// Binds a socket (also a transparent one from inside a host) and starts to connect it; as [`connect`].
+///
+/// # Errors
+/// A failure that is known at once; [`Failure::NoPort`] when `local` is taken.
+pub fn bind_and_connect(socket: BorrowedFd<'_>, local: SocketAddr, remote: SocketAddr) -> Result<(), Failure> {
+    bind(socket, &local)?;
+    start(socket, remote)
+}
+
+fn start(socket: BorrowedFd<'_>, remote: SocketAddr) -> Result<(), Failure> {
+    match start_connect(socket, &remote) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The pending error of a socket (`SO_ERROR`), which is cleared. On a socket of [`super::udp_connect`] or a
+/// [`super::PingSocket`] it also empties the error queue, without which the socket would stay in `EPOLLERR`.
+pub fn take_error(socket: BorrowedFd<'_>) -> Option<Failure> {
+    let mut failure = pending_error(socket);
+    let mut none = [0u8; 0];
+    // Each message taken from the queue sets the pending error of the next; a socket without a queue says EAGAIN.
+    while recv(socket, &mut none, RecvFlags::ERRQUEUE | RecvFlags::DONTWAIT).is_ok() {
+        failure = pending_error(socket).or(failure);
+    }
+    failure
+}
+
+fn pending_error(socket: BorrowedFd<'_>) -> Option<Failure> {
+    match sockopt::socket_error(socket) {
+        Ok(Ok(())) => None,
+        Ok(Err(errno)) | Err(errno) => Some(errno.into()),
+    }
+}
+
+/// What a call on a stream moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// This many bytes, at least one.
+    Moved(usize),
+    /// The peer has sent its last byte.
+    End,
+    /// Nothing now: wait until the socket is ready.
+    WouldBlock,
+}
+
+/// Reads what has arrived.
+///
+/// # Errors
+/// The connection's failure.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Transfer, Failure> {
+    match rustix::io::retry_on_intr(|| rustix::io::read(socket, &mut *buffer)) {
+        Ok(0) if !buffer.is_empty() => Ok(Transfer::End),
+        Ok(length) => Ok(Transfer::Moved(length)),
+        Err(Errno::AGAIN) => Ok(Transfer::WouldBlock),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Writes as much as the socket takes. Never raises `SIGPIPE` in a Rust program, which ignores it.
+///
+/// # Errors
+/// The connection's failure.
+pub fn send(socket: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> Result<Transfer, Failure> {
+    match rustix::io::retry_on_intr(|| rustix::io::writev(socket, pieces)) {
+        Ok(length) => Ok(Transfer::Moved(length)),
+        Err(Errno::AGAIN) => Ok(Transfer::WouldBlock),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Sends FIN after what is queued.
+///
+/// # Errors
+/// The connection is gone.
+pub fn shutdown_write(socket: BorrowedFd<'_>) -> Result<(), Failure> {
+    Ok(shutdown(socket, Shutdown::Write)?)
+}
+
+/// Closes with RST (`SO_LINGER` with 0 seconds).
+pub fn reset(socket: OwnedFd) {
+    // It can only fail for something that is no socket.
+    let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+}
+
+/// A socket address of an IP family; IPv4-mapped ones as IPv4.
+pub(super) fn socket_address(address: &SocketAddrAny) -> io::Result<SocketAddr> {
+    let address = SocketAddr::try_from(address.clone())?;
+    Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}

@@ -1,0 +1,129 @@
+//! The agent and its hosts, in real namespaces.
+#![allow(clippy::disallowed_methods)]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{World, command, in_worlds, printed, shell};
+use minato_host::{
+    agent::{MAX_SOCKETS, RequestError},
+    enter::Identity,
+    process,
+};
+
+#[test]
+fn a_host_is_a_machine_of_its_own() {
+    in_worlds("a_host_is_a_machine_of_its_own", || {
+        let world = World::new();
+        let host = world.host(2);
+        let own = rustix::process::geteuid().as_raw();
+        assert_eq!(shell(&host, "id -u"), own.to_string());
+        assert_eq!(shell(&host, "pwd"), std::env::current_dir().unwrap().display().to_string());
+        assert_eq!(shell(&host, "cat /etc/resolv.conf"), "nameserver 10.77.0.1\n# host 2");
+        let addresses = shell(&host, "ip -o addr show dev eth0");
+        assert!(addresses.contains("10.77.0.2/24") && addresses.contains("fd77::2/64"), "{addresses}");
+        assert!(!addresses.contains("tentative"), "{addresses}");
+        assert!(shell(&host, "ip -o addr show dev lo").contains("127.0.0.1/8"));
+        assert!(shell(&host, "ip route").contains("default via 10.77.0.1 dev eth0"));
+        assert!(shell(&host, "ip -6 route").contains("default via fd77::1 dev eth0"));
+        assert!(shell(&host, "ip link show dev eth0").contains("mtu 1500"));
+        let setting = |name: &str| shell(&host, &format!("cat /proc/sys/net/{name}")).replace('\t', " ");
+        assert_eq!(setting("ipv4/ip_unprivileged_port_start"), "0");
+        assert_eq!(setting("ipv4/ip_local_port_range"), "49152 65535");
+        assert_eq!(setting("ipv4/tcp_fwmark_accept"), "1");
+        assert_eq!(setting("ipv6/conf/eth0/accept_ra"), "0");
+        // The machine's own file is untouched.
+        assert!(!std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default().contains("# host 2"));
+        assert!(process::in_network(host.network_inode).is_empty());
+    });
+}
+
+#[test]
+fn hosts_reach_each_other_and_ping() {
+    in_worlds("hosts_reach_each_other_and_ping", || {
+        let world = World::new();
+        let (first, _second) = (world.host(2), world.host(3));
+        shell(&first, "ping -c 1 -W 2 10.77.0.3 && ping -c 1 -W 2 fd77::3 && ping -c 1 -W 2 127.0.0.1");
+    });
+}
+
+#[test]
+fn map_root_is_root_inside() {
+    in_worlds("map_root_is_root_inside", || {
+        let world = World::new();
+        let host = world.host(2);
+        let output = command(&host, Identity::MapRoot, &["sh", "-c", "id -u; cat /etc/resolv.conf"]).output().unwrap();
+        assert_eq!(printed(&output), "0\nnameserver 10.77.0.1\n# host 2");
+    });
+}
+
+#[test]
+fn a_host_that_ends_takes_its_processes_along() {
+    in_worlds("a_host_that_ends_takes_its_processes_along", || {
+        let world = World::new();
+        let host = world.host(2);
+        let mut polite = command(&host, Identity::Own, &["sleep", "1000"]).spawn().unwrap();
+        let script = "trap '' TERM; while :; do sleep 1000; done";
+        let mut stubborn = command(&host, Identity::Own, &["sh", "-c", script]).spawn().unwrap();
+        while process::in_network(host.network_inode).len() < 3 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let start = Instant::now();
+        world.fabric.remove_host(&host.name, Duration::from_millis(200)).unwrap();
+        assert!(start.elapsed() >= Duration::from_millis(200));
+        assert!(polite.wait().unwrap().code().is_none());
+        assert!(stubborn.wait().unwrap().code().is_none());
+        assert!(process::in_network(host.network_inode).is_empty());
+        // Its name and address are free again.
+        assert_ne!(world.host(2).network_inode, host.network_inode);
+    });
+}
+
+#[test]
+fn names_are_unique_and_known() {
+    in_worlds("names_are_unique_and_known", || {
+        let world = World::new();
+        world.host(2);
+        let again = world.fabric.add_host(&world.host_config(2));
+        assert!(matches!(again, Err(RequestError::HostExists(name)) if name == "host-2"));
+        let unknown = world.fabric.remove_host("nobody", Duration::ZERO);
+        assert!(matches!(unknown, Err(RequestError::UnknownHost(name)) if name == "nobody"));
+    });
+}
+
+#[test]
+fn a_host_that_cannot_be_made_leaves_nothing() {
+    in_worlds("a_host_that_cannot_be_made_leaves_nothing", || {
+        let world = World::new();
+        let mut config = world.host_config(2);
+        config.resolv_conf = "/nonexistent/resolv.conf".into();
+        let Err(RequestError::Failed(error)) = world.fabric.add_host(&config) else { panic!("must fail") };
+        assert_eq!(
+            error.to_string().split(':').next(),
+            Some("can't mount /etc/resolv.conf (/nonexistent/resolv.conf)")
+        );
+        let mut config = world.host_config(2);
+        config.ephemeral_range = (2, 1);
+        let Err(RequestError::Failed(error)) = world.fabric.add_host(&config) else { panic!("must fail") };
+        assert!(error.to_string().contains("net.ipv4.ip_local_port_range = 2 1"), "{error}");
+        // The agent is where it was: the same host can be made, and works.
+        let host = world.host(2);
+        assert_eq!(shell(&host, "ip -o link | wc -l"), "2");
+    });
+}
+
+#[test]
+fn hands_over_many_sockets() {
+    in_worlds("hands_over_many_sockets", || {
+        use minato_host::{Family, agent::InsideSocket};
+        let world = World::new();
+        world.host(2);
+        for kind in [InsideSocket::TransparentStream, InsideSocket::Stream, InsideSocket::Datagram] {
+            for family in [Family::V4, Family::V6] {
+                let sockets = world.fabric.sockets("host-2", kind, family, 1000).unwrap();
+                assert_eq!(sockets.len(), MAX_SOCKETS);
+            }
+        }
+    });
+}
