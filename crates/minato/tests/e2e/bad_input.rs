@@ -126,10 +126,9 @@ fn without_user_namespaces_the_cause_and_the_fix_are_named() {
     Machine::run(&[], |machine| {
         // The limit belongs to a user namespace, so this test makes one, instead of changing the real machine's.
         let script = "echo 0 > /proc/sys/user/max_user_namespaces && \
-                      exec setpriv --reuid=1000 --regid=1000 --clear-groups /run/bin/minato run --name web -- true";
-        let mut command = machine.root().command("unshare");
-        command.args(["--user", "--map-users=0,0,65535", "--map-groups=0,0,65535", "sh", "-c", script]);
-        let finished = machine.root().start(command.env("XDG_RUNTIME_DIR", "/run/user/1000")).finish();
+                      exec setpriv --ambient-caps=-all --inh-caps=-all /run/bin/minato run --name web -- true";
+        let unshare = ["--user", "--map-current-user", "--keep-caps", "sh", "-c", script];
+        let finished = machine.user().finish("unshare", &unshare);
         finished.expect_code(15).expect_stderr(&["max_user_namespaces"]);
     });
 }
