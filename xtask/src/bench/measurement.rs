@@ -1,0 +1,103 @@
+//! What is measured, and how several results become one.
+
+use std::fmt::{self, Display, Formatter};
+
+/// A row of the table, in both directions.
+pub(crate) struct Row {
+    /// The load program's name for it.
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) unit: &'static str,
+    /// Multiplies a result into the unit.
+    pub(crate) scale: f64,
+}
+
+pub(crate) const ROWS: &[Row] = &[
+    Row { name: "bulk-1", title: "bulk TCP, 1 stream", unit: "Gbit/s", scale: 1.0 },
+    Row { name: "bulk-4", title: "bulk TCP, 4 streams", unit: "Gbit/s", scale: 1.0 },
+    Row { name: "exchange", title: "request/response", unit: "1000/s", scale: 1e-3 },
+    Row { name: "connect", title: "connect/request/close", unit: "1000/s", scale: 1e-3 },
+    Row { name: "datagrams", title: "UDP 1,400 B delivered", unit: "1000/s", scale: 1e-3 },
+];
+
+/// Who sends: the guest, or a client on the machine through a forward.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Direction {
+    /// From the guest to a server on the machine's outer address.
+    Out,
+    /// From a client on the machine to a server in the guest.
+    In,
+}
+
+impl Display for Direction {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Direction::Out => "out",
+            Direction::In => "in",
+        })
+    }
+}
+
+/// One run's result, or why there is none.
+pub(crate) type Outcome = Result<f64, Failure>;
+
+pub(crate) enum Failure {
+    /// The contender has no such path.
+    NotOffered,
+    /// It was tried.
+    Failed(String),
+}
+
+/// All results of one row, in the order of the contenders.
+pub(crate) struct Measurement {
+    pub(crate) row: &'static Row,
+    pub(crate) direction: Direction,
+    pub(crate) results: Vec<Vec<Outcome>>,
+}
+
+/// What the runs of one contender in one row come to.
+pub(crate) struct Summary {
+    /// Of the runs that succeeded.
+    pub(crate) median: Option<f64>,
+    /// Largest less smallest result, as a part of the median.
+    pub(crate) spread: f64,
+    pub(crate) failures: Vec<String>,
+    pub(crate) offered: bool,
+}
+
+impl Summary {
+    pub(crate) fn of(outcomes: &[Outcome]) -> Self {
+        let mut values: Vec<f64> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok().copied()).collect();
+        values.sort_by(f64::total_cmp);
+        let median = values.get(values.len() / 2).copied();
+        let spread = match (values.first(), values.last(), median) {
+            (Some(least), Some(most), Some(median)) if median > 0.0 => (most - least) / median,
+            _ => 0.0,
+        };
+        let failures = outcomes.iter().filter_map(|outcome| match outcome {
+            Err(Failure::Failed(reason)) => Some(reason.clone()),
+            _ => None,
+        });
+        let offered = !outcomes.iter().all(|outcome| matches!(outcome, Err(Failure::NotOffered)));
+        Self { median, spread, failures: failures.collect(), offered }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_of_the_successful_runs_and_failures_stay_visible() {
+        let summary = Summary::of(&[Ok(3.0), Err(Failure::Failed("stalled".to_owned())), Ok(1.0), Ok(2.0)]);
+        assert_eq!(summary.median, Some(2.0));
+        assert!((summary.spread - 1.0).abs() < 1e-9);
+        assert_eq!(summary.failures, ["stalled"]);
+    }
+
+    #[test]
+    fn a_path_that_is_not_offered_did_not_fail() {
+        let summary = Summary::of(&[Err(Failure::NotOffered)]);
+        assert!(!summary.offered && summary.failures.is_empty() && summary.median.is_none());
+    }
+}

@@ -1,0 +1,109 @@
+//! `cargo xtask bench`: minato and its peers against a plain veth, in one run.
+//!
+//! Every path joins a guest namespace to the same machine, made of fresh namespaces; the guest and the machine run
+//! the same load program. All contenders take turns within each row (A B A B), so that what disturbs the machine
+//! disturbs all of them. A run that fails is shown as failed.
+
+mod contender;
+mod measurement;
+mod report;
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::{command, packages, tools};
+use measurement::{Direction, Measurement, ROWS};
+
+/// The ordinary user that all contenders run as.
+const USER: u32 = 1000;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// One short round instead of three long ones: for finding out whether it works
+    #[arg(long)]
+    quick: bool,
+    /// Write the table to docs/benchmarks/latest.md
+    #[arg(long)]
+    write: bool,
+    /// Only these contenders, beside veth
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Only rows whose name contains this
+    #[arg(long, value_name = "PART")]
+    rows: Option<String>,
+    /// Set by the benchmark for its own second run inside of the namespaces
+    #[arg(long, hide = true)]
+    inside: bool,
+}
+
+/// Measures everything and prints the table.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.inside {
+        return measure(options);
+    }
+    packages::ensure(packages::BENCH)?;
+    if !packages::is_root() {
+        bail!("the benchmark makes its machine out of namespaces and needs root for that");
+    }
+    command::run(&mut command::cargo(["build", "--release", "--locked", "-p", "minato", "-p", "minato-load"]))?;
+    let release = tools::target_directory().join("release");
+    let error = Command::new("unshare")
+        .args(["--net", "--mount", "--pid", "--ipc", "--fork", "--kill-child=SIGKILL", "--mount-proc"])
+        .args(["--propagation", "private", "bash", "-c", include_str!("init.sh"), "init"])
+        .arg(USER.to_string())
+        .args([release.join("minato"), release.join("minato-load")])
+        .arg(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .arg("--inside")
+        .exec();
+    Err(error).context("unshare")
+}
+
+fn measure(options: &Options) -> Result<()> {
+    let _outer = contender::outer_server()?;
+    let mut contenders = contender::all()?;
+    contenders.retain(|contender| {
+        contender.name == "veth"
+            || options.only.is_empty()
+            || options.only.iter().any(|name| contender.name.contains(name.as_str()))
+    });
+    let (rounds, milliseconds) = if options.quick { (1, 500) } else { (3, 2000) };
+    let mut measurements = Vec::new();
+    for (row, direction) in selected_rows(options) {
+        eprint!("{:<28}", format!("{} {direction}", row.title));
+        let mut results: Vec<_> = contenders.iter().map(|_| Vec::new()).collect();
+        for _ in 0..rounds {
+            for (contender, results) in contenders.iter_mut().zip(&mut results) {
+                results.push(contender.measure(row, direction, milliseconds));
+                eprint!(".");
+            }
+        }
+        eprintln!();
+        measurements.push(Measurement { row, direction, results });
+    }
+    let names: Vec<&str> = contenders.iter().map(|contender| contender.title).collect();
+    let report = report::render(&names, &measurements, rounds, milliseconds);
+    println!("{report}");
+    if options.write {
+        let path = report_path();
+        fs::create_dir_all(path.parent().context("a directory")?)?;
+        fs::write(&path, report)?;
+        eprintln!("xtask: written to {}", path.display());
+    }
+    Ok(())
+}
+
+fn selected_rows(options: &Options) -> impl Iterator<Item = (&'static measurement::Row, Direction)> {
+    let part = options.rows.clone().unwrap_or_default();
+    let all = ROWS.iter().flat_map(|row| [(row, Direction::Out), (row, Direction::In)]);
+    all.filter(move |(row, direction)| format!("{} {direction}", row.name).contains(&part))
+}
+
+fn report_path() -> PathBuf {
+    crate::workspace_root().join("docs/benchmarks/latest.md")
+}

@@ -1,0 +1,81 @@
+//! The table, in Markdown.
+
+use std::fmt::Write;
+use std::fs;
+use std::process::Command;
+
+use super::measurement::{Measurement, Summary};
+
+/// Ratios to veth, then absolute figures, then what failed and under what conditions all was measured.
+pub(crate) fn render(names: &[&str], measurements: &[Measurement], rounds: u32, milliseconds: u32) -> String {
+    let mut text = String::from("# Benchmark: ratio to a plain veth in the same run\n\n");
+    text += &conditions(rounds, milliseconds);
+    let mut failures = String::new();
+    let _ = writeln!(text, "\n| row | veth | {} |", names[1..].join(" | "));
+    let _ = writeln!(text, "|---|---|{}", "---|".repeat(names.len() - 1));
+    for measurement in measurements {
+        let summaries: Vec<Summary> = measurement.results.iter().map(|results| Summary::of(results)).collect();
+        let title = format!("{} {}", measurement.row.title, measurement.direction);
+        let baseline = summaries[0].median;
+        let absolute = |value: f64| format!("{:.1} {}", value * measurement.row.scale, measurement.row.unit);
+        let veth = baseline.map_or_else(|| "failed".to_owned(), |value| absolute(value) + &spread(&summaries[0]));
+        let cells = summaries[1..].iter().map(|summary| cell(summary, baseline, measurement.row.scale));
+        let _ = writeln!(text, "| {title} | {veth} | {} |", cells.collect::<Vec<_>>().join(" | "));
+        for (name, summary) in names.iter().zip(&summaries) {
+            if let Some(reason) = summary.failures.first() {
+                let _ = writeln!(
+                    failures,
+                    "- {title}, {name}: {} of {rounds} runs failed: {reason}",
+                    summary.failures.len()
+                );
+            }
+        }
+    }
+    if !failures.is_empty() {
+        let _ = writeln!(text, "\nFailed runs:\n{failures}");
+    }
+    text
+}
+
+fn cell(summary: &Summary, baseline: Option<f64>, scale: f64) -> String {
+    match (summary.median, baseline) {
+        _ if !summary.offered => "–".to_owned(),
+        (Some(median), Some(baseline)) => {
+            let failed = if summary.failures.is_empty() {
+                String::new()
+            } else {
+                format!(", {} failed", summary.failures.len())
+            };
+            format!("**{:.2}** ({:.1}{}{failed})", median / baseline, median * scale, spread(summary))
+        }
+        _ => "failed".to_owned(),
+    }
+}
+
+fn spread(summary: &Summary) -> String {
+    format!(" ±{:.0} %", summary.spread * 50.0)
+}
+
+fn conditions(rounds: u32, milliseconds: u32) -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let peers = ["passt", "slirp4netns", "rootlesskit"].map(|package| format!("{package} {}", version(package)));
+    format!(
+        "Median of {rounds} runs of {:.1} s each, all contenders in turn; ± is half the spread. cubic at both ends, an ordinary \
+         user's guest, the other end a socket on the machine's own outer address; MTU 1500 unless the column says otherwise. \
+         In brackets: the absolute figure. {cores} cores ({}), Linux {}, load average at the end {}; {}.\n",
+        f64::from(milliseconds) / 1e3,
+        model.trim_start_matches([':', '\t', ' ']),
+        kernel.trim(),
+        load.split(' ').next().unwrap_or_default(),
+        peers.join(", "),
+    )
+}
+
+fn version(package: &str) -> String {
+    let output = Command::new("dpkg-query").args(["--show", "--showformat=${Version}", package]).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}
