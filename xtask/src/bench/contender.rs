@@ -86,8 +86,8 @@ impl Contender {
 
     fn try_measure(&mut self, row: &Row, direction: Direction, milliseconds: u32) -> Result<f64> {
         if self.running.is_none() {
-            self.running = Some((self.start)(self).with_context(|| format!("start of {}", self.name))?);
-            self.wait_for_server()?;
+            self.running = Some((self.start)(self)?);
+            self.wait_for_server().with_context(|| self.last_words())?;
         }
         let mut command = Command::new("timeout");
         command.args(["--kill-after=1", "12"]);
@@ -106,6 +106,12 @@ impl Contender {
             bail!("{}", if output.status.code() == Some(124) { "no end after 12 s" } else { message.trim() });
         }
         String::from_utf8_lossy(&output.stdout).trim().parse().context("a number")
+    }
+
+    /// The end of its log.
+    fn last_words(&self) -> String {
+        let log = fs::read_to_string(format!("/run/log/{}", self.name)).unwrap_or_default();
+        log.lines().last().unwrap_or("it says nothing").to_owned()
     }
 
     fn server_address(&self) -> String {
@@ -137,7 +143,7 @@ fn minato(contender: &Contender) -> Result<Vec<Program>> {
     let (tcp, port) = (format!("{}:{}", contender.inward, contender.port), contender.server_address());
     let udp = format!("{tcp}/udp");
     let run = ["run", "--name", "bench", "-p", &tcp, "-p", &udp, "--", "/run/bin/minato-load", "server", &port];
-    Ok(vec![start("minato", as_user("/run/bin/minato").args(run))?])
+    Ok(vec![start("minato", family_as_user("/run/bin/minato").args(run))?])
 }
 
 fn pasta(contender: &Contender, mtu: &str) -> Result<Vec<Program>> {
@@ -151,7 +157,7 @@ fn pasta_spliced(contender: &Contender) -> Result<Vec<Program>> {
 }
 
 fn run_pasta(contender: &Contender, arguments: &[&str]) -> Result<Vec<Program>> {
-    let mut pasta = as_user("pasta");
+    let mut pasta = family_as_user("pasta");
     pasta.args(["--quiet", "--ipv4-only", "--config-net", "--foreground"]).args(arguments);
     pasta.args(["--", "/run/bin/minato-load", "server", &contender.server_address()]);
     Ok(vec![start(contender.name, &mut pasta)?])
@@ -196,7 +202,7 @@ fn slirp4netns(contender: &Contender, mtu: &str) -> Result<Vec<Program>> {
 /// RootlessKit forwards with its own port driver; its way out is slirp4netns.
 fn rootlesskit(contender: &Contender) -> Result<Vec<Program>> {
     let forward = format!("198.51.100.1:{0}:{0}", contender.port);
-    let mut rootlesskit = as_user("rootlesskit");
+    let mut rootlesskit = family_as_user("rootlesskit");
     rootlesskit.args([
         "--net=slirp4netns",
         "--mtu=1500",
@@ -217,9 +223,23 @@ fn guest_server(contender: &Contender, enter: &[&str]) -> Result<Program> {
 
 fn as_user(program: &str) -> Command {
     let mut command = Command::new(program);
-    command.uid(USER).gid(USER).env("HOME", "/run/work").env("TMPDIR", "/run/tmp").current_dir("/run/work");
-    command.env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
+    command.uid(USER).gid(USER);
+    with_environment(&mut command);
     command
+}
+
+/// As an ordinary user, in a process namespace: when the command is killed, all that it started is.
+fn family_as_user(program: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "setpriv", "--clear-groups"]);
+    command.args([format!("--reuid={USER}"), format!("--regid={USER}")]).arg(program);
+    with_environment(&mut command);
+    command
+}
+
+fn with_environment(command: &mut Command) {
+    command.env("HOME", "/run/work").env("USER", "tester").env("TMPDIR", "/run/tmp").current_dir("/run/work");
+    command.env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
 }
 
 fn start(name: &str, command: &mut Command) -> Result<Program> {
