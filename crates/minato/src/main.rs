@@ -1,4 +1,41 @@
-//! The `minato` command.
+//! The `minato` command: any program with its own IP address and its own 65,536 ports, without root.
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods)]
-fn main() {}
+
+mod client;
+mod commands;
+mod demo;
+mod failure;
+mod flags;
+mod program;
+mod render;
+mod runtime_dir;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::flags::raw::Flags;
+use crate::terminal::Terminal;
+
+fn main() -> ExitCode {
+    if is_agent() {
+        return minato_host::agent::main();
+    }
+    let flags = Flags::parse();
+    let terminal = Terminal::detect(flags.json, flags.no_color);
+    let result = flags::resolve(flags).and_then(|invocation| commands::perform(invocation, &terminal));
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            terminal.report(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// The engine's agent must be alone in its process when it makes namespaces, so it is told apart before anything else.
+fn is_agent() -> bool {
+    std::env::args_os().nth(1).is_some_and(|argument| argument == "__agent")
+}

@@ -1,0 +1,244 @@
+//! Speaks the control API: HTTP and JSON over an engine's Unix socket, a connection for each request.
+
+mod session;
+mod start;
+
+use std::io;
+use std::path::PathBuf;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use minato_inspect::{Flow, Forward, ForwardRequest, Host, PortRow, Problem, SessionEnd, SessionId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+
+use crate::failure::Failure;
+use crate::runtime_dir::RuntimeDir;
+pub(crate) use session::{Ending, News, Session};
+pub(crate) use start::{open_host, open_session};
+
+/// Why a request got no answer that could be used.
+#[derive(Debug)]
+pub(crate) enum RequestError {
+    /// No engine listens.
+    NotRunning,
+    /// The engine went away before it answered.
+    Gone(String),
+    /// The engine said no.
+    Refused(Box<Problem>),
+    /// Something answered, but not as our engine does.
+    Nonsense(String),
+    /// The socket can't be used.
+    Socket(io::Error),
+}
+
+impl RequestError {
+    /// The reason in a few words.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            RequestError::NotRunning => "no engine is running".into(),
+            RequestError::Gone(why) => format!("the engine ended ({why})"),
+            RequestError::Refused(problem) => problem.title.clone(),
+            RequestError::Nonsense(what) => format!("the engine's answer makes no sense ({what})"),
+            RequestError::Socket(error) => error.to_string(),
+        }
+    }
+
+    /// What the user is told, where a running engine was expected.
+    pub(crate) fn into_failure(self, client: &Client) -> Failure {
+        match self {
+            RequestError::NotRunning => not_running(&client.directory),
+            RequestError::Gone(why) => {
+                Failure::caused("the engine ended before it answered", why).fix(look_at_log(&client.directory))
+            }
+            RequestError::Refused(problem) => Failure::from(*problem),
+            RequestError::Nonsense(what) => Failure::caused("the engine's answer makes no sense", what)
+                .fix("end every program of this network, so that its engine ends; then start again with this version"),
+            RequestError::Socket(error) => {
+                Failure::caused(format!("cannot use the socket {}", client.directory.socket().display()), error)
+            }
+        }
+    }
+}
+
+/// No engine serves the network.
+pub(crate) fn not_running(directory: &RuntimeDir) -> Failure {
+    Failure::new(crate::failure::code::NOTHING, not_running_message(directory))
+        .fix(format!("minato run{} -- PROGRAM    # starts it", network_flag(directory)))
+}
+
+/// The sentence that says so.
+pub(crate) fn not_running_message(directory: &RuntimeDir) -> String {
+    format!("no network '{}' is running", directory.network())
+}
+
+/// ` --network NET` where a command line needs it.
+pub(crate) fn network_flag(directory: &RuntimeDir) -> String {
+    match directory.network().as_str() {
+        "default" => String::new(),
+        name => format!(" --network {name}"),
+    }
+}
+
+fn look_at_log(directory: &RuntimeDir) -> String {
+    format!("tail {}    # the engine's last words", directory.log().display())
+}
+
+/// Where an engine is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    directory: RuntimeDir,
+}
+
+impl Client {
+    /// Asks the engine of a directory that is trusted.
+    pub(crate) fn new(directory: RuntimeDir) -> Result<Client, Failure> {
+        directory.check()?;
+        Ok(Client { directory })
+    }
+
+    /// Where the engine lives.
+    pub(crate) fn directory(&self) -> &RuntimeDir {
+        &self.directory
+    }
+
+    /// Hosts with their processes.
+    pub(crate) async fn hosts(&self) -> Result<Vec<Host>, RequestError> {
+        self.get("/v1/hosts").await
+    }
+
+    /// One host.
+    pub(crate) async fn host(&self, name: &str) -> Result<Host, RequestError> {
+        self.get(&format!("/v1/hosts/{name}")).await
+    }
+
+    /// Bound ports.
+    pub(crate) async fn ports(&self) -> Result<Vec<PortRow>, RequestError> {
+        self.get("/v1/ports").await
+    }
+
+    /// Who talks to whom.
+    pub(crate) async fn flows(&self) -> Result<Vec<Flow>, RequestError> {
+        self.get("/v1/flows").await
+    }
+
+    /// Forwards with their counters.
+    pub(crate) async fn forwards(&self) -> Result<Vec<Forward>, RequestError> {
+        self.get("/v1/forwards").await
+    }
+
+    /// Adds forwards: all or none.
+    pub(crate) async fn add_forwards(&self, request: &ForwardRequest) -> Result<Vec<Forward>, RequestError> {
+        self.json(Method::POST, "/v1/forwards", request).await
+    }
+
+    /// Removes forwards: all or none.
+    pub(crate) async fn remove_forwards(&self, request: &ForwardRequest) -> Result<Vec<Forward>, RequestError> {
+        self.json(Method::DELETE, "/v1/forwards", request).await
+    }
+
+    /// Ends a session; answers when its host is gone, if it was the last one.
+    pub(crate) async fn end_session(&self, session: SessionId) -> Result<SessionEnd, RequestError> {
+        let exchange = self.send(Method::DELETE, &format!("/v1/sessions/{}", session.0), String::new()).await?;
+        if exchange.response.status() == StatusCode::NO_CONTENT {
+            Ok(SessionEnd::default())
+        } else {
+            exchange.read().await
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RequestError> {
+        self.send(Method::GET, path, String::new()).await?.read().await
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, RequestError> {
+        let body = serde_json::to_string(body).map_err(|error| RequestError::Nonsense(error.to_string()))?;
+        self.send(method, path, body).await?.read().await
+    }
+
+    /// Sends a request and takes the head of its answer; an answer that refuses is an error already.
+    async fn send(&self, method: Method, path: &str, body: String) -> Result<Exchange, RequestError> {
+        let stream = UnixStream::connect(self.socket()).await.map_err(connect_error)?;
+        let gone = |error: hyper::Error| RequestError::Gone(error.to_string());
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(gone)?;
+        let connection = AbortOnDrop(tokio::spawn(async move {
+            // Its error reaches whoever waits for the answer.
+            let _ = connection.await;
+        }));
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(hyper::header::HOST, "minato")
+            .header(hyper::header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| RequestError::Nonsense(error.to_string()))?;
+        let response = sender.send_request(request).await.map_err(gone)?;
+        let exchange = Exchange { response, _connection: connection };
+        if exchange.response.status().is_success() { Ok(exchange) } else { Err(exchange.refusal().await) }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.socket()
+    }
+}
+
+fn connect_error(error: io::Error) -> RequestError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => RequestError::NotRunning,
+        _ => RequestError::Socket(error),
+    }
+}
+
+/// An answer whose body is still to be read, and the connection that carries it.
+struct Exchange {
+    response: Response<Incoming>,
+    _connection: AbortOnDrop,
+}
+
+impl Exchange {
+    async fn read<T: DeserializeOwned>(self) -> Result<T, RequestError> {
+        let body = self.bytes().await?;
+        serde_json::from_slice(&body).map_err(|error| RequestError::Nonsense(error.to_string()))
+    }
+
+    async fn refusal(self) -> RequestError {
+        let status = self.response.status();
+        match self.bytes().await {
+            Ok(body) => serde_json::from_slice(&body).map_or_else(
+                |_| RequestError::Nonsense(format!("{status}: {}", String::from_utf8_lossy(&body))),
+                |problem| RequestError::Refused(Box::new(problem)),
+            ),
+            Err(error) => error,
+        }
+    }
+
+    async fn bytes(self) -> Result<Bytes, RequestError> {
+        let collected = self.response.into_body().collect().await;
+        collected.map(http_body_util::Collected::to_bytes).map_err(|error| RequestError::Gone(error.to_string()))
+    }
+}
+
+/// A task that ends with its owner.
+#[derive(Debug)]
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! A session: the answer that stays open for as long as a program runs.
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use minato_inspect::{Enter, Host, SessionEnd, SessionEvent, SessionId};
+
+use super::{AbortOnDrop, Client, Exchange, RequestError};
+
+/// An open session. Dropping it closes the connection, which ends the session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// The host as it was when the session opened.
+    pub(crate) host: Host,
+    /// How a program gets into it.
+    pub(crate) enter: Enter,
+    id: SessionId,
+    events: Events,
+    client: Client,
+}
+
+/// What comes while a session is open.
+#[derive(Debug, PartialEq)]
+pub(crate) enum News {
+    /// Something the user should read.
+    Warning(String),
+    /// The engine is no more, and the network with it.
+    EngineEnded(String),
+}
+
+/// How a session ended.
+pub(crate) type Ending = Result<SessionEnd, RequestError>;
+
+impl Session {
+    /// Takes the first event, which says where to go.
+    pub(super) async fn begin(client: Client, exchange: Exchange) -> Result<Session, RequestError> {
+        let mut events = Events::new(exchange);
+        match events.next().await? {
+            Some(SessionEvent::Opened { session, host, enter }) => {
+                Ok(Session { host, enter, id: session, events, client })
+            }
+            Some(SessionEvent::EngineStopping { reason }) => Err(RequestError::Gone(reason)),
+            Some(SessionEvent::Warning { message }) => {
+                Err(RequestError::Nonsense(format!("a warning before the session was open: {message}")))
+            }
+            None => Err(RequestError::Gone("the session closed before it was open".into())),
+        }
+    }
+
+    /// Waits for the next thing that happens. May be cancelled and called again.
+    pub(crate) async fn news(&mut self) -> News {
+        match self.events.next().await {
+            Ok(Some(SessionEvent::Warning { message })) => News::Warning(message),
+            Ok(Some(SessionEvent::EngineStopping { reason })) => News::EngineEnded(reason),
+            Ok(Some(SessionEvent::Opened { .. })) => News::EngineEnded("it opened a session twice".into()),
+            Ok(None) => News::EngineEnded("it closed the session".into()),
+            Err(RequestError::Gone(why) | RequestError::Nonsense(why)) => News::EngineEnded(why),
+            Err(_) => News::EngineEnded("its connection is lost".into()),
+        }
+    }
+
+    /// Ends the session and waits until its host is gone, if it was the host's last.
+    pub(crate) async fn end(self) -> Ending {
+        self.client.end_session(self.id).await
+    }
+}
+
+/// JSON Lines from a streaming body.
+#[derive(Debug)]
+struct Events {
+    body: Incoming,
+    buffer: Vec<u8>,
+    _connection: AbortOnDrop,
+}
+
+impl Events {
+    fn new(exchange: Exchange) -> Events {
+        let Exchange { response, _connection } = exchange;
+        Events { body: response.into_body(), buffer: Vec::new(), _connection }
+    }
+
+    /// The next event; `None` when the stream has ended. What was received stays in the buffer when cancelled.
+    async fn next(&mut self) -> Result<Option<SessionEvent>, RequestError> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                if line.trim_ascii().is_empty() {
+                    continue;
+                }
+                return serde_json::from_slice(&line)
+                    .map(Some)
+                    .map_err(|error| RequestError::Nonsense(error.to_string()));
+            }
+            match self.body.frame().await {
+                Some(Ok(frame)) => self.buffer.extend(frame.data_ref().into_iter().flatten()),
+                Some(Err(error)) => return Err(RequestError::Gone(error.to_string())),
+                None => return Ok(None),
+            }
+        }
+    }
+}

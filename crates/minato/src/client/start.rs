@@ -1,0 +1,120 @@
+//! Starts an engine on demand, and copes with one that is just starting or just ending.
+//!
+//! Several commands may find no engine at once, and each starts one. The engines settle it among themselves with a
+//! lock: one serves, the others say that there is one already, and their commands connect again. An engine that ends
+//! with its last host may do so between a command's connect and its request; that command starts the next one.
+
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use hyper::Method;
+use minato_inspect::{ExecRequest, HostRequest, Problem, ProblemKind};
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+
+use super::{Client, RequestError, Session, look_at_log};
+use crate::failure::Failure;
+use crate::runtime_dir::RuntimeDir;
+
+/// For how long a command tries to find or start an engine.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Pause before it tries again.
+const PAUSE: Duration = Duration::from_millis(20);
+/// HTTP status of an engine that takes no more requests because it ends.
+const ENDING: u16 = 503;
+
+/// Makes a host, in an engine that is started if none runs.
+pub(crate) async fn open_host(client: &Client, request: &HostRequest) -> Result<Session, Failure> {
+    let started = Instant::now();
+    loop {
+        let error = match open(client, "/v1/hosts", request).await {
+            Ok(session) => return Ok(session),
+            Err(error) => error,
+        };
+        let late = started.elapsed() > PATIENCE;
+        match error {
+            RequestError::NotRunning if !late => start(client.directory()).await?,
+            RequestError::Gone(_) if !late => sleep(PAUSE).await,
+            RequestError::Refused(problem) if problem.status == ENDING && !late => sleep(PAUSE).await,
+            error => return Err(error.into_failure(client)),
+        }
+    }
+}
+
+/// Joins a host of an engine that must be running.
+pub(crate) async fn open_session(client: &Client, host: &str, request: &ExecRequest) -> Result<Session, Failure> {
+    let path = format!("/v1/hosts/{host}/sessions");
+    open(client, &path, request).await.map_err(|error| error.into_failure(client))
+}
+
+async fn open(client: &Client, path: &str, request: &impl Serialize) -> Result<Session, RequestError> {
+    let body = serde_json::to_string(request).map_err(|error| RequestError::Nonsense(error.to_string()))?;
+    let exchange = client.send(Method::POST, path, body).await?;
+    Session::begin(client.clone(), exchange).await
+}
+
+/// Starts an engine and waits until it serves, or says that another one does.
+async fn start(directory: &RuntimeDir) -> Result<(), Failure> {
+    directory.create()?;
+    let mut engine = spawn(directory)?;
+    let Some(output) = engine.stdout.take() else { return Ok(()) };
+    let line = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).map(|_| line)
+    });
+    let line = line.await.map_err(std::io::Error::other).and_then(|line| line);
+    let line = line.map_err(|error| Failure::caused("cannot hear from the engine", error))?;
+    match Announcement::parse(&line) {
+        Announcement::Ready => Ok(()),
+        Announcement::Refused(problem) if problem.kind == ProblemKind::Conflict => {
+            sleep(PAUSE).await;
+            Ok(())
+        }
+        Announcement::Refused(problem) => Err(Failure::from(*problem)),
+        Announcement::Silence => Err(silent(directory, &mut engine)),
+    }
+}
+
+/// The engine's process: its session is its own, its words go to its log, its readiness to a pipe.
+fn spawn(directory: &RuntimeDir) -> Result<Child, Failure> {
+    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(directory.log());
+    let log = log.map_err(|error| Failure::caused(format!("cannot write {}", directory.log().display()), error))?;
+    Command::new("/proc/self/exe")
+        .args(["__engine", "--network", directory.network().as_str(), "--runtime-dir"])
+        .arg(directory.path())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .map_err(|error| Failure::caused("cannot start the engine", error))
+}
+
+/// The one line that a starting engine writes.
+enum Announcement {
+    Ready,
+    Refused(Box<Problem>),
+    Silence,
+}
+
+impl Announcement {
+    fn parse(line: &str) -> Announcement {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+        if value.get("ready").is_some_and(|ready| ready == true) {
+            return Announcement::Ready;
+        }
+        serde_json::from_value(value).map_or(Announcement::Silence, |problem| Announcement::Refused(Box::new(problem)))
+    }
+}
+
+fn silent(directory: &RuntimeDir, engine: &mut Child) -> Failure {
+    let ended = engine.try_wait().ok().flatten();
+    let how = ended.map_or_else(|| "it said nothing".into(), |status| format!("it ended at once: {status}"));
+    let mut failure = Failure::caused("the engine did not start", how);
+    let log = std::fs::read_to_string(directory.log()).unwrap_or_default();
+    failure.details.extend(log.lines().rev().take(3).collect::<Vec<_>>().into_iter().rev().map(str::to_owned));
+    failure.fix(look_at_log(directory))
+}

@@ -1,0 +1,37 @@
+//! `minato __engine`: the process that serves a network, as a client starts it.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+
+use minato_engine::EngineOptions;
+
+use super::DONE;
+use crate::failure::Failure;
+use crate::flags::Name;
+
+/// Leaves the session of whoever started it and serves until the last host is gone. Standard output is the pipe on
+/// which the starter waits for one line.
+pub(super) fn engine(network: &Name, directory: PathBuf) -> Result<u8, Failure> {
+    let ready = leave_starter().map_err(|error| Failure::caused("the engine cannot leave its starter", error))?;
+    let options = EngineOptions {
+        network: network.to_string(),
+        runtime_directory: directory,
+        agent_program: "/proc/self/exe".into(),
+        agent_arguments: vec!["__agent".into()],
+        ready: Some(ready),
+    };
+    minato_engine::run(options).map_err(|error| Failure::from(*error.0))?;
+    Ok(DONE)
+}
+
+/// Becomes a session of its own, and moves the starter's pipe away from standard output, where only data for people
+/// belongs; a pipe that stayed open there would keep the starter waiting.
+fn leave_starter() -> io::Result<File> {
+    // Fails only for the leader of a process group, which is nobody's child in a shell's job.
+    let _ = rustix::process::setsid();
+    let ready = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    let nowhere = File::options().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&nowhere)?;
+    Ok(File::from(ready))
+}

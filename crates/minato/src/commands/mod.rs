@@ -1,0 +1,61 @@
+//! What each command does.
+
+mod doctor;
+mod engine;
+mod manual;
+mod run;
+mod service;
+mod views;
+
+pub(crate) use service::Entry;
+#[cfg(test)]
+pub(crate) use service::entries;
+
+use crate::client::Client;
+use crate::demo;
+use crate::failure::{Failure, code};
+use crate::flags::{Command, ForwardCommand, Invocation};
+use crate::runtime_dir::RuntimeDir;
+use crate::terminal::Terminal;
+
+/// Exit code of a command that did what it was asked.
+pub(crate) const DONE: u8 = 0;
+
+/// Does what was asked and gives the exit code.
+pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8, Failure> {
+    let network = invocation.network;
+    let client = || Client::new(RuntimeDir::of(&network));
+    match invocation.command {
+        Command::Run(run) => block_on(run::run(run, client()?, terminal)),
+        Command::Exec(exec) => block_on(run::exec(exec, client()?, terminal)),
+        Command::Hosts => block_on(views::hosts(&client()?, terminal)),
+        Command::Ports(filter) => block_on(views::ports(&client()?, filter.as_ref(), terminal)),
+        Command::Flows(host) => block_on(views::flows(&client()?, host.as_ref(), terminal)),
+        Command::Forward(ForwardCommand::List(host)) => block_on(views::forwards(&client()?, host.as_ref(), terminal)),
+        Command::Forward(ForwardCommand::Add(host, forwards)) => {
+            block_on(views::add_forwards(&client()?, &host, forwards, terminal))
+        }
+        Command::Forward(ForwardCommand::Remove(host, forwards)) => {
+            block_on(views::remove_forwards(&client()?, &host, forwards, terminal))
+        }
+        Command::Service(query) => service::service(&query, terminal),
+        Command::Doctor => Ok(doctor::doctor(terminal)),
+        Command::Demo(demo) => block_on(demo::demo(demo, client()?, terminal)),
+        Command::Completions(shell) => Ok(manual::completions(shell, terminal)),
+        Command::Man(directory) => manual::man(directory.as_deref(), terminal),
+        Command::Version => Ok(manual::version(terminal)),
+        Command::Engine(directory) => engine::engine(&network, directory),
+        Command::DemoPart(part) => demo::part(&part, terminal),
+    }
+}
+
+/// Runs a command on this thread: one connection and one child process need no more.
+fn block_on(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Failure::new(code::FAILED, "cannot wait for events").detail(error.to_string()))?;
+    let result = runtime.block_on(command);
+    // A blocking read that nobody waits for any more must not hold up the exit.
+    runtime.shutdown_background();
+    result
+}

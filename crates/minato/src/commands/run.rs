@@ -1,0 +1,129 @@
+//! `minato run` and `minato exec`: a program in a host, from the session's opening to the host's end.
+
+use std::process::ExitStatus;
+
+use minato_inspect::{ExecRequest, HostRequest, SessionEnd};
+use tokio::process::Child;
+
+use crate::client::{self, Client, Ending, News, RequestError, Session};
+use crate::failure::{Failure, code};
+use crate::flags::{Exec, Program, Run};
+use crate::program::{self, Signals};
+use crate::render;
+use crate::runtime_dir::RuntimeDir;
+use crate::terminal::Terminal;
+
+/// Makes a host and runs a program in it.
+pub(super) async fn run(run: Run, client: Client, terminal: &Terminal) -> Result<u8, Failure> {
+    let request = HostRequest {
+        name: run.name.map(|name| name.to_string()),
+        forwards: run.forwards,
+        ephemeral_range: run.ephemeral_range.map(|range| (range.first().value(), range.last().value())),
+        host_ports: run.host_ports,
+        command: run.program.display(),
+    };
+    let session = client::open_host(&client, &request).await?;
+    attend(&run.program, session, client.directory(), terminal).await
+}
+
+/// Runs a program in a host that is there.
+pub(super) async fn exec(exec: Exec, client: Client, terminal: &Terminal) -> Result<u8, Failure> {
+    let request = ExecRequest { command: exec.program.display() };
+    let session = client::open_session(&client, exec.host.as_str(), &request).await?;
+    attend(&exec.program, session, client.directory(), terminal).await
+}
+
+/// Runs the program and ends the session with it.
+async fn attend(
+    program: &Program,
+    mut session: Session,
+    directory: &RuntimeDir,
+    terminal: &Terminal,
+) -> Result<u8, Failure> {
+    let mut signals = Signals::catch()?;
+    let mut child = match program::spawn(program, &session) {
+        Ok(child) => child,
+        Err(failure) => {
+            // What matters is why the program did not start; an engine that fails now as well is found by the next command.
+            let _ = session.end().await;
+            return Err(failure);
+        }
+    };
+    match supervise(&mut child, &mut session, &mut signals, terminal).await {
+        Outcome::Ended(status) => {
+            let host = session.host.name.clone();
+            conclude(status, &host, session.end().await, directory, terminal)
+        }
+        Outcome::EngineEnded(reason) => {
+            program::terminate(&mut child).await;
+            Err(engine_ended(&reason, directory))
+        }
+        Outcome::Lost(error) => Err(Failure::caused("cannot wait for the program", error)),
+    }
+}
+
+/// How the time of a program ended.
+enum Outcome {
+    Ended(ExitStatus),
+    EngineEnded(String),
+    Lost(std::io::Error),
+}
+
+/// Waits for the program, and meanwhile passes on signals and what the engine has to say.
+async fn supervise(child: &mut Child, session: &mut Session, signals: &mut Signals, terminal: &Terminal) -> Outcome {
+    loop {
+        tokio::select! {
+            status = child.wait() => return status.map_or_else(Outcome::Lost, Outcome::Ended),
+            news = session.news() => match news {
+                News::Warning(message) => terminal.warn(&message),
+                News::EngineEnded(reason) => return Outcome::EngineEnded(reason),
+            },
+            signal = signals.next() => program::pass_on(signal, child),
+        }
+    }
+}
+
+/// The exit code of a program that has ended, after its session has.
+fn conclude(
+    status: ExitStatus,
+    host: &str,
+    ending: Ending,
+    directory: &RuntimeDir,
+    terminal: &Terminal,
+) -> Result<u8, Failure> {
+    match ending {
+        Ok(end) => tell_who_was_ended(host, &end, terminal),
+        // Nobody but the agent of a dead engine kills a program just before its engine is found dead.
+        Err(RequestError::Gone(reason)) if killed(status) => return Err(engine_ended(&reason, directory)),
+        Err(RequestError::NotRunning) if killed(status) => return Err(engine_ended("it is gone", directory)),
+        Err(error) => terminal.warn(&format!("host '{host}' may not be gone: {}", error.reason())),
+    }
+    Ok(program::exit_code(status))
+}
+
+fn killed(status: ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    status.signal() == Some(rustix::process::Signal::KILL.as_raw())
+}
+
+fn engine_ended(reason: &str, directory: &RuntimeDir) -> Failure {
+    Failure::new(
+        code::FAILED,
+        format!("the engine of network '{}' ended, and the program with it", directory.network()),
+    )
+    .detail(reason)
+    .fix(format!("tail {}    # the engine's last words", directory.log().display()))
+}
+
+/// Programs that went to the background end with their host; whoever started them should know.
+fn tell_who_was_ended(host: &str, end: &SessionEnd, terminal: &Terminal) {
+    if end.ended.is_empty() {
+        return;
+    }
+    let names = end.ended.iter().map(render::process).collect::<Vec<_>>().join(", ");
+    terminal
+        .warn(&format!("host '{host}' ended with its program; these were still running in it and were ended: {names}"));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! Why a command failed, what to do about it, and the exit code that says so.
+
+use minato_inspect::{Holder, Problem, ProblemKind, Process, Transport, Unknown};
+use serde::Serialize;
+
+/// Exit codes of the command line. `run` and `exec` give the program's own.
+pub(crate) mod code {
+    /// Something failed that is nobody's fault but ours or the machine's.
+    pub(crate) const FAILED: u8 = 1;
+    /// Wrong flags.
+    pub(crate) const USAGE: u8 = 2;
+    /// Nothing is bound there, or no such host runs.
+    pub(crate) const NOTHING: u8 = 10;
+    /// Wrong address or family.
+    pub(crate) const WRONG_ADDRESS: u8 = 11;
+    /// No such forward.
+    pub(crate) const FORWARD_MISSING: u8 = 12;
+    /// A privileged port.
+    pub(crate) const PRIVILEGED: u8 = 13;
+    /// Ports or addresses are used up.
+    pub(crate) const EXHAUSTED: u8 = 14;
+    /// This machine can't; `minato doctor` says why.
+    pub(crate) const UNSUPPORTED: u8 = 15;
+    /// A name, address or port is taken.
+    pub(crate) const CONFLICT: u8 = 16;
+    /// The program can't be executed, as a shell says it.
+    pub(crate) const NOT_EXECUTABLE: u8 = 126;
+    /// There is no such program, as a shell says it.
+    pub(crate) const NOT_FOUND: u8 = 127;
+}
+
+/// A command that failed: one sentence on what, facts on why, and fixes, the most important one last.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Failure {
+    /// The exit code.
+    pub(crate) code: u8,
+    /// What failed, in one sentence.
+    pub(crate) title: String,
+    /// Who holds what was wanted, evidence, causes: a line each.
+    pub(crate) details: Vec<String>,
+    /// What to do: a line each, the most important one last.
+    pub(crate) fixes: Vec<String>,
+}
+
+impl Failure {
+    /// A failure with nothing but a sentence.
+    pub(crate) fn new(code: u8, title: impl Into<String>) -> Failure {
+        Failure { code, title: title.into(), details: Vec::new(), fixes: Vec::new() }
+    }
+
+    /// Wrong flags.
+    pub(crate) fn usage(title: impl Into<String>) -> Failure {
+        Failure::new(code::USAGE, title)
+    }
+
+    /// An operation of ours or of the system that failed with an error.
+    pub(crate) fn caused(title: impl Into<String>, cause: impl std::fmt::Display) -> Failure {
+        Failure::new(code::FAILED, title).detail(cause.to_string())
+    }
+
+    /// Adds a fact.
+    pub(crate) fn detail(mut self, line: impl Into<String>) -> Failure {
+        self.details.push(line.into());
+        self
+    }
+
+    /// Adds something to do, after (more important than) those that are there.
+    pub(crate) fn fix(mut self, line: impl Into<String>) -> Failure {
+        self.fixes.push(line.into());
+        self
+    }
+
+    /// The lines as they go to standard error.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let title = std::iter::once(format!("minato: {}", self.title));
+        let details = self.details.iter().map(|line| format!("  {line}"));
+        let fixes = self.fixes.iter().map(|line| format!("  try: {line}"));
+        title.chain(details).chain(fixes).collect()
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Failure {
+        let mut failure = Failure::new(exit_code(problem.kind), problem.title);
+        failure.details.extend(problem.holder.iter().flat_map(holder_lines));
+        failure.fixes = problem.fixes;
+        if problem.kind == ProblemKind::Unsupported {
+            failure.fixes.push("minato doctor    # checks what this machine lacks, and says how to change it".into());
+        }
+        failure
+    }
+}
+
+fn exit_code(kind: ProblemKind) -> u8 {
+    match kind {
+        ProblemKind::Internal => code::FAILED,
+        ProblemKind::Usage => code::USAGE,
+        ProblemKind::NotFound => code::NOTHING,
+        ProblemKind::WrongAddress => code::WRONG_ADDRESS,
+        ProblemKind::Privileged => code::PRIVILEGED,
+        ProblemKind::Exhausted => code::EXHAUSTED,
+        ProblemKind::Unsupported => code::UNSUPPORTED,
+        ProblemKind::Conflict => code::CONFLICT,
+    }
+}
+
+/// Who holds a port: a line for the place, and one for each process.
+fn holder_lines(holder: &Holder) -> Vec<String> {
+    let place = format!("{}/{}", socket(holder), transport_name(holder.transport));
+    let host = holder.host.as_ref().map(|host| format!("a forward to minato host '{host}'"));
+    if holder.processes.is_empty() {
+        let who = match (&host, holder.unknown) {
+            (Some(host), _) => host.clone(),
+            (None, Some(Unknown::NoPermission)) => "a process that you have no permission to see".into(),
+            (None, Some(Unknown::Vanished)) => "a process that was gone before it could be named".into(),
+            (None, None) => "the kernel itself, or a socket that no process has open".into(),
+        };
+        return vec![format!("{place} is held by {who}")];
+    }
+    let by = |process: &Process| match &host {
+        Some(host) => format!("{place} is held by {host}: {}", describe(process)),
+        None => format!("{place} is held by {}", describe(process)),
+    };
+    holder.processes.iter().map(by).collect()
+}
+
+fn socket(holder: &Holder) -> String {
+    std::net::SocketAddr::new(holder.address, holder.port).to_string()
+}
+
+/// A process as an error names it: name, pid, command line, directory and age.
+pub(crate) fn describe(process: &Process) -> String {
+    let mut text = format!("{} (pid {}", printable(&process.name), process.pid);
+    if !process.command.is_empty() {
+        text += &format!(", command: {}", printable(&process.command.join(" ")));
+    }
+    if let Some(cwd) = &process.cwd {
+        text += &format!(", in {}", printable(cwd));
+    }
+    text += &format!(", for {})", crate::render::age(process.age_seconds));
+    text
+}
+
+fn transport_name(transport: Transport) -> &'static str {
+    crate::render::transport(transport)
+}
+
+use crate::render::printable;
+
+#[cfg(test)]
+mod tests;

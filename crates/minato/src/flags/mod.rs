@@ -1,0 +1,151 @@
+//! The command line, in two steps: what was written ([`raw`]), and what it means ([`Invocation`]).
+
+mod argument;
+mod name;
+pub(crate) mod raw;
+mod resolve;
+
+use std::ffi::OsString;
+
+use minato_inspect::{ForwardSpec, PortRow, Transport};
+use minato_ports::PortRange;
+
+pub(crate) use name::Name;
+pub(crate) use resolve::resolve;
+
+/// A command line that makes sense.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Invocation {
+    /// The network it is about.
+    pub(crate) network: Name,
+    /// What to do.
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Command {
+    /// Run a program in a host of its own.
+    Run(Run),
+    /// Run a program in a host that is there.
+    Exec(Exec),
+    /// Show hosts and processes.
+    Hosts,
+    /// Show bound ports, all or some.
+    Ports(Option<PortFilter>),
+    /// Show who talks to whom, all or one host's.
+    Flows(Option<Name>),
+    /// Change or show forwards.
+    Forward(ForwardCommand),
+    /// Look into the registry of port numbers.
+    Service(ServiceQuery),
+    /// Check the machine.
+    Doctor,
+    /// Tell the story of ports.
+    Demo(Demo),
+    /// Print a completion script.
+    Completions(clap_complete::Shell),
+    /// Print a manual page, or write all of them into a directory.
+    Man(Option<std::path::PathBuf>),
+    /// Print the version.
+    Version,
+    /// Be the engine.
+    Engine(std::path::PathBuf),
+    /// Be one part of the demo.
+    DemoPart(raw::DemoPart),
+}
+
+/// `minato run`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Run {
+    /// The host's name, unless the engine is to derive one.
+    pub(crate) name: Option<Name>,
+    /// What to forward to it.
+    pub(crate) forwards: Vec<ForwardSpec>,
+    /// The kernel's ephemeral range in the host.
+    pub(crate) ephemeral_range: Option<PortRange>,
+    /// Ports of the machine's loopback that the gateway opens.
+    pub(crate) host_ports: Vec<u16>,
+    /// The program.
+    pub(crate) program: Program,
+}
+
+/// `minato exec`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Exec {
+    /// The host to join.
+    pub(crate) host: Name,
+    /// The program.
+    pub(crate) program: Program,
+}
+
+/// A program, its arguments and as whom it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Program {
+    /// Name or path.
+    pub(crate) name: OsString,
+    /// What follows it.
+    pub(crate) arguments: Vec<OsString>,
+    /// Whether it sees itself as root.
+    pub(crate) map_root: bool,
+}
+
+impl Program {
+    /// The command line for display.
+    pub(crate) fn display(&self) -> Vec<String> {
+        let words = std::iter::once(&self.name).chain(&self.arguments);
+        words.map(|word| word.to_string_lossy().into_owned()).collect()
+    }
+}
+
+/// Which ports to show.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PortFilter {
+    /// As it was written.
+    pub(crate) text: String,
+    /// The numbers, or those that the name is registered for.
+    pub(crate) ports: Vec<u16>,
+    /// Only of this transport.
+    pub(crate) transport: Option<Transport>,
+}
+
+impl PortFilter {
+    /// Whether a row is among them.
+    pub(crate) fn matches(&self, row: &PortRow) -> bool {
+        self.ports.contains(&row.port) && self.transport.is_none_or(|transport| transport == row.transport)
+    }
+}
+
+/// `minato forward`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ForwardCommand {
+    /// Add forwards to a host.
+    Add(Name, Vec<ForwardSpec>),
+    /// Remove forwards from a host.
+    Remove(Name, Vec<ForwardSpec>),
+    /// Show them, all or one host's.
+    List(Option<Name>),
+}
+
+/// What to look for in the registry.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ServiceQuery {
+    /// Numbers.
+    Range(PortRange),
+    /// A name or a part of one.
+    Name(String),
+}
+
+/// `minato demo`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Demo {
+    /// Tell what would be without port numbers.
+    pub(crate) without_ports: bool,
+    /// End after the story.
+    pub(crate) once: bool,
+    /// What is added to a service's port to get the machine's port that leads to it.
+    pub(crate) port_base: u16,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! The command line as it is written: clap's view. It knows words, not meanings.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+use super::Name;
+
+/// Any program with its own IP address and its own 65,536 ports, without root.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "minato", version, disable_help_subcommand = true, max_term_width = 100)]
+pub(crate) struct Flags {
+    /// The network to work in; it begins with its first host and ends with its last.
+    #[arg(long, global = true, value_name = "NET", default_value = "default")]
+    pub(crate) network: Name,
+    /// Print data as JSON: {"version":1,…}.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print without colour, as with NO_COLOR or TERM=dumb.
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a program in a host of its own: own IP address, all 65,536 ports.
+    #[command(override_usage = "minato run [OPTIONS] -- CMD…", after_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Run another program on the IP address of a host that is there.
+    #[command(override_usage = "minato exec [OPTIONS] HOST -- CMD…", after_help = EXEC_EXAMPLES)]
+    Exec(Exec),
+    /// Show hosts and their processes.
+    Ps,
+    /// Show who is bound where.
+    #[command(after_help = "Exit code 10: nothing is bound to PORT.")]
+    Ports {
+        /// Only this port number, or ports whose registered name this is.
+        #[arg(value_name = "PORT")]
+        port: Option<String>,
+    },
+    /// Show who talks to whom.
+    Flows {
+        /// Only flows of this host.
+        #[arg(value_name = "HOST")]
+        host: Option<Name>,
+    },
+    /// Change forwards while programs run.
+    #[command(subcommand)]
+    Forward(Forward),
+    /// Look into IANA's registry of service names and port numbers.
+    #[command(after_help = "Examples:\n  minato service 443\n  minato service postgresql\n  minato service 5050-5060")]
+    Service {
+        /// A number, a name or a part of one, or a range of numbers.
+        #[arg(value_name = "NUMBER|NAME|RANGE")]
+        what: String,
+    },
+    /// Check whether this machine can do it, and what to change if not.
+    #[command(after_help = "Exit code 15: something essential is missing.")]
+    Doctor,
+    /// See what port numbers are for: three services on one address, live.
+    Demo(Demo),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff); `minato man | man -l -` shows it.
+    Man {
+        /// Write a page for every command into this directory instead.
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        out: Option<PathBuf>,
+    },
+    /// Print the version.
+    Version,
+    /// Serve a network (started by `run`).
+    #[command(name = "__engine", hide = true)]
+    Engine {
+        /// The network's runtime directory.
+        #[arg(long, value_name = "DIR")]
+        runtime_dir: PathBuf,
+    },
+    /// Be one program of the demo.
+    #[command(name = "__demo", hide = true)]
+    DemoPart(DemoPart),
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  minato run -- bash
+      a shell with an IP address of its own
+  minato run --name web -p 8080:80 -- nginx -g 'daemon off;'
+      http://127.0.0.1:8080 leads to its port 80
+  minato run -p 5353:53/udp -p 8000-8010:8000-8010 -- PROGRAM
+      UDP, and a range
+  minato run -p 0.0.0.0:8080:80 -- PROGRAM
+      reachable from other machines too
+
+Exit code: the program's own; 127 when there is no such program, 126 when it can't be executed.";
+
+const EXEC_EXAMPLES: &str = "\
+Examples:
+  minato exec web -- curl http://127.0.0.1/
+  minato exec web -- bash
+
+Exit code: the program's own; 127 when there is no such program, 126 when it can't be executed.";
+
+/// `minato run`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Run {
+    /// Name of the host [default: the program's name].
+    #[arg(long, value_name = "HOST")]
+    pub(crate) name: Option<Name>,
+    /// Forward a port of this machine, or a range, to one of the host. Without IP: 127.0.0.1 and ::1. May be repeated.
+    #[arg(short, long, value_name = "[IP:]HOSTPORT:PORT[/udp]")]
+    pub(crate) publish: Vec<String>,
+    /// Ports that the host's kernel chooses from for outgoing connections [default: 49152-65535].
+    #[arg(long, value_name = "FIRST-LAST")]
+    pub(crate) ephemeral_range: Option<String>,
+    /// Let the host reach this port of the machine's own loopback, at the gateway address. May be repeated.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) host_port: Vec<String>,
+    /// Let the program see itself as root (it has no more rights than you).
+    #[arg(long)]
+    pub(crate) map_root: bool,
+    /// The program and its arguments.
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
+    pub(crate) program: Vec<OsString>,
+}
+
+/// `minato exec`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Exec {
+    /// The host to join.
+    #[arg(value_name = "HOST")]
+    pub(crate) host: Name,
+    /// Let the program see itself as root (it has no more rights than you).
+    #[arg(long)]
+    pub(crate) map_root: bool,
+    /// The program and its arguments.
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
+    pub(crate) program: Vec<OsString>,
+}
+
+/// `minato forward`.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Forward {
+    /// Add forwards to a host: all of them or, when one is impossible, none.
+    Add(ForwardChange),
+    /// Remove forwards from a host: all of them or, when one is not there, none.
+    #[command(after_help = "Exit code 12: there is no such forward.")]
+    Rm(ForwardChange),
+    /// Show forwards with their counters.
+    Ls {
+        /// Only forwards to this host.
+        #[arg(value_name = "HOST")]
+        host: Option<Name>,
+    },
+}
+
+/// Forwards of a host.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ForwardChange {
+    /// The forward, spelled as for `run`. May be repeated.
+    #[arg(short, long, required = true, value_name = "[IP:]HOSTPORT:PORT[/udp]")]
+    pub(crate) publish: Vec<String>,
+    /// The host.
+    #[arg(value_name = "HOST")]
+    pub(crate) host: Name,
+}
+
+/// `minato demo`.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Demo {
+    /// Show what is lost without port numbers: one service for each address.
+    #[arg(long)]
+    pub(crate) without_ports: bool,
+    /// End after the story instead of staying up until Ctrl-C.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// A service on port N is forwarded from port BASE + N of this machine.
+    #[arg(long, value_name = "BASE", default_value_t = 8000, value_parser = clap::value_parser!(u16).range(1..=65000))]
+    pub(crate) port_base: u16,
+}
+
+/// One program of the demo.
+#[derive(Clone, Debug, PartialEq, Args)]
+pub(crate) struct DemoPart {
+    /// Which one.
+    pub(crate) role: DemoRole,
+    /// The port to bind, or the address and port to talk to.
+    pub(crate) place: String,
+    /// Of a client: how many connections at once.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) parallel: usize,
+    /// Of a client: what kind of server it expects.
+    #[arg(long)]
+    pub(crate) speaks: Option<DemoRole>,
+    /// Of a client: send everything from this port instead of one that the kernel chooses.
+    #[arg(long)]
+    pub(crate) source_port: Option<u16>,
+}
+
+/// What a program of the demo is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DemoRole {
+    /// A web server.
+    Web,
+    /// A mail server that greets.
+    Mail,
+    /// A file server that greets.
+    Files,
+    /// A client.
+    Client,
+}

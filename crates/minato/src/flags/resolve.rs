@@ -1,0 +1,94 @@
+//! From words to meanings: what clap can't check because it needs to know what a port is.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use minato_inspect::ForwardSpec;
+
+use super::raw;
+use super::{Command, Demo, Exec, ForwardCommand, Invocation, Program, Run, argument};
+use crate::failure::Failure;
+
+/// Makes sense of a command line.
+pub(crate) fn resolve(flags: raw::Flags) -> Result<Invocation, Failure> {
+    Ok(Invocation { network: flags.network, command: command(flags.command)? })
+}
+
+fn command(raw: raw::Command) -> Result<Command, Failure> {
+    Ok(match raw {
+        raw::Command::Run(raw) => Command::Run(run(raw)?),
+        raw::Command::Exec(raw) => Command::Exec(Exec { host: raw.host, program: program(raw.program, raw.map_root)? }),
+        raw::Command::Ps => Command::Hosts,
+        raw::Command::Ports { port } => Command::Ports(port.as_deref().map(argument::ports).transpose()?),
+        raw::Command::Flows { host } => Command::Flows(host),
+        raw::Command::Forward(raw) => Command::Forward(forward(raw)?),
+        raw::Command::Service { what } => Command::Service(argument::service(&what)?),
+        raw::Command::Doctor => Command::Doctor,
+        raw::Command::Demo(raw) => {
+            Command::Demo(Demo { without_ports: raw.without_ports, once: raw.once, port_base: raw.port_base })
+        }
+        raw::Command::Completions { shell } => Command::Completions(shell),
+        raw::Command::Man { out } => Command::Man(out),
+        raw::Command::Version => Command::Version,
+        raw::Command::Engine { runtime_dir } => Command::Engine(runtime_dir),
+        raw::Command::DemoPart(part) => Command::DemoPart(part),
+    })
+}
+
+fn run(raw: raw::Run) -> Result<Run, Failure> {
+    Ok(Run {
+        name: raw.name,
+        forwards: forwards(&raw.publish)?,
+        ephemeral_range: raw.ephemeral_range.as_deref().map(argument::ephemeral_range).transpose()?,
+        host_ports: raw.host_port.iter().map(|text| argument::host_port(text)).collect::<Result<_, _>>()?,
+        program: program(raw.program, raw.map_root)?,
+    })
+}
+
+fn forward(raw: raw::Forward) -> Result<ForwardCommand, Failure> {
+    Ok(match raw {
+        raw::Forward::Add(change) => ForwardCommand::Add(change.host, forwards(&change.publish)?),
+        raw::Forward::Rm(change) => ForwardCommand::Remove(change.host, forwards(&change.publish)?),
+        raw::Forward::Ls { host } => ForwardCommand::List(host),
+    })
+}
+
+fn program(words: Vec<std::ffi::OsString>, map_root: bool) -> Result<Program, Failure> {
+    let mut words = words.into_iter();
+    match words.next() {
+        Some(name) if !name.is_empty() => Ok(Program { name, arguments: words.collect(), map_root }),
+        _ => Err(Failure::usage("the program to run has no name").fix("minato run -- PROGRAM [ARGUMENT]…")),
+    }
+}
+
+/// Forwards that do not claim a port of the machine twice.
+fn forwards(texts: &[String]) -> Result<Vec<ForwardSpec>, Failure> {
+    let mut forwards: Vec<ForwardSpec> = Vec::new();
+    for text in texts {
+        let forward = argument::forward(text)?;
+        if let Some(index) = forwards.iter().position(|other| claim_same(other, &forward)) {
+            let first = forward.host_ports.0.max(forwards[index].host_ports.0);
+            let title = format!("'-p {text}' and '-p {}' both claim port {first} of this machine", texts[index]);
+            return Err(Failure::usage(title).fix("give each forward a port of the machine, or an address, of its own"));
+        }
+        forwards.push(forward);
+    }
+    Ok(forwards)
+}
+
+fn claim_same(one: &ForwardSpec, other: &ForwardSpec) -> bool {
+    let ports = one.host_ports.0 <= other.host_ports.1 && other.host_ports.0 <= one.host_ports.1;
+    let places = addresses(one).any(|a| addresses(other).any(|b| in_each_others_way(a, b)));
+    one.transport == other.transport && ports && places
+}
+
+/// What a forward binds: both loopback addresses unless one address is given.
+fn addresses(forward: &ForwardSpec) -> impl Iterator<Item = IpAddr> {
+    let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let given = forward.address.into_iter();
+    given.chain(loopback.into_iter().filter(|_| forward.address.is_none()))
+}
+
+/// Equal addresses are, and the unspecified one is in the way of every other of its family.
+fn in_each_others_way(one: IpAddr, other: IpAddr) -> bool {
+    one.is_ipv4() == other.is_ipv4() && (one == other || one.is_unspecified() || other.is_unspecified())
+}

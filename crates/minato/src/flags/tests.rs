@@ -1,0 +1,156 @@
+use clap::Parser;
+use minato_inspect::Transport;
+
+use super::raw::Flags;
+use super::{Command, Invocation, ServiceQuery, resolve};
+use crate::failure::Failure;
+
+/// Parses a command line; clap's own refusals come back as their text and exit code.
+fn parse(line: &str) -> Result<Invocation, Failure> {
+    let words = std::iter::once("minato").chain(line.split_whitespace());
+    let flags = Flags::try_parse_from(words)
+        .map_err(|error| Failure::new(u8::try_from(error.exit_code()).unwrap_or(255), error.render().to_string()))?;
+    resolve(flags)
+}
+
+fn run(line: &str) -> super::Run {
+    match parse(line).expect("a good command line").command {
+        Command::Run(run) => run,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    use clap::CommandFactory;
+    Flags::command().debug_assert();
+}
+
+#[test]
+fn run_takes_everything_apart() {
+    let run = run("run --name web -p 8080:80 -p [::1]:53:5353/udp --ephemeral-range 50000-50099 --host-port 5432 \
+                   --map-root -- nginx -g x --json");
+    assert_eq!(run.name.expect("a name").as_str(), "web");
+    assert_eq!(run.host_ports, [5432]);
+    assert_eq!(run.ephemeral_range.map(|range| range.to_string()).as_deref(), Some("50000-50099"));
+    assert_eq!(run.program.display(), ["nginx", "-g", "x", "--json"]);
+    assert!(run.program.map_root);
+    let [web, dns] = run.forwards.try_into().expect("two forwards");
+    assert_eq!((web.address, web.host_ports, web.service_ports), (None, (8080, 8080), (80, 80)));
+    assert_eq!(dns.address, Some("::1".parse().expect("an address")));
+    assert_eq!(dns.transport, Transport::Udp);
+}
+
+#[test]
+fn the_programs_own_flags_need_no_separator_after_its_name() {
+    assert_eq!(run("run -p 8080:80 nginx -p 1 --name x").program.display(), ["nginx", "-p", "1", "--name", "x"]);
+    match parse("exec web curl -s http://x/").expect("good").command {
+        Command::Exec(exec) => assert_eq!(exec.program.display(), ["curl", "-s", "http://x/"]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn one_port_may_be_forwarded_for_each_transport_address_and_family() {
+    run("run -p 3000:3000 -p 3000:3000/udp -- true");
+    run("run -p 127.0.0.1:3000:1 -p 127.0.0.2:3000:2 -p [::1]:3000:3 -- true");
+    run("run -p 0.0.0.0:3000:1 -p [::]:3000:1 -- true");
+    run("run -p 8000-8010:8000-8010 -p 8011:1 -- true");
+}
+
+/// Command lines that can't be meant, and what the refusal names.
+const REFUSED: &[(&str, &[&str])] = &[
+    ("", &["Usage"]),
+    ("nonsense", &["nonsense"]),
+    ("run", &["CMD"]),
+    ("run --name web", &["CMD"]),
+    ("run --name Web -- true", &["'W'", "a-z"]),
+    ("run --name=-x- -- true", &["begin or end"]),
+    ("run --network ../x -- true", &["../x"]),
+    ("run -p 0:80 -- true", &["0:80", "port 0"]),
+    ("run -p 80:0 -- true", &["80:0", "port 0"]),
+    ("run -p 65536:80 -- true", &["65536", "65535"]),
+    ("run -p 99999999999999999999:80 -- true", &["too high"]),
+    ("run -p 80 -- true", &["'-p 80'"]),
+    ("run -p :80 -- true", &["missing"]),
+    ("run -p 80: -- true", &["missing"]),
+    ("run -p -1:80 -- true", &["-1"]),
+    ("run -p +80:80 -- true", &["'+80'"]),
+    ("run -p eighty:80 -- true", &["eighty"]),
+    ("run -p 8080:80/sctp -- true", &["sctp", "udp"]),
+    ("run -p 999.0.0.1:8080:80 -- true", &["999.0.0.1"]),
+    ("run -p ::1:8080:80 -- true", &["[::1]"]),
+    ("run -p [127.0.0.1]:8080:80 -- true", &["IPv6"]),
+    ("run -p 10-20:10-19 -- true", &["10-20", "11 ports", "10-19"]),
+    ("run -p 20-10:20-10 -- true", &["20-10"]),
+    ("run -p 8080:80 -p 8080:81 -- true", &["8080:81", "8080:80", "both"]),
+    ("run -p 8000-8010:1-11 -p 8010-8020:1-11 -- true", &["port 8010"]),
+    ("run -p 0.0.0.0:80:1 -p 80:2 -- true", &["port 80"]),
+    ("run -p 0.0.0.0:80:1 -p 127.0.0.1:80:2 -- true", &["port 80"]),
+    ("run --ephemeral-range 60000-50000 -- true", &["60000-50000"]),
+    ("run --ephemeral-range 0-100 -- true", &["port 0"]),
+    ("run --host-port 0 -- true", &["--host-port", "port 0"]),
+    ("run --host-port x -- true", &["'x'"]),
+    ("exec web", &["CMD"]),
+    ("exec web_1 -- true", &["'_'"]),
+    ("ports 0", &["port 0"]),
+    ("ports 65536", &["65536"]),
+    ("ports no-such-service-name", &["no-such-service-name"]),
+    ("ports 80/sctp", &["sctp"]),
+    ("service 70000", &["70000"]),
+    ("forward add web", &["--publish"]),
+    ("forward add -p 0:1 web", &["port 0"]),
+    ("forward", &["Usage"]),
+    ("demo --port-base 0", &["port-base"]),
+    ("demo --port-base 65535", &["port-base"]),
+    ("completions klingon", &["klingon"]),
+];
+
+#[test]
+fn nonsense_is_refused_with_what_is_wrong() {
+    for (line, names) in REFUSED {
+        let failure = parse(line).expect_err(line);
+        let text = failure.lines().join("\n");
+        assert_eq!(failure.code, 2, "{line}: {text}");
+        for name in *names {
+            assert!(text.contains(name), "{line}: no {name:?} in {text}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_program_name_is_refused() {
+    let flags = Flags::try_parse_from(["minato", "run", "--", ""]).expect("clap takes it");
+    assert_eq!(resolve(flags).expect_err("no name").code, 2);
+}
+
+#[test]
+fn ports_are_filtered_by_number_transport_range_and_name() {
+    let matching = |line: &str| match parse(line).expect("good").command {
+        Command::Ports(filter) => {
+            let rows = crate::render::samples::ports();
+            let matches = rows.iter().filter(|row| filter.as_ref().is_none_or(|filter| filter.matches(row)));
+            matches.map(|row| row.port).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(matching("ports"), [80, 3000, 5432, 5353, 50123]);
+    assert_eq!(matching("ports 80"), [80]);
+    assert_eq!(matching("ports 80/udp"), [0u16; 0]);
+    assert_eq!(matching("ports 5353/udp"), [5353]);
+    assert_eq!(matching("ports 3000-5400"), [3000, 5353]);
+    assert_eq!(matching("ports postgresql"), [5432]);
+}
+
+#[test]
+fn services_are_asked_by_number_range_and_name() {
+    let query = |line: &str| match parse(line).expect("good").command {
+        Command::Service(ServiceQuery::Range(range)) => range.to_string(),
+        Command::Service(ServiceQuery::Name(name)) => format!("name {name}"),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(query("service 443"), "443");
+    assert_eq!(query("service 1-9"), "1-9");
+    assert_eq!(query("service https"), "name https");
+    assert_eq!(query("service 3com-tsmux"), "name 3com-tsmux");
+}

@@ -1,0 +1,132 @@
+//! Runs a program inside a host: naturally in the foreground, with this process as a quiet parent.
+//!
+//! Terminal, standard streams, working directory and environment are the program's as they would be without us. The
+//! terminal's signals reach it because it stays in our process group; signals that somebody sends to us are passed on.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use minato_host::enter::{Enter, Identity, Namespaces};
+use minato_host::signals::{self, Signal};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
+
+use crate::client::Session;
+use crate::failure::{Failure, code};
+use crate::flags::Program;
+
+/// What the program finds its host's name in.
+const HOST_VARIABLE: &str = "MINATO_HOST";
+
+/// Starts a program in a session's host.
+pub(crate) fn spawn(program: &Program, session: &Session) -> Result<Child, Failure> {
+    let mut command = std::process::Command::new(&program.name);
+    command.args(&program.arguments);
+    spawn_command(command, program.map_root, session)
+}
+
+/// Starts a prepared command in a session's host.
+pub(crate) fn spawn_command(
+    mut command: std::process::Command,
+    map_root: bool,
+    session: &Session,
+) -> Result<Child, Failure> {
+    let namespaces = Namespaces {
+        user: session.enter.user.clone(),
+        network: session.enter.network.clone(),
+        mount: session.enter.mount.clone(),
+    };
+    let identity = if map_root { Identity::MapRoot } else { Identity::Own };
+    let cannot = format!("cannot enter host '{}'", session.host.name);
+    let enter = Enter::open(&namespaces, identity).map_err(|error| Failure::caused(&cannot, error))?;
+    let name = command.get_program().to_string_lossy().into_owned();
+    command.env(HOST_VARIABLE, &session.host.name);
+    enter.apply(&mut command);
+    minato_host::parent::end_with_parent(&mut command);
+    Command::from(command).spawn().map_err(|error| cannot_execute(&name, &error))
+}
+
+/// Why the program could not be executed, with the exit code that a shell would give.
+pub(crate) fn cannot_execute(name: &str, error: &io::Error) -> Failure {
+    let name = crate::render::printable(name);
+    match error.kind() {
+        io::ErrorKind::NotFound if std::path::Path::new(&name).exists() => {
+            Failure::new(code::NOT_FOUND, format!("cannot execute '{name}': what interprets it is missing"))
+                .detail("the file is there, but not the interpreter that its '#!' line names, or its loader")
+        }
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory if name.contains('/') => {
+            Failure::new(code::NOT_FOUND, format!("there is no file '{name}'"))
+        }
+        io::ErrorKind::NotFound => Failure::new(code::NOT_FOUND, format!("there is no program '{name}' in PATH")),
+        _ => Failure::new(code::NOT_EXECUTABLE, format!("cannot execute '{name}': {error}")),
+    }
+}
+
+/// The exit code that stands for how a program ended: its own, or 128 and the signal.
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(code::FAILED)
+}
+
+/// Asks a program to end, and ends it when it does not.
+pub(crate) async fn terminate(child: &mut Child) {
+    send(child, rustix::process::Signal::TERM);
+    let patience = Duration::from_millis(500);
+    if tokio::time::timeout(patience, child.wait()).await.is_err() {
+        // It may have ended meanwhile; either way it is gone afterwards.
+        let _ = child.kill().await;
+    }
+}
+
+fn send(child: &Child, signal: rustix::process::Signal) {
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        // A program that has ended needs no signal.
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// Signals that come to this process while a program runs.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    records: pipe::Receiver,
+}
+
+/// Those that are a matter between the user and the program.
+const FORWARDED: [rustix::process::Signal; 6] = {
+    use rustix::process::Signal;
+    [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1, Signal::USR2]
+};
+
+impl Signals {
+    /// Catches them from now on.
+    pub(crate) fn catch() -> Result<Signals, Failure> {
+        let numbers = FORWARDED.map(rustix::process::Signal::as_raw);
+        let records = signals::catch(&numbers).and_then(pipe::Receiver::from_owned_fd);
+        let records = records.map_err(|error| Failure::caused("cannot catch signals", error))?;
+        Ok(Signals { records })
+    }
+
+    /// Waits for the next one. May be cancelled and called again.
+    pub(crate) async fn next(&mut self) -> Signal {
+        let mut record = [0; signals::RECORD];
+        match self.records.read_exact(&mut record).await {
+            Ok(_) => Signal::decode(record),
+            // The writing ends live as long as this process.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// Passes a signal on to the program, unless the terminal has sent it to both of us.
+pub(crate) fn pass_on(signal: Signal, child: &Child) {
+    if let Some(named) = rustix::process::Signal::from_named_raw(signal.number).filter(|_| !signal.from_kernel) {
+        send(child, named);
+    }
+}
+
+#[cfg(test)]
+mod tests;

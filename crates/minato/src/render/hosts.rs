@@ -1,0 +1,71 @@
+//! `minato ps`: hosts and their processes.
+
+use std::net::SocketAddr;
+
+use minato_inspect::{ForwardSpec, Host, Process};
+
+use super::table::{Cell, Column, Table, Tone};
+use super::{Look, NONE, age, printable, transport};
+
+/// The table of hosts, a row for each process.
+pub(crate) fn hosts(hosts: &[Host], look: &Look) -> String {
+    let mut table = Table::new([
+        Column::shrinks("HOST", 8),
+        Column::shrinks("ADDRESS", 9),
+        Column::number("PID"),
+        Column::number("AGE"),
+        Column::shrinks("FORWARDS", 12),
+        Column::shrinks("COMMAND", 16),
+    ]);
+    for host in hosts {
+        let forwards = host.forwards.iter().map(forward).collect::<Vec<_>>().join(" ");
+        let forwards = if forwards.is_empty() { NONE.to_owned() } else { forwards };
+        if host.processes.is_empty() {
+            let none = Cell::new("no process", Tone::Odd);
+            table.row([
+                host.name.clone().into(),
+                host.address_v4.to_string().into(),
+                NONE.into(),
+                age(host.age_seconds).into(),
+                forwards.clone().into(),
+                none,
+            ]);
+        }
+        for (index, process) in host.processes.iter().enumerate() {
+            let first = |text: &str| if index == 0 { text.to_owned() } else { String::new() };
+            table.row([
+                first(&host.name).into(),
+                first(&host.address_v4.to_string()).into(),
+                process.pid.to_string().into(),
+                age(process.age_seconds).into(),
+                first(&forwards).into(),
+                command(process).into(),
+            ]);
+        }
+    }
+    table.render(look)
+}
+
+/// The command line; the short name where it can't be read.
+fn command(process: &Process) -> String {
+    if process.command.is_empty() {
+        return format!("[{}]", printable(&process.name));
+    }
+    printable(&process.command.join(" "))
+}
+
+/// A forward as `-p` spells it.
+pub(super) fn forward(spec: &ForwardSpec) -> String {
+    let host = range(spec.host_ports);
+    let place = match spec.address {
+        None => host,
+        // The socket address's own form brackets IPv6; its port is cut off again.
+        Some(address) => SocketAddr::new(address, 0).to_string().trim_end_matches('0').to_owned() + &host,
+    };
+    let suffix = if transport(spec.transport) == "udp" { "/udp" } else { "" };
+    format!("{place}:{}{suffix}", range(spec.service_ports))
+}
+
+fn range((first, last): (u16, u16)) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
+}

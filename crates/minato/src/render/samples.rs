@@ -1,0 +1,180 @@
+//! A network as the engine could show it, for tests of views.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use minato_inspect::{
+    Endpoint, Flow, FlowState, Forward, ForwardSpec, ForwardState, Host, PortClass, PortRow, Process, Transport,
+    Unknown,
+};
+
+const V4_ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const V6_ANY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+const V4_LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const V6_LOOPBACK: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+pub(crate) fn process(pid: u32, command: &str) -> Process {
+    let words: Vec<String> = command.split(' ').map(str::to_owned).collect();
+    let name = words[0].rsplit('/').next().unwrap_or_default().to_owned();
+    Process { pid, parent: 1, name, command: words, cwd: Some("/srv/www".into()), uid: 1000, age_seconds: 3725.0 }
+}
+
+pub(crate) fn forward(address: IpAddr, host_port: u16, host: &str, service_port: u16, state: ForwardState) -> Forward {
+    Forward {
+        id: u64::from(host_port),
+        address,
+        host_port,
+        host: host.into(),
+        service_port,
+        transport: Transport::Tcp,
+        state,
+        connections: 1234,
+        bytes_in: 1_234,
+        bytes_out: 88_123_456,
+    }
+}
+
+fn row(host: Option<&str>, addresses: &[IpAddr], port: u16, registered: Option<&str>) -> PortRow {
+    PortRow {
+        host: host.map(str::to_owned),
+        addresses: addresses.to_vec(),
+        dual_stack: false,
+        port,
+        transport: Transport::Tcp,
+        listening: true,
+        class: match port {
+            ..1024 => PortClass::WellKnown,
+            1024..49152 => PortClass::Registered,
+            _ => PortClass::Dynamic,
+        },
+        registered: registered.map(str::to_owned),
+        processes: Vec::new(),
+        process_unknown: None,
+        forwarded_from: Vec::new(),
+        inode: 1,
+    }
+}
+
+pub(crate) fn ports() -> Vec<PortRow> {
+    let open = |address, port, service| forward(address, port, "web", service, ForwardState::Open);
+    let apache = ["/usr/sbin/apache2 -X", "/usr/sbin/apache2 -X", "/usr/sbin/apache2 -X"];
+    vec![
+        PortRow {
+            dual_stack: true,
+            processes: apache.iter().zip(4121..).map(|(command, pid)| process(pid, command)).collect(),
+            forwarded_from: vec![open(V4_LOOPBACK, 8080, 80), open(V6_LOOPBACK, 8080, 80)],
+            ..row(Some("web"), &[V6_ANY], 80, Some("http"))
+        },
+        PortRow {
+            processes: vec![process(4180, "node server.js")],
+            ..row(Some("web"), &[V4_LOOPBACK], 3000, Some("hbci"))
+        },
+        PortRow {
+            processes: vec![process(4190, "postgres -D /var/lib/postgresql")],
+            forwarded_from: vec![forward(V4_LOOPBACK, 5432, "db", 5432, ForwardState::Held)],
+            ..row(Some("db"), &[V4_ANY, V6_ANY], 5432, Some("postgresql"))
+        },
+        PortRow {
+            transport: Transport::Udp,
+            process_unknown: Some(Unknown::NoPermission),
+            ..row(Some("a-host-with-a-rather-long-name"), &["fd77::4".parse().unwrap()], 5353, Some("mdns"))
+        },
+        PortRow {
+            listening: false,
+            processes: vec![process(77, "evil\u{1b}[2Jname x")],
+            ..row(None, &["192.0.2.7".parse().unwrap()], 50123, None)
+        },
+    ]
+}
+
+pub(crate) fn hosts() -> Vec<Host> {
+    let host = |name: &str, last: u8, forwards, processes| Host {
+        name: name.into(),
+        address_v4: Ipv4Addr::new(10, 77, 0, last),
+        address_v6: Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(last)),
+        ephemeral_range: (49152, 65535),
+        age_seconds: 12.3,
+        forwards,
+        processes,
+    };
+    vec![
+        host(
+            "web",
+            2,
+            forward_specs(),
+            vec![
+                process(4121, "/usr/sbin/apache2 -X -d /etc/apache2 -f /etc/apache2/apache2.conf"),
+                process(4180, "node server.js"),
+            ],
+        ),
+        host("db", 3, Vec::new(), vec![Process { command: Vec::new(), ..process(4190, "postgres") }]),
+        host("idle", 4, Vec::new(), Vec::new()),
+    ]
+}
+
+pub(crate) fn forward_specs() -> Vec<ForwardSpec> {
+    let spec = |address: Option<&str>, host_ports, service_ports, transport| ForwardSpec {
+        address: address.map(|text| text.parse().unwrap()),
+        host_ports,
+        service_ports,
+        transport,
+    };
+    vec![
+        spec(None, (8080, 8080), (80, 80), Transport::Tcp),
+        spec(Some("::1"), (9000, 9010), (9000, 9010), Transport::Udp),
+    ]
+}
+
+pub(crate) fn forwards() -> Vec<Forward> {
+    vec![
+        forward(V4_LOOPBACK, 8080, "web", 80, ForwardState::Open),
+        forward(V6_LOOPBACK, 8080, "web", 80, ForwardState::Open),
+        forward("0.0.0.0".parse().unwrap(), 5432, "a-host-with-a-rather-long-name", 5432, ForwardState::Held),
+    ]
+}
+
+pub(crate) fn flows() -> Vec<Flow> {
+    let end = |host: Option<&str>, address: &str, port, process| Endpoint {
+        host: host.map(str::to_owned),
+        address: address.parse().unwrap(),
+        port,
+        process,
+        name: None,
+    };
+    let flow = |client, server, state, age_seconds| Flow {
+        transport: Transport::Tcp,
+        client,
+        server,
+        forward: None,
+        state,
+        age_seconds,
+        bytes_in: Some(1_234),
+        bytes_out: Some(88_000),
+        retransmits: None,
+        rtt_micros: None,
+    };
+    vec![
+        flow(
+            end(Some("web"), "10.77.0.2", 41872, Some(process(4121, "apache2"))),
+            end(Some("db"), "10.77.0.3", 5432, Some(process(4190, "postgres"))),
+            FlowState::Established,
+            Some(12.0),
+        ),
+        Flow {
+            bytes_in: None,
+            bytes_out: None,
+            transport: Transport::Udp,
+            ..flow(
+                end(Some("web"), "fd77::2", 60123, None),
+                Endpoint { name: Some("dns.example.org".into()), ..end(None, "2001:db8::53", 53, None) },
+                FlowState::Connecting,
+                None,
+            )
+        },
+        flow(
+            end(None, "192.0.2.55", 33333, None),
+            end(Some("web"), "10.77.0.2", 80, Some(process(4121, "apache2"))),
+            FlowState::TimeWait,
+            Some(90_000.0),
+        ),
+    ]
+}

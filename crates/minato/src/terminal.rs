@@ -1,0 +1,95 @@
+//! What commands write to: data to standard output, messages to standard error, colour only where it is wanted.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::render::Look;
+
+/// The two streams and how they are to look.
+#[derive(Clone, Debug)]
+pub(crate) struct Terminal {
+    /// Whether views are printed as JSON.
+    pub(crate) json: bool,
+    /// How standard output looks.
+    pub(crate) look: Look,
+    /// Whether standard error is coloured.
+    colour_errors: bool,
+}
+
+impl Terminal {
+    /// Looks at the streams and at `NO_COLOR`, `TERM` and `COLUMNS`.
+    pub(crate) fn detect(json: bool, no_color: bool) -> Terminal {
+        let forbidden = no_color
+            || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+        let output = io::stdout();
+        let look = Look { colour: !forbidden && output.is_terminal(), width: width(&output) };
+        Terminal { json, look, colour_errors: !forbidden && io::stderr().is_terminal() }
+    }
+
+    /// Prints data. A reader that has gone away ends the command quietly.
+    pub(crate) fn print(&self, text: &str) {
+        let mut output = io::stdout().lock();
+        match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+            Err(error) => {
+                self.warn(&format!("cannot write to standard output: {error}"));
+                std::process::exit(i32::from(crate::failure::code::FAILED));
+            }
+        }
+    }
+
+    /// Prints a view: `text` for people, or `{"version":1,"NAME":data}` on one line with `--json`.
+    pub(crate) fn view<T: Serialize>(&self, name: &str, data: &T, text: impl FnOnce(&Look) -> String) {
+        if self.json {
+            self.print(&json_view(name, data));
+        } else {
+            self.print(&text(&self.look));
+        }
+    }
+
+    /// A sentence on standard error.
+    pub(crate) fn warn(&self, message: &str) {
+        self.message(&[format!("minato: {message}")]);
+    }
+
+    /// A failure on standard error; as JSON when JSON was asked for.
+    pub(crate) fn report(&self, failure: &Failure) {
+        if self.json {
+            self.message(&[json_view("failure", failure).trim_end().to_owned()]);
+        } else {
+            self.message(&failure.lines());
+        }
+    }
+
+    fn message(&self, lines: &[String]) {
+        let mut errors = io::stderr().lock();
+        for (index, line) in lines.iter().enumerate() {
+            let bold = anstyle::Style::new().bold();
+            let styled = self.colour_errors && (index == 0 || index + 1 == lines.len());
+            // Standard error may be gone; there is nobody left to tell.
+            let _ = if styled { writeln!(errors, "{bold}{line}{bold:#}") } else { writeln!(errors, "{line}") };
+        }
+    }
+}
+
+/// Version of the JSON form of every view. Fields may be added within a version.
+const JSON_VERSION: u32 = 1;
+
+/// The versioned JSON form of a view, one line.
+pub(crate) fn json_view<T: Serialize>(name: &str, data: &T) -> String {
+    format!("{{\"version\":{JSON_VERSION},{}:{}}}\n", serde_json::json!(name), serde_json::json!(data))
+}
+
+/// Columns of a terminal; unlimited where the output is none.
+fn width(output: &io::Stdout) -> Option<usize> {
+    if !output.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(output).ok().map(|size| usize::from(size.ws_col));
+    let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
+    size.filter(|width| *width > 0).or_else(columns).or(Some(80))
+}
