@@ -1,6 +1,18 @@
 //! The machine's addresses and routes.
 
-use std::{io, net::IpAddr};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use netlink_packet_core::Parseable;
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::{AddressAttribute, AddressMessage},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
+};
+
+use crate::netlink::{Netlink, route_payload};
 
 /// An address of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +34,7 @@ pub struct Route {
     pub prefix: u8,
     /// Next hop, if any.
     pub gateway: Option<IpAddr>,
-    /// Index of the interface, if any.
+    /// Index of the interface; `None` also for a route with several.
     pub interface: Option<u32>,
     /// Routing table.
     pub table: u32,
@@ -31,8 +43,10 @@ pub struct Route {
 impl Route {
     /// Whether this route, which is not a default route, and the network `address/prefix` have addresses in common.
     pub fn overlaps(&self, address: IpAddr, prefix: u8) -> bool {
-        let _ = (address, prefix);
-        unimplemented!()
+        let common = self.prefix.min(prefix);
+        self.prefix > 0
+            && self.destination.is_ipv4() == address.is_ipv4()
+            && network(self.destination, common) == network(address, common)
     }
 }
 
@@ -41,7 +55,21 @@ impl Route {
 /// # Errors
 /// rtnetlink fails.
 pub fn addresses() -> io::Result<Vec<InterfaceAddress>> {
-    unimplemented!()
+    let (kind, payload) = route_payload(RouteNetlinkMessage::GetAddress(AddressMessage::default()));
+    dump(kind, &payload, |payload| {
+        let message = AddressMessage::parse(payload).ok()?;
+        let mut address = None;
+        for attribute in &message.attributes {
+            match attribute {
+                // On a point-to-point link the other one is the peer's.
+                AddressAttribute::Local(local) => address = Some(*local),
+                AddressAttribute::Address(other) => address = address.or(Some(*other)),
+                _ => {}
+            }
+        }
+        let (prefix, interface) = (message.header.prefix_len, message.header.index);
+        Some(InterfaceAddress { address: address?, prefix, interface })
+    })
 }
 
 /// All unicast routes of the caller's network namespace.
@@ -49,5 +77,102 @@ pub fn addresses() -> io::Result<Vec<InterfaceAddress>> {
 /// # Errors
 /// rtnetlink fails.
 pub fn routes() -> io::Result<Vec<Route>> {
-    unimplemented!()
+    let mut routes = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut request = RouteMessage::default();
+        request.header.address_family = family;
+        let (kind, payload) = route_payload(RouteNetlinkMessage::GetRoute(request));
+        match dump(kind, &payload, |payload| unicast(&RouteMessage::parse(payload).ok()?)) {
+            Ok(found) => routes.extend(found),
+            // A kernel without IPv6 has no routes of it.
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(routes)
+}
+
+/// Collects a dump; one that other changes interrupted is made again, a few times.
+fn dump<T>(kind: u16, request: &[u8], parse: impl Fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
+    let mut netlink = Netlink::open(None)?;
+    for _ in 0..3 {
+        let mut found = Vec::new();
+        if netlink.dump(kind, request, |payload| found.extend(parse(payload)))? {
+            return Ok(found);
+        }
+    }
+    Err(io::Error::other("the routing table does not stop changing"))
+}
+
+fn unicast(message: &RouteMessage) -> Option<Route> {
+    if message.header.kind != RouteType::Unicast {
+        return None;
+    }
+    let any = match message.header.address_family {
+        AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        _ => return None,
+    };
+    let mut route = Route {
+        destination: any,
+        prefix: message.header.destination_prefix_length,
+        gateway: None,
+        interface: None,
+        table: message.header.table.into(),
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => route.destination = ip(address)?,
+            RouteAttribute::Gateway(address) => route.gateway = ip(address),
+            RouteAttribute::Oif(index) => route.interface = Some(*index),
+            RouteAttribute::Table(table) => route.table = *table,
+            _ => {}
+        }
+    }
+    Some(route)
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(v4) => Some(IpAddr::V4(*v4)),
+        RouteAddress::Inet6(v6) => Some(IpAddr::V6(*v6)),
+        _ => None,
+    }
+}
+
+/// The first `prefix` bits of an address.
+fn network(address: IpAddr, prefix: u8) -> u128 {
+    let (bits, length) = match address {
+        IpAddr::V4(v4) => (u128::from(v4.to_bits()), 32),
+        IpAddr::V6(v6) => (v6.to_bits(), 128),
+    };
+    bits.checked_shr(length - u32::from(prefix).min(length)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(destination: &str, prefix: u8) -> Route {
+        Route { destination: destination.parse().unwrap(), prefix, gateway: None, interface: None, table: 254 }
+    }
+
+    #[test]
+    fn overlap_is_symmetric_in_size_and_ignores_default_routes() {
+        let network: IpAddr = "10.77.0.0".parse().unwrap();
+        assert!(route("10.0.0.0", 8).overlaps(network, 24));
+        assert!(route("10.77.0.128", 25).overlaps(network, 24));
+        assert!(!route("10.77.1.0", 24).overlaps(network, 24));
+        assert!(!route("0.0.0.0", 0).overlaps(network, 24));
+        assert!(!route("fd77::", 16).overlaps(network, 24));
+        assert!(route("fd77::", 16).overlaps("fd77:1::".parse().unwrap(), 64));
+        assert!(route("fd77::1", 128).overlaps("fd77::1".parse().unwrap(), 128));
+    }
+
+    #[test]
+    fn reads_the_machines_tables() {
+        let addresses = addresses().unwrap();
+        assert!(addresses.iter().all(|found| found.interface > 0 && found.prefix > 0), "{addresses:?}");
+        routes().unwrap();
+    }
 }

@@ -33,7 +33,8 @@ pub struct SocketInfo {
     pub uid: u32,
     /// Inode number; 0 when no file refers to the socket any more.
     pub inode: u64,
-    /// `IPV6_V6ONLY`: an IPv6 wildcard that takes no IPv4. Always false for IPv4.
+    /// `IPV6_V6ONLY`: an IPv6 wildcard that takes no IPv4. Always false for IPv4; the kernel sets it for every socket that
+    /// is bound to a real IPv6 address.
     pub v6only: bool,
     /// Index of the interface the socket is bound to; 0 means any.
     pub interface: u32,
@@ -172,7 +173,13 @@ impl SockDiag {
         let mut failure = None;
         self.dumps.dump(message::SOCK_DIAG_BY_FAMILY, &message::request(query), |payload| {
             match message::parse(payload, Some(query.transport)) {
-                Ok(socket) => each(&socket),
+                Ok(mut socket) => {
+                    // The kernel lists bound sockets when asked for that state, and then shows their real one.
+                    if query.transport == Transport::Tcp && socket.state == State::Close {
+                        socket.state = State::BoundInactive;
+                    }
+                    each(&socket);
+                }
                 Err(error) => failure = Some(error),
             }
         })?;

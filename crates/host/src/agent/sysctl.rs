@@ -24,6 +24,10 @@ pub(super) fn prepare_host(ephemeral: (u16, u16), ping_groups: &str, ipv6: bool)
     // answer a marked packet. Without the second a refusal would leave by the gateway, and the relay would wait.
     write("ipv4/tcp_fwmark_accept", "1")?;
     write("ipv4/fwmark_reflect", "1")?;
+    // A client may come again from the port of a connection that ended a moment ago (RFC 6191: timestamps tell them
+    // apart); the relay's end of that one is in TIME-WAIT here. The delay of a second is a setting since Linux 6.14.
+    write("ipv4/tcp_tw_reuse", "1")?;
+    let _ = write("ipv4/tcp_tw_reuse_delay", "1");
     // The client's address is on another interface than where its packets come from.
     for interface in ["all", "default", "lo"] {
         write(&format!("ipv4/conf/{interface}/rp_filter"), "0")?;

@@ -33,9 +33,12 @@ impl HeldPort {
     /// # Errors
     /// See [`HoldError`].
     pub fn hold(address: SocketAddr) -> Result<Self, HoldError> {
+        if address.port() == 0 {
+            return Self::hold_any(address);
+        }
         let held = Self { socket: open(address, SocketType::STREAM)? };
         match bind(&held.socket, &address) {
-            Err(Errno::ADDRINUSE) if address.port() != 0 => held.take_from_remains(address)?,
+            Err(Errno::ADDRINUSE) => held.take_from_remains(address)?,
             result => result.map_err(|errno| HoldError::of(address, errno))?,
         }
         Ok(held)
@@ -107,6 +110,25 @@ impl HeldPort {
         Ok(Some((socket, socket_address(&remote)?)))
     }
 
+    /// Takes a port that the kernel chooses. A socket that never asked for its port by number gives it back when it stops
+    /// listening; so the choice is made by one socket, and the port taken by another.
+    fn hold_any(address: SocketAddr) -> Result<Self, HoldError> {
+        let mut last = HoldError::InUse(address);
+        for _ in 0..ATTEMPTS {
+            let probe = open(address, SocketType::STREAM)?;
+            bind(&probe, &address).map_err(|errno| HoldError::of(address, errno))?;
+            let chosen = getsockname(&probe).map_err(io::Error::from).and_then(|chosen| socket_address(&chosen));
+            let chosen = chosen.map_err(HoldError::Io)?;
+            drop(probe);
+            match Self::hold(SocketAddr::new(address.ip(), chosen.port())) {
+                // Another process was faster.
+                Err(error @ HoldError::InUse(_)) => last = error,
+                result => return result,
+            }
+        }
+        Err(last)
+    }
+
     /// Binds where only connections of an earlier listener are left, such as those in TIME-WAIT.
     fn take_from_remains(&self, address: SocketAddr) -> Result<(), HoldError> {
         let in_use = HoldError::InUse(address);
@@ -124,6 +146,9 @@ impl HeldPort {
         Ok(())
     }
 }
+
+/// How often a port of the kernel's choice may be snatched away before it is an error.
+const ATTEMPTS: u32 = 16;
 
 impl AsFd for HeldPort {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -1,1 +1,231 @@
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
 
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::sockopt,
+};
+
+use super::*;
+
+const ADDRESSES: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
+
+fn wait(socket: impl AsFd, flags: PollFlags) {
+    let timeout = Timespec { tv_sec: 3, tv_nsec: 0 };
+    assert_eq!(poll(&mut [PollFd::new(&socket, flags)], Some(&timeout)).unwrap(), 1, "nothing happens");
+}
+
+/// Connects with our own call and says how it came out.
+fn try_connect(remote: SocketAddr) -> Result<OwnedFd, Failure> {
+    let socket = connect(remote)?;
+    wait(&socket, PollFlags::OUT);
+    take_error(socket.as_fd()).map_or(Ok(socket), Err)
+}
+
+/// Tries to take the address as a server does, with `SO_REUSEADDR`.
+fn steal(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address)
+}
+
+#[test]
+fn refusal_follows_listening_and_the_port_stays_held() {
+    for address in ADDRESSES {
+        let Ok(held) = HeldPort::hold(address.parse().unwrap()) else { continue };
+        let address = held.local_address().unwrap();
+        let mut connections = Vec::new();
+        for _ in 0..3 {
+            assert_eq!(try_connect(address).unwrap_err(), Failure::Refused);
+            assert!(steal(address).is_err(), "held, not listening");
+            held.listen(16).unwrap();
+            assert!(steal(address).is_err(), "listening");
+            // Connections of before stay open over the next rounds.
+            let client = try_connect(address).unwrap();
+            wait(&held, PollFlags::IN);
+            let (server, _) = held.accept().unwrap().unwrap();
+            connections.push((client, server));
+            assert!(held.accept().unwrap().is_none());
+            held.unlisten().unwrap();
+            assert_eq!(try_connect(address).unwrap_err(), Failure::Refused);
+            assert!(steal(address).is_err(), "held again");
+        }
+        for (client, server) in connections {
+            let (mut client, mut server) = (TcpStream::from(client), TcpStream::from(server));
+            client.set_nonblocking(false).unwrap();
+            client.write_all(b"still").unwrap();
+            drop(client);
+            server.set_nonblocking(false).unwrap();
+            let mut text = String::new();
+            server.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "still");
+        }
+    }
+}
+
+#[test]
+fn unlisten_resets_what_waits_in_the_queue() {
+    let held = HeldPort::hold("127.0.0.1:0".parse().unwrap()).unwrap();
+    held.unlisten().unwrap();
+    held.listen(16).unwrap();
+    let client = try_connect(held.local_address().unwrap()).unwrap();
+    held.unlisten().unwrap();
+    wait(&client, PollFlags::IN);
+    assert_eq!(receive(client.as_fd(), &mut [0; 10]), Err(Failure::Reset));
+    assert!(held.accept().unwrap().is_none());
+}
+
+/// A forward that starts again finds its port full of TIME-WAIT, and holds it all the same.
+#[test]
+fn holds_a_port_with_remains_of_old_connections() {
+    let held = HeldPort::hold("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = held.local_address().unwrap();
+    held.listen(16).unwrap();
+    let client = try_connect(address).unwrap();
+    wait(&held, PollFlags::IN);
+    drop(held.accept().unwrap().unwrap());
+    wait(&client, PollFlags::IN);
+    drop((client, held));
+    // The server closed first: its port is in TIME-WAIT.
+    let held = HeldPort::hold(address).unwrap();
+    assert_eq!(try_connect(address).unwrap_err(), Failure::Refused);
+    assert!(steal(address).is_err());
+    held.listen(16).unwrap();
+    try_connect(address).unwrap();
+}
+
+#[test]
+fn a_port_in_use_is_an_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    assert!(matches!(HeldPort::hold(address), Err(HoldError::InUse(at)) if at == address));
+    let held = HeldPort::hold("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = held.local_address().unwrap();
+    assert!(matches!(HeldPort::hold(address), Err(HoldError::InUse(_))));
+    let foreign = "192.0.2.77:0".parse().unwrap();
+    assert!(matches!(HeldPort::hold(foreign), Err(HoldError::NoSuchAddress(at)) if at == foreign));
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    assert!(matches!(udp_bind(udp.local_addr().unwrap()), Err(HoldError::InUse(_))));
+}
+
+/// Both families of one port: an IPv6 wildcard of ours leaves IPv4 alone.
+#[test]
+fn families_are_held_apart() {
+    let v4 = HeldPort::hold("0.0.0.0:0".parse().unwrap()).unwrap();
+    let port = v4.local_address().unwrap().port();
+    let Ok(v6) = HeldPort::hold(SocketAddr::new("::".parse().unwrap(), port)) else { return };
+    v6.listen(1).unwrap();
+    assert_eq!(try_connect(SocketAddr::new("127.0.0.1".parse().unwrap(), port)).unwrap_err(), Failure::Refused);
+    try_connect(SocketAddr::new("::1".parse().unwrap(), port)).unwrap();
+}
+
+#[test]
+fn reset_reaches_the_peer() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = try_connect(listener.local_addr().unwrap()).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    reset(client);
+    assert_eq!(server.read(&mut [0; 10]).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn udp_refusal_is_told_and_cleared() {
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let socket = udp_connect(closed).unwrap();
+    send(socket.as_fd(), &[std::io::IoSlice::new(b"anybody?")]).unwrap();
+    wait(&socket, PollFlags::IN);
+    assert_eq!(take_error(socket.as_fd()), Some(Failure::Refused));
+    assert_eq!(take_error(socket.as_fd()), None);
+    let timeout = Timespec { tv_sec: 0, tv_nsec: 0 };
+    assert_eq!(poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&timeout)).unwrap(), 0, "no error is left");
+}
+
+#[test]
+fn udp_goes_both_ways() {
+    for address in ADDRESSES {
+        let Ok(server) = udp_bind(address.parse().unwrap()) else { continue };
+        let remote = rustix::net::getsockname(&server).unwrap().try_into().unwrap();
+        let client = udp_connect(remote).unwrap();
+        assert_eq!(send(client.as_fd(), &[std::io::IoSlice::new(b"ping")]), Ok(Transfer::Moved(4)));
+        let mut buffer = [0; 100];
+        let (length, sender) = receive_from(server.as_fd(), &mut buffer).unwrap().unwrap();
+        assert_eq!(&buffer[..length], b"ping");
+        assert_eq!(send_to(server.as_fd(), sender, b"pong"), Ok(Transfer::Moved(4)));
+        assert_eq!(receive(client.as_fd(), &mut buffer), Ok(Transfer::Moved(4)));
+        assert_eq!(receive_from(server.as_fd(), &mut buffer), Ok(None));
+    }
+}
+
+#[test]
+fn ping_gets_its_reply() {
+    for address in ["127.0.0.1", "::1"] {
+        let socket = match PingSocket::open(address.parse().unwrap(), 77) {
+            Ok(socket) => socket,
+            Err(failure) => {
+                eprintln!("SKIPPED: ping {address}: {failure}");
+                continue;
+            }
+        };
+        socket.send(7, b"hello").unwrap();
+        wait(&socket, PollFlags::IN);
+        let mut payload = [0; 100];
+        assert_eq!(socket.receive(&mut payload), Some(Pong::Reply { sequence: 7, length: 5 }));
+        assert_eq!(&payload[..5], b"hello");
+        assert_eq!(socket.receive(&mut payload), None);
+    }
+}
+
+#[test]
+fn splice_moves_bytes_and_the_end() {
+    let [(mut source, from), (to, mut sink)] = [pair(), pair()];
+    from.set_nonblocking(true).unwrap();
+    to.set_nonblocking(true).unwrap();
+    let mut pool = PipePool::new(1, 1 << 16);
+    let mut pipe = pool.take().unwrap();
+    assert_eq!(splice_in(from.as_fd(), &mut pipe), Ok(Spliced::WouldBlock));
+    source.write_all(b"some bytes").unwrap();
+    wait(&from, PollFlags::IN);
+    assert_eq!(splice_in(from.as_fd(), &mut pipe), Ok(Spliced::Moved(10)));
+    assert_eq!(pipe.queued(), 10);
+    assert_eq!(splice_out(&mut pipe, to.as_fd()), Ok(Spliced::Moved(10)));
+    assert_eq!(splice_out(&mut pipe, to.as_fd()), Ok(Spliced::Moved(0)));
+    let mut buffer = [0; 10];
+    sink.read_exact(&mut buffer).unwrap();
+    assert_eq!(&buffer, b"some bytes");
+    drop(source);
+    wait(&from, PollFlags::IN);
+    assert_eq!(splice_in(from.as_fd(), &mut pipe), Ok(Spliced::End));
+    shutdown_write(to.as_fd()).unwrap();
+    assert_eq!(sink.read(&mut buffer).unwrap(), 0);
+    pool.give(pipe);
+    assert_eq!(pool.take().unwrap().queued(), 0);
+}
+
+/// Two connected ends.
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    (client, server)
+}
+
+#[test]
+fn the_file_limit_is_the_hard_limit() {
+    let limit = raise_file_limit().unwrap();
+    assert_eq!(rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX), limit);
+}
+
+#[test]
+fn accepted_connections_do_not_wait_to_send() {
+    let held = HeldPort::hold("127.0.0.1:0".parse().unwrap()).unwrap();
+    held.listen(1).unwrap();
+    let client = try_connect(held.local_address().unwrap()).unwrap();
+    wait(&held, PollFlags::IN);
+    let (server, remote) = held.accept().unwrap().unwrap();
+    assert!(sockopt::tcp_nodelay(&server).unwrap() && sockopt::tcp_nodelay(&client).unwrap());
+    assert!(remote.ip().is_loopback());
+}

@@ -3,13 +3,14 @@
 
 use std::{
     env,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
 use minato_host::{
-    agent::{Fabric, FabricConfig, HostConfig, HostNamespace, Subnet},
+    Family,
+    agent::{Fabric, FabricConfig, HostConfig, HostNamespace, InsideSocket, Subnet},
     enter::{Enter, Identity},
     tap::Tap,
 };
@@ -121,16 +122,15 @@ pub(crate) fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// Runs `work` on a thread of its own in the network namespace of a host.
-pub(crate) fn inside<T: Send + 'static>(host: &HostNamespace, work: impl FnOnce() -> T + Send + 'static) -> T {
-    let network = std::fs::File::open(&host.namespaces.network).unwrap();
-    let kind = Some(rustix::thread::LinkNameSpaceType::Network);
-    std::thread::spawn(move || {
-        rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&network), kind).unwrap();
-        work()
-    })
-    .join()
-    .unwrap()
+/// A listener in a host. An ordinary user can't enter it with one thread of several, but may use a socket from there.
+pub(crate) fn listener(world: &World, host: &HostNamespace, address: SocketAddr) -> TcpListener {
+    let kind = InsideSocket::Stream;
+    let socket = world.fabric.sockets(&host.name, kind, Family::of(address.ip()), 1).unwrap().remove(0);
+    rustix::net::bind(&socket, &address).unwrap();
+    rustix::net::listen(&socket, 128).unwrap();
+    let listener = TcpListener::from(socket);
+    listener.set_nonblocking(false).unwrap();
+    listener
 }
 
 /// A directory that goes with its owner.
