@@ -78,6 +78,13 @@ fn sans_io_crates_may_not_allow_the_clock() {
 }
 
 #[test]
+fn tests_of_sans_io_crates_may_need_some_point_in_time() {
+    let text =
+        "#![forbid(unsafe_code)]\n#[cfg(test)]\nmod tests {\n#[allow(clippy::disallowed_methods)]\nfn now() {}\n}";
+    assert_eq!(check(&[package("minato-relay", text)]), Vec::<String>::new());
+}
+
+#[test]
 fn ports_and_transport_have_no_features() {
     let mut ports = package("minato-ports", SAFE);
     ports.features.push("fast".to_owned());

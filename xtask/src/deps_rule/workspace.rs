@@ -57,6 +57,15 @@ impl Source {
         self.words.iter().filter(move |candidate| candidate.text == word).map(|word| word.line)
     }
 
+    /// The same without test code: a test file, or what follows the first `cfg(test)` of another.
+    pub(crate) fn lines_of_product_with<'a>(&'a self, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+        let is_test_file =
+            self.path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")));
+        let inline = self.words.windows(2).find(|pair| pair[0].text == "cfg" && pair[1].text == "test");
+        let end = if is_test_file { 0 } else { inline.map_or(usize::MAX, |pair| pair[0].line) };
+        self.lines_with(word).filter(move |line| *line < end)
+    }
+
     /// Whether `words` stand one after the other.
     pub(crate) fn has_sequence(&self, words: &[&str]) -> bool {
         self.words.windows(words.len()).any(|window| window.iter().zip(words).all(|(have, want)| have.text == *want))
