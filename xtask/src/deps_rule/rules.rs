@@ -42,7 +42,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         name: "minato",
-        may_use: &["minato-engine", "minato-inspect", "minato-ports"],
+        may_use: &["minato-engine", "minato-inspect", "minato-ports", "minato-host"],
         tests_may_use: &[],
         kind: Kind::Io,
     },
