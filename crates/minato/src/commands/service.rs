@@ -11,7 +11,7 @@ use crate::render;
 use crate::terminal::Terminal;
 
 /// A line of the answer.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Entry {
     /// First port.
     pub(crate) first: u16,
@@ -53,31 +53,44 @@ fn by_number(range: PortRange) -> Vec<Entry> {
     };
     let mut entries: Vec<Entry> = registry::services().filter(overlaps).map(entry).collect();
     entries.extend(gaps(range));
-    entries.sort();
+    // Stable: within a port the registry's own order stays.
+    entries.sort_by_key(|entry| (entry.first, entry.last));
     entries
 }
 
-/// The parts of a range that no service has, for neither TCP nor UDP.
-fn gaps(range: PortRange) -> impl Iterator<Item = Entry> {
-    registry::assignments(range, Transport::Tcp).filter_map(|(part, assignment)| {
-        let description = match assignment {
-            Assignment::Service(_) => return None,
-            Assignment::Reserved(remark) => format!("reserved: {remark}"),
-            Assignment::Unassigned => "unassigned".into(),
-            Assignment::Dynamic => "dynamic: never assigned, for everybody's use".into(),
-        };
-        if part.iter().all(|port| registry::lookup_all(port.value()).next().is_some()) {
-            return None;
+/// The parts of a range that no service has, with both transports in one line where they agree.
+fn gaps(range: PortRange) -> Vec<Entry> {
+    let mut gaps: Vec<Entry> = Vec::new();
+    for transport in [Transport::Tcp, Transport::Udp] {
+        for (part, assignment) in registry::assignments(range, transport) {
+            let Some(description) = without_service(assignment) else { continue };
+            let (first, last) = (part.first().value(), part.last().value());
+            let same = |gap: &&mut Entry| (gap.first, gap.last, &gap.description) == (first, last, &description);
+            match gaps.iter_mut().find(same) {
+                Some(gap) => gap.protocols.push(transport.name()),
+                None => gaps.push(Entry {
+                    first,
+                    last,
+                    name: None,
+                    protocols: vec![transport.name()],
+                    class: PortClass::of(first).to_string(),
+                    description,
+                }),
+            }
         }
-        Some(Entry {
-            first: part.first().value(),
-            last: part.last().value(),
-            name: None,
-            protocols: vec![Transport::Tcp.name()],
-            class: PortClass::of(part.first().value()).to_string(),
-            description,
-        })
-    })
+    }
+    gaps
+}
+
+/// What a number is that no service has.
+fn without_service(assignment: Assignment) -> Option<String> {
+    match assignment {
+        Assignment::Service(_) => None,
+        Assignment::Reserved(remark) if remark.eq_ignore_ascii_case("reserved") => Some("reserved".into()),
+        Assignment::Reserved(remark) => Some(format!("reserved: {remark}")),
+        Assignment::Unassigned => Some("unassigned".into()),
+        Assignment::Dynamic => Some("dynamic: never assigned, for everybody's use".into()),
+    }
 }
 
 /// Everything with this name; where nothing has it, everything whose name contains it.
