@@ -31,6 +31,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::namespaces::is_privileged;
 use self::protocol::{Reply, Request};
 use crate::{Family, enter::Namespaces, process, sock_diag::SockDiag, tap::Tap};
 
@@ -185,7 +186,7 @@ impl Fabric {
     /// Nothing is left of a host that could not be made.
     pub fn add_host(&self, config: &HostConfig) -> Result<HostNamespace, RequestError> {
         let (reply, _) = self.request(&config.name, &Request::AddHost(config.clone()), &[])?;
-        let Reply::HostAdded { user, network, mount, network_inode } = reply else { return Err(unexpected(reply)) };
+        let Reply::HostAdded { user, network, mount, network_inode } = reply else { return Err(unexpected(&reply)) };
         let path = |descriptor: i32| format!("/proc/{}/fd/{descriptor}", self.agent_pid());
         lock(&self.hosts).insert(config.name.clone(), network_inode);
         Ok(HostNamespace {
@@ -208,7 +209,7 @@ impl Fabric {
         process::terminate(inode, grace);
         let (reply, _) = self.request(name, &Request::RemoveHost { name: name.to_owned() }, &[])?;
         lock(&self.hosts).remove(name);
-        if matches!(reply, Reply::HostRemoved) { Ok(()) } else { Err(unexpected(reply)) }
+        if matches!(reply, Reply::HostRemoved) { Ok(()) } else { Err(unexpected(&reply)) }
     }
 
     /// Makes `count` non-blocking, close-on-exec sockets inside a host (at most [`MAX_SOCKETS`] a call).
@@ -224,7 +225,7 @@ impl Fabric {
     ) -> Result<Vec<OwnedFd>, RequestError> {
         let request = Request::Sockets { host: host.to_owned(), kind, family, count };
         let (reply, descriptors) = self.request(host, &request, &[])?;
-        if matches!(reply, Reply::Sockets) { Ok(descriptors) } else { Err(unexpected(reply)) }
+        if matches!(reply, Reply::Sockets) { Ok(descriptors) } else { Err(unexpected(&reply)) }
     }
 
     /// A sock_diag handle inside a host, subscribed to the end of every TCP and UDP socket.
@@ -235,7 +236,7 @@ impl Fabric {
         let (reply, descriptors) = self.request(host, &Request::SockDiag { host: host.to_owned() }, &[])?;
         match <[OwnedFd; 2]>::try_from(descriptors) {
             Ok([dumps, events]) => Ok(SockDiag::with_events(dumps, events)),
-            Err(_) => Err(unexpected(reply)),
+            Err(_) => Err(unexpected(&reply)),
         }
     }
 
@@ -296,7 +297,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// An answer that does not fit its request: the agent is another program than this one.
-fn unexpected(reply: Reply) -> RequestError {
+fn unexpected(reply: &Reply) -> RequestError {
     let source = io::Error::new(io::ErrorKind::InvalidData, format!("unexpected answer {reply:?}"));
     RequestError::Failed(Step::TalkToAgent.failed()(source))
 }

@@ -52,7 +52,8 @@ pub(super) fn gateway_behind_tap(gateway: [u8; 6]) -> RouteNetlinkMessage {
     let mut entry = NeighbourMessage::default();
     entry.header.family = AddressFamily::Bridge;
     entry.header.ifindex = TAP_INDEX;
-    entry.header.state = NeighbourState::Permanent;
+    // `Permanent` would mean the bridge itself.
+    entry.header.state = NeighbourState::Noarp;
     entry.header.flags = NeighbourFlags::Controller;
     entry.attributes = vec![NeighbourAttribute::LinkLayerAddress(gateway.to_vec())];
     RouteNetlinkMessage::NewNeighbour(entry)

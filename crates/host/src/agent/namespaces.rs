@@ -80,8 +80,8 @@ pub(super) fn inode(namespace: &OwnedFd) -> io::Result<u64> {
     Ok(rustix::fs::fstat(namespace)?.st_ino)
 }
 
-/// Real root, as far as namespaces are concerned.
-fn is_privileged() -> bool {
+/// Real root, as far as namespaces are concerned (decision D1).
+pub(crate) fn is_privileged() -> bool {
     let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN;
     capabilities(None).is_ok_and(|sets| sets.effective.contains(needed))
 }

@@ -112,6 +112,7 @@ pub fn shutdown_write(socket: BorrowedFd<'_>) -> Result<(), Failure> {
 pub fn reset(socket: OwnedFd) {
     // It can only fail for something that is no socket.
     let _ = sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
+    drop(socket);
 }
 
 /// A socket address of an IP family; IPv4-mapped ones as IPv4.
