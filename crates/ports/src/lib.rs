@@ -19,6 +19,6 @@ pub use ephemeral::{AllocateError, EphemeralAllocator, Selection};
 pub use port::{Port, PortClass};
 pub use range::{PortRange, PortRangeError, Ports};
 pub use table::{
-    BindAddress, BindRequest, Binding, Holder, PortTable, Reservation, ReservationId, ReserveError, SocketState,
+    BindAddress, BindRequest, Binding, Family, Holder, PortTable, Reservation, ReservationId, ReserveError, SocketState,
 };
 pub use transport::Transport;

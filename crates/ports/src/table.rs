@@ -13,10 +13,10 @@ use std::net::IpAddr;
 
 pub use address::BindAddress;
 pub use error::{Holder, ReserveError};
-pub use request::{BindRequest, Binding};
+pub use request::{BindRequest, Binding, Family};
 
 use crate::{Port, Transport};
-use bucket::{Bucket, Claim};
+use bucket::{Bucket, Claim, Sequence};
 
 /// Bindings of one network stack, each with its owner.
 ///
@@ -42,6 +42,8 @@ pub struct PortTable<O = ()> {
     vacant: Vec<u32>,
     /// Keyed by what is never shared. Used by every verdict; ordered, so that listings are.
     buckets: BTreeMap<(Transport, Port), Bucket>,
+    /// How many there have ever been.
+    bindings: u64,
 }
 
 #[derive(Debug)]
@@ -49,8 +51,8 @@ struct Slot<O> {
     /// Counts the entries that the slot has had; makes identifiers unique.
     generation: u32,
     entry: Option<Holder<O>>,
-    /// Where the bucket keeps it.
-    place: bucket::Place,
+    /// When it was bound, relative to the others.
+    sequence: Sequence,
 }
 
 /// The right to a binding, until it is given to [`PortTable::release`].
@@ -94,7 +96,7 @@ impl Reservation {
 
 impl<O> Default for PortTable<O> {
     fn default() -> PortTable<O> {
-        PortTable { slots: Vec::new(), vacant: Vec::new(), buckets: BTreeMap::new() }
+        PortTable { slots: Vec::new(), vacant: Vec::new(), buckets: BTreeMap::new(), bindings: 0 }
     }
 }
 
@@ -107,6 +109,8 @@ impl<O: Clone> PortTable<O> {
     /// Binds: takes the address and port, or tells who stands in the way.
     pub fn reserve(&mut self, request: BindRequest, owner: O) -> Result<Reservation, ReserveError<O>> {
         self.check(&request)?;
+        let claim = Claim::new(&request, SocketState::Bound);
+        self.buckets.entry(request.binding.key()).or_default().note_passed(&claim);
         Ok(self.insert(request, SocketState::Bound, owner))
     }
 
@@ -128,7 +132,9 @@ impl<O: Clone> PortTable<O> {
         }
         assert_eq!(holder.state, SocketState::Bound, "only a bound socket listens");
         let request = holder.request;
-        self.verdict(&Claim::new(&request, SocketState::Listening), &request, Some(reservation.0))?;
+        let claim = Claim::new(&request, SocketState::Listening);
+        self.verdict(&claim, &request, Some(reservation.0))?;
+        self.buckets.entry(request.binding.key()).or_default().note_passed(&claim);
         self.change(reservation.0, |holder| holder.state = SocketState::Listening);
         Ok(())
     }
@@ -240,37 +246,47 @@ impl<O: Clone> PortTable<O> {
 
     fn insert(&mut self, request: BindRequest, state: SocketState, owner: O) -> Reservation {
         let index = self.vacant.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, entry: None, place: bucket::Place::default() });
+            self.slots.push(Slot { generation: 0, entry: None, sequence: Sequence::default() });
             self.slots.len() as u32 - 1
         });
+        self.bindings += 1;
+        let sequence = Sequence::of(&request, self.bindings);
         let slot = &mut self.slots[index as usize];
         let id = ReservationId { index, generation: slot.generation };
         slot.entry = Some(Holder { id, request, state, owner });
+        slot.sequence = sequence;
         self.attach(id);
         Reservation(id)
     }
 
     fn change(&mut self, id: ReservationId, change: impl FnOnce(&mut Holder<O>)) {
-        self.detach(id);
-        change(self.slots[id.index as usize].entry.as_mut().expect("checked by detach"));
-        self.attach(id);
+        // Attached anew before it is detached, so that the bucket and what it remembers live on.
+        let before = self.place(id);
+        change(self.slots[id.index as usize].entry.as_mut().expect("checked by place"));
+        let (key, claim, sequence) = self.place(id);
+        let bucket = self.buckets.entry(key).or_default();
+        bucket.remove(&before.1, sequence);
+        bucket.insert(claim, sequence, id);
     }
 
     fn attach(&mut self, id: ReservationId) {
-        let holder = self.held(id);
-        let (key, claim) = (holder.request.binding.key(), Claim::new(&holder.request, holder.state));
-        self.slots[id.index as usize].place = self.buckets.entry(key).or_default().insert(claim, id);
+        let (key, claim, sequence) = self.place(id);
+        self.buckets.entry(key).or_default().insert(claim, sequence, id);
     }
 
     fn detach(&mut self, id: ReservationId) {
-        let key = self.held(id).request.binding.key();
-        let place = self.slots[id.index as usize].place;
+        let (key, claim, sequence) = self.place(id);
         let bucket = self.buckets.get_mut(&key).expect("every entry is in a bucket");
-        if let Some(moved) = bucket.remove(place) {
-            self.slots[moved.index as usize].place = place;
-        }
+        bucket.remove(&claim, sequence);
         if bucket.is_empty() {
             self.buckets.remove(&key);
         }
+    }
+
+    /// Where the indexes have an entry.
+    fn place(&self, id: ReservationId) -> ((Transport, Port), Claim, Sequence) {
+        let holder = self.held(id);
+        let sequence = self.slots[id.index as usize].sequence;
+        (holder.request.binding.key(), Claim::new(&holder.request, holder.state), sequence)
     }
 }

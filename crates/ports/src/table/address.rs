@@ -69,6 +69,13 @@ impl BindAddress {
         self.overlaps(BindAddress::new(destination, true))
     }
 
+    /// Whether it is the same, or a wildcard of a family in which `other` is.
+    pub(super) fn covers(self, other: BindAddress) -> bool {
+        self == other
+            || (self.is_wildcard() && self.overlaps(other) && self.ip().is_ipv4() == other.ip().is_ipv4())
+            || self.is_dual_stack()
+    }
+
     /// What is left of it once the local address is known.
     pub(super) fn narrowed(self, local: IpAddr) -> BindAddress {
         if self.is_wildcard() { BindAddress::new(local, true) } else { self }

@@ -1,4 +1,6 @@
-use super::{BindAddress, BindRequest, ReservationId, SocketState};
+use std::collections::BTreeMap;
+
+use super::{BindAddress, BindRequest, Family, ReservationId, SocketState};
 use crate::Transport;
 
 /// All that a verdict depends on, apart from the port. Reservations with equal claims are interchangeable.
@@ -6,30 +8,50 @@ use crate::Transport;
 pub(super) struct Claim {
     transport: Transport,
     address: BindAddress,
+    family: Family,
     reuse_address: bool,
     reuse_port: bool,
     uid: u32,
     state: SocketState,
 }
 
+/// Where a socket stands in the order in which Linux looks at the UDP sockets of a port, the first being the greatest.
+/// Observed: the newest comes first, except that IPv6 sockets with `SO_REUSEPORT` come after all others, the oldest
+/// first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Sequence(i64);
+
+impl Sequence {
+    /// `number` counts up with every binding.
+    pub(super) fn of(request: &BindRequest, number: u64) -> Sequence {
+        let last = request.reuse_port && request.family != Family::V4;
+        Sequence(if last { -(number as i64) } else { number as i64 })
+    }
+}
+
 /// The reservations of one port, grouped by claim: a server's many connections are one group, so a verdict takes as
 /// long as there are different claims.
 #[derive(Debug, Default)]
 pub(super) struct Bucket {
+    /// None of them is empty.
     groups: Vec<Group>,
+    last_sharer: Option<Sharer>,
 }
 
 #[derive(Debug)]
 struct Group {
     claim: Claim,
-    members: Vec<ReservationId>,
+    members: BTreeMap<Sequence, ReservationId>,
 }
 
-/// Where in a bucket a reservation is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    group: u32,
-    member: u32,
+/// The last TCP socket that has passed with `SO_REUSEPORT`. Observed: Linux lets another such socket of the same user
+/// pass at the same address without looking at the rest of the port, whoever else may have come there by
+/// `SO_REUSEADDR`. A socket that passes without `SO_REUSEPORT` ends that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sharer {
+    uid: u32,
+    /// Where it was bound and by what socket; `None` if it was the first on the port, which opens every address.
+    place: Option<(BindAddress, Family)>,
 }
 
 impl Claim {
@@ -37,6 +59,7 @@ impl Claim {
         Claim {
             transport: request.binding.transport,
             address: request.binding.address,
+            family: request.family,
             reuse_address: request.reuse_address,
             reuse_port: request.reuse_port,
             uid: request.uid,
@@ -44,18 +67,21 @@ impl Claim {
         }
     }
 
-    /// Whether a socket with this claim may not be where `held` is.
-    fn conflicts_with(&self, held: &Claim) -> bool {
-        self.address.overlaps(held.address) && !self.shares_by_address(held) && !self.shares_by_port(held)
+    /// Whether the addresses could receive the same packet, or Linux thinks so. Observed: for the IPv4 wildcard, an IPv6
+    /// socket without `IPV6_V6ONLY` counts as one that takes IPv4, even when a connection has given it an IPv6 address.
+    fn meets(&self, held: &Claim) -> bool {
+        let as_v4 = self.address == BindAddress::ANY_V4 && self.family == Family::V4;
+        self.address.overlaps(held.address) || (as_v4 && held.family == Family::V6 { only: false })
     }
 
-    /// socket(7), `SO_REUSEADDR`: both must have it, and for TCP the one that is there must not be listening.
-    fn shares_by_address(&self, held: &Claim) -> bool {
-        self.reuse_address && held.reuse_address && held.state != SocketState::Listening
+    /// ip(7), ipv6(7): whether the addresses leave the two to be told apart, or `SO_REUSEADDR` says not to mind.
+    /// socket(7): both must have it, and for TCP the one that is there must not be listening.
+    fn is_clear_of(&self, held: &Claim) -> bool {
+        !self.meets(held) || (self.reuse_address && held.reuse_address && held.state != SocketState::Listening)
     }
 
     /// socket(7), `SO_REUSEPORT`: both must have it and be of one user. Observed: in TIME-WAIT the user does not matter.
-    fn shares_by_port(&self, held: &Claim) -> bool {
+    fn shares_port_with(&self, held: &Claim) -> bool {
         self.reuse_port && held.reuse_port && (self.uid == held.uid || held.state == SocketState::TimeWait)
     }
 }
@@ -63,36 +89,64 @@ impl Claim {
 impl Bucket {
     /// A reservation, other than `except`, beside which a socket with this claim may not be.
     pub(super) fn conflict(&self, claim: &Claim, except: Option<ReservationId>) -> Option<ReservationId> {
-        let groups = self.groups.iter().filter(|group| claim.conflicts_with(&group.claim));
-        groups.flat_map(|group| &group.members).copied().find(|id| Some(*id) != except)
+        let rivals = self.groups.iter().filter(|group| !claim.is_clear_of(&group.claim));
+        match claim.transport {
+            Transport::Tcp if self.last_sharer.is_some_and(|sharer| sharer.admits(claim)) => None,
+            Transport::Tcp => {
+                let mut in_the_way = rivals.filter(|group| !claim.shares_port_with(&group.claim));
+                in_the_way.find_map(|group| group.members.values().find(|id| Some(**id) != except).copied())
+            }
+            // Observed: of the sockets that could be in the way, the first alone decides.
+            Transport::Udp => {
+                let first = rivals.max_by_key(|group| group.members.last_key_value().map(|(sequence, _)| *sequence))?;
+                let id = first.members.last_key_value().map(|(_, id)| *id);
+                id.filter(|_| !claim.shares_port_with(&first.claim))
+            }
+        }
     }
 
-    pub(super) fn insert(&mut self, claim: Claim, id: ReservationId) -> Place {
-        let existing = self.groups.iter().position(|group| group.claim == claim);
-        // Emptied groups are taken over, not removed, so that places stay valid.
-        let group = existing.or_else(|| self.groups.iter().position(|group| group.members.is_empty()));
-        let group = group.unwrap_or_else(|| {
-            self.groups.push(Group { claim, members: Vec::new() });
+    /// Remembers that a claim has passed as a new binding or a new listener. To be called before it is inserted.
+    pub(super) fn note_passed(&mut self, claim: &Claim) {
+        self.last_sharer = match self.last_sharer {
+            _ if !claim.reuse_port => None,
+            Some(sharer) if sharer.admits(claim) => Some(sharer),
+            _ => Some(Sharer { uid: claim.uid, place: (!self.is_empty()).then_some((claim.address, claim.family)) }),
+        };
+    }
+
+    pub(super) fn insert(&mut self, claim: Claim, sequence: Sequence, id: ReservationId) {
+        let group = self.groups.iter().position(|group| group.claim == claim).unwrap_or_else(|| {
+            self.groups.push(Group { claim, members: BTreeMap::new() });
             self.groups.len() - 1
         });
-        let Group { claim: held, members } = &mut self.groups[group];
-        *held = claim;
-        members.push(id);
-        Place { group: group as u32, member: members.len() as u32 - 1 }
+        self.groups[group].members.insert(sequence, id);
     }
 
-    /// Removes what is at `place`; returns the reservation that is there from now on.
-    pub(super) fn remove(&mut self, place: Place) -> Option<ReservationId> {
-        let members = &mut self.groups[place.group as usize].members;
-        members.swap_remove(place.member as usize);
-        members.get(place.member as usize).copied()
+    pub(super) fn remove(&mut self, claim: &Claim, sequence: Sequence) {
+        let group = self.groups.iter().position(|group| group.claim == *claim).expect("what was inserted");
+        self.groups[group].members.remove(&sequence).expect("what was inserted");
+        if self.groups[group].members.is_empty() {
+            self.groups.swap_remove(group);
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.groups.iter().all(|group| group.members.is_empty())
+        self.groups.is_empty()
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = ReservationId> {
-        self.groups.iter().flat_map(|group| &group.members).copied()
+        self.groups.iter().flat_map(|group| group.members.values()).copied()
+    }
+}
+
+impl Sharer {
+    fn admits(&self, claim: &Claim) -> bool {
+        claim.reuse_port
+            && claim.uid == self.uid
+            && self.place.is_none_or(|(address, family)| {
+                // Observed: beside an IPv4 socket, an IPv6 socket counts as an IPv4 one unless it has IPV6_V6ONLY.
+                let as_v4 = family == Family::V4 && claim.family != Family::V6 { only: true };
+                address.covers(claim.address) || (as_v4 && address.is_wildcard())
+            })
     }
 }

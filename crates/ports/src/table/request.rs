@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::BindAddress;
 use crate::{Port, Transport};
@@ -31,12 +31,26 @@ pub struct Binding {
 pub struct BindRequest {
     /// Address and port.
     pub binding: Binding,
+    /// Address family of the socket.
+    pub family: Family,
     /// `SO_REUSEADDR`.
     pub reuse_address: bool,
     /// `SO_REUSEPORT`.
     pub reuse_port: bool,
     /// Effective user ID of the socket's creator; only the same user shares a port by `SO_REUSEPORT`.
     pub uid: u32,
+}
+
+/// Address family of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// `AF_INET`.
+    V4,
+    /// `AF_INET6`, which may be bound to an IPv4-mapped address, too.
+    V6 {
+        /// `IPV6_V6ONLY`. Binding to an IPv6 address other than `::` sets it.
+        only: bool,
+    },
 }
 
 impl Binding {
@@ -52,15 +66,25 @@ impl fmt::Display for Binding {
 }
 
 impl BindRequest {
-    /// A request without options, of user 0; `::` means both families.
+    /// A request without options, of user 0. An IPv6 address, mapped ones included, means an IPv6 socket, and `::` both
+    /// families.
     pub fn new(transport: Transport, address: IpAddr, port: Port) -> BindRequest {
         let binding = Binding { transport, address: BindAddress::from(address), port };
-        BindRequest { binding, reuse_address: false, reuse_port: false, uid: 0 }
+        let only = address.to_canonical().is_ipv6() && !address.is_unspecified();
+        let family = if address.is_ipv4() { Family::V4 } else { Family::V6 { only } };
+        BindRequest { binding, family, reuse_address: false, reuse_port: false, uid: 0 }
     }
 
-    /// The same with `IPV6_V6ONLY` as told.
+    /// The same with `IPV6_V6ONLY` as told. It makes a difference only to `::`: with another address, it is as the address
+    /// is.
     pub fn v6only(mut self, v6only: bool) -> BindRequest {
-        self.binding.address = BindAddress::new(self.binding.address.ip(), v6only);
+        let address = &mut self.binding.address;
+        if let Family::V6 { only } = &mut self.family
+            && address.ip() == Ipv6Addr::UNSPECIFIED
+        {
+            *only = v6only;
+            *address = BindAddress::new(address.ip(), v6only);
+        }
         self
     }
 
