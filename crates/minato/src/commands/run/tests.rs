@@ -55,7 +55,7 @@ async fn an_engine_that_ends_takes_the_program_with_it() {
     if !is_root() {
         return;
     }
-    let (result, _) = exec(vec![session(Afterwards::Ends)], "sleep 1000").await;
+    let (result, _) = exec(vec![session(Afterwards::Ends)], "exec sleep 1000").await;
     let failure = result.expect_err("the engine is gone");
     assert_eq!(failure.code, 1);
     assert!(failure.title.contains("engine of network 'default' ended"), "{failure:?}");
