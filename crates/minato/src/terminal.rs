@@ -44,10 +44,30 @@ impl Terminal {
 
     /// Prints a view: `text` for people, or `{"version":1,"NAME":data}` on one line with `--json`.
     pub(crate) fn view<T: Serialize>(&self, name: &str, data: &T, text: impl FnOnce(&Look) -> String) {
-        if self.json {
-            self.print(&json_view(name, data));
+        self.print(&if self.json { json_view(name, data) } else { text(&self.look) });
+    }
+
+    /// A list as a view: no text for people where it is empty, always an array as JSON.
+    pub(crate) fn list<T: Serialize>(
+        &self,
+        name: &str,
+        list: &[T],
+        text: impl FnOnce(&[T], &Look) -> String,
+    ) -> String {
+        match (self.json, list) {
+            (true, list) => json_view(name, &list),
+            (false, []) => String::new(),
+            (false, list) => text(list, &self.look),
+        }
+    }
+
+    /// Prints one of many states of a view: in place of the one before on a terminal, else below it.
+    pub(crate) fn frame(&self, text: &str) {
+        const HOME_AND_CLEAR: &str = "\u{1b}[H\u{1b}[J";
+        if self.look.width.is_some() && !self.json {
+            self.print(&format!("{HOME_AND_CLEAR}{text}"));
         } else {
-            self.print(&text(&self.look));
+            self.print(text);
         }
     }
 

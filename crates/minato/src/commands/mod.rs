@@ -2,6 +2,7 @@
 
 mod doctor;
 mod engine;
+mod forward;
 mod manual;
 mod run;
 mod service;
@@ -14,7 +15,7 @@ pub(crate) use service::entries;
 use crate::client::Client;
 use crate::demo;
 use crate::failure::{Failure, code};
-use crate::flags::{Command, ForwardCommand, Invocation};
+use crate::flags::{Command, Invocation};
 use crate::runtime_dir::RuntimeDir;
 use crate::terminal::Terminal;
 
@@ -28,16 +29,9 @@ pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8,
     match invocation.command {
         Command::Run(run) => block_on(run::run(run, client()?, terminal)),
         Command::Exec(exec) => block_on(run::exec(exec, client()?, terminal)),
-        Command::Hosts => block_on(views::hosts(&client()?, terminal)),
-        Command::Ports(filter) => block_on(views::ports(&client()?, filter.as_ref(), terminal)),
-        Command::Flows(host) => block_on(views::flows(&client()?, host.as_ref(), terminal)),
-        Command::Forward(ForwardCommand::List(host)) => block_on(views::forwards(&client()?, host.as_ref(), terminal)),
-        Command::Forward(ForwardCommand::Add(host, forwards)) => {
-            block_on(views::add_forwards(&client()?, &host, forwards, terminal))
-        }
-        Command::Forward(ForwardCommand::Remove(host, forwards)) => {
-            block_on(views::remove_forwards(&client()?, &host, forwards, terminal))
-        }
+        Command::Show(show) => block_on(views::show(&show, &client()?, terminal)),
+        Command::AddForwards(host, forwards) => block_on(forward::add(&host, forwards, &client()?, terminal)),
+        Command::RemoveForwards(host, forwards) => block_on(forward::remove(&host, forwards, &client()?, terminal)),
         Command::Service(query) => service::service(&query, terminal),
         Command::Doctor => Ok(doctor::doctor(terminal)),
         Command::Demo(demo) => block_on(demo::demo(demo, client()?, terminal)),

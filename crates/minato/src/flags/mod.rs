@@ -6,6 +6,7 @@ pub(crate) mod raw;
 mod resolve;
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use minato_inspect::{ForwardSpec, PortRow, Transport};
 use minato_ports::PortRange;
@@ -29,14 +30,12 @@ pub(crate) enum Command {
     Run(Run),
     /// Run a program in a host that is there.
     Exec(Exec),
-    /// Show hosts and processes.
-    Hosts,
-    /// Show bound ports, all or some.
-    Ports(Option<PortFilter>),
-    /// Show who talks to whom, all or one host's.
-    Flows(Option<Name>),
-    /// Change or show forwards.
-    Forward(ForwardCommand),
+    /// Show what the engine knows.
+    Show(Show),
+    /// Add forwards to a host.
+    AddForwards(Name, Vec<ForwardSpec>),
+    /// Remove forwards from a host.
+    RemoveForwards(Name, Vec<ForwardSpec>),
     /// Look into the registry of port numbers.
     Service(ServiceQuery),
     /// Check the machine.
@@ -98,6 +97,28 @@ impl Program {
     }
 }
 
+/// A view, and how often.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Show {
+    /// What to show.
+    pub(crate) view: View,
+    /// Again and again, with this pause.
+    pub(crate) watch: Option<Duration>,
+}
+
+/// What to show.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum View {
+    /// Hosts and processes.
+    Hosts,
+    /// Bound ports, all or some.
+    Ports(Option<PortFilter>),
+    /// Who talks to whom, all or one host's.
+    Flows(Option<Name>),
+    /// Forwards, all or one host's.
+    Forwards(Option<Name>),
+}
+
 /// Which ports to show.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PortFilter {
@@ -114,17 +135,6 @@ impl PortFilter {
     pub(crate) fn matches(&self, row: &PortRow) -> bool {
         self.ports.contains(&row.port) && self.transport.is_none_or(|transport| transport == row.transport)
     }
-}
-
-/// `minato forward`.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum ForwardCommand {
-    /// Add forwards to a host.
-    Add(Name, Vec<ForwardSpec>),
-    /// Remove forwards from a host.
-    Remove(Name, Vec<ForwardSpec>),
-    /// Show them, all or one host's.
-    List(Option<Name>),
 }
 
 /// What to look for in the registry.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
@@ -35,19 +36,29 @@ pub(crate) enum Command {
     #[command(override_usage = "minato exec [OPTIONS] HOST -- CMD…", after_help = EXEC_EXAMPLES)]
     Exec(Exec),
     /// Show hosts and their processes.
-    Ps,
+    Ps {
+        /// How often to look.
+        #[command(flatten)]
+        watch: Watch,
+    },
     /// Show who is bound where.
     #[command(after_help = "Exit code 10: nothing is bound to PORT.")]
     Ports {
         /// Only this port number, or ports whose registered name this is.
         #[arg(value_name = "PORT")]
         port: Option<String>,
+        /// How often to look.
+        #[command(flatten)]
+        watch: Watch,
     },
     /// Show who talks to whom.
     Flows {
         /// Only flows of this host.
         #[arg(value_name = "HOST")]
         host: Option<Name>,
+        /// How often to look.
+        #[command(flatten)]
+        watch: Watch,
     },
     /// Change forwards while programs run.
     #[command(subcommand)]
@@ -160,6 +171,9 @@ pub(crate) enum Forward {
         /// Only forwards to this host.
         #[arg(value_name = "HOST")]
         host: Option<Name>,
+        /// How often to look.
+        #[command(flatten)]
+        watch: Watch,
     },
 }
 
@@ -172,6 +186,23 @@ pub(crate) struct ForwardChange {
     /// The host.
     #[arg(value_name = "HOST")]
     pub(crate) host: Name,
+}
+
+/// How often to look.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Watch {
+    /// Show it again whenever it has changed, looking every SECONDS [default: 1]; with --json a line each time.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = seconds)]
+    pub(crate) watch: Option<Duration>,
+}
+
+/// A pause that is neither busy nor absurd.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("'{text}' is no number of seconds"))?;
+    if (0.01..=86_400.0).contains(&seconds) {
+        return Ok(Duration::from_secs_f64(seconds));
+    }
+    Err("the pause is between 0.01 and 86400 seconds".into())
 }
 
 /// `minato demo`.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use minato_inspect::ForwardSpec;
 
 use super::raw;
-use super::{Command, Demo, Exec, ForwardCommand, Invocation, Program, Run, argument};
+use super::{Command, Demo, Exec, Invocation, Program, Run, Show, View, argument};
 use crate::failure::Failure;
 
 /// Makes sense of a command line.
@@ -17,10 +17,12 @@ fn command(raw: raw::Command) -> Result<Command, Failure> {
     Ok(match raw {
         raw::Command::Run(raw) => Command::Run(run(raw)?),
         raw::Command::Exec(raw) => Command::Exec(Exec { host: raw.host, program: program(raw.program, raw.map_root)? }),
-        raw::Command::Ps => Command::Hosts,
-        raw::Command::Ports { port } => Command::Ports(port.as_deref().map(argument::ports).transpose()?),
-        raw::Command::Flows { host } => Command::Flows(host),
-        raw::Command::Forward(raw) => Command::Forward(forward(raw)?),
+        raw::Command::Ps { watch } => show(View::Hosts, watch),
+        raw::Command::Ports { port, watch } => {
+            show(View::Ports(port.as_deref().map(argument::ports).transpose()?), watch)
+        }
+        raw::Command::Flows { host, watch } => show(View::Flows(host), watch),
+        raw::Command::Forward(raw) => forward(raw)?,
         raw::Command::Service { what } => Command::Service(argument::service(&what)?),
         raw::Command::Doctor => Command::Doctor,
         raw::Command::Demo(raw) => {
@@ -44,12 +46,16 @@ fn run(raw: raw::Run) -> Result<Run, Failure> {
     })
 }
 
-fn forward(raw: raw::Forward) -> Result<ForwardCommand, Failure> {
+fn forward(raw: raw::Forward) -> Result<Command, Failure> {
     Ok(match raw {
-        raw::Forward::Add(change) => ForwardCommand::Add(change.host, forwards(&change.publish)?),
-        raw::Forward::Rm(change) => ForwardCommand::Remove(change.host, forwards(&change.publish)?),
-        raw::Forward::Ls { host } => ForwardCommand::List(host),
+        raw::Forward::Add(change) => Command::AddForwards(change.host, forwards(&change.publish)?),
+        raw::Forward::Rm(change) => Command::RemoveForwards(change.host, forwards(&change.publish)?),
+        raw::Forward::Ls { host, watch } => show(View::Forwards(host), watch),
     })
+}
+
+fn show(view: View, watch: raw::Watch) -> Command {
+    Command::Show(Show { view, watch: watch.watch })
 }
 
 fn program(words: Vec<std::ffi::OsString>, map_root: bool) -> Result<Program, Failure> {

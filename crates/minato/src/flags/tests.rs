@@ -2,7 +2,7 @@ use clap::Parser;
 use minato_inspect::Transport;
 
 use super::raw::Flags;
-use super::{Command, Invocation, ServiceQuery, resolve};
+use super::{Command, Invocation, ServiceQuery, Show, View, resolve};
 use crate::failure::Failure;
 
 /// Parses a command line; clap's own refusals come back as their text and exit code.
@@ -97,6 +97,8 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("ports 65536", &["65536"]),
     ("ports no-such-service-name", &["no-such-service-name"]),
     ("ports 80/sctp", &["sctp"]),
+    ("ps --watch=0", &["--watch", "0.01"]),
+    ("ps --watch=x", &["'x'"]),
     ("service 70000", &["70000"]),
     ("forward add web", &["--publish"]),
     ("forward add -p 0:1 web", &["port 0"]),
@@ -127,7 +129,7 @@ fn an_empty_program_name_is_refused() {
 #[test]
 fn ports_are_filtered_by_number_transport_range_and_name() {
     let matching = |line: &str| match parse(line).expect("good").command {
-        Command::Ports(filter) => {
+        Command::Show(Show { view: View::Ports(filter), .. }) => {
             let rows = crate::render::samples::ports();
             let matches = rows.iter().filter(|row| filter.as_ref().is_none_or(|filter| filter.matches(row)));
             matches.map(|row| row.port).collect::<Vec<_>>()
@@ -153,4 +155,15 @@ fn services_are_asked_by_number_range_and_name() {
     assert_eq!(query("service 1-9"), "1-9");
     assert_eq!(query("service https"), "name https");
     assert_eq!(query("service 3com-tsmux"), "name 3com-tsmux");
+}
+
+#[test]
+fn a_view_is_watched_every_second_unless_told_otherwise() {
+    let watch = |line: &str| match parse(line).expect("good").command {
+        Command::Show(show) => show.watch.map(|pause| pause.as_secs_f64()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(watch("ports"), None);
+    assert_eq!(watch("ports --watch 80"), Some(1.0));
+    assert_eq!(watch("forward ls --watch=0.5 web"), Some(0.5));
 }

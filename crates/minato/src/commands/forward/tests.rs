@@ -1,0 +1,33 @@
+use serde_json::json;
+
+use crate::client::fake::{Fake, Reply, problem};
+use crate::flags::Name;
+use crate::render::samples;
+use crate::terminal::Terminal;
+
+fn terminal() -> Terminal {
+    Terminal::detect(true, true)
+}
+
+fn web() -> Name {
+    "web".parse().expect("a name")
+}
+
+#[tokio::test]
+async fn a_missing_forward_is_told_from_a_missing_host() {
+    let fake = Fake::new(vec![problem("not-found", 404)]);
+    let missing = super::remove(&web(), samples::forward_specs(), &fake.client, &terminal()).await;
+    assert_eq!(missing.expect_err("no host").code, 10);
+    let fake = Fake::new(vec![Reply::Json(200, json!(samples::hosts()[0])), problem("not-found", 404)]);
+    let missing = super::remove(&web(), samples::forward_specs(), &fake.client, &terminal()).await;
+    let failure = missing.expect_err("no forward");
+    assert_eq!(failure.code, 12);
+    assert_eq!(failure.fixes, ["minato forward ls web"]);
+}
+
+#[tokio::test]
+async fn a_conflict_of_an_added_forward_has_its_own_code() {
+    let fake = Fake::new(vec![problem("conflict", 409)]);
+    let added = super::add(&web(), samples::forward_specs(), &fake.client, &terminal()).await;
+    assert_eq!(added.expect_err("taken").code, 16);
+}
