@@ -1,0 +1,210 @@
+//! Couples a connection whose buffers are in our memory (a Stack connection: the *near* side) with a socket of the
+//! machine (the *far* side): bytes with backpressure, half-closes and resets, both ways.
+//!
+//! Readiness is edge-style on both sides: a side is taken as ready until it says [`Transfer::Blocked`] (or has no
+//! bytes, no space), and as blocked until its owner says otherwise with `far_ready`. So nothing is asked twice in
+//! vain, and no interest has to be registered and taken back.
+
+use minato_transport::RECEIVE_CHUNKS;
+
+/// What one attempt to move bytes did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// Moved this many bytes, at least one.
+    Moved(usize),
+    /// Nothing can be moved until the other end of the socket does something.
+    Blocked,
+    /// The sender has ended its direction; everything before that was moved.
+    Ended,
+    /// The connection is dead.
+    Failed,
+}
+
+/// The near side: a connection whose buffers can be lent.
+pub trait Memory {
+    /// Bytes that arrived and were not consumed, in order.
+    fn arrived(&self) -> [&[u8]; RECEIVE_CHUNKS];
+    /// Takes the first `count` of the bytes that arrived, which opens the window.
+    fn consume(&mut self, count: usize);
+    /// Whether the peer has ended its direction and everything before that was consumed.
+    fn ended(&self) -> bool;
+    /// Contiguous room for bytes to send; empty when there is none.
+    fn space(&mut self) -> &mut [u8];
+    /// Sends the first `count` bytes of the space.
+    fn commit(&mut self, count: usize);
+    /// Ends our direction after everything committed (FIN).
+    fn end(&mut self);
+    /// Ends the connection at once (RST).
+    fn reset(&mut self);
+}
+
+/// The far side: a non-blocking socket.
+pub trait Socket {
+    /// Reads into `buffer`, which is not empty.
+    fn read(&mut self, buffer: &mut [u8]) -> Transfer;
+    /// Writes from the chunks, of which at least one is not empty.
+    fn write(&mut self, chunks: [&[u8]; RECEIVE_CHUNKS]) -> Transfer;
+    /// Ends our direction (FIN).
+    fn end(&mut self);
+    /// Ends the connection at once (RST).
+    fn reset(&mut self);
+}
+
+/// What is to be done with a flow after it was pumped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Pump again after the next event of either side.
+    Wait,
+    /// The budget is used up and there is more: pump again after the other flows had their turn.
+    Again,
+    /// Both directions have ended: both sides may be closed in good order.
+    Finished,
+    /// One side was reset, and so was the other: the flow is over.
+    Reset,
+}
+
+/// What pumping did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes from the near to the far side.
+    pub to_far: usize,
+    /// Bytes from the far to the near side.
+    pub to_near: usize,
+    /// The near side's end was passed on just now.
+    pub near_ended: bool,
+    /// The far side's end was passed on just now.
+    pub far_ended: bool,
+    /// What to do next.
+    pub verdict: Verdict,
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress { to_far: 0, to_near: 0, near_ended: false, far_ended: false, verdict: Verdict::Wait }
+    }
+}
+
+/// The state of the coupling of one flow, whose two sides are lent to [`Coupling::pump`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coupling {
+    /// The near side's end was passed on to the far side.
+    near_ended: bool,
+    /// The far side's end was passed on to the near side.
+    far_ended: bool,
+    far_readable: bool,
+    far_writable: bool,
+    /// The far side has announced its end or an error, so a short read is not the last one.
+    far_hung_up: bool,
+}
+
+impl Default for Coupling {
+    fn default() -> Coupling {
+        Coupling::new()
+    }
+}
+
+impl Coupling {
+    /// Two connected sides through which nothing has passed.
+    pub fn new() -> Coupling {
+        Coupling { near_ended: false, far_ended: false, far_readable: true, far_writable: true, far_hung_up: false }
+    }
+
+    /// The far side's socket has become ready.
+    pub fn far_ready(&mut self, readable: bool, writable: bool, hung_up: bool) {
+        self.far_readable |= readable || hung_up;
+        self.far_writable |= writable || hung_up;
+        self.far_hung_up |= hung_up;
+    }
+
+    /// Moves up to `budget` bytes in each direction, passes ends on, and passes resets on.
+    pub fn pump(&mut self, near: &mut impl Memory, far: &mut impl Socket, budget: usize) -> Progress {
+        let mut progress = Progress::default();
+        let alive =
+            self.pump_to_far(near, far, budget, &mut progress) && self.pump_to_near(near, far, budget, &mut progress);
+        if !alive {
+            progress.verdict = Verdict::Reset;
+            near.reset();
+            far.reset();
+        } else if self.near_ended && self.far_ended {
+            progress.verdict = Verdict::Finished;
+        }
+        progress
+    }
+
+    /// False if the far side is dead.
+    fn pump_to_far(
+        &mut self,
+        near: &mut impl Memory,
+        far: &mut impl Socket,
+        budget: usize,
+        progress: &mut Progress,
+    ) -> bool {
+        while self.far_writable && !self.near_ended {
+            let chunks = near.arrived();
+            let available = chunks.iter().map(|chunk| chunk.len()).sum();
+            if available == 0 {
+                if near.ended() {
+                    far.end();
+                    self.near_ended = true;
+                    progress.near_ended = true;
+                }
+                break;
+            }
+            if progress.to_far >= budget {
+                progress.verdict = Verdict::Again;
+                break;
+            }
+            match far.write(chunks) {
+                Transfer::Moved(count) => {
+                    near.consume(count);
+                    progress.to_far += count;
+                    // A stream socket that takes less than it was given is full; it tells when it isn't any more.
+                    self.far_writable = count == available;
+                }
+                Transfer::Blocked => self.far_writable = false,
+                Transfer::Ended | Transfer::Failed => return false,
+            }
+        }
+        true
+    }
+
+    /// False if the far side is dead.
+    fn pump_to_near(
+        &mut self,
+        near: &mut impl Memory,
+        far: &mut impl Socket,
+        budget: usize,
+        progress: &mut Progress,
+    ) -> bool {
+        while self.far_readable && !self.far_ended {
+            if progress.to_near >= budget {
+                progress.verdict = Verdict::Again;
+                break;
+            }
+            let space = near.space();
+            if space.is_empty() {
+                break;
+            }
+            let room = space.len();
+            match far.read(space) {
+                Transfer::Moved(count) => {
+                    near.commit(count);
+                    progress.to_near += count;
+                    // A short read has emptied a stream socket, unless its end is already known to follow.
+                    self.far_readable = count == room || self.far_hung_up;
+                }
+                Transfer::Blocked => self.far_readable = false,
+                Transfer::Ended => {
+                    near.end();
+                    self.far_ended = true;
+                    progress.far_ended = true;
+                }
+                Transfer::Failed => return false,
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! Which services a host has, and at which address each can be reached.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use minato_ports::Transport;
+
+/// A bound port of a host that takes connections or datagrams from anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Listener {
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// The address it is bound to; unspecified for every address of the family.
+    pub address: IpAddr,
+    /// The port it is bound to.
+    pub port: u16,
+    /// Whether an IPv6 wildcard leaves IPv4 alone (`IPV6_V6ONLY`).
+    pub v6_only: bool,
+}
+
+/// How a service is reached in one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// At the host's own address.
+    Own,
+    /// Only from inside the host, at this loopback address.
+    Loopback(IpAddr),
+}
+
+impl Listener {
+    /// How this listener is reached by clients of IPv4 (or IPv6) in a host that has the addresses `own`.
+    fn reach(&self, v4: bool, own: &[IpAddr]) -> Option<Reach> {
+        let address = self.address.to_canonical();
+        match address {
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) if v4 && !self.v6_only => Some(Reach::Own),
+            _ if address.is_ipv4() != v4 => None,
+            _ if address.is_unspecified() || own.contains(&address) => Some(Reach::Own),
+            _ if address.is_loopback() => Some(Reach::Loopback(address)),
+            _ => None,
+        }
+    }
+}
+
+/// The services of one host. Rebuilt from a dump of its sockets, thinned out by the announcements of their end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Services {
+    /// Keyed by what a forward asks for. Only a host's own programs add to it, at one socket each.
+    listeners: HashMap<(Transport, u16), Vec<Listener>>,
+}
+
+impl Services {
+    /// The services of a host in which exactly these sockets listen.
+    pub fn new(listeners: impl IntoIterator<Item = Listener>) -> Services {
+        let mut services = Services::default();
+        for listener in listeners {
+            services.listeners.entry((listener.transport, listener.port)).or_default().push(listener);
+        }
+        for same_port in services.listeners.values_mut() {
+            same_port.sort_by_key(|listener| (listener.address, listener.v6_only));
+        }
+        services
+    }
+
+    /// Takes out one listener, if it is there. Several sockets may be bound alike (`SO_REUSEPORT`): one goes.
+    pub fn remove(&mut self, listener: &Listener) -> bool {
+        let key = (listener.transport, listener.port);
+        let Some(same_port) = self.listeners.get_mut(&key) else { return false };
+        let found = same_port.iter().position(|other| other.address == listener.address);
+        if let Some(position) = found {
+            same_port.remove(position);
+        }
+        if same_port.is_empty() {
+            self.listeners.remove(&key);
+        }
+        found.is_some()
+    }
+
+    /// How the service at `port` is reached by clients of one family, in a host that has the addresses `own`. A
+    /// listener at the host's own address is preferred to one at loopback, which only the machine's help reaches.
+    pub fn reach(&self, transport: Transport, port: u16, v4: bool, own: &[IpAddr]) -> Option<Reach> {
+        let same_port = self.listeners.get(&(transport, port))?;
+        let mut reaches = same_port.iter().filter_map(|listener| listener.reach(v4, own));
+        let first = reaches.next()?;
+        Some(if first == Reach::Own { first } else { reaches.find(|reach| *reach == Reach::Own).unwrap_or(first) })
+    }
+
+    /// The address at which clients of one family reach a service that is reached like this.
+    pub fn address(reach: Reach, v4: bool, own: &[IpAddr]) -> IpAddr {
+        let unspecified: IpAddr = if v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        match reach {
+            Reach::Loopback(address) => address,
+            Reach::Own => own.iter().copied().find(|address| address.is_ipv4() == v4).unwrap_or(unspecified),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(address: &str, v6_only: bool) -> Listener {
+        Listener { transport: Transport::Tcp, address: address.parse().unwrap(), port: 80, v6_only }
+    }
+
+    fn reach(listeners: &[Listener], v4: bool) -> Option<Reach> {
+        let own = ["10.77.0.2".parse().unwrap(), "fd77::2".parse().unwrap()];
+        Services::new(listeners.iter().copied()).reach(Transport::Tcp, 80, v4, &own)
+    }
+
+    #[test]
+    fn each_bind_is_reached_where_the_kernel_would_take_it() {
+        let loopback = |address: &str| Some(Reach::Loopback(address.parse().unwrap()));
+        let table = [
+            ("0.0.0.0", false, Some(Reach::Own), None),
+            ("::", false, Some(Reach::Own), Some(Reach::Own)),
+            ("::", true, None, Some(Reach::Own)),
+            ("10.77.0.2", false, Some(Reach::Own), None),
+            ("::ffff:10.77.0.2", false, Some(Reach::Own), None),
+            ("fd77::2", false, None, Some(Reach::Own)),
+            ("127.0.0.1", false, loopback("127.0.0.1"), None),
+            ("127.3.0.1", false, loopback("127.3.0.1"), None),
+            ("::1", false, None, loopback("::1")),
+            ("10.99.0.1", false, None, None),
+        ];
+        for (address, v6_only, by_v4, by_v6) in table {
+            let listeners = [listener(address, v6_only)];
+            assert_eq!((reach(&listeners, true), reach(&listeners, false)), (by_v4, by_v6), "bound to {address}");
+        }
+    }
+
+    #[test]
+    fn the_own_address_is_preferred_to_loopback() {
+        let both = [listener("127.0.0.1", false), listener("10.77.0.2", false)];
+        assert_eq!(reach(&both, true), Some(Reach::Own));
+        assert_eq!(reach(&[both[1], both[0]], true), Some(Reach::Own));
+    }
+
+    #[test]
+    fn sockets_bound_alike_go_one_by_one() {
+        let twice = listener("0.0.0.0", false);
+        let mut services = Services::new([twice, twice]);
+        assert!(services.remove(&twice));
+        assert_eq!(services.reach(Transport::Tcp, 80, true, &[]), Some(Reach::Own));
+        assert!(services.remove(&twice));
+        assert_eq!(services.reach(Transport::Tcp, 80, true, &[]), None);
+        assert!(!services.remove(&twice));
+        assert_eq!(services, Services::default());
+    }
+}

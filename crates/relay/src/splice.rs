@@ -1,0 +1,152 @@
+//! Couples two sockets of the machine through a pipe per direction, so that the bytes never enter our memory.
+
+use crate::coupling::{Transfer, Verdict};
+use crate::lifecycle::Side;
+
+/// The sockets and pipes that a [`Splice`] moves bytes through. `from` names the side that sends.
+pub trait Pipeline {
+    /// Moves bytes from the socket of side `from` into that direction's pipe, which is empty.
+    fn fill(&mut self, from: Side) -> Transfer;
+    /// Moves up to `count` bytes from that direction's pipe into the other side's socket.
+    fn drain(&mut self, from: Side, count: usize) -> Transfer;
+    /// That direction's pipe is empty and not needed until the next `fill`.
+    fn release(&mut self, from: Side);
+    /// Passes the end of side `from` on to the other side's socket (FIN).
+    fn end(&mut self, from: Side);
+    /// Resets both sockets (RST).
+    fn reset(&mut self);
+}
+
+/// One direction of a [`Splice`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Direction {
+    /// Bytes in the pipe.
+    piped: usize,
+    /// The sender has ended.
+    source_ended: bool,
+    /// The sender's end was passed on: nothing moves here any more.
+    done: bool,
+}
+
+/// What [`Splice::pump`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spliced {
+    /// Bytes delivered from the initiating to the target side.
+    pub to_target: usize,
+    /// Bytes delivered from the target to the initiating side.
+    pub to_initiating: usize,
+    /// The side whose end was passed on just now, for each direction.
+    pub ended: [Option<Side>; 2],
+    /// What to do next.
+    pub verdict: Verdict,
+}
+
+/// The state of two coupled sockets. A pipe is filled only when it is empty and then drained: so "would block" while
+/// filling is always the socket's word, never the pipe's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Splice {
+    /// From the initiating side, from the target side.
+    directions: [Direction; 2],
+    /// Readiness of each side's socket.
+    readable: [bool; 2],
+    writable: [bool; 2],
+}
+
+impl Default for Splice {
+    fn default() -> Splice {
+        Splice::new()
+    }
+}
+
+impl Splice {
+    /// Two connected sockets through which nothing has passed.
+    pub fn new() -> Splice {
+        Splice { directions: [Direction::default(); 2], readable: [true; 2], writable: [true; 2] }
+    }
+
+    /// The socket of `side` has become ready.
+    pub fn ready(&mut self, side: Side, readable: bool, writable: bool) {
+        self.readable[index(side)] |= readable;
+        self.writable[index(side)] |= writable;
+    }
+
+    /// Moves up to about `budget` bytes in each direction, passes ends on, and passes resets on.
+    pub fn pump(&mut self, pipeline: &mut impl Pipeline, budget: usize) -> Spliced {
+        let mut result = Spliced { to_target: 0, to_initiating: 0, ended: [None; 2], verdict: Verdict::Wait };
+        for from in [Side::Initiating, Side::Target] {
+            let done_before = self.directions[index(from)].done;
+            let (moved, verdict) = self.pump_from(from, pipeline, budget);
+            match from {
+                Side::Initiating => result.to_target = moved,
+                Side::Target => result.to_initiating = moved,
+            }
+            match verdict {
+                Verdict::Reset => {
+                    pipeline.reset();
+                    result.verdict = Verdict::Reset;
+                    return result;
+                }
+                Verdict::Again => result.verdict = Verdict::Again,
+                Verdict::Wait | Verdict::Finished => {}
+            }
+            if self.directions[index(from)].done && !done_before {
+                result.ended[index(from)] = Some(from);
+            }
+        }
+        if self.directions.iter().all(|direction| direction.done) {
+            result.verdict = Verdict::Finished;
+        }
+        result
+    }
+
+    fn pump_from(&mut self, from: Side, pipeline: &mut impl Pipeline, budget: usize) -> (usize, Verdict) {
+        let mut moved = 0;
+        let verdict = loop {
+            let direction = &mut self.directions[index(from)];
+            if direction.piped > 0 {
+                if !self.writable[index(from.other())] {
+                    break Verdict::Wait;
+                }
+                match pipeline.drain(from, direction.piped) {
+                    Transfer::Moved(count) => {
+                        direction.piped -= count;
+                        moved += count;
+                    }
+                    Transfer::Blocked => self.writable[index(from.other())] = false,
+                    Transfer::Ended | Transfer::Failed => return (moved, Verdict::Reset),
+                }
+            } else if direction.source_ended {
+                if !direction.done {
+                    direction.done = true;
+                    pipeline.end(from);
+                }
+                break Verdict::Wait;
+            } else if !self.readable[index(from)] {
+                break Verdict::Wait;
+            } else if moved >= budget {
+                break Verdict::Again;
+            } else {
+                match pipeline.fill(from) {
+                    Transfer::Moved(count) => direction.piped = count,
+                    Transfer::Blocked => self.readable[index(from)] = false,
+                    Transfer::Ended => direction.source_ended = true,
+                    Transfer::Failed => return (moved, Verdict::Reset),
+                }
+            }
+        };
+        if self.directions[index(from)].piped == 0 {
+            pipeline.release(from);
+        }
+        (moved, verdict)
+    }
+}
+
+fn index(side: Side) -> usize {
+    match side {
+        Side::Initiating => 0,
+        Side::Target => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests;

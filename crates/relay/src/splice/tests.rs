@@ -1,0 +1,154 @@
+//! The splice against a model of two sockets and two pipes.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Default)]
+struct Peer {
+    sends: usize,
+    ended: bool,
+    broken: bool,
+    takes: usize,
+    received: usize,
+    end_received: bool,
+}
+
+#[derive(Default)]
+struct Model {
+    peers: [Peer; 2],
+    pipes: [Option<usize>; 2],
+    was_reset: bool,
+}
+
+const PIPE: usize = 40;
+
+impl Pipeline for Model {
+    fn fill(&mut self, from: Side) -> Transfer {
+        let peer = &mut self.peers[index(from)];
+        let pipe = self.pipes[index(from)].get_or_insert(0);
+        assert_eq!(*pipe, 0, "a pipe is filled only when it is empty");
+        if peer.broken {
+            return Transfer::Failed;
+        }
+        match peer.sends.min(PIPE) {
+            0 if peer.ended => Transfer::Ended,
+            0 => Transfer::Blocked,
+            count => {
+                peer.sends -= count;
+                *pipe = count;
+                Transfer::Moved(count)
+            }
+        }
+    }
+
+    fn drain(&mut self, from: Side, count: usize) -> Transfer {
+        let pipe = self.pipes[index(from)].as_mut().expect("a pipe that holds bytes is not released");
+        assert_eq!(*pipe, count);
+        let peer = &mut self.peers[index(from.other())];
+        assert!(!peer.end_received);
+        match count.min(peer.takes) {
+            0 => Transfer::Blocked,
+            moved => {
+                peer.takes -= moved;
+                peer.received += moved;
+                *pipe -= moved;
+                Transfer::Moved(moved)
+            }
+        }
+    }
+
+    fn release(&mut self, from: Side) {
+        assert_eq!(self.pipes[index(from)].take().unwrap_or(0), 0);
+    }
+
+    fn end(&mut self, from: Side) {
+        assert!(self.peers[index(from)].ended && self.peers[index(from)].sends == 0);
+        self.peers[index(from.other())].end_received = true;
+    }
+
+    fn reset(&mut self) {
+        self.was_reset = true;
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Sends(Side, usize),
+    Ends(Side),
+    Takes(Side, usize),
+    Pump(usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let side = || prop_oneof![Just(Side::Initiating), Just(Side::Target)];
+    prop_oneof![
+        (side(), 1usize..100).prop_map(|(side, count)| Op::Sends(side, count)),
+        side().prop_map(Op::Ends),
+        (side(), 1usize..100).prop_map(|(side, count)| Op::Takes(side, count)),
+        (1usize..100).prop_map(Op::Pump),
+    ]
+}
+
+fn apply(splice: &mut Splice, model: &mut Model, sent: &mut [usize; 2], op: &Op) {
+    match *op {
+        Op::Sends(side, count) if !model.peers[index(side)].ended => {
+            sent[index(side)] += count;
+            model.peers[index(side)].sends += count;
+            splice.ready(side, true, false);
+        }
+        Op::Sends(..) => {}
+        Op::Ends(side) => {
+            model.peers[index(side)].ended = true;
+            splice.ready(side, true, false);
+        }
+        Op::Takes(side, count) => {
+            model.peers[index(side)].takes += count;
+            splice.ready(side, false, true);
+        }
+        Op::Pump(budget) => {
+            splice.pump(model, budget);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_byte_arrives_and_ends_come_last(operations in proptest::collection::vec(op(), 0..80)) {
+        let (mut splice, mut model, mut sent) = (Splice::new(), Model::default(), [0; 2]);
+        for operation in &operations {
+            apply(&mut splice, &mut model, &mut sent, operation);
+        }
+        while splice.pump(&mut model, 64).verdict == Verdict::Again {}
+        for from in [Side::Initiating, Side::Target] {
+            let (peer, other) = (&model.peers[index(from)], &model.peers[index(from.other())]);
+            prop_assert!(other.takes == 0 || (peer.sends == 0 && model.pipes[index(from)].is_none()));
+        }
+        for side in [Side::Initiating, Side::Target] {
+            apply(&mut splice, &mut model, &mut sent, &Op::Takes(side, 1 << 20));
+            apply(&mut splice, &mut model, &mut sent, &Op::Ends(side));
+        }
+        while splice.pump(&mut model, 64).verdict == Verdict::Again {}
+        prop_assert_eq!(splice.pump(&mut model, 64).verdict, Verdict::Finished);
+        prop_assert!(model.peers.iter().all(|peer| peer.end_received));
+        prop_assert!(model.pipes.iter().all(Option::is_none));
+        prop_assert_eq!([model.peers[1].received, model.peers[0].received], sent);
+    }
+}
+
+#[test]
+fn a_reset_of_one_side_resets_the_other() {
+    for side in [Side::Initiating, Side::Target] {
+        let (mut splice, mut model) = (Splice::new(), Model::default());
+        model.peers[index(side)].broken = true;
+        assert_eq!(splice.pump(&mut model, 64).verdict, Verdict::Reset);
+        assert!(model.was_reset);
+    }
+}
+
+#[test]
+fn an_idle_flow_holds_no_pipe() {
+    let (mut splice, mut model) = (Splice::new(), Model::default());
+    let spliced = splice.pump(&mut model, 64);
+    assert_eq!((spliced.verdict, model.pipes), (Verdict::Wait, [None, None]));
+}
