@@ -48,8 +48,8 @@ fn a_dependency_for_tests_is_for_tests_only() {
 
 #[test]
 fn the_binary_may_not_reach_past_the_engine() {
-    let binary = using(package("minato", ""), "minato-transport", false);
-    assert_eq!(only_violation(binary), "minato: may not use minato-transport");
+    let binary = using(package("minato", ""), "minato-relay", false);
+    assert_eq!(only_violation(binary), "minato: may not use minato-relay");
 }
 
 #[test]
