@@ -120,9 +120,21 @@ impl Contender {
 
     fn server_pid(&self) -> Option<u32> {
         let wanted = format!("/run/bin/minato-load\0server\0{}\0", self.server_address());
-        let entries = fs::read_dir("/proc").ok()?;
-        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.into_iter().find(|pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted))
+        processes().find(|(_, command)| *command == wanted).map(|(pid, _)| pid)
+    }
+
+    /// Processes that carry the guest's data, told by a word of their command line.
+    pub(crate) fn helper_processes(&self) -> Vec<u32> {
+        let port = self.port.to_string();
+        let is_helper = |command: &str| match self.name {
+            "minato" => command.contains("\0__engine") || command.contains("\0__agent"),
+            _ => {
+                let program =
+                    ["pasta\0", "slirp4netns\0", "rootlesskit\0"].iter().any(|program| command.starts_with(program));
+                program && (command.contains(&port) || command.contains(&format!("{}.sock", self.name)))
+            }
+        };
+        processes().filter(|(_, command)| is_helper(command)).map(|(pid, _)| pid).collect()
     }
 
     fn wait_for_server(&self) -> Result<()> {
@@ -132,6 +144,13 @@ impl Contender {
             crate::command::succeeds(&mut probe).then_some(())
         })
     }
+}
+
+/// Process IDs and command lines, with a NUL after each word.
+fn processes() -> impl Iterator<Item = (u32, String)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid: u32| Some((pid, fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?)))
 }
 
 fn veth(contender: &Contender) -> Result<Vec<Program>> {
@@ -221,7 +240,7 @@ fn guest_server(contender: &Contender, enter: &[&str]) -> Result<Program> {
     start(&format!("{}-server", contender.name), &mut command)
 }
 
-fn as_user(program: &str) -> Command {
+pub(crate) fn as_user(program: &str) -> Command {
     let mut command = Command::new(program);
     command.uid(USER).gid(USER);
     with_environment(&mut command);
@@ -229,7 +248,7 @@ fn as_user(program: &str) -> Command {
 }
 
 /// As an ordinary user, in a process namespace: when the command is killed, all that it started is.
-fn family_as_user(program: &str) -> Command {
+pub(crate) fn family_as_user(program: &str) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "setpriv", "--clear-groups"]);
     command.args([format!("--reuid={USER}"), format!("--regid={USER}")]).arg(program);
@@ -242,7 +261,7 @@ fn with_environment(command: &mut Command) {
     command.env("XDG_RUNTIME_DIR", format!("/run/user/{USER}"));
 }
 
-fn start(name: &str, command: &mut Command) -> Result<Program> {
+pub(crate) fn start(name: &str, command: &mut Command) -> Result<Program> {
     let log = File::create(format!("/run/log/{name}"))?;
     let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
     Ok(Program(child.with_context(|| format!("cannot start {}", command.get_program().display()))?))

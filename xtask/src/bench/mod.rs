@@ -7,6 +7,7 @@
 mod contender;
 mod measurement;
 mod report;
+mod start;
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -87,7 +88,10 @@ fn measure(options: &Options) -> Result<()> {
         measurements.push(Measurement { row, direction, results });
     }
     let names: Vec<&str> = contenders.iter().map(|contender| contender.title).collect();
-    let report = report::render(&names, &measurements, rounds, milliseconds);
+    let mut report = report::render(&names, &measurements, rounds, milliseconds);
+    report += &start::render_idle(&contenders);
+    drop(contenders);
+    report += &start::render_starts(if options.quick { 3 } else { 15 });
     println!("{report}");
     if options.write {
         let path = report_path();

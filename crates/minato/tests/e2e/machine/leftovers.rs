@@ -2,21 +2,30 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::{processes, wait_for};
+use super::processes;
+
+/// A host that ends gives its processes half a second before SIGKILL.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Panics, with what it is, if anything is still there that the test's programs made.
 pub(crate) fn assert_none() {
-    let mut last = Vec::new();
-    let gone = || {
-        last = found();
-        last.is_empty().then_some(())
-    };
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        wait_for("nothing to be left", Duration::from_secs(3), gone);
-    }));
-    assert!(outcome.is_ok(), "left behind:\n{}", last.join("\n"));
+    let left = wait_for_none();
+    assert!(left.is_empty(), "left behind:\n{}", left.join("\n"));
+}
+
+/// Gives the test's programs a moment to go, and tells what does not.
+pub(crate) fn wait_for_none() -> Vec<String> {
+    let start = Instant::now();
+    loop {
+        let left = found();
+        if left.is_empty() || start.elapsed() > PATIENCE {
+            return left;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Directories of networks: `$XDG_RUNTIME_DIR/minato/NET`, or `$TMPDIR/minato-UID/NET`.
