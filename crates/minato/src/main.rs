@@ -7,6 +7,7 @@ mod commands;
 mod demo;
 mod failure;
 mod flags;
+mod machine;
 mod program;
 mod render;
 mod runtime_dir;

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use minato_inspect::Endpoint;
+use minato_inspect::{Endpoint, PortRow};
 
 use super::DONE;
 use crate::client::{Client, RequestError, not_running_message};
 use crate::failure::{Failure, code};
 use crate::flags::{Name, PortFilter, Show, View};
+use crate::machine;
 use crate::render;
 use crate::terminal::Terminal;
 
@@ -58,7 +59,16 @@ async fn look(view: &View, client: &Client, terminal: &Terminal) -> Result<Seen,
             let (hosts, running) = all(client.hosts().await, client)?;
             Ok(seen(terminal.list("hosts", &hosts, render::hosts), running))
         }
-        View::Ports(filter) => ports(filter.as_ref(), client, terminal).await,
+        View::Ports(filter) => {
+            let (rows, running) = all(client.ports().await, client)?;
+            let place = format!("in network '{}'", client.directory().network());
+            Ok(ports(rows, running, filter.as_ref(), &place, terminal))
+        }
+        View::MachinePorts(filter) => {
+            let rows =
+                machine::ports().map_err(|error| Failure::caused("cannot read the kernel's socket table", error))?;
+            Ok(ports(rows, true, filter.as_ref(), "on this machine", terminal))
+        }
         View::Flows(host) => {
             require(host.as_ref(), client).await?;
             let (mut flows, running) = all(client.flows().await, client)?;
@@ -75,14 +85,12 @@ async fn look(view: &View, client: &Client, terminal: &Terminal) -> Result<Seen,
     }
 }
 
-async fn ports(filter: Option<&PortFilter>, client: &Client, terminal: &Terminal) -> Result<Seen, Failure> {
-    let (mut rows, running) = all(client.ports().await, client)?;
+fn ports(mut rows: Vec<PortRow>, running: bool, filter: Option<&PortFilter>, place: &str, terminal: &Terminal) -> Seen {
     rows.retain(|row| filter.is_none_or(|filter| filter.matches(row)));
-    let missing = filter.filter(|_| rows.is_empty()).map(|filter| {
-        let network = client.directory().network();
-        Failure::new(code::NOTHING, format!("nothing is bound to port {} in network '{network}'", filter.text))
-    });
-    Ok(Seen { missing, ..seen(terminal.list("ports", &rows, render::ports), running) })
+    let missing = filter
+        .filter(|_| rows.is_empty())
+        .map(|filter| Failure::new(code::NOTHING, format!("nothing is bound to port {} {place}", filter.text)));
+    Seen { missing, ..seen(terminal.list("ports", &rows, render::ports), running) }
 }
 
 fn seen(text: String, running: bool) -> Seen {

@@ -113,6 +113,8 @@ pub(crate) enum View {
     Hosts,
     /// Bound ports, all or some.
     Ports(Option<PortFilter>),
+    /// Bound ports of this machine itself, all or some.
+    MachinePorts(Option<PortFilter>),
     /// Who talks to whom, all or one host's.
     Flows(Option<Name>),
     /// Forwards, all or one host's.

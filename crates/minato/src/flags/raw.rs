@@ -47,6 +47,9 @@ pub(crate) enum Command {
         /// Only this port number, or ports whose registered name this is.
         #[arg(value_name = "PORT")]
         port: Option<String>,
+        /// Show this machine's own ports instead of the network's.
+        #[arg(long)]
+        host: bool,
         /// How often to look.
         #[command(flatten)]
         watch: Watch,

@@ -18,8 +18,9 @@ fn command(raw: raw::Command) -> Result<Command, Failure> {
         raw::Command::Run(raw) => Command::Run(run(raw)?),
         raw::Command::Exec(raw) => Command::Exec(Exec { host: raw.host, program: program(raw.program, raw.map_root)? }),
         raw::Command::Ps { watch } => show(View::Hosts, watch),
-        raw::Command::Ports { port, watch } => {
-            show(View::Ports(port.as_deref().map(argument::ports).transpose()?), watch)
+        raw::Command::Ports { port, host, watch } => {
+            let filter = port.as_deref().map(argument::ports).transpose()?;
+            show(if host { View::MachinePorts(filter) } else { View::Ports(filter) }, watch)
         }
         raw::Command::Flows { host, watch } => show(View::Flows(host), watch),
         raw::Command::Forward(raw) => forward(raw)?,
