@@ -14,12 +14,19 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod demux;
 mod error;
 mod event;
+mod hash;
 mod id;
+mod output;
+mod reassembly;
+mod slots;
 mod stack;
 pub mod tcp;
+mod timers;
 mod types;
+mod wire;
 
 pub use config::{Config, Limits, Link};
 pub use error::{AcceptError, ConnectError, ListenError, ReceiveError, SendDatagramError};

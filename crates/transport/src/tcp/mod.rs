@@ -1,7 +1,28 @@
 //! TCP (RFC 9293 and its companions): one connection is one state machine, driven by segments, calls and timers.
+//!
+//! `state` decides what a segment means in each state; `receive` and `send` are the two directions of the byte stream;
+//! `congestion` says how much may be under way. Nothing here knows links or addresses: a connection takes segments and
+//! makes headers.
 
+mod buffer;
 mod config;
+mod congestion;
+mod connection;
+mod initial;
+mod receive;
+mod send;
+mod sequence;
+mod state;
 mod status;
+mod time_wait;
+mod transmit;
 
+pub(crate) use buffer::ChunkPool;
 pub use config::{Config, CongestionControl};
+pub(crate) use connection::{Connection, Context, Notices};
+pub(crate) use initial::{InitialSequence, Request};
+pub(crate) use sequence::Seq;
+pub(crate) use state::{Disposition, Ended};
 pub use status::{State, Status};
+pub(crate) use time_wait::{TimeWait, TimeWaitAnswer};
+pub(crate) use transmit::{Limits, Outgoing};

@@ -1,0 +1,124 @@
+//! Who gets a segment: one look-up by both ends, then by port, then the rule for the rest.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use crate::hash::KeyedState;
+
+/// Both ends of a flow. IPv4 addresses are held as IPv4-mapped ones, so that a tuple is 36 plain bytes; such addresses never
+/// come from the wire (`wire::ip::is_allowed_on_link`), so nothing collides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FourTuple {
+    local: [u8; 16],
+    remote: [u8; 16],
+    ports: [u16; 2],
+}
+
+impl FourTuple {
+    pub(crate) fn new(local: SocketAddr, remote: SocketAddr) -> FourTuple {
+        FourTuple { local: octets(local.ip()), remote: octets(remote.ip()), ports: [local.port(), remote.port()] }
+    }
+
+    pub(crate) fn local(&self) -> SocketAddr {
+        SocketAddr::new(address(self.local), self.ports[0])
+    }
+
+    pub(crate) fn remote(&self) -> SocketAddr {
+        SocketAddr::new(address(self.remote), self.ports[1])
+    }
+}
+
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+fn address(octets: [u8; 16]) -> IpAddr {
+    let address = Ipv6Addr::from(octets);
+    address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4)
+}
+
+/// Whose the flow is: an index into the table of that kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Connection(u32),
+    TimeWait(u32),
+    Incoming(u32),
+}
+
+/// The result of a look-up, most specific first (this order is the precedence).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Both ends are known.
+    Flow(Owner),
+    /// Somebody listens on the address and port, or on the port of any own address.
+    Listener(u32),
+    /// Nobody.
+    None,
+}
+
+/// The indexes.
+#[derive(Debug)]
+pub(crate) struct Demux {
+    /// By both ends: TCP connections, TIME-WAIT, held requests. Remote parties choose the keys, so the hasher is keyed.
+    flows: HashMap<FourTuple, Owner, KeyedState>,
+    /// By local address and port. Keys are our own, but what is looked up is not.
+    listeners: HashMap<SocketAddr, u32, KeyedState>,
+}
+
+impl Demux {
+    pub(crate) fn new(key: &[u8; 16]) -> Demux {
+        let state = KeyedState::new(key, b'd');
+        Demux { flows: HashMap::with_hasher(state.clone()), listeners: HashMap::with_hasher(state) }
+    }
+
+    /// `own` says whether the local address is the stack's, so that listeners on all addresses take it.
+    pub(crate) fn lookup(&self, tuple: &FourTuple, own: bool) -> Target {
+        if let Some(owner) = self.flows.get(tuple) {
+            return Target::Flow(*owner);
+        }
+        if self.listeners.is_empty() {
+            return Target::None;
+        }
+        let local = tuple.local();
+        let wildcard = || own.then(|| self.listeners.get(&unspecified(local))).flatten();
+        self.listeners.get(&local).or_else(wildcard).map_or(Target::None, |listener| Target::Listener(*listener))
+    }
+
+    pub(crate) fn flow(&self, tuple: &FourTuple) -> Option<Owner> {
+        self.flows.get(tuple).copied()
+    }
+
+    pub(crate) fn insert(&mut self, tuple: FourTuple, owner: Owner) {
+        self.flows.insert(tuple, owner);
+    }
+
+    /// Removes the flow if it is still `owner`'s.
+    pub(crate) fn remove(&mut self, tuple: &FourTuple, owner: Owner) {
+        if self.flows.get(tuple) == Some(&owner) {
+            self.flows.remove(tuple);
+        }
+    }
+
+    pub(crate) fn listener(&self, local: &SocketAddr) -> Option<u32> {
+        self.listeners.get(local).copied()
+    }
+
+    pub(crate) fn insert_listener(&mut self, local: SocketAddr, listener: u32) {
+        self.listeners.insert(local, listener);
+    }
+
+    pub(crate) fn remove_listener(&mut self, local: &SocketAddr) {
+        self.listeners.remove(local);
+    }
+}
+
+fn unspecified(local: SocketAddr) -> SocketAddr {
+    let any = match local {
+        SocketAddr::V4(_) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(any, local.port())
+}

@@ -1,0 +1,52 @@
+//! Frames that wait for the link, in bounded memory, their buffers used again and again.
+
+use std::collections::VecDeque;
+
+/// Buffers kept for reuse.
+const SPARE_BUFFERS: usize = 64;
+
+/// Complete frames, oldest first.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    frames: VecDeque<Vec<u8>>,
+    bytes: usize,
+    limit: usize,
+    spare: Vec<Vec<u8>>,
+    /// Frames that found no room.
+    pub(crate) refused: u64,
+}
+
+impl Queue {
+    pub(crate) fn new(limit: usize) -> Queue {
+        Queue { frames: VecDeque::new(), bytes: 0, limit, spare: Vec::new(), refused: 0 }
+    }
+
+    /// A buffer of zeroes for a frame; `None` if too much waits already.
+    pub(crate) fn buffer(&mut self, length: usize) -> Option<Vec<u8>> {
+        if self.bytes + length > self.limit {
+            self.refused += 1;
+            return None;
+        }
+        let mut buffer = self.spare.pop().unwrap_or_default();
+        buffer.clear();
+        buffer.resize(length, 0);
+        Some(buffer)
+    }
+
+    pub(crate) fn push(&mut self, frame: Vec<u8>) {
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Vec<u8>> {
+        let frame = self.frames.pop_front()?;
+        self.bytes -= frame.len();
+        Some(frame)
+    }
+
+    pub(crate) fn recycle(&mut self, buffer: Vec<u8>) {
+        if self.spare.len() < SPARE_BUFFERS {
+            self.spare.push(buffer);
+        }
+    }
+}

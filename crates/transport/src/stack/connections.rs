@@ -1,0 +1,242 @@
+//! The life of connections within the stack: driving one, telling its events, waking it, ending it.
+
+use std::time::Instant;
+
+use super::Stack;
+use crate::demux::Owner;
+use crate::event::{Event, ResetReason};
+use crate::id::ConnectionId;
+use crate::tcp::{Connection, Context, Disposition, Ended, Notices, State, TimeWait};
+use crate::types::Unreachable;
+
+impl Stack {
+    /// Lets `act` do something to a connection; then its events and its wish to send are noted.
+    pub(super) fn drive<R>(
+        &mut self,
+        now: Instant,
+        index: u32,
+        act: impl FnOnce(&mut Connection, &mut Context<'_>) -> R,
+    ) -> Option<R> {
+        let milliseconds = self.milliseconds(now);
+        let connection = self.connections.get_mut(index)?;
+        let mut ctx = Context {
+            now,
+            milliseconds,
+            config: &self.config.tcp,
+            pool: &mut self.pool,
+            challenges: &mut self.challenges,
+        };
+        let result = act(connection, &mut ctx);
+        self.settle(index);
+        Some(result)
+    }
+
+    /// Puts a new connection into the tables.
+    pub(super) fn add_connection(&mut self, connection: Connection) -> ConnectionId {
+        let tuple = connection.tuple;
+        let (index, generation) = self.connections.insert(Box::new(connection));
+        self.demux.insert(tuple, Owner::Connection(index));
+        self.settle(index);
+        ConnectionId { index, generation }
+    }
+
+    /// The connection's index, if the caller's handle is still good.
+    pub(super) fn index(&self, id: ConnectionId) -> Option<u32> {
+        let current = self.connections.is_current(id.index, id.generation);
+        (current && self.connections.get(id.index).is_some_and(|connection| !connection.orphan)).then_some(id.index)
+    }
+
+    /// Tells what happened and queues the connection for `poll_transmit`.
+    pub(super) fn settle(&mut self, index: u32) {
+        let generation = self.connections.generation(index);
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if !connection.queued {
+            connection.queued = true;
+            self.ready.push_back(index);
+        }
+        let notices = std::mem::take(&mut connection.notices);
+        if notices == Notices::default() || connection.orphan {
+            return;
+        }
+        if let Some(listener) = connection.listener {
+            if notices.connected {
+                self.ready_to_accept(listener, ConnectionId { index, generation });
+            }
+            return;
+        }
+        let id = ConnectionId { index, generation };
+        let announced = &mut connection.announced;
+        let mut tell = |happened: bool, waits: &mut bool, event: Event| {
+            if happened && !*waits {
+                *waits = true;
+                self.events.push_back(event);
+            }
+        };
+        tell(notices.connected, &mut announced.connected, Event::Connected(id));
+        tell(notices.readable, &mut announced.readable, Event::Readable(id));
+        tell(notices.writable, &mut announced.writable, Event::Writable(id));
+        tell(notices.peer_closed, &mut announced.peer_closed, Event::PeerClosed(id));
+        tell(notices.closed, &mut announced.closed, Event::Closed(id));
+    }
+
+    /// Events of dead handles are swallowed; those that may come again are taken off the list of waiting ones.
+    pub(super) fn is_still_true(&mut self, event: &Event) -> bool {
+        let id = match event {
+            Event::Readable(id) | Event::Writable(id) => *id,
+            Event::Connected(id) | Event::PeerClosed(id) | Event::Closed(id) => *id,
+            Event::Incoming(incoming) => return self.held.is_current(incoming.id.index, incoming.id.generation),
+            _ => return true,
+        };
+        if self.index(id).is_none() {
+            return false;
+        }
+        if let Some(connection) = self.connections.get_mut(id.index) {
+            match event {
+                Event::Readable(_) => connection.announced.readable = false,
+                Event::Writable(_) => connection.announced.writable = false,
+                _ => {}
+            }
+        }
+        true
+    }
+
+    /// Acts on what a segment or a timer led to.
+    pub(super) fn conclude(&mut self, now: Instant, index: u32, ended: Ended) {
+        match ended {
+            Ended::TimeWait => self.enter_time_wait(now, index),
+            Ended::Closed => self.detach(index),
+            Ended::Reset(reason) => {
+                if reason == ResetReason::TimedOut {
+                    self.reset_peer(now, index);
+                }
+                self.report_reset(index, reason);
+                self.remove_connection(index);
+            }
+            Ended::NobodyReads => {
+                self.reset_peer(now, index);
+                self.remove_connection(index);
+            }
+            Ended::BackToListen => {
+                // A caller that accepted the request hears that its client is gone.
+                self.report_reset(index, ResetReason::ByPeer);
+                self.remove_connection(index);
+            }
+            Ended::Forgotten => self.remove_connection(index),
+        }
+    }
+
+    fn report_reset(&mut self, index: u32, reason: ResetReason) {
+        let generation = self.connections.generation(index);
+        if let Some(connection) = self.connections.get(index)
+            && !connection.orphan
+            && connection.listener.is_none()
+        {
+            self.events.push_back(Event::Reset(ConnectionId { index, generation }, reason));
+        }
+    }
+
+    /// RFC 9293 §3.6.1: the ends are remembered apart, the connection stays only for a caller that may still read.
+    fn enter_time_wait(&mut self, now: Instant, index: u32) {
+        let duration = self.config.tcp.time_wait;
+        let last = self.drive(now, index, |connection, ctx| {
+            (connection.final_acknowledgement(ctx), TimeWait::new(connection, ctx.now, duration))
+        });
+        let Some((acknowledgement, time_wait)) = last else { return };
+        let tuple = time_wait.tuple;
+        if let Some(header) = acknowledgement {
+            self.send_header(now, &tuple, &header);
+        }
+        self.detach(index);
+        let (place, forgotten) = self.time_waits.insert(time_wait, self.config.limits.time_wait);
+        if let Some((tuple, owner)) = forgotten {
+            self.demux.remove(&tuple, owner);
+        }
+        self.demux.insert(tuple, Owner::TimeWait(place));
+    }
+
+    /// The flow is no longer the connection's; without a caller there is nothing left of it.
+    fn detach(&mut self, index: u32) {
+        let Some(connection) = self.connections.get(index) else { return };
+        let (tuple, orphan) = (connection.tuple, connection.orphan);
+        self.demux.remove(&tuple, Owner::Connection(index));
+        if orphan {
+            self.remove_connection(index);
+        } else {
+            self.settle(index);
+        }
+    }
+
+    pub(super) fn remove_connection(&mut self, index: u32) {
+        let Some(mut connection) = self.connections.remove(index) else { return };
+        connection.clear(&mut self.pool);
+        self.demux.remove(&connection.tuple, Owner::Connection(index));
+        if let Some(listener) = connection.listener {
+            self.left_backlog(listener, index);
+        }
+        if self.lent == Some(index) {
+            self.lent = None;
+        }
+        // Its place in the ready queue is found empty, or does for the next tenant.
+    }
+
+    /// Sends RST for a connection whose peer knows of it.
+    pub(super) fn reset_peer(&mut self, now: Instant, index: u32) {
+        let Some(connection) = self.connections.get(index) else { return };
+        if connection.is_over() {
+            return;
+        }
+        let (tuple, header) = (connection.tuple, connection.reset());
+        self.send_header(now, &tuple, &header);
+    }
+
+    /// Enters the connection's deadline, unless an earlier entry will find it.
+    pub(super) fn arm(&mut self, index: u32) {
+        let generation = self.connections.generation(index);
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if let Some(at) = connection.deadline()
+            && connection.armed.is_none_or(|armed| at < armed)
+        {
+            connection.armed = Some(at);
+            self.timers.push((at, index, generation));
+        }
+    }
+
+    pub(super) fn connection_due(&mut self, now: Instant, at: Instant, index: u32, generation: u32) {
+        if !self.connections.is_current(index, generation) {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if connection.armed != Some(at) {
+            return;
+        }
+        connection.armed = None;
+        if connection.deadline().is_some_and(|due| due <= now)
+            && let Some(Disposition::Ended(ended)) = self.drive(now, index, Connection::on_time)
+        {
+            self.conclude(now, index, ended);
+        }
+        self.arm(index);
+    }
+
+    /// Connections that waited for a neighbour go on, or hear that it is not there.
+    pub(super) fn wake_for_neighbors(&mut self, now: Instant) {
+        for (index, generation) in std::mem::take(&mut self.output.neighbors.found) {
+            if self.connections.is_current(index, generation) {
+                self.settle(index);
+            }
+        }
+        for (index, generation) in std::mem::take(&mut self.output.neighbors.absent) {
+            if self.connections.is_current(index, generation) {
+                self.not_reachable(now, index, Unreachable::Host);
+            }
+        }
+    }
+
+    /// RFC 1122 §4.2.3.9 and RFC 5927 §4: an ICMP error ends a connection that was not yet established; later it is only a
+    /// hint, and retransmission goes on.
+    pub(super) fn not_reachable(&mut self, now: Instant, index: u32, reason: Unreachable) {
+        if self.connections.get(index).is_some_and(|connection| connection.state() == State::SynSent) {
+            self.conclude(now, index, Ended::Reset(ResetReason::Unreachable(reason)));
+        }
+    }
+}

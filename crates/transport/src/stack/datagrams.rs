@@ -1,0 +1,175 @@
+//! UDP: datagrams of any destination in and out (RFC 768, RFC 1122 §4.1).
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use smoltcp::wire::IpProtocol;
+
+use super::receive::Recipient;
+use super::{Datagram, Stack};
+use crate::error::SendDatagramError;
+use crate::output::{HOP_LIMIT, SendError};
+use crate::types::Unreachable;
+use crate::wire::ip::{IpHeader, IpPacket, header_length};
+use crate::wire::udp;
+use crate::wire::virtio::Offload;
+
+/// Buffers kept for reuse.
+const SPARE_BUFFERS: usize = 256;
+
+/// Largest payload of a UDP datagram (RFC 768: the length field counts the header).
+const PAYLOAD_MAX: usize = 65_535 - udp::HEADER_LENGTH;
+
+#[derive(Debug)]
+struct Arrived {
+    source: SocketAddr,
+    destination: SocketAddr,
+    payload: Vec<u8>,
+}
+
+/// Datagrams that wait for the caller, oldest first, in bounded memory.
+#[derive(Debug)]
+pub(super) struct Datagrams {
+    waiting: VecDeque<Arrived>,
+    bytes: usize,
+    limit: usize,
+    /// What `poll_datagram` returned last.
+    current: Option<Arrived>,
+    spare: Vec<Vec<u8>>,
+}
+
+/// What a datagram costs beside its payload.
+const OVERHEAD: usize = 128;
+
+impl Datagrams {
+    pub(super) fn new(limit: usize) -> Datagrams {
+        Datagrams { waiting: VecDeque::new(), bytes: 0, limit, current: None, spare: Vec::new() }
+    }
+
+    /// Whether there was room.
+    fn push(&mut self, datagram: &udp::UdpDatagram<'_>) -> bool {
+        let cost = datagram.payload.len() + OVERHEAD;
+        if self.bytes + cost > self.limit {
+            return false;
+        }
+        self.bytes += cost;
+        let mut payload = self.spare.pop().unwrap_or_default();
+        payload.clear();
+        payload.extend_from_slice(datagram.payload);
+        self.waiting.push_back(Arrived { source: datagram.source, destination: datagram.destination, payload });
+        true
+    }
+
+    fn pop(&mut self) -> Option<Datagram<'_>> {
+        if let Some(last) = self.current.take()
+            && self.spare.len() < SPARE_BUFFERS
+        {
+            self.spare.push(last.payload);
+        }
+        let next = self.waiting.pop_front()?;
+        self.bytes -= next.payload.len() + OVERHEAD;
+        let arrived = self.current.insert(next);
+        Some(Datagram { source: arrived.source, destination: arrived.destination, payload: &arrived.payload })
+    }
+}
+
+/// UDP for any destination.
+impl Stack {
+    /// The oldest datagram that arrived for a destination nobody is bound to, with `any_destination`.
+    pub fn poll_datagram(&mut self) -> Option<Datagram<'_>> {
+        self.datagrams.pop()
+    }
+
+    /// Sends a datagram. Any source will do: we are a router. Larger ones than the link's MTU are fragmented.
+    ///
+    /// # Errors
+    /// If it is too large, has no way to go, or too much waits for the link.
+    pub fn send_datagram(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        destination: SocketAddr,
+        payload: &[u8],
+    ) -> Result<(), SendDatagramError> {
+        if source.is_ipv4() != destination.is_ipv4() {
+            return Err(SendDatagramError::FamilyMismatch);
+        }
+        let most = if source.is_ipv4() { PAYLOAD_MAX - header_length(source.ip()) } else { PAYLOAD_MAX };
+        if payload.len() > most {
+            return Err(SendDatagramError::TooLarge(payload.len()));
+        }
+        let header = IpHeader {
+            source: source.ip(),
+            destination: destination.ip(),
+            protocol: IpProtocol::Udp,
+            hop_limit: HOP_LIMIT,
+            ecn: 0,
+            payload_length: udp::HEADER_LENGTH + payload.len(),
+        };
+        let framing = self.output.framing;
+        // A packet that is cut can't leave its checksum to the link.
+        let whole = header.length() + header.payload_length <= usize::from(framing.mtu());
+        let partial = whole && framing.offloads();
+        let start = framing.ethernet_length() + header.length();
+        let checksum = partial.then_some((start as u16, udp::CHECKSUM_OFFSET as u16));
+        let offload = Offload { checksum, segmentation: None };
+        let sent = self.output.send(now, header, offload, |buffer| {
+            udp::emit(source, destination, payload, buffer, partial);
+        });
+        sent.map_err(|error| match error {
+            SendError::NoRoute => SendDatagramError::NoRoute,
+            SendError::Full => SendDatagramError::Full,
+        })
+    }
+
+    /// Answers a datagram (its ends and the beginning of its payload, as `poll_datagram` gave them) with an ICMP error.
+    /// The error's sender is the datagram's destination for `Port` and `Protocol`, otherwise our address on the link.
+    pub fn datagram_unreachable(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        destination: SocketAddr,
+        payload: &[u8],
+        reason: Unreachable,
+    ) {
+        if source.is_ipv4() != destination.is_ipv4() {
+            return;
+        }
+        let payload = &payload[..payload.len().min(1200)];
+        let ip = IpHeader {
+            source: source.ip(),
+            destination: destination.ip(),
+            protocol: IpProtocol::Udp,
+            hop_limit: HOP_LIMIT,
+            ecn: 0,
+            payload_length: udp::HEADER_LENGTH + payload.len(),
+        };
+        let mut quoted = vec![0; ip.length() + ip.payload_length];
+        ip.emit(&mut quoted);
+        udp::emit(source, destination, payload, &mut quoted[ip.length()..], false);
+        self.output.send_error_about(now, source.ip(), destination.ip(), &quoted, reason);
+    }
+
+    pub(super) fn receive_datagram(
+        &mut self,
+        now: Instant,
+        packet: &IpPacket<'_>,
+        recipient: Recipient,
+        checksum_trusted: bool,
+    ) -> Option<()> {
+        // Nobody here joins groups, and a router does not forward broadcasts.
+        if recipient == Recipient::Group {
+            return None;
+        }
+        let datagram = udp::parse(packet, checksum_trusted)?;
+        if !self.config.any_destination {
+            self.output.send_error(now, packet, Unreachable::Port);
+            return Some(());
+        }
+        if !self.datagrams.push(&datagram) {
+            self.statistics.limited += 1;
+        }
+        Some(())
+    }
+}

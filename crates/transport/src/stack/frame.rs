@@ -1,0 +1,78 @@
+//! What the stack hands out: frames, datagrams, counters.
+
+use std::io::IoSlice;
+use std::net::SocketAddr;
+
+/// Most parts that a frame's payload comes in.
+pub const BODY_SLICES: usize = 4;
+
+/// Most parts that [`Stack::receive_chunks`] returns at once (64 KiB each at best).
+pub const RECEIVE_CHUNKS: usize = 4;
+
+/// A frame to write to the link: the concatenation of `head` and the parts of `body`, best by one `writev`.
+#[derive(Clone, Copy, Debug)]
+pub struct Transmit<'a> {
+    /// Headers, with the virtio-net header in front if the link has one; for small packets the whole frame.
+    pub head: &'a [u8],
+    /// Payload, straight from the send buffer. Unused parts are empty and come last.
+    pub body: [&'a [u8]; BODY_SLICES],
+}
+
+impl<'a> Transmit<'a> {
+    /// Head and body as arguments for `writev`; unused ones are empty.
+    #[must_use]
+    pub fn io_slices(&self) -> [IoSlice<'a>; BODY_SLICES + 1] {
+        let mut slices = [IoSlice::new(self.head); BODY_SLICES + 1];
+        for (slice, part) in slices[1..].iter_mut().zip(self.body) {
+            *slice = IoSlice::new(part);
+        }
+        slices
+    }
+
+    /// Length of the frame in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.head.len() + self.body.iter().map(|part| part.len()).sum::<usize>()
+    }
+
+    /// The frame as one new buffer, for links without `writev` and for tests.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut frame = Vec::with_capacity(self.length());
+        frame.extend_from_slice(self.head);
+        for part in self.body {
+            frame.extend_from_slice(part);
+        }
+        frame
+    }
+}
+
+/// A datagram that arrived for a destination that no bound socket of the stack takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram<'a> {
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// Whom it shall reach.
+    pub destination: SocketAddr,
+    /// What it carries (may be empty).
+    pub payload: &'a [u8],
+}
+
+/// Counters of the whole stack, since it was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Frames given to `receive`.
+    pub frames_received: u64,
+    /// Frames taken from `poll_transmit`.
+    pub frames_sent: u64,
+    /// Frames dropped because they are malformed, fail their checksum, or are not for us.
+    pub frames_dropped: u64,
+    /// Whatever a bound of `Limits` made us drop.
+    pub limited: u64,
+    /// Connections in any state but TIME-WAIT.
+    pub connections: usize,
+    /// Connections in TIME-WAIT.
+    pub time_wait: usize,
+    /// Requests that are held unanswered.
+    pub incoming: usize,
+}

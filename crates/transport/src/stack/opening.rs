@@ -1,0 +1,64 @@
+//! Active opening (RFC 9293 §3.10.1) and the choice of our end.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::Stack;
+use crate::demux::FourTuple;
+use crate::error::ConnectError;
+use crate::id::ConnectionId;
+use crate::tcp::Connection;
+use crate::wire::ip::is_unicast;
+
+impl Stack {
+    /// Opens a connection. `local` may be any address, own or not (the answer must be routed here), its port 0 means an
+    /// ephemeral one; `None` means an own address. `Event::Connected` or `Event::Reset` follows. `random` decides the
+    /// ephemeral port.
+    ///
+    /// # Errors
+    /// If no local end is free or the addresses make no connection.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+        random: u64,
+    ) -> Result<ConnectionId, ConnectError> {
+        if remote.port() == 0 || !is_unicast(remote.ip()) {
+            return Err(ConnectError::InvalidAddress { remote });
+        }
+        let local = match local {
+            Some(local) => local,
+            None => {
+                let own = self.output.routes.own_address_towards(remote.ip());
+                SocketAddr::new(own.ok_or(ConnectError::NoSourceAddress { remote })?, 0)
+            }
+        };
+        if local.is_ipv4() != remote.is_ipv4() || !is_unicast(local.ip()) {
+            return Err(ConnectError::InvalidAddress { remote });
+        }
+        if self.connections.len() >= self.config.limits.connections {
+            return Err(ConnectError::Full);
+        }
+        let local = if local.port() == 0 { self.ephemeral(local, remote, random)? } else { local };
+        let tuple = FourTuple::new(local, remote);
+        if self.demux.flow(&tuple).is_some() {
+            return Err(ConnectError::InUse { local, remote });
+        }
+        let limits = if remote.is_ipv4() { self.segment_limits.0 } else { self.segment_limits.1 };
+        let initial = self.initial.choose(now, &tuple);
+        let offset = self.initial.timestamp_offset(&tuple);
+        let size = limits.segment_size;
+        Ok(self.add_connection(Connection::active(now, tuple, initial, offset, size, &self.config.tcp)))
+    }
+
+    fn ephemeral(&self, local: SocketAddr, remote: SocketAddr, random: u64) -> Result<SocketAddr, ConnectError> {
+        let (first, last) = (*self.config.ephemeral.start(), *self.config.ephemeral.end());
+        let count = u64::from(last.saturating_sub(first)) + 1;
+        (0..count)
+            .map(|step| first + ((random + step) % count) as u16)
+            .map(|port| SocketAddr::new(local.ip(), port))
+            .find(|local| self.demux.flow(&FourTuple::new(*local, remote)).is_none())
+            .ok_or(ConnectError::PortsExhausted { remote })
+    }
+}

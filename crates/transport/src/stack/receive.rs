@@ -1,0 +1,131 @@
+//! Frames in: from the link's headers to the protocol that takes the packet.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use smoltcp::wire::{EthernetFrame, EthernetProtocol, IpProtocol};
+
+use super::Stack;
+use crate::types::{MacAddress, Unreachable};
+use crate::wire::ip::{self, IpPacket};
+use crate::wire::virtio;
+
+/// Whom a packet is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recipient {
+    /// One of our addresses.
+    Own,
+    /// Another node; we play its part because `any_destination` is on.
+    Other,
+    /// A group that we belong to, or everybody.
+    Group,
+}
+
+impl Stack {
+    /// Takes one frame from the link, with its virtio-net header if the link has one. Never panics, whatever the bytes.
+    ///
+    /// May be called many times in a row; then `poll_event` and `poll_datagram` until `None`, then `poll_transmit` until
+    /// `None`.
+    pub fn receive(&mut self, now: Instant, frame: &mut [u8]) {
+        self.statistics.frames_received += 1;
+        if self.receive_frame(now, frame).is_none() {
+            self.statistics.frames_dropped += 1;
+        }
+        self.wake_for_neighbors(now);
+    }
+
+    /// `None` if the frame is dropped.
+    fn receive_frame(&mut self, now: Instant, frame: &[u8]) -> Option<()> {
+        let (mut rest, mut checksum_trusted) = (frame, false);
+        if self.output.framing.offloads() {
+            checksum_trusted = virtio::parse(frame)?.checksum_trusted;
+            rest = &frame[virtio::LENGTH..];
+        }
+        let Some(own_station) = self.output.framing.own_station() else {
+            return self.receive_ip(now, rest, checksum_trusted);
+        };
+        let ethernet = EthernetFrame::new_checked(rest).ok()?;
+        let station = MacAddress(ethernet.dst_addr().0);
+        if station != own_station && station.is_unicast() {
+            return None;
+        }
+        match ethernet.ethertype() {
+            EthernetProtocol::Arp => {
+                self.output.receive_arp(now, ethernet.payload());
+                Some(())
+            }
+            EthernetProtocol::Ipv4 | EthernetProtocol::Ipv6 => {
+                self.receive_ip(now, ethernet.payload(), checksum_trusted)
+            }
+            EthernetProtocol::Unknown(_) => None,
+        }
+    }
+
+    fn receive_ip(&mut self, now: Instant, bytes: &[u8], checksum_trusted: bool) -> Option<()> {
+        let packet = ip::parse(bytes)?;
+        let recipient = self.recipient(&packet)?;
+        if recipient == Recipient::Other && packet.hop_limit <= 1 {
+            // A router between us and the destination would say so (RFC 1812 §5.3.1); `traceroute` asks for it.
+            self.output.send_error(now, &packet, Unreachable::HopLimit);
+            return Some(());
+        }
+        if packet.fragment.is_none() {
+            return self.receive_packet(now, &packet, recipient, checksum_trusted);
+        }
+        let Some(whole) = self.reassembly.add(now, &packet) else { return Some(()) };
+        let packet = IpPacket {
+            source: whole.source,
+            destination: whole.destination,
+            protocol: whole.protocol,
+            hop_limit: whole.hop_limit,
+            ecn: whole.ecn,
+            fragment: None,
+            payload: &whole.payload,
+            whole: &[],
+        };
+        // A checksum that the sender left to the link is finished before the packet is cut, so it is verified here.
+        self.receive_packet(now, &packet, recipient, false)
+    }
+
+    fn receive_packet(
+        &mut self,
+        now: Instant,
+        packet: &IpPacket<'_>,
+        recipient: Recipient,
+        checksum_trusted: bool,
+    ) -> Option<()> {
+        match packet.protocol {
+            IpProtocol::Tcp => self.receive_segment(now, packet, recipient, checksum_trusted),
+            IpProtocol::Udp => self.receive_datagram(now, packet, recipient, checksum_trusted),
+            IpProtocol::Icmp | IpProtocol::Icmpv6 => self.receive_icmp(now, packet, recipient),
+            _ => {
+                if recipient == Recipient::Own {
+                    self.output.send_error(now, packet, Unreachable::Protocol);
+                }
+                None
+            }
+        }
+    }
+
+    /// `None` for packets that nobody here may take: nonsense addresses, and other nodes' packets unless we play them all.
+    fn recipient(&self, packet: &IpPacket<'_>) -> Option<Recipient> {
+        let (source, destination) = (packet.source, packet.destination);
+        let routes = &self.output.routes;
+        let unspecified = matches!(source, IpAddr::V6(address) if address.is_unspecified());
+        let duplicate_check = unspecified && packet.protocol == IpProtocol::Icmpv6;
+        if !duplicate_check && (!ip::is_allowed_on_link(source) || !ip::is_unicast(source)) {
+            return None;
+        }
+        // RFC 1122 §3.2.1.3: nobody else speaks with our address, and a broadcast address never speaks.
+        if routes.is_own(source) || routes.is_broadcast(source) || !ip::is_allowed_on_link(destination) {
+            return None;
+        }
+        if routes.is_own(destination) {
+            Some(Recipient::Own)
+        } else if !ip::is_unicast(destination) || routes.is_broadcast(destination) {
+            Some(Recipient::Group)
+        } else {
+            self.config.any_destination.then_some(Recipient::Other)
+        }
+    }
+}

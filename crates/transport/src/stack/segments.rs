@@ -1,0 +1,110 @@
+//! TCP segments in: to the connection, the remembered one, the listener or the held request that they belong to.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::Stack;
+use super::receive::Recipient;
+use crate::demux::{FourTuple, Owner, Target};
+use crate::tcp::{Context, Disposition, Seq, TimeWait, TimeWaitAnswer};
+use crate::wire::ip::IpPacket;
+use crate::wire::tcp::{self, Flags, Header, Options, Segment};
+
+impl Stack {
+    pub(super) fn receive_segment(
+        &mut self,
+        now: Instant,
+        packet: &IpPacket<'_>,
+        recipient: Recipient,
+        checksum_trusted: bool,
+    ) -> Option<()> {
+        // RFC 9293 §3.9.2.3 and MUST-57: nothing of TCP is ever for a group.
+        if recipient == Recipient::Group {
+            return None;
+        }
+        let segment = tcp::parse(packet, checksum_trusted)?;
+        let local = SocketAddr::new(packet.destination, segment.destination_port);
+        let remote = SocketAddr::new(packet.source, segment.source_port);
+        let tuple = FourTuple::new(local, remote);
+        let own = recipient == Recipient::Own;
+        match self.demux.lookup(&tuple, own) {
+            Target::Flow(Owner::Connection(index)) => self.segment_for_connection(now, index, &segment),
+            Target::Flow(Owner::TimeWait(index)) => self.segment_for_time_wait(now, index, &tuple, own, &segment),
+            Target::Flow(Owner::Incoming(index)) => self.segment_for_held(now, index, &tuple, &segment),
+            target => self.segment_for_none(now, target, &tuple, &segment),
+        }
+        Some(())
+    }
+
+    fn segment_for_connection(&mut self, now: Instant, index: u32, segment: &Segment<'_>) {
+        let disposition = self.drive(now, index, |connection, ctx| connection.on_segment(ctx, segment));
+        match disposition {
+            Some(Disposition::Ended(ended)) => self.conclude(now, index, ended),
+            Some(Disposition::RefuseSegment { seq }) => {
+                let Some(tuple) = self.connections.get(index).map(|connection| connection.tuple) else { return };
+                self.send_header(now, &tuple, &reset_header(seq, None));
+            }
+            Some(Disposition::Kept) | None => {}
+        }
+    }
+
+    fn segment_for_time_wait(&mut self, now: Instant, index: u32, tuple: &FourTuple, own: bool, segment: &Segment<'_>) {
+        match self.time_waits.on_segment(index, segment) {
+            TimeWaitAnswer::Ignore => {}
+            TimeWaitAnswer::Acknowledge => {
+                if segment.flags.fin {
+                    self.time_waits.restart(index, now + self.config.tcp.time_wait);
+                }
+                let milliseconds = self.milliseconds(now);
+                let ctx = Context {
+                    now,
+                    milliseconds,
+                    config: &self.config.tcp,
+                    pool: &mut self.pool,
+                    challenges: &mut self.challenges,
+                };
+                let header = self.time_waits.get(index).map(|time_wait: &TimeWait| time_wait.acknowledgement(&ctx));
+                if let Some(header) = header {
+                    self.send_header(now, tuple, &header);
+                }
+            }
+            TimeWaitAnswer::Reuse => {
+                self.time_waits.remove(index);
+                self.demux.remove(tuple, Owner::TimeWait(index));
+                let target = self.demux.lookup(tuple, own);
+                self.segment_for_none(now, target, tuple, segment);
+            }
+        }
+    }
+
+    /// RFC 9293 §3.10.7.1 and §3.10.7.2: no connection has it.
+    fn segment_for_none(&mut self, now: Instant, target: Target, tuple: &FourTuple, segment: &Segment<'_>) {
+        let flags = segment.flags;
+        if flags.rst {
+            return;
+        }
+        let asks = flags.syn && !flags.fin && segment.ack.is_none();
+        match target {
+            Target::Listener(listener) if segment.ack.is_some() => {
+                self.acknowledgement_for_listener(now, listener, tuple, segment);
+            }
+            Target::Listener(listener) if asks => self.request_for_listener(now, listener, tuple, segment),
+            Target::Listener(_) => {}
+            _ if asks && self.config.any_destination => self.hold(now, tuple, segment),
+            _ => self.refuse_segment(now, tuple, segment),
+        }
+    }
+
+    /// RFC 9293 §3.10.7.1: a reset that the sender believes.
+    pub(super) fn refuse_segment(&mut self, now: Instant, tuple: &FourTuple, segment: &Segment<'_>) {
+        let header = match segment.ack {
+            Some(ack) => reset_header(ack, None),
+            None => reset_header(Seq(0), Some(segment.end())),
+        };
+        self.send_header(now, tuple, &header);
+    }
+}
+
+pub(super) fn reset_header(seq: Seq, ack: Option<Seq>) -> Header {
+    Header { seq, ack, flags: Flags { rst: true, ..Flags::default() }, window: 0, options: Options::default() }
+}

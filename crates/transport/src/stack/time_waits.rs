@@ -1,0 +1,81 @@
+//! Connections in TIME-WAIT, oldest first.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::demux::{FourTuple, Owner};
+use crate::slots::Slots;
+use crate::tcp::{TimeWait, TimeWaitAnswer};
+use crate::wire::tcp::Segment;
+
+/// All last equally long, so the order of entering is the order of leaving (nearly: a repeated FIN starts the time anew,
+/// which is noticed when the old time is up).
+#[derive(Debug, Default)]
+pub(super) struct TimeWaits {
+    places: Slots<TimeWait>,
+    order: VecDeque<(Instant, u32, u32)>,
+}
+
+impl TimeWaits {
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The new one's index, and the oldest's flow if it had to make room.
+    pub(super) fn insert(&mut self, time_wait: TimeWait, limit: usize) -> (u32, Option<(FourTuple, Owner)>) {
+        let mut forgotten = None;
+        while self.places.len() >= limit.max(1) {
+            let Some((_, index, generation)) = self.order.pop_front() else { break };
+            if self.places.is_current(index, generation) {
+                forgotten = self.places.remove(index).map(|old| (old.tuple, Owner::TimeWait(index)));
+            }
+        }
+        let expires = time_wait.expires;
+        let (index, generation) = self.places.insert(time_wait);
+        self.order.push_back((expires, index, generation));
+        (index, forgotten)
+    }
+
+    pub(super) fn get(&self, index: u32) -> Option<&TimeWait> {
+        self.places.get(index)
+    }
+
+    pub(super) fn remove(&mut self, index: u32) {
+        self.places.remove(index);
+    }
+
+    pub(super) fn on_segment(&self, index: u32, segment: &Segment<'_>) -> TimeWaitAnswer {
+        self.places.get(index).map_or(TimeWaitAnswer::Ignore, |time_wait| time_wait.on_segment(segment))
+    }
+
+    /// RFC 9293 §3.10.7.4: a repeated FIN restarts the 2 MSL.
+    pub(super) fn restart(&mut self, index: u32, expires: Instant) {
+        if let Some(time_wait) = self.places.get_mut(index) {
+            time_wait.expires = expires;
+        }
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.order.front().map(|(at, ..)| *at)
+    }
+
+    /// Forgets those whose time is up; their flows.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<(FourTuple, Owner)> {
+        let mut gone = Vec::new();
+        while let Some(&(at, index, generation)) = self.order.front() {
+            let current = self.places.is_current(index, generation);
+            if current && at > now {
+                break;
+            }
+            self.order.pop_front();
+            if !current {
+                continue;
+            }
+            match self.places.get(index).map(|time_wait| time_wait.expires) {
+                Some(expires) if expires > now => self.order.push_back((expires, index, generation)),
+                _ => gone.extend(self.places.remove(index).map(|old| (old.tuple, Owner::TimeWait(index)))),
+            }
+        }
+        gone
+    }
+}

@@ -1,0 +1,137 @@
+//! Frames out: what waits complete goes first, then connections in turn, each straight from its send buffer.
+
+use std::time::Instant;
+
+use smoltcp::wire::IpProtocol;
+
+use super::{Stack, Transmit};
+use crate::demux::FourTuple;
+use crate::event::ResetReason;
+use crate::output::{HOP_LIMIT, SendError, Station};
+use crate::tcp::{Context, Ended, Outgoing, State};
+use crate::types::{MacAddress, Unreachable};
+use crate::wire::ip::{IpHeader, header_length};
+use crate::wire::tcp::{self, Header};
+use crate::wire::virtio::{Offload, Segmentation};
+
+/// ECT(0), RFC 3168 §5.
+const ECN_CAPABLE: u8 = 2;
+
+impl Stack {
+    /// The next frame to write to the link; `None` when there is nothing to send before the next other call.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
+        self.take_back_space();
+        loop {
+            if let Some(frame) = self.output.queue.pop() {
+                let last = std::mem::replace(&mut self.frame, frame);
+                self.output.queue.recycle(last);
+                self.statistics.frames_sent += 1;
+                return Some(Transmit { head: &self.frame, body: [&[]; super::BODY_SLICES] });
+            }
+            let index = self.ready.pop_front()?;
+            if let Some((station, outgoing)) = self.next_of(now, index) {
+                // Others take their turn before this connection goes on.
+                self.ready.push_back(index);
+                self.statistics.frames_sent += 1;
+                return self.frame_segment(index, station, &outgoing);
+            }
+        }
+    }
+
+    /// The next segment of a connection and where it goes; without one the connection leaves the queue.
+    fn next_of(&mut self, now: Instant, index: u32) -> Option<(MacAddress, Outgoing)> {
+        let milliseconds = self.milliseconds(now);
+        let connection = self.connections.get_mut(index).filter(|connection| connection.queued)?;
+        let remote = connection.tuple.remote().ip();
+        let limits = if remote.is_ipv4() { self.segment_limits.0 } else { self.segment_limits.1 };
+        let station = self.output.station(now, remote);
+        let mut ctx = Context {
+            now,
+            milliseconds,
+            config: &self.config.tcp,
+            pool: &mut self.pool,
+            challenges: &mut self.challenges,
+        };
+        if let Station::Known(station) = station
+            && let Some(outgoing) = connection.next_segment(&mut ctx, &limits)
+        {
+            return Some((station, outgoing));
+        }
+        connection.queued = false;
+        let opening = connection.state() == State::SynSent;
+        self.arm(index);
+        match station {
+            Station::Pending(next_hop) => {
+                let waiter = (index, self.connections.generation(index));
+                self.output.neighbors.wait(next_hop, waiter);
+            }
+            Station::NoRoute if opening => {
+                self.conclude(now, index, Ended::Reset(ResetReason::Unreachable(Unreachable::Network)));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// Writes the headers of a segment and lends out its payload.
+    fn frame_segment(&mut self, index: u32, station: MacAddress, outgoing: &Outgoing) -> Option<Transmit<'_>> {
+        let connection = self.connections.get(index)?;
+        let (source, destination) = (connection.tuple.local(), connection.tuple.remote());
+        let body = connection.send_slices(outgoing.offset, outgoing.length);
+        let framing = self.output.framing;
+        let tcp_length = outgoing.header.length();
+        let ip = IpHeader {
+            source: source.ip(),
+            destination: destination.ip(),
+            protocol: IpProtocol::Tcp,
+            hop_limit: HOP_LIMIT,
+            ecn: if outgoing.ecn_capable { ECN_CAPABLE } else { 0 },
+            payload_length: tcp_length + outgoing.length,
+        };
+        let ip_start = framing.headroom();
+        let tcp_start = ip_start + ip.length();
+        let end = tcp_start + tcp_length;
+        let head = &mut self.head[..end];
+        let offload = segment_offload(framing.ethernet_length() + ip.length(), outgoing, source.is_ipv6());
+        framing.emit_virtio(head, &offload);
+        framing.emit_ethernet(head, station, source.is_ipv6());
+        ip.emit(&mut head[ip_start..]);
+        outgoing.header.emit(source.port(), destination.port(), &mut head[tcp_start..]);
+        tcp::fill_checksum(source, destination, &mut head[tcp_start..], &body, framing.offloads());
+        Some(Transmit { head: &self.head[..end], body })
+    }
+
+    /// Queues a segment without payload that belongs to no connection (any more).
+    pub(super) fn send_header(&mut self, now: Instant, tuple: &FourTuple, header: &Header) {
+        let (source, destination) = (tuple.local(), tuple.remote());
+        let ip = IpHeader {
+            source: source.ip(),
+            destination: destination.ip(),
+            protocol: IpProtocol::Tcp,
+            hop_limit: HOP_LIMIT,
+            ecn: 0,
+            payload_length: header.length(),
+        };
+        let partial = self.output.framing.offloads();
+        let start = self.output.framing.ethernet_length() + header_length(source.ip());
+        let offload = Offload { checksum: Some((start as u16, tcp::CHECKSUM_OFFSET as u16)), segmentation: None };
+        let sent = self.output.send(now, ip, offload, |buffer| {
+            header.emit(source.port(), destination.port(), buffer);
+            tcp::fill_checksum(source, destination, buffer, &[], partial);
+        });
+        if sent == Err(SendError::Full) {
+            self.statistics.limited += 1;
+        }
+    }
+}
+
+/// What the link shall finish: the checksum always, and the cutting if the payload is longer than one segment.
+fn segment_offload(tcp_start: usize, outgoing: &Outgoing, ipv6: bool) -> Offload {
+    let segmentation = (outgoing.length > outgoing.segment_size).then(|| Segmentation {
+        ipv6,
+        cwr: outgoing.header.flags.cwr,
+        header_length: (tcp_start + outgoing.header.length()) as u16,
+        segment_size: outgoing.segment_size as u16,
+    });
+    Offload { checksum: Some((tcp_start as u16, tcp::CHECKSUM_OFFSET as u16)), segmentation }
+}

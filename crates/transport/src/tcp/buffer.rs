@@ -1,0 +1,305 @@
+//! Stream bytes in chunks: a buffer that grows and shrinks by whole chunks, hands out slices without copying, and joins
+//! with another by moving chunks.
+//!
+//! Big chunks come from a pool that gives the last one returned first, so a stream whose reader keeps up stays in the
+//! processor's cache however large its window is.
+
+use std::collections::VecDeque;
+
+/// Capacity of a big chunk.
+pub(crate) const CHUNK: usize = 64 << 10;
+
+/// Capacity of the first chunk of a queue, while it holds little.
+const SMALL_CHUNK: usize = 2 << 10;
+
+/// Least contiguous room for which `space` does not start a new chunk.
+const SPACE_MIN: usize = 4 << 10;
+
+/// Small chunks kept for reuse.
+const SMALL_KEEP: usize = 1024;
+
+/// Chunks that no queue uses.
+#[derive(Debug)]
+pub(crate) struct ChunkPool {
+    free: Vec<Box<[u8]>>,
+    small: Vec<Box<[u8]>>,
+    keep: usize,
+}
+
+impl ChunkPool {
+    /// `keep` is how many free big chunks are not given back to the allocator.
+    pub(crate) fn new(keep: usize) -> ChunkPool {
+        ChunkPool { free: Vec::new(), small: Vec::new(), keep }
+    }
+
+    fn take(&mut self, wanted: usize) -> Box<[u8]> {
+        if wanted <= SMALL_CHUNK {
+            return self.small.pop().unwrap_or_else(|| vec![0; SMALL_CHUNK].into_boxed_slice());
+        }
+        self.free.pop().unwrap_or_else(|| vec![0; CHUNK].into_boxed_slice())
+    }
+
+    fn give(&mut self, bytes: Box<[u8]>) {
+        if bytes.len() == CHUNK && self.free.len() < self.keep {
+            self.free.push(bytes);
+        } else if bytes.len() == SMALL_CHUNK && self.small.len() < SMALL_KEEP {
+            self.small.push(bytes);
+        }
+    }
+}
+
+/// Bytes `start..end` of its memory are used, the rest after `end` is room.
+#[derive(Debug)]
+struct Chunk {
+    bytes: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl Chunk {
+    fn used(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    fn length(&self) -> usize {
+        self.end - self.start
+    }
+
+    fn room(&self) -> usize {
+        self.bytes.len() - self.end
+    }
+}
+
+/// A queue of bytes. Invariants: no chunk is empty except possibly the last; `length` is the sum of the chunks' lengths.
+#[derive(Debug, Default)]
+pub(crate) struct ChunkQueue {
+    chunks: VecDeque<Chunk>,
+    length: usize,
+}
+
+impl ChunkQueue {
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Copies `data` to the end.
+    pub(crate) fn push(&mut self, mut data: &[u8], pool: &mut ChunkPool) {
+        while !data.is_empty() {
+            if self.chunks.back().is_none_or(|chunk| chunk.room() == 0) {
+                self.add_chunk(data.len(), pool);
+            }
+            let Some(chunk) = self.chunks.back_mut() else { return };
+            let count = chunk.room().min(data.len());
+            let (now, later) = data.split_at(count);
+            chunk.bytes[chunk.end..chunk.end + count].copy_from_slice(now);
+            chunk.end += count;
+            self.length += count;
+            data = later;
+        }
+    }
+
+    fn add_chunk(&mut self, wanted: usize, pool: &mut ChunkPool) {
+        // A queue that holds something already is a bulk stream.
+        let wanted = if self.length > 0 { CHUNK } else { wanted };
+        let chunk = Chunk { bytes: pool.take(wanted), start: 0, end: 0 };
+        if let Some(last) = self.chunks.back_mut()
+            && last.length() == 0
+        {
+            pool.give(std::mem::replace(last, chunk).bytes);
+        } else {
+            self.chunks.push_back(chunk);
+        }
+    }
+
+    /// Contiguous room at the end: at least `want` or `SPACE_MIN` bytes, whichever is less. Used by `commit`.
+    pub(crate) fn space(&mut self, want: usize, pool: &mut ChunkPool) -> &mut [u8] {
+        if self.chunks.back().is_none_or(|chunk| chunk.room() < want.clamp(1, SPACE_MIN)) {
+            self.add_chunk(want, pool);
+        }
+        match self.chunks.back_mut() {
+            Some(chunk) => &mut chunk.bytes[chunk.end..],
+            None => &mut [],
+        }
+    }
+
+    /// Makes the first `count` bytes of the last `space` part of the queue; how many there were.
+    pub(crate) fn commit(&mut self, count: usize, pool: &mut ChunkPool) -> usize {
+        let Some(chunk) = self.chunks.back_mut() else { return 0 };
+        let count = count.min(chunk.room());
+        chunk.end += count;
+        self.length += count;
+        if self.length <= SMALL_CHUNK && chunk.bytes.len() == CHUNK && chunk.length() == self.length {
+            self.move_to_small(pool);
+        }
+        count
+    }
+
+    /// A big chunk is too much for a short message that may wait long for its acknowledgement.
+    fn move_to_small(&mut self, pool: &mut ChunkPool) {
+        let Some(chunk) = self.chunks.pop_back() else { return };
+        let mut bytes = pool.take(chunk.length());
+        bytes[..chunk.length()].copy_from_slice(chunk.used());
+        self.chunks.push_back(Chunk { start: 0, end: chunk.length(), bytes });
+        pool.give(chunk.bytes);
+    }
+
+    /// Gives an empty last chunk back, so that an idle queue holds no memory.
+    pub(crate) fn trim(&mut self, pool: &mut ChunkPool) {
+        if self.chunks.back().is_some_and(|chunk| chunk.length() == 0)
+            && let Some(chunk) = self.chunks.pop_back()
+        {
+            pool.give(chunk.bytes);
+        }
+    }
+
+    /// Drops `count` bytes from the front (at most all).
+    pub(crate) fn consume(&mut self, count: usize, pool: &mut ChunkPool) {
+        let mut left = count.min(self.length);
+        self.length -= left;
+        while left > 0 {
+            let Some(chunk) = self.chunks.front_mut() else { return };
+            let now = left.min(chunk.length());
+            chunk.start += now;
+            left -= now;
+            if chunk.length() == 0
+                && let Some(chunk) = self.chunks.pop_front()
+            {
+                pool.give(chunk.bytes);
+            }
+        }
+    }
+
+    /// Up to `N` slices of the bytes from `offset` on, at most `length` bytes; how many bytes they are.
+    pub(crate) fn slices<const N: usize>(&self, offset: usize, length: usize) -> ([&[u8]; N], usize) {
+        let mut slices: [&[u8]; N] = [&[]; N];
+        let (mut skip, mut left, mut filled) = (offset, length, 0);
+        for chunk in &self.chunks {
+            if skip >= chunk.length() {
+                skip -= chunk.length();
+                continue;
+            }
+            if filled == N || left == 0 {
+                break;
+            }
+            let used = &chunk.used()[skip..];
+            let part = &used[..used.len().min(left)];
+            skip = 0;
+            left -= part.len();
+            slices[filled] = part;
+            filled += 1;
+        }
+        (slices, length - left)
+    }
+
+    /// How many of the `length` bytes from `offset` on fit into `n` slices.
+    pub(crate) fn reach(&self, offset: usize, length: usize, n: usize) -> usize {
+        let (mut skip, mut left, mut filled) = (offset, length, 0);
+        for chunk in &self.chunks {
+            if skip >= chunk.length() {
+                skip -= chunk.length();
+                continue;
+            }
+            if filled == n || left == 0 {
+                break;
+            }
+            left -= (chunk.length() - skip).min(left);
+            skip = 0;
+            filled += 1;
+        }
+        length - left
+    }
+
+    /// Moves all of `other` to the end.
+    pub(crate) fn append(&mut self, mut other: ChunkQueue, pool: &mut ChunkPool) {
+        self.trim(pool);
+        self.length += other.length;
+        self.chunks.append(&mut other.chunks);
+    }
+
+    /// Copies bytes from the front to `buffer` and drops them; how many.
+    pub(crate) fn pop_into(&mut self, buffer: &mut [u8], pool: &mut ChunkPool) -> usize {
+        let mut copied = 0;
+        for chunk in &self.chunks {
+            let count = chunk.length().min(buffer.len() - copied);
+            buffer[copied..copied + count].copy_from_slice(&chunk.used()[..count]);
+            copied += count;
+            if copied == buffer.len() {
+                break;
+            }
+        }
+        self.consume(copied, pool);
+        copied
+    }
+
+    /// Gives all memory back.
+    pub(crate) fn clear(&mut self, pool: &mut ChunkPool) {
+        for chunk in self.chunks.drain(..) {
+            pool.give(chunk.bytes);
+        }
+        self.length = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CHUNK, ChunkPool, ChunkQueue};
+
+    fn content(queue: &ChunkQueue) -> Vec<u8> {
+        queue.slices::<64>(0, queue.length()).0.concat()
+    }
+
+    #[test]
+    fn bytes_come_out_in_order_whatever_the_sizes() {
+        let mut pool = ChunkPool::new(4);
+        let mut queue = ChunkQueue::default();
+        let mut expected = Vec::new();
+        for round in 0..200_usize {
+            let piece: Vec<u8> = (0..round * 37 % 5000).map(|at| (at * 7 + round) as u8).collect();
+            if round % 2 == 0 {
+                queue.push(&piece, &mut pool);
+            } else {
+                let space = queue.space(piece.len(), &mut pool);
+                let count = space.len().min(piece.len());
+                space[..count].copy_from_slice(&piece[..count]);
+                assert_eq!(queue.commit(count, &mut pool), count);
+                queue.push(&piece[count..], &mut pool);
+            }
+            expected.extend_from_slice(&piece);
+            let drop = (round * 91 % 4000).min(expected.len());
+            queue.consume(drop, &mut pool);
+            expected.drain(..drop);
+            assert_eq!(queue.length(), expected.len());
+            assert_eq!(content(&queue), expected);
+            let (parts, count) = queue.slices::<2>(expected.len() / 2, 3000);
+            assert_eq!(parts.concat(), expected[expected.len() / 2..][..count]);
+            assert_eq!(queue.reach(expected.len() / 2, 3000, 2), count);
+        }
+    }
+
+    #[test]
+    fn an_idle_queue_holds_no_memory_and_the_pool_keeps_a_few_chunks() {
+        let mut pool = ChunkPool::new(2);
+        let mut queue = ChunkQueue::default();
+        queue.push(&vec![1; 5 * CHUNK], &mut pool);
+        queue.consume(5 * CHUNK, &mut pool);
+        queue.trim(&mut pool);
+        assert!(queue.chunks.is_empty() && pool.free.len() == 2);
+    }
+
+    #[test]
+    fn joining_moves_chunks() {
+        let mut pool = ChunkPool::new(2);
+        let (mut front, mut back) = (ChunkQueue::default(), ChunkQueue::default());
+        front.push(b"ab", &mut pool);
+        back.push(b"cde", &mut pool);
+        front.append(back, &mut pool);
+        let mut buffer = [0; 4];
+        assert_eq!(front.pop_into(&mut buffer, &mut pool), 4);
+        assert_eq!(&buffer, b"abcd");
+        assert_eq!(content(&front), b"e");
+    }
+}

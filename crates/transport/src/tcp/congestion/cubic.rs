@@ -1,0 +1,77 @@
+//! CUBIC (RFC 9438): the window is a cubic function of the time since the last congestion.
+
+use std::time::Instant;
+
+use super::Acked;
+
+/// RFC 9438 §5: how aggressive the growth is.
+const C: f64 = 0.4;
+
+/// RFC 9438 §4.6: the multiplicative decrease.
+const BETA: f64 = 0.7;
+
+/// State of the curve. Windows are in segments, times in seconds, as in the RFC.
+#[derive(Debug, Default)]
+pub(super) struct Cubic {
+    /// The window at the last congestion event, W_max.
+    plateau: f64,
+    /// When this avoidance phase began.
+    epoch: Option<Instant>,
+    /// Seconds from the epoch until the plateau is reached again, K.
+    until_plateau: f64,
+    /// What Reno would have, W_est.
+    estimate: f64,
+    /// Window at the beginning of the epoch, cwnd_epoch.
+    start: f64,
+    /// Growth that did not make a byte yet.
+    rest: f64,
+}
+
+impl Cubic {
+    pub(super) fn growth(&mut self, window: usize, segment_size: usize, acked: &Acked) -> usize {
+        let segment = segment_size as f64;
+        let current = window as f64 / segment;
+        let epoch = *self.epoch.get_or_insert_with(|| {
+            // RFC 9438 §4.2, equation 2; after a timeout or an idle start there is no plateau to return to.
+            self.plateau = self.plateau.max(current);
+            self.start = current;
+            self.estimate = current;
+            self.until_plateau = ((self.plateau - current) / C).cbrt();
+            acked.now
+        });
+        let round_trip = acked.round_trip.map_or(0.0, |time| time.as_secs_f64());
+        let elapsed = acked.now.saturating_duration_since(epoch).as_secs_f64();
+        let ahead = elapsed + round_trip - self.until_plateau;
+        let curve = C * ahead * ahead * ahead + self.plateau;
+        // §4.2: the target is between the window and one and a half of it.
+        let target = curve.clamp(current, 1.5 * current);
+        let acked_segments = acked.bytes as f64 / segment;
+        // §4.3, equation 4: Reno's line, whose slope is 1 again once it passed the plateau.
+        let slope = if self.estimate >= self.plateau { 1.0 } else { 3.0 * (1.0 - BETA) / (1.0 + BETA) };
+        self.estimate += slope * acked_segments / current;
+        // §4.3 to §4.5: in the friendly region the line, otherwise (target - cwnd)/cwnd per acknowledged segment.
+        let growth = if self.estimate > curve.max(current) {
+            self.estimate - current
+        } else {
+            (target - current) / current * acked_segments
+        };
+        let bytes = growth.max(0.0) * segment + self.rest;
+        self.rest = bytes.fract();
+        bytes as usize
+    }
+
+    /// The new threshold in bytes.
+    pub(super) fn on_congestion(&mut self, window: usize, segment_size: usize) -> usize {
+        let current = window as f64 / segment_size as f64;
+        // §4.7, fast convergence: a plateau below the former one means that others came, so more is left to them.
+        self.plateau = if current < self.plateau { current * (1.0 + BETA) / 2.0 } else { current };
+        self.epoch = None;
+        self.rest = 0.0;
+        (current * BETA * segment_size as f64) as usize
+    }
+
+    /// §4.8: the curve begins anew when congestion avoidance does.
+    pub(super) fn on_timeout(&mut self) {
+        self.epoch = None;
+    }
+}

@@ -1,0 +1,121 @@
+//! How much may be under way: one congestion window per connection, by NewReno or CUBIC. All amounts are bytes.
+
+mod cubic;
+mod new_reno;
+
+use std::time::{Duration, Instant};
+
+use super::CongestionControl;
+use cubic::Cubic;
+use new_reno::NewReno;
+
+/// Windows are kept below this, so that arithmetic in bytes can't overflow: RFC 7323's largest window.
+const WINDOW_MAX: usize = 1 << 30;
+
+/// What an acknowledgement says to the window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Acked {
+    pub(crate) now: Instant,
+    pub(crate) bytes: usize,
+    pub(crate) round_trip: Option<Duration>,
+    /// Whether the window, and not the sender or the receiver, was what held data back.
+    pub(crate) window_limited: bool,
+}
+
+/// The congestion window of one connection.
+#[derive(Debug)]
+pub(crate) struct Congestion {
+    window: usize,
+    slow_start_threshold: usize,
+    segment_size: usize,
+    algorithm: Algorithm,
+}
+
+#[derive(Debug)]
+enum Algorithm {
+    NewReno(NewReno),
+    Cubic(Cubic),
+}
+
+impl Congestion {
+    pub(crate) fn new(control: CongestionControl, segment_size: usize) -> Congestion {
+        let algorithm = match control {
+            CongestionControl::NewReno => Algorithm::NewReno(NewReno::default()),
+            CongestionControl::Cubic => Algorithm::Cubic(Cubic::default()),
+        };
+        let window = initial_window(segment_size);
+        Congestion { window, slow_start_threshold: WINDOW_MAX, segment_size, algorithm }
+    }
+
+    pub(crate) fn window(&self) -> usize {
+        self.window
+    }
+
+    /// The segment size is settled by the handshake and may shrink with the path (before anything is measured).
+    pub(crate) fn set_segment_size(&mut self, segment_size: usize) {
+        let initial = self.window == initial_window(self.segment_size);
+        self.segment_size = segment_size;
+        if initial {
+            self.window = initial_window(segment_size);
+        }
+    }
+
+    /// RFC 6298 §5: after a lost SYN the first window is one segment (RFC 5681 §3.1).
+    pub(crate) fn restart_from_one(&mut self) {
+        self.window = self.segment_size;
+    }
+
+    /// New data was acknowledged outside of recovery, or in the slow start after a timeout.
+    pub(crate) fn on_acknowledged(&mut self, acked: &Acked) {
+        // RFC 9293 §3.8.5 by RFC 2861 and 7661: a window that was not used says nothing about the path.
+        if !acked.window_limited {
+            return;
+        }
+        let growth = if self.window < self.slow_start_threshold {
+            // RFC 5681 §3.1 with the byte counting of RFC 3465; acknowledgements of 64 KiB segments come rarely, so L is
+            // not limited to two segments.
+            acked.bytes.min(self.slow_start_threshold - self.window)
+        } else {
+            match &mut self.algorithm {
+                Algorithm::NewReno(reno) => reno.growth(self.window, self.segment_size, acked.bytes),
+                Algorithm::Cubic(cubic) => cubic.growth(self.window, self.segment_size, acked),
+            }
+        };
+        self.window = (self.window + growth).min(WINDOW_MAX);
+    }
+
+    /// Loss (or an ECN mark) was noticed: once per window of data.
+    pub(crate) fn on_congestion(&mut self, in_flight: usize) {
+        let reduced = match &mut self.algorithm {
+            // RFC 5681 §3.1 (4) takes what is in flight, not the window.
+            Algorithm::NewReno(reno) => reno.on_congestion(in_flight.min(self.window)),
+            Algorithm::Cubic(cubic) => cubic.on_congestion(self.window, self.segment_size),
+        };
+        self.slow_start_threshold = reduced.max(2 * self.segment_size);
+        self.window = self.slow_start_threshold;
+    }
+
+    /// The retransmission timer ran out: RFC 5681 §3.1, the loss window is one segment.
+    pub(crate) fn on_timeout(&mut self, in_flight: usize, first: bool) {
+        if first {
+            self.on_congestion(in_flight);
+        }
+        if let Algorithm::Cubic(cubic) = &mut self.algorithm {
+            cubic.on_timeout();
+        }
+        self.window = self.segment_size;
+    }
+
+    /// RFC 5681 §4.1: after an idle time longer than the timeout the window starts again from its initial size.
+    pub(crate) fn on_idle(&mut self) {
+        self.window = self.window.min(initial_window(self.segment_size));
+        if let Algorithm::Cubic(cubic) = &mut self.algorithm {
+            cubic.on_timeout();
+        }
+    }
+}
+
+/// RFC 6928 §2.
+fn initial_window(segment_size: usize) -> usize {
+    (10 * segment_size).min((2 * segment_size).max(14_600))
+}

@@ -1,0 +1,391 @@
+//! One connection: its state, its two directions, and what the caller does with it.
+
+use std::time::Instant;
+
+use super::buffer::ChunkPool;
+use super::receive::ReceiveHalf;
+use super::send::{Expired, SendHalf};
+use super::state::{Disposition, Ended};
+use super::status::{State, Status};
+use super::{Config, Request, Seq};
+use crate::demux::FourTuple;
+use crate::event::ResetReason;
+use crate::output::Budget;
+
+/// Seconds between keep-alive probes, and how many go unanswered until the peer counts as gone.
+const KEEP_ALIVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(75);
+const KEEP_ALIVE_PROBES: u8 = 9;
+
+/// What connections share while something happens to one.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) now: Instant,
+    /// The stack's millisecond clock, for timestamps.
+    pub(crate) milliseconds: u32,
+    pub(crate) config: &'a Config,
+    pub(crate) pool: &'a mut ChunkPool,
+    /// Challenge acknowledgements that may still go (RFC 5961 §7).
+    pub(crate) challenges: &'a mut Budget,
+}
+
+/// What the caller shall be told; cleared when it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Notices {
+    pub(crate) connected: bool,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    pub(crate) peer_closed: bool,
+    pub(crate) closed: bool,
+}
+
+/// What both sides agreed to in their SYNs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Agreed {
+    pub(super) timestamps: bool,
+    pub(super) window_scale: bool,
+    pub(super) ecn: bool,
+}
+
+/// A TCP connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) tuple: FourTuple,
+    pub(super) state: State,
+    pub(super) send: SendHalf,
+    pub(super) receive: ReceiveHalf,
+    pub(super) agreed: Agreed,
+    /// Whether we opened actively: decides where SYN-RECEIVED goes back to.
+    pub(super) active: bool,
+    /// SYN or SYN-ACK must be sent (again).
+    pub(super) synchronize_due: bool,
+    pub(super) attempts: u8,
+    /// When our SYN was sent, if only once.
+    pub(super) synchronized_at: Option<Instant>,
+    pub(super) timestamp_offset: u32,
+    /// When the peer last sent anything.
+    pub(super) heard: Instant,
+    pub(super) keep_alive_at: Option<Instant>,
+    pub(super) keep_alive_probes: u8,
+    pub(super) keep_alive_due: bool,
+    /// The caller gave the connection up; it finishes alone, until `expires` at the latest.
+    pub(crate) orphan: bool,
+    pub(super) expires: Option<Instant>,
+    pub(crate) notices: Notices,
+    /// Index of the listener whose backlog it counts to, until it is accepted.
+    pub(crate) listener: Option<u32>,
+    /// In the stack's queue of connections that may have something to send.
+    pub(crate) queued: bool,
+    /// The earliest entry that the timer heap has for it.
+    pub(crate) armed: Option<Instant>,
+    /// Events of these kinds wait in the stack's queue.
+    pub(crate) announced: Notices,
+}
+
+impl Connection {
+    fn new(
+        now: Instant,
+        tuple: FourTuple,
+        initial: Seq,
+        timestamp_offset: u32,
+        segment_size: u16,
+        config: &Config,
+    ) -> Connection {
+        Connection {
+            tuple,
+            state: State::Closed,
+            send: SendHalf::new(initial, segment_size, config),
+            receive: ReceiveHalf::new(now, config),
+            agreed: Agreed::default(),
+            active: false,
+            synchronize_due: true,
+            attempts: 0,
+            synchronized_at: None,
+            timestamp_offset,
+            heard: now,
+            keep_alive_at: None,
+            keep_alive_probes: 0,
+            keep_alive_due: false,
+            orphan: false,
+            expires: None,
+            notices: Notices::default(),
+            listener: None,
+            queued: false,
+            armed: None,
+            announced: Notices::default(),
+        }
+    }
+
+    /// Opens actively: RFC 9293 §3.10.1. `segment_size` is our own largest.
+    pub(crate) fn active(
+        now: Instant,
+        tuple: FourTuple,
+        initial: Seq,
+        timestamp_offset: u32,
+        segment_size: u16,
+        config: &Config,
+    ) -> Connection {
+        let mut connection = Connection::new(now, tuple, initial, timestamp_offset, segment_size, config);
+        connection.state = State::SynSent;
+        connection.active = true;
+        connection.agreed.timestamps = config.timestamps;
+        connection
+    }
+
+    /// Answers a request: RFC 9293 §3.10.7.2.
+    pub(crate) fn passive(
+        now: Instant,
+        tuple: FourTuple,
+        initial: Seq,
+        timestamp_offset: u32,
+        segment_size: u16,
+        request: &Request,
+        config: &Config,
+    ) -> Connection {
+        let mut connection = Connection::new(now, tuple, initial, timestamp_offset, segment_size, config);
+        connection.state = State::SynReceived;
+        connection.agree(now, request, config);
+        connection
+    }
+
+    /// The peer's SYN settles what both use (RFC 7323 §1.3, §2.2, §3.2; RFC 2018 §2; RFC 3168 §6.1.1).
+    pub(super) fn agree(&mut self, now: Instant, request: &Request, config: &Config) {
+        self.receive.begin(now, request);
+        self.agreed.timestamps = config.timestamps && request.timestamp.is_some();
+        self.agreed.window_scale = request.window_scale.is_some();
+        match request.window_scale {
+            Some(shift) => self.send.window_shift = shift,
+            None => self.receive.window_shift = 0,
+        }
+        let sack = config.sack && request.sack_permitted;
+        self.send.sack = sack;
+        self.receive.sack = sack;
+        self.agreed.ecn = config.ecn && request.ecn;
+        self.send.ecn = self.agreed.ecn;
+        let segment_size = self.send.segment_size.min(request.maximum_segment_size);
+        self.send.set_segment_size(segment_size, if self.agreed.timestamps { 12 } else { 0 });
+        self.send.begin_window(request.initial, usize::from(request.window));
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, State::Closed | State::TimeWait)
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    pub(crate) fn receive_slices<const N: usize>(&self) -> [&[u8]; N] {
+        self.receive.queue.slices(0, self.receive.queue.length()).0
+    }
+
+    pub(crate) fn send_slices<const N: usize>(&self, offset: usize, length: usize) -> [&[u8]; N] {
+        self.send.queue.slices(offset, length).0
+    }
+
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.receive.queue.is_empty()
+    }
+
+    /// Whether the peer's FIN arrived and all before it is read.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.receive.finished && self.receive.queue.is_empty()
+    }
+
+    pub(crate) fn peer_closed(&self) -> bool {
+        self.receive.finished
+    }
+
+    pub(crate) fn consume(&mut self, ctx: &mut Context<'_>, count: usize) {
+        let round_trip = self.send.round_trip.smoothed();
+        let size = self.send.payload_size();
+        self.receive.consume(ctx.now, count, round_trip, size, ctx.config, ctx.pool);
+    }
+
+    pub(crate) fn receive_into(&mut self, ctx: &mut Context<'_>, buffer: &mut [u8]) -> usize {
+        let count = self.receive.queue.pop_into(buffer, ctx.pool);
+        let round_trip = self.send.round_trip.smoothed();
+        let size = self.send.payload_size();
+        self.receive.after_reading(ctx.now, count, round_trip, size, ctx.config);
+        count
+    }
+
+    /// Whether data may still be queued.
+    fn may_send(&self) -> bool {
+        !self.send.shut
+            && matches!(self.state, State::SynSent | State::SynReceived | State::Established | State::CloseWait)
+    }
+
+    pub(crate) fn send_space(&mut self, config: &Config, pool: &mut ChunkPool, want: usize) -> &mut [u8] {
+        let room = if self.may_send() { self.send.room(config) } else { 0 };
+        if room == 0 {
+            self.send.wants_space |= self.may_send();
+            return &mut [];
+        }
+        let space = self.send.queue.space(want.min(room), pool);
+        let length = space.len().min(room);
+        if length < want && length == room {
+            self.send.wants_space = true;
+        }
+        &mut space[..length]
+    }
+
+    /// How many bytes became part of the stream.
+    pub(crate) fn commit(&mut self, ctx: &mut Context<'_>, count: usize) -> usize {
+        if !self.may_send() {
+            return 0;
+        }
+        let count = count.min(self.send.room(ctx.config));
+        self.send.queue.commit(count, ctx.pool)
+    }
+
+    pub(crate) fn trim(&mut self, pool: &mut ChunkPool) {
+        self.send.queue.trim(pool);
+    }
+
+    pub(crate) fn send(&mut self, ctx: &mut Context<'_>, data: &[u8]) -> usize {
+        let room = if self.may_send() { self.send.room(ctx.config) } else { 0 };
+        let count = data.len().min(room);
+        self.send.queue.push(&data[..count], ctx.pool);
+        if count < data.len() {
+            self.send.wants_space |= self.may_send();
+        }
+        count
+    }
+
+    pub(crate) fn set_nagle(&mut self, on: bool) {
+        self.send.nagle = on;
+    }
+
+    /// Ends our direction: RFC 9293 §3.10.4.
+    pub(crate) fn shutdown(&mut self) {
+        if !self.may_send() {
+            return;
+        }
+        self.send.shut = true;
+        match self.state {
+            State::Established => self.state = State::FinWait1,
+            State::CloseWait => self.state = State::LastAck,
+            // FIN follows once the handshake is complete.
+            _ => {}
+        }
+    }
+
+    /// The caller gives the connection up. `true` if it must be reset now: unread data would be lost silently
+    /// (RFC 9293 §3.6.1), or the handshake is not even answered.
+    pub(crate) fn close(&mut self, ctx: &mut Context<'_>) -> bool {
+        if self.has_unread() || self.state == State::SynSent {
+            return true;
+        }
+        self.shutdown();
+        self.orphan = true;
+        self.expires_when_waiting(ctx);
+        false
+    }
+
+    /// Nobody waits for the peer's FIN any more, so it does not wait for ever.
+    pub(super) fn expires_when_waiting(&mut self, ctx: &Context<'_>) {
+        if self.orphan && self.state == State::FinWait2 && self.expires.is_none() {
+            self.expires = Some(ctx.now + ctx.config.fin_wait);
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let own = [self.send.deadline(), self.receive.acknowledge_at, self.keep_alive_at, self.expires];
+        own.into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub(crate) fn on_time(&mut self, ctx: &mut Context<'_>) -> Disposition {
+        let now = ctx.now;
+        if self.expires.is_some_and(|at| at <= now) {
+            return Disposition::Ended(Ended::Forgotten);
+        }
+        if matches!(self.state, State::SynSent | State::SynReceived) {
+            return self.on_handshake_time(ctx);
+        }
+        if self.receive.acknowledge_at.is_some_and(|at| at <= now) {
+            self.receive.acknowledge_at = None;
+            self.receive.acknowledge_now = true;
+        }
+        if self.send.on_time(now, ctx.config, self.heard) == Expired::GiveUp {
+            return Disposition::Ended(Ended::Reset(ResetReason::TimedOut));
+        }
+        self.on_keep_alive_time(ctx)
+    }
+
+    /// RFC 6298 §5.7 for SYN and SYN-ACK; RFC 9293 §3.8.3 R2 for SYN.
+    fn on_handshake_time(&mut self, ctx: &mut Context<'_>) -> Disposition {
+        if !self.send.handshake_timer_due(ctx.now) {
+            return Disposition::Kept;
+        }
+        if self.attempts > ctx.config.syn_retries {
+            return Disposition::Ended(Ended::Reset(ResetReason::TimedOut));
+        }
+        self.send.stop_handshake_timer();
+        self.synchronize_due = true;
+        Disposition::Kept
+    }
+
+    /// RFC 9293 §3.8.4.
+    fn on_keep_alive_time(&mut self, ctx: &mut Context<'_>) -> Disposition {
+        let Some(idle) = ctx.config.keep_alive else { return Disposition::Kept };
+        if self.keep_alive_at.is_none_or(|at| at > ctx.now) {
+            return Disposition::Kept;
+        }
+        let quiet = ctx.now.saturating_duration_since(self.heard);
+        if quiet < idle || !self.send.is_idle() {
+            self.keep_alive_probes = 0;
+            self.keep_alive_at = Some((self.heard + idle).max(ctx.now + KEEP_ALIVE_INTERVAL.min(idle)));
+            return Disposition::Kept;
+        }
+        if self.keep_alive_probes >= KEEP_ALIVE_PROBES {
+            return Disposition::Ended(Ended::Reset(ResetReason::TimedOut));
+        }
+        self.keep_alive_probes += 1;
+        self.keep_alive_due = true;
+        self.keep_alive_at = Some(ctx.now + KEEP_ALIVE_INTERVAL);
+        Disposition::Kept
+    }
+
+    /// Whether `seq` is sent and not acknowledged (RFC 5927 §4.1).
+    pub(crate) fn is_under_way(&self, seq: Seq) -> bool {
+        seq.is_at_or_after(self.send.unacknowledged) && seq.is_before(self.send.next)
+    }
+
+    /// A router says that the path takes less (RFC 1191, RFC 8201).
+    pub(crate) fn on_packet_too_big(&mut self, ctx: &mut Context<'_>, mtu: u16) {
+        let headers = if self.tuple.remote().is_ipv4() { 40 } else { 60 };
+        self.send.on_packet_too_big(ctx, mtu.saturating_sub(headers));
+    }
+
+    /// Gives all memory back.
+    pub(crate) fn clear(&mut self, pool: &mut ChunkPool) {
+        self.send.clear(pool);
+        self.receive.clear(pool);
+    }
+
+    /// Where a reset of ours must stand so that the peer believes it.
+    pub(crate) fn reset_sequence(&self) -> (Seq, Option<Seq>) {
+        let acknowledges = !matches!(self.state, State::SynSent);
+        (self.send.next, acknowledges.then_some(self.receive.next))
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        Status {
+            state: self.state,
+            local: self.tuple.local(),
+            remote: self.tuple.remote(),
+            readable: self.receive.queue.length(),
+            queued: self.send.queue.length(),
+            in_flight: self.send.outstanding(),
+            bytes_received: self.receive.bytes_received,
+            bytes_acknowledged: self.send.bytes_acknowledged,
+            retransmits: self.send.retransmits,
+            round_trip: self.send.round_trip.smoothed(),
+            congestion_window: self.send.congestion_window(),
+            peer_window: self.send.window,
+            own_window: self.receive.window(),
+            segment_size: self.send.payload_size(),
+        }
+    }
+}

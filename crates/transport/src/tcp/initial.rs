@@ -1,0 +1,69 @@
+//! How a connection begins: initial sequence numbers (RFC 6528) and what a SYN asks for.
+
+use std::hash::BuildHasher;
+use std::time::Instant;
+
+use super::Seq;
+use crate::demux::FourTuple;
+use crate::hash::KeyedState;
+use crate::wire::tcp::{Segment, Timestamp};
+
+/// RFC 6528 §3: ISN = M + F(both ends, secret), M a clock that ticks every four microseconds.
+#[derive(Debug)]
+pub(crate) struct InitialSequence {
+    epoch: Instant,
+    key: KeyedState,
+}
+
+impl InitialSequence {
+    pub(crate) fn new(epoch: Instant, key: &[u8; 16]) -> InitialSequence {
+        InitialSequence { epoch, key: KeyedState::new(key, b'i') }
+    }
+
+    pub(crate) fn choose(&self, now: Instant, tuple: &FourTuple) -> Seq {
+        let clock = (now.saturating_duration_since(self.epoch).as_micros() / 4) as u32;
+        Seq(clock.wrapping_add(self.hash(tuple) as u32))
+    }
+
+    /// RFC 7323 §7.1: each pair of ends has its own zero of the timestamp clock, so that it tells nothing about the others.
+    pub(crate) fn timestamp_offset(&self, tuple: &FourTuple) -> u32 {
+        (self.hash(tuple) >> 32) as u32
+    }
+
+    fn hash(&self, tuple: &FourTuple) -> u64 {
+        self.key.hash_one(tuple)
+    }
+}
+
+/// What a SYN says about its sender, with defaults for what it leaves out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// IRS: the initial receive sequence number.
+    pub(crate) initial: Seq,
+    pub(crate) window: u16,
+    /// RFC 9293 §3.7.1: 536 over IPv4 and 1220 over IPv6 if it says none.
+    pub(crate) maximum_segment_size: u16,
+    pub(crate) window_scale: Option<u8>,
+    pub(crate) sack_permitted: bool,
+    pub(crate) timestamp: Option<Timestamp>,
+    /// RFC 3168 §6.1.1: ECE and CWR both set.
+    pub(crate) ecn: bool,
+}
+
+/// A peer that announces less is not believed, so that nobody makes us send a header per byte.
+const SEGMENT_SIZE_MIN: u16 = 64;
+
+impl Request {
+    pub(crate) fn new(segment: &Segment<'_>, ipv6: bool) -> Request {
+        let default = if ipv6 { 1220 } else { 536 };
+        Request {
+            initial: segment.seq,
+            window: segment.window,
+            maximum_segment_size: segment.options.maximum_segment_size.unwrap_or(default).max(SEGMENT_SIZE_MIN),
+            window_scale: segment.options.window_scale,
+            sack_permitted: segment.options.sack_permitted,
+            timestamp: segment.options.timestamp,
+            ecn: segment.flags.ece && segment.flags.cwr,
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What arrived ahead of a gap.
+//!
+//! Invariants: runs are in sequence order, not empty, and neither overlap nor touch; all lie beyond RCV.NXT. Memory is
+//! bounded by the window that the peer was offered, and the number of runs by `RUNS_MAX`.
+
+use crate::tcp::Seq;
+use crate::tcp::buffer::{ChunkPool, ChunkQueue};
+use crate::wire::tcp::{SACK_BLOCKS, SackBlock};
+
+/// Runs beyond this are dropped; the peer sends them again.
+const RUNS_MAX: usize = 1024;
+
+/// A stretch without gaps.
+#[derive(Debug)]
+struct Run {
+    start: Seq,
+    bytes: ChunkQueue,
+}
+
+impl Run {
+    fn end(&self) -> Seq {
+        self.start.plus(self.bytes.length())
+    }
+}
+
+/// The runs, and which of them changed last (they are told first, RFC 2018 §4).
+#[derive(Debug, Default)]
+pub(super) struct Gaps {
+    runs: Vec<Run>,
+    /// A place within each of the last runs that changed, the latest first.
+    recent: [Option<Seq>; SACK_BLOCKS],
+}
+
+impl Gaps {
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Adds text; bytes that are there already stay as they are. The range, if all of it was there.
+    pub(super) fn insert(&mut self, start: Seq, text: &[u8], pool: &mut ChunkPool) -> Option<SackBlock> {
+        let (mut at, mut rest) = (start, text);
+        let mut added = false;
+        while !rest.is_empty() {
+            // The first run that reaches `at`.
+            let index = self.runs.partition_point(|run| run.end().is_before(at));
+            let joins = self.runs.get(index).is_some_and(|run| run.start.is_at_or_before(at));
+            if joins {
+                let known = self.runs[index].end().since(at).min(rest.len());
+                at = at.plus(known);
+                rest = &rest[known..];
+                if rest.is_empty() {
+                    break;
+                }
+            } else if self.runs.len() >= RUNS_MAX {
+                break;
+            } else {
+                self.runs.insert(index, Run { start: at, bytes: ChunkQueue::default() });
+            }
+            let until_next = self.runs.get(index + 1).map_or(rest.len(), |next| next.start.since(at));
+            let (now, later) = rest.split_at(until_next.min(rest.len()));
+            self.runs[index].bytes.push(now, pool);
+            added |= !now.is_empty();
+            at = at.plus(now.len());
+            rest = later;
+            if now.len() == until_next && index + 1 < self.runs.len() {
+                let next = self.runs.remove(index + 1);
+                self.runs[index].bytes.append(next.bytes, pool);
+            }
+        }
+        self.touch(start);
+        (!added && rest.is_empty()).then(|| (start, start.plus(text.len())))
+    }
+
+    fn touch(&mut self, at: Seq) {
+        let mut recent = [Some(at), None, None];
+        let mut filled = 1;
+        for other in self.recent.into_iter().flatten() {
+            if filled < SACK_BLOCKS && self.run_at(other).map(|run| run.start) != self.run_at(at).map(|run| run.start) {
+                recent[filled] = Some(other);
+                filled += 1;
+            }
+        }
+        self.recent = recent;
+    }
+
+    fn run_at(&self, at: Seq) -> Option<&Run> {
+        let index = self.runs.partition_point(|run| run.end().is_at_or_before(at));
+        self.runs.get(index).filter(|run| run.start.is_at_or_before(at))
+    }
+
+    /// Moves what follows `next` without a gap to `queue`; the new RCV.NXT.
+    pub(super) fn join(&mut self, mut next: Seq, queue: &mut ChunkQueue, pool: &mut ChunkPool) -> Seq {
+        let reached = self.runs.partition_point(|run| run.start.is_at_or_before(next));
+        for mut run in self.runs.drain(..reached) {
+            if run.end().is_after(next) {
+                run.bytes.consume(next.since(run.start), pool);
+                next = next.plus(run.bytes.length());
+                queue.append(run.bytes, pool);
+            } else {
+                run.bytes.clear(pool);
+            }
+        }
+        next
+    }
+
+    /// RFC 2018 §4: the latest changed run first. `duplicate` goes before all (RFC 2883 §4).
+    pub(super) fn blocks(&self, duplicate: Option<SackBlock>, most: usize) -> [Option<SackBlock>; SACK_BLOCKS] {
+        let mut blocks = [None; SACK_BLOCKS];
+        let recent = self.recent.into_iter().flatten().filter_map(|at| self.run_at(at));
+        let candidates = recent.chain(&self.runs).map(|run| (run.start, run.end()));
+        let mut count = 0;
+        for block in duplicate.into_iter().chain(candidates) {
+            if count == most.min(SACK_BLOCKS) {
+                break;
+            }
+            // A duplicate may stand beside the same range as an ordinary block.
+            let first = usize::from(duplicate.is_some()).min(count);
+            if !blocks[first..count].contains(&Some(block)) {
+                blocks[count] = Some(block);
+                count += 1;
+            }
+        }
+        blocks
+    }
+
+    pub(super) fn clear(&mut self, pool: &mut ChunkPool) {
+        for mut run in self.runs.drain(..) {
+            run.bytes.clear(pool);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Gaps;
+    use crate::tcp::Seq;
+    use crate::tcp::buffer::{ChunkPool, ChunkQueue};
+
+    fn ranges(gaps: &Gaps) -> Vec<(u32, u32)> {
+        gaps.runs.iter().map(|run| (run.start.0, run.end().0)).collect()
+    }
+
+    #[test]
+    fn runs_join_and_the_first_bytes_stay() {
+        let mut pool = ChunkPool::new(1);
+        let mut gaps = Gaps::default();
+        assert_eq!(gaps.insert(Seq(10), b"aaa", &mut pool), None);
+        assert_eq!(gaps.insert(Seq(20), b"bbb", &mut pool), None);
+        assert_eq!(ranges(&gaps), [(10, 13), (20, 23)]);
+        assert_eq!(gaps.insert(Seq(11), b"xx", &mut pool), Some((Seq(11), Seq(13))));
+        assert_eq!(gaps.insert(Seq(12), b"cccccccccccc", &mut pool), None);
+        assert_eq!(ranges(&gaps), [(10, 24)]);
+        assert_eq!(gaps.insert(Seq(5), b"dd", &mut pool), None);
+        assert_eq!(gaps.blocks(None, 3), [Some((Seq(5), Seq(7))), Some((Seq(10), Seq(24))), None]);
+        let mut queue = ChunkQueue::default();
+        queue.push(b"0123456", &mut pool);
+        assert_eq!(gaps.join(Seq(6), &mut queue, &mut pool), Seq(7));
+        queue.push(b"eee", &mut pool);
+        assert_eq!(gaps.join(Seq(10), &mut queue, &mut pool), Seq(24));
+        assert_eq!(queue.slices::<8>(0, 99).0.concat(), b"0123456deeeaaacccccccbbbc");
+        assert!(gaps.is_empty());
+    }
+}

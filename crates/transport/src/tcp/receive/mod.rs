@@ -1,0 +1,252 @@
+//! The receiving direction: what arrived, what is acknowledged, how much more is welcome.
+
+mod gaps;
+mod window;
+
+use std::time::{Duration, Instant};
+
+use super::buffer::{ChunkPool, ChunkQueue};
+use super::{Config, Request, Seq};
+use crate::wire::tcp::{SACK_BLOCKS, SackBlock, Segment};
+use gaps::Gaps;
+use window::Tuning;
+
+/// Segments that are acknowledged at once at the beginning, while the peer's window is small and waits for each.
+const QUICK_ACKNOWLEDGEMENTS: u8 = 16;
+
+/// The receiving half of a connection. Names follow RFC 9293 §3.3.1.
+#[derive(Debug)]
+pub(super) struct ReceiveHalf {
+    /// RCV.NXT.
+    pub(super) next: Seq,
+    /// RCV.NXT + RCV.WND as it was last told: the right edge, which never moves left.
+    advertised: Seq,
+    /// Shift of our window field.
+    pub(super) window_shift: u8,
+    /// Bytes of unread data that we are willing to hold.
+    capacity: usize,
+    /// In order and unread.
+    pub(super) queue: ChunkQueue,
+    gaps: Gaps,
+    /// FIN's own sequence number, once seen.
+    fin: Option<Seq>,
+    /// FIN and everything before it arrived.
+    pub(super) finished: bool,
+    /// An acknowledgement must go now.
+    pub(super) acknowledge_now: bool,
+    /// An acknowledgement must go at this time.
+    pub(super) acknowledge_at: Option<Instant>,
+    /// Bytes that arrived since the last acknowledgement.
+    unacknowledged: usize,
+    quick: u8,
+    pub(super) sack: bool,
+    /// RFC 2883: a range that arrived twice, to be told once.
+    duplicate: Option<SackBlock>,
+    /// TS.Recent and when it was taken (RFC 7323 §4.3).
+    pub(super) timestamp: u32,
+    pub(super) timestamp_at: Instant,
+    /// Last.ACK.sent.
+    last_acknowledged: Seq,
+    /// RFC 3168 §6.1.3: echo congestion until the sender says that it reduced its window.
+    pub(super) echo_congestion: bool,
+    tuning: Tuning,
+    /// The window that our SYN told before the peer's sequence numbers were known.
+    told_in_syn: usize,
+    pub(super) bytes_received: u64,
+}
+
+/// What a segment's text did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// New bytes can be read.
+    pub(super) readable: bool,
+    /// The stream is complete.
+    pub(super) finished: bool,
+}
+
+impl ReceiveHalf {
+    pub(super) fn new(now: Instant, config: &Config) -> ReceiveHalf {
+        let capacity = config.receive_buffer.min(config.receive_buffer_max);
+        ReceiveHalf {
+            next: Seq(0),
+            advertised: Seq(0),
+            window_shift: window::shift_for(config.receive_buffer_max),
+            capacity,
+            queue: ChunkQueue::default(),
+            gaps: Gaps::default(),
+            fin: None,
+            finished: false,
+            acknowledge_now: false,
+            acknowledge_at: None,
+            unacknowledged: 0,
+            quick: QUICK_ACKNOWLEDGEMENTS,
+            sack: false,
+            duplicate: None,
+            timestamp: 0,
+            timestamp_at: now,
+            last_acknowledged: Seq(0),
+            echo_congestion: false,
+            tuning: Tuning::new(now),
+            told_in_syn: 0,
+            bytes_received: 0,
+        }
+    }
+
+    /// The peer's SYN settles where its stream begins.
+    pub(super) fn begin(&mut self, now: Instant, request: &Request) {
+        self.next = request.initial.plus(1);
+        self.advertised = self.next.plus(self.told_in_syn);
+        self.last_acknowledged = self.next;
+        if let Some(timestamp) = request.timestamp {
+            self.timestamp = timestamp.value;
+            self.timestamp_at = now;
+        }
+    }
+
+    /// RCV.WND as the peer knows it.
+    pub(super) fn window(&self) -> usize {
+        if self.advertised.is_after(self.next) { self.advertised.since(self.next) } else { 0 }
+    }
+
+    /// RFC 9293 §3.4, table 6: whether a segment has anything to do with the window.
+    pub(super) fn is_acceptable(&self, segment: &Segment<'_>) -> bool {
+        let (start, length, window) = (segment.seq, segment.length(), self.window());
+        let inside = |seq: Seq| seq.is_at_or_after(self.next) && seq.is_before(self.next.plus(window));
+        match (length, window) {
+            (0, 0) => start == self.next,
+            (0, _) => inside(start),
+            (_, 0) => false,
+            (_, _) => inside(start) || inside(segment.end().minus(1)),
+        }
+    }
+
+    /// RFC 7323 §5.3 R3: take the sender's clock from the segment that the last acknowledgement asked for.
+    pub(super) fn note_timestamp(&mut self, now: Instant, segment: &Segment<'_>) {
+        let Some(timestamp) = segment.options.timestamp else { return };
+        let newer = (timestamp.value.wrapping_sub(self.timestamp) as i32) >= 0;
+        if newer && segment.seq.is_at_or_before(self.last_acknowledged) {
+            self.timestamp = timestamp.value;
+            self.timestamp_at = now;
+        }
+    }
+
+    /// Takes the text and FIN of an acceptable segment (RFC 9293 §3.10.7.4 "seventh" and "eighth").
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        segment: &Segment<'_>,
+        segment_size: usize,
+        config: &Config,
+        pool: &mut ChunkPool,
+    ) -> Taken {
+        let text_start = segment.seq.plus(usize::from(segment.flags.syn));
+        let mut start = text_start;
+        let mut text = segment.payload;
+        let before = self.next;
+        if start.is_before(self.next) {
+            // Seen already, wholly or in part.
+            let known = self.next.since(start).min(text.len());
+            if known > 0 {
+                self.duplicate = Some((start, start.plus(known)));
+            }
+            text = &text[known..];
+            start = start.plus(known);
+        }
+        let edge = self.advertised;
+        let room = if edge.is_after(start) { edge.since(start) } else { 0 };
+        let cut = text.len() > room;
+        text = &text[..text.len().min(room)];
+        if segment.flags.fin && !cut && self.fin.is_none() {
+            self.fin = Some(text_start.plus(segment.payload.len()));
+        }
+        let in_order = start == self.next && self.gaps.is_empty();
+        if !text.is_empty() {
+            self.place(start, text, pool);
+        }
+        self.finish_if_complete();
+        let arrived = self.next.since(before);
+        let bytes = arrived - usize::from(self.finished && arrived > 0 && self.fin == Some(self.next.minus(1)));
+        self.bytes_received += bytes as u64;
+        if segment.length() > 0 {
+            self.schedule_acknowledgement(now, segment, in_order && !cut, segment_size, config);
+        }
+        Taken { readable: bytes > 0, finished: self.finished && before != self.next }
+    }
+
+    fn place(&mut self, start: Seq, text: &[u8], pool: &mut ChunkPool) {
+        if start != self.next {
+            if let Some(known) = self.gaps.insert(start, text, pool) {
+                self.duplicate = Some(known);
+            }
+            return;
+        }
+        self.queue.push(text, pool);
+        self.next = start.plus(text.len());
+        self.next = self.gaps.join(self.next, &mut self.queue, pool);
+    }
+
+    fn finish_if_complete(&mut self) {
+        if !self.finished && self.fin == Some(self.next) {
+            self.next = self.next.plus(1);
+            self.finished = true;
+            // The window counts from RCV.NXT, whose FIN takes no buffer.
+            self.advertised = self.advertised.max(self.next);
+        }
+    }
+
+    /// RFC 9293 §3.8.6.3 and RFC 5681 §4.2: at least every second full-sized segment, at once out of order or when a gap
+    /// was filled, and for FIN.
+    fn schedule_acknowledgement(
+        &mut self,
+        now: Instant,
+        segment: &Segment<'_>,
+        in_order: bool,
+        segment_size: usize,
+        config: &Config,
+    ) {
+        self.unacknowledged += segment.payload.len();
+        let at_once = !in_order || segment.flags.fin || self.quick > 0 || self.unacknowledged >= 2 * segment_size;
+        self.quick = self.quick.saturating_sub(1);
+        if at_once {
+            self.acknowledge_now = true;
+        } else if self.acknowledge_at.is_none() {
+            self.acknowledge_at = Some(now + config.ack_delay.min(Duration::from_millis(500)));
+        }
+    }
+
+    /// What an outgoing segment says about this direction: acknowledgement and window field. Nothing is due afterwards.
+    pub(super) fn acknowledge(&mut self, segment_size: usize) -> (Seq, u16) {
+        self.acknowledge_now = false;
+        self.acknowledge_at = None;
+        self.unacknowledged = 0;
+        self.last_acknowledged = self.next;
+        (self.next, self.advertise(segment_size))
+    }
+
+    /// The acknowledgement of a SYN-ACK, whose window is `initial_window`.
+    pub(super) fn acknowledge_synchronize(&mut self) -> Seq {
+        self.acknowledge_now = false;
+        self.last_acknowledged = self.next;
+        self.next
+    }
+
+    /// Selective acknowledgements for the next segment, at most `most` (RFC 2018 §4; a duplicate comes first, RFC 2883).
+    pub(super) fn sack_blocks(&mut self, most: usize) -> [Option<SackBlock>; SACK_BLOCKS] {
+        if !self.sack {
+            return [None; SACK_BLOCKS];
+        }
+        let duplicate = self.duplicate.take();
+        self.gaps.blocks(duplicate, most)
+    }
+
+    /// Whether a segment would carry selective acknowledgements.
+    pub(super) fn has_sack_blocks(&self) -> bool {
+        self.sack && (self.duplicate.is_some() || !self.gaps.is_empty())
+    }
+
+    /// Gives all memory back.
+    pub(super) fn clear(&mut self, pool: &mut ChunkPool) {
+        self.queue.clear(pool);
+        self.gaps.clear(pool);
+    }
+}

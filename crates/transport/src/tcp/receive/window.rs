@@ -1,0 +1,115 @@
+//! How much more is welcome: the window field (RFC 9293 §3.8.6, RFC 7323 §2) and its automatic size.
+
+use std::time::{Duration, Instant};
+
+use super::ReceiveHalf;
+use crate::tcp::Config;
+use crate::tcp::buffer::ChunkPool;
+
+/// Least time over which the reader's speed is measured.
+const MEASURE_MIN: Duration = Duration::from_millis(1);
+
+/// The reader's speed: bytes that it took since `since`.
+#[derive(Debug)]
+pub(super) struct Tuning {
+    since: Instant,
+    bytes: usize,
+}
+
+impl Tuning {
+    pub(super) fn new(now: Instant) -> Tuning {
+        Tuning { since: now, bytes: 0 }
+    }
+}
+
+/// RFC 7323 §2.2: the least shift with which the largest window fits 16 bits.
+pub(super) fn shift_for(capacity_max: usize) -> u8 {
+    (0..14).find(|shift| capacity_max >> shift <= usize::from(u16::MAX)).unwrap_or(14)
+}
+
+impl ReceiveHalf {
+    /// The window of a SYN or SYN-ACK, which is never scaled (RFC 7323 §2.2).
+    pub(in crate::tcp) fn initial_window(&mut self) -> u16 {
+        let window = self.capacity.min(usize::from(u16::MAX));
+        self.told_in_syn = window;
+        self.advertised = self.advertised.max(self.next.plus(window));
+        window as u16
+    }
+
+    fn free(&self) -> usize {
+        self.capacity.saturating_sub(self.queue.length())
+    }
+
+    /// The window field of a segment that leaves now, after which the peer may send up to there.
+    pub(super) fn advertise(&mut self, segment_size: usize) -> u16 {
+        let current = self.window();
+        let free = self.free();
+        // RFC 9293 §3.8.6.2.2: the right edge moves by at least half the buffer or a segment, or not at all.
+        let step = (self.capacity / 2).min(segment_size);
+        let unit = 1 << self.window_shift;
+        let field = if free >= current + step {
+            free / unit
+        } else {
+            // Rounded up, since the edge must not move left (RFC 9293 §3.8.6 "shrinking").
+            current.div_ceil(unit)
+        };
+        let field = field.min(usize::from(u16::MAX));
+        self.advertised = self.next.plus(field * unit).max(self.advertised);
+        field as u16
+    }
+
+    /// The reader took `count` bytes: whether the peer should hear of the room now.
+    pub(in crate::tcp) fn consume(
+        &mut self,
+        now: Instant,
+        count: usize,
+        round_trip: Option<Duration>,
+        segment_size: usize,
+        config: &Config,
+        pool: &mut ChunkPool,
+    ) -> bool {
+        let count = count.min(self.queue.length());
+        self.queue.consume(count, pool);
+        self.after_reading(now, count, round_trip, segment_size, config)
+    }
+
+    /// As `consume`, after the bytes were taken by other means.
+    pub(in crate::tcp) fn after_reading(
+        &mut self,
+        now: Instant,
+        count: usize,
+        round_trip: Option<Duration>,
+        segment_size: usize,
+        config: &Config,
+    ) -> bool {
+        self.tune(now, count, round_trip, config);
+        let current = self.window();
+        let gain = self.free().saturating_sub(current);
+        // A shut window opens by a segment; otherwise small steps wait for the next acknowledgement.
+        let closed = current < segment_size && gain >= segment_size.min(self.capacity / 2);
+        let due = !self.finished && (closed || gain >= (self.capacity / 4).max(2 * segment_size));
+        self.acknowledge_now |= due;
+        due
+    }
+
+    /// A reader that takes more than half a window per round trip could use a larger one: twice what it took, so that a
+    /// sender in slow start is never held back by us.
+    fn tune(&mut self, now: Instant, count: usize, round_trip: Option<Duration>, config: &Config) {
+        self.tuning.bytes += count;
+        let interval = round_trip.unwrap_or_default().max(MEASURE_MIN);
+        if self.tuning.bytes * 2 > self.capacity {
+            let within = now.saturating_duration_since(self.tuning.since) <= interval * 2;
+            if within {
+                self.capacity = (self.tuning.bytes * 4).min(config.receive_buffer_max).max(self.capacity);
+            }
+        }
+        if now.saturating_duration_since(self.tuning.since) >= interval {
+            self.tuning = Tuning::new(now);
+        }
+    }
+
+    /// Bytes of unread data that we are willing to hold.
+    pub(in crate::tcp) fn capacity(&self) -> usize {
+        self.capacity
+    }
+}

@@ -1,0 +1,262 @@
+//! Which segments are lost and what follows: RACK (RFC 8985) where the peer acknowledges selectively, otherwise
+//! duplicate acknowledgements (RFC 5681 §3.2, RFC 6582). Recovery sends by `pipe` (RFC 6675 §5).
+
+use std::time::{Duration, Instant};
+
+use super::SendHalf;
+use super::scoreboard::Sent;
+use crate::tcp::Seq;
+use crate::tcp::congestion::Acked;
+
+/// RFC 5681 §3.2 and RFC 6675 §2.
+const DUPLICATES: u8 = 3;
+
+/// RFC 8985 §6.2 step 4: how many recoveries a widened reordering window lasts.
+const WIDE_WINDOW_RECOVERIES: u8 = 16;
+
+/// Least segment size that an ICMP error makes us use (RFC 5927 §7.2): a path MTU of 576.
+const SEGMENT_SIZE_MIN: u16 = 536;
+
+/// What an acknowledgement newly delivered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Delivered {
+    /// Bytes by which SND.UNA moved.
+    pub(super) cumulative: usize,
+    /// The latest transmission among what was delivered, and whether it was one of several of the same data.
+    newest: Option<(Instant, Seq, bool)>,
+    /// When the latest of those that were sent only once was sent.
+    pub(super) newest_once: Option<Instant>,
+    /// The highest delivered that was sent only once.
+    highest_once: Option<Seq>,
+    /// DSACK (RFC 2883): something arrived twice.
+    pub(super) duplicate_reported: bool,
+}
+
+impl Delivered {
+    pub(super) fn note(&mut self, record: &Sent) {
+        if self.newest.is_none_or(|(at, end, _)| record.is_sent_after(at, end)) {
+            self.newest = Some((record.at, record.end, record.retransmitted));
+        }
+        if !record.retransmitted {
+            self.newest_once = self.newest_once.max(Some(record.at));
+            self.highest_once = Some(self.highest_once.map_or(record.end, |end| end.max(record.end)));
+        }
+    }
+}
+
+/// RFC 8985 §5.2.
+#[derive(Debug, Default)]
+pub(super) struct Rack {
+    /// RACK.xmit_ts and RACK.end_seq.
+    latest: Option<(Instant, Seq)>,
+    /// RACK.rtt.
+    round_trip: Duration,
+    /// RACK.fack.
+    highest: Option<Seq>,
+    reordering_seen: bool,
+    /// RACK.reo_wnd_mult, as what is added to one.
+    widened: u8,
+    /// RACK.reo_wnd_persist.
+    wide_for: u8,
+    /// RACK.dsack_round.
+    duplicate_round: Option<Seq>,
+    /// Duplicate acknowledgements in a row, for peers without SACK.
+    duplicates: u8,
+}
+
+/// Where recovery stands; `end` is RecoveryPoint of RFC 6675.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recovery {
+    Open,
+    Fast {
+        end: Seq,
+    },
+    /// After the retransmission timer.
+    Loss {
+        end: Seq,
+    },
+}
+
+impl Recovery {
+    pub(super) fn is_open(self) -> bool {
+        self == Recovery::Open
+    }
+}
+
+impl SendHalf {
+    pub(super) fn in_flight(&self) -> usize {
+        self.scoreboard.in_flight()
+    }
+
+    /// Loss detection, recovery and the congestion window, after an acknowledgement was booked.
+    pub(super) fn after_delivery(
+        &mut self,
+        now: Instant,
+        acked: &Acked,
+        delivered: &Delivered,
+        duplicate: bool,
+        newly_sacked: usize,
+        before: usize,
+    ) {
+        self.leave_recovery();
+        let lost = if self.sack {
+            self.update_rack(now, delivered);
+            let needed = self.scoreboard.sacked() > 0 || !self.recovery.is_open() || self.rack.reordering_seen;
+            needed && self.detect_by_time(now)
+        } else {
+            self.detect_by_duplicates(acked, duplicate)
+        };
+        self.end_tail_probe(delivered, duplicate || newly_sacked > 0, before);
+        if lost {
+            self.enter_recovery(before);
+        } else if !matches!(self.recovery, Recovery::Fast { .. }) && acked.bytes > 0 {
+            self.congestion.on_acknowledged(acked);
+        }
+    }
+
+    fn leave_recovery(&mut self) {
+        let end = match self.recovery {
+            Recovery::Open => return,
+            Recovery::Fast { end } | Recovery::Loss { end } => end,
+        };
+        if self.unacknowledged.is_at_or_after(end) {
+            self.recovery = Recovery::Open;
+            self.rack.duplicates = 0;
+            self.rack.wide_for = self.rack.wide_for.saturating_sub(1);
+            if self.rack.wide_for == 0 {
+                self.rack.widened = 0;
+            }
+        }
+    }
+
+    /// Reduces the window once per recovery.
+    pub(super) fn enter_recovery(&mut self, in_flight: usize) {
+        if self.recovery.is_open() {
+            self.congestion.on_congestion(in_flight);
+            self.congestion_window_reduced = self.ecn;
+            self.recovery = Recovery::Fast { end: self.next };
+        }
+    }
+
+    /// RFC 8985 §6.2 steps 2 and 3.
+    fn update_rack(&mut self, now: Instant, delivered: &Delivered) {
+        if let Some((at, end, retransmitted)) = delivered.newest {
+            let round_trip = now.saturating_duration_since(at);
+            // Too early for an answer to the second transmission: it answers the first.
+            let ambiguous = retransmitted && self.round_trip.minimum().is_some_and(|least| round_trip < least);
+            if !ambiguous {
+                self.rack.round_trip = round_trip;
+                let later = self.rack.latest.is_none_or(|(then, seq)| at > then || (at == then && end.is_after(seq)));
+                if later {
+                    self.rack.latest = Some((at, end));
+                }
+            }
+        }
+        if let Some(end) = delivered.highest_once {
+            match self.rack.highest {
+                Some(highest) if end.is_before(highest) => self.rack.reordering_seen = true,
+                Some(highest) => self.rack.highest = Some(highest.max(end)),
+                None => self.rack.highest = Some(end),
+            }
+        }
+        if self.rack.duplicate_round.is_some_and(|round| self.unacknowledged.is_at_or_after(round)) {
+            self.rack.duplicate_round = None;
+        }
+        if delivered.duplicate_reported && self.rack.duplicate_round.is_none() {
+            self.rack.duplicate_round = Some(self.next);
+            self.rack.widened = self.rack.widened.saturating_add(1);
+            self.rack.wide_for = WIDE_WINDOW_RECOVERIES;
+        }
+    }
+
+    /// RFC 8985 §6.2 step 4.
+    fn reordering_window(&self) -> Duration {
+        if !self.rack.reordering_seen {
+            let enough = self.scoreboard.sacked() >= usize::from(DUPLICATES) * self.payload_size();
+            if !self.recovery.is_open() || enough {
+                return Duration::ZERO;
+            }
+        }
+        let quarter = self.round_trip.minimum().unwrap_or_default() / 4;
+        let wide = quarter * (u32::from(self.rack.widened) + 1);
+        wide.min(self.round_trip.smoothed().unwrap_or_default())
+    }
+
+    /// RFC 8985 §6.2 step 5: what was sent a reordering window before something that arrived is lost. Sets the reordering
+    /// timer for what is not yet. Whether anything is newly lost.
+    pub(super) fn detect_by_time(&mut self, now: Instant) -> bool {
+        self.timers.reorder = None;
+        let Some((latest, latest_end)) = self.rack.latest else { return false };
+        let wait = self.rack.round_trip + self.reordering_window();
+        let mut until: Option<Instant> = None;
+        let lost = self.scoreboard.mark_lost(|record| {
+            if record.is_sent_after(latest, latest_end) || (record.at == latest && record.end == latest_end) {
+                return false;
+            }
+            let due = record.at + wait;
+            if due > now {
+                until = until.max(Some(due));
+            }
+            due <= now
+        });
+        self.timers.reorder = until;
+        lost
+    }
+
+    /// RFC 5681 §3.2 step 2 and RFC 6582 §3.2 step 3, for peers without SACK.
+    fn detect_by_duplicates(&mut self, acked: &Acked, duplicate: bool) -> bool {
+        if acked.bytes > 0 {
+            self.rack.duplicates = 0;
+            // A partial acknowledgement: the next segment is lost too.
+            return !self.recovery.is_open() && self.scoreboard.mark_first_lost(self.payload_size());
+        }
+        if !duplicate {
+            return false;
+        }
+        self.rack.duplicates = self.rack.duplicates.saturating_add(1);
+        self.rack.duplicates == DUPLICATES
+            && self.recovery.is_open()
+            && self.scoreboard.mark_first_lost(self.payload_size())
+    }
+
+    /// RFC 8985 §7.4.2: whether the probe repaired a loss, which then counts as one.
+    fn end_tail_probe(&mut self, delivered: &Delivered, duplicate: bool, in_flight: usize) {
+        let Some((end, retransmission)) = self.timers.tail_probe else { return };
+        if self.unacknowledged.is_before(end) {
+            return;
+        }
+        if !retransmission || delivered.duplicate_reported {
+            self.timers.tail_probe = None;
+        } else if self.unacknowledged.is_after(end) {
+            // Acknowledged past the probe without a report of a duplicate: only the probe arrived.
+            self.timers.tail_probe = None;
+            if self.recovery.is_open() {
+                self.congestion.on_congestion(in_flight);
+            }
+        } else if duplicate {
+            self.timers.tail_probe = None;
+        }
+    }
+
+    /// RFC 6298 §5 and RFC 5681 §3.1: everything counts as lost.
+    pub(super) fn enter_loss(&mut self) {
+        let first = !matches!(self.recovery, Recovery::Loss { .. });
+        self.congestion.on_timeout(self.in_flight(), first);
+        self.congestion_window_reduced = self.ecn;
+        self.scoreboard.forget_sacks();
+        self.scoreboard.mark_lost(|_| true);
+        self.recovery = Recovery::Loss { end: self.next };
+        self.rack.duplicates = 0;
+    }
+
+    /// The path takes segments of `segment_size` only: what is under way and larger is lost. RFC 8201 §4: less than the
+    /// least MTU of IPv6 is not believed, and a larger value than ours says nothing.
+    pub(in crate::tcp) fn on_packet_too_big(&mut self, ctx: &mut crate::tcp::Context<'_>, segment_size: u16) {
+        if segment_size >= self.segment_size || segment_size < SEGMENT_SIZE_MIN {
+            return;
+        }
+        self.set_segment_size(segment_size, self.option_bytes);
+        self.scoreboard.mark_lost(|_| true);
+        self.start_timers(ctx.now, ctx.config);
+    }
+}

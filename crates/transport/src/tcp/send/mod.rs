@@ -1,0 +1,165 @@
+//! The sending direction: what is queued, what is under way, what the peer takes.
+
+mod acknowledged;
+mod loss;
+mod rtt;
+mod scoreboard;
+mod timers;
+mod transmit;
+
+use std::time::Instant;
+
+use super::buffer::{ChunkPool, ChunkQueue};
+use super::congestion::Congestion;
+use super::{Config, Seq};
+pub(super) use acknowledged::AckVerdict;
+use loss::{Rack, Recovery};
+use rtt::RoundTrip;
+use scoreboard::Scoreboard;
+pub(super) use timers::Expired;
+pub(super) use transmit::{Span, Transmission};
+
+/// The sending half of a connection. Names follow RFC 9293 §3.3.1.
+///
+/// The queue's first byte has the sequence number SND.UNA (once our SYN is acknowledged); FIN follows its last.
+#[derive(Debug)]
+pub(super) struct SendHalf {
+    /// ISS.
+    pub(super) initial: Seq,
+    /// SND.UNA.
+    pub(super) unacknowledged: Seq,
+    /// SND.NXT.
+    pub(super) next: Seq,
+    /// SND.WND, scaled.
+    pub(super) window: usize,
+    /// SND.WL1 and SND.WL2.
+    window_from: (Seq, Seq),
+    /// Largest window that the peer ever offered.
+    window_max: usize,
+    /// Shift of the peer's window field.
+    pub(super) window_shift: u8,
+    /// Largest TCP payload, options included in the count (RFC 9293 §3.7.1, RFC 6691).
+    pub(super) segment_size: u16,
+    /// Bytes of every segment's options.
+    pub(super) option_bytes: u16,
+    pub(super) queue: ChunkQueue,
+    /// The caller ended the direction.
+    pub(super) shut: bool,
+    fin_acknowledged: bool,
+    pub(super) sack: bool,
+    pub(super) nagle: bool,
+    scoreboard: Scoreboard,
+    congestion: Congestion,
+    pub(super) round_trip: RoundTrip,
+    rack: Rack,
+    recovery: Recovery,
+    timers: timers::SendTimers,
+    /// The congestion window was what held data back.
+    window_limited: bool,
+    /// `send_space` was short.
+    pub(super) wants_space: bool,
+    /// RFC 3168 §6.1.2: tell the peer that the window was reduced.
+    congestion_window_reduced: bool,
+    /// Congestion marks count once per window: until this is acknowledged.
+    mark_end: Option<Seq>,
+    pub(super) ecn: bool,
+    last_sent: Option<Instant>,
+    pub(super) retransmits: u64,
+    pub(super) bytes_acknowledged: u64,
+}
+
+impl SendHalf {
+    pub(super) fn new(initial: Seq, segment_size: u16, config: &Config) -> SendHalf {
+        SendHalf {
+            initial,
+            unacknowledged: initial,
+            next: initial,
+            window: 0,
+            window_from: (Seq(0), initial),
+            window_max: 0,
+            window_shift: 0,
+            segment_size,
+            option_bytes: 0,
+            queue: ChunkQueue::default(),
+            shut: false,
+            fin_acknowledged: false,
+            sack: false,
+            nagle: config.nagle,
+            scoreboard: Scoreboard::default(),
+            congestion: Congestion::new(config.congestion, usize::from(segment_size)),
+            round_trip: RoundTrip::default(),
+            rack: Rack::default(),
+            recovery: Recovery::Open,
+            timers: timers::SendTimers::default(),
+            window_limited: false,
+            wants_space: false,
+            congestion_window_reduced: false,
+            mark_end: None,
+            ecn: false,
+            last_sent: None,
+            retransmits: 0,
+            bytes_acknowledged: 0,
+        }
+    }
+
+    /// Payload bytes of a full-sized segment.
+    pub(super) fn payload_size(&self) -> usize {
+        usize::from(self.segment_size - self.option_bytes)
+    }
+
+    /// The handshake settled the sizes.
+    pub(super) fn set_segment_size(&mut self, segment_size: u16, option_bytes: u16) {
+        self.segment_size = segment_size;
+        self.option_bytes = option_bytes;
+        self.congestion.set_segment_size(self.payload_size());
+    }
+
+    /// The sequence number after the last queued byte: FIN's own.
+    fn data_end(&self) -> Seq {
+        self.unacknowledged.plus(self.queue.length())
+    }
+
+    /// Queued bytes that were never sent.
+    fn unsent(&self) -> usize {
+        let end = self.data_end();
+        if end.is_after(self.next) { end.since(self.next) } else { 0 }
+    }
+
+    fn fin_sent(&self) -> bool {
+        self.shut && (self.fin_acknowledged || self.next.is_after(self.data_end()))
+    }
+
+    /// Whether our FIN is sent and acknowledged.
+    pub(super) fn is_finished(&self) -> bool {
+        self.fin_acknowledged
+    }
+
+    /// Whether the peer has everything that we ever queued.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.scoreboard.is_empty()
+    }
+
+    /// Bytes sent and not acknowledged, whatever became of them.
+    pub(super) fn outstanding(&self) -> usize {
+        self.next.since(self.unacknowledged)
+    }
+
+    /// Our SYN had to be repeated.
+    pub(super) fn restart_from_one(&mut self) {
+        self.congestion.restart_from_one();
+    }
+
+    pub(super) fn congestion_window(&self) -> usize {
+        self.congestion.window()
+    }
+
+    /// Bytes that may be queued now.
+    pub(super) fn room(&self, config: &Config) -> usize {
+        if self.shut { 0 } else { config.send_buffer_max.saturating_sub(self.queue.length()) }
+    }
+
+    /// Gives all memory back.
+    pub(super) fn clear(&mut self, pool: &mut ChunkPool) {
+        self.queue.clear(pool);
+    }
+}

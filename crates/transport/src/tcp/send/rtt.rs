@@ -1,0 +1,65 @@
+//! The round-trip time and the retransmission timeout that follows from it (RFC 6298).
+
+use std::time::{Duration, Instant};
+
+/// RFC 6298 §2.1.
+const INITIAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// RFC 6298 §5.7: what the timeout is set to when a SYN had to be repeated.
+const TIMEOUT_AFTER_LOST_SYN: Duration = Duration::from_secs(3);
+
+/// How long the smallest measurement counts (RFC 8985 §6.2 step 1 wants a windowed minimum).
+const MINIMUM_WINDOW: Duration = Duration::from_secs(300);
+
+/// Estimates from measurements of unambiguous segments (Karn's algorithm is the caller's).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RoundTrip {
+    smoothed: Option<Duration>,
+    variation: Duration,
+    minimum: Option<(Duration, Instant)>,
+    lost_syn: bool,
+}
+
+impl RoundTrip {
+    /// RFC 6298 §2.2, §2.3.
+    pub(crate) fn measure(&mut self, now: Instant, sample: Duration) {
+        match self.smoothed {
+            None => {
+                self.smoothed = Some(sample);
+                self.variation = sample / 2;
+            }
+            Some(smoothed) => {
+                self.variation = (self.variation * 3 + smoothed.abs_diff(sample)) / 4;
+                self.smoothed = Some((smoothed * 7 + sample) / 8);
+            }
+        }
+        let keep = self
+            .minimum
+            .is_some_and(|(least, at)| least <= sample && now.saturating_duration_since(at) < MINIMUM_WINDOW);
+        if !keep {
+            self.minimum = Some((sample, now));
+        }
+    }
+
+    pub(crate) fn smoothed(&self) -> Option<Duration> {
+        self.smoothed
+    }
+
+    pub(crate) fn minimum(&self) -> Option<Duration> {
+        self.minimum.map(|(least, _)| least)
+    }
+
+    /// The timeout before backing off, within the bounds.
+    pub(crate) fn timeout(&self, least: Duration, most: Duration) -> Duration {
+        let unmeasured = if self.lost_syn { TIMEOUT_AFTER_LOST_SYN } else { INITIAL_TIMEOUT };
+        let timeout = self.smoothed.map_or(unmeasured, |smoothed| {
+            // §2.3 with the clock granularity G of the timers, one millisecond.
+            smoothed + (self.variation * 4).max(Duration::from_millis(1))
+        });
+        timeout.clamp(least, most)
+    }
+
+    pub(crate) fn note_lost_syn(&mut self) {
+        self.lost_syn = true;
+    }
+}

@@ -1,0 +1,214 @@
+//! What is sent and not acknowledged: one record per transmission, so a 64 KiB segment costs one.
+//!
+//! Invariants: records are in sequence order and together cover exactly SND.UNA to SND.NXT; a record is at most one of
+//! sacked and lost; `sacked` and `lost` are the sums of their lengths.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::tcp::Seq;
+use crate::wire::tcp::SackBlock;
+
+/// One transmission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) start: Seq,
+    pub(super) end: Seq,
+    pub(super) at: Instant,
+    pub(super) sacked: bool,
+    pub(super) lost: bool,
+    pub(super) retransmitted: bool,
+}
+
+impl Sent {
+    fn length(&self) -> usize {
+        self.end.since(self.start)
+    }
+
+    /// RFC 8985 §6.2 step 2: whether this was sent after another transmission.
+    pub(super) fn is_sent_after(&self, at: Instant, end: Seq) -> bool {
+        self.at > at || (self.at == at && self.end.is_after(end))
+    }
+}
+
+/// The records, and sums over them.
+#[derive(Debug, Default)]
+pub(super) struct Scoreboard {
+    records: VecDeque<Sent>,
+    sacked: usize,
+    lost: usize,
+}
+
+impl Scoreboard {
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    pub(super) fn sacked(&self) -> usize {
+        self.sacked
+    }
+
+    pub(super) fn last(&self) -> Option<&Sent> {
+        self.records.back()
+    }
+
+    /// Bytes that are believed to be in the network: `pipe` of RFC 6675 §4.
+    pub(super) fn in_flight(&self) -> usize {
+        match (self.records.front(), self.records.back()) {
+            (Some(first), Some(last)) => last.end.since(first.start) - self.sacked - self.lost,
+            _ => 0,
+        }
+    }
+
+    /// New data was sent.
+    pub(super) fn push(&mut self, start: Seq, end: Seq, at: Instant) {
+        self.records.push_back(Sent { start, end, at, sacked: false, lost: false, retransmitted: false });
+    }
+
+    /// Everything before `ack` is acknowledged; `delivered` sees each record (or part) that was not sacked before.
+    pub(super) fn acknowledge(&mut self, ack: Seq, mut delivered: impl FnMut(&Sent)) {
+        while let Some(first) = self.records.front_mut() {
+            if first.start.is_at_or_after(ack) {
+                return;
+            }
+            let whole = first.end.is_at_or_before(ack);
+            let gone = Sent { end: first.end.min(ack), ..*first };
+            if gone.sacked {
+                self.sacked -= gone.length();
+            } else {
+                delivered(&gone);
+            }
+            if gone.lost {
+                self.lost -= gone.length();
+            }
+            if whole {
+                self.records.pop_front();
+            } else {
+                first.start = ack;
+                return;
+            }
+        }
+    }
+
+    /// A range is received; `delivered` sees each record that is new to it. How many bytes are new.
+    pub(super) fn sack(&mut self, (from, to): SackBlock, mut delivered: impl FnMut(&Sent)) -> usize {
+        let mut index = self.split_at(from);
+        let after = self.split_at(to);
+        let mut bytes = 0;
+        while index < after {
+            let record = &mut self.records[index];
+            if !record.sacked {
+                bytes += record.length();
+                if record.lost {
+                    self.lost -= record.length();
+                    record.lost = false;
+                }
+                record.sacked = true;
+                delivered(record);
+            }
+            index += 1;
+        }
+        self.sacked += bytes;
+        bytes
+    }
+
+    /// Makes a record begin at `at`, if it is within the range; the index of the first record at or after it.
+    fn split_at(&mut self, at: Seq) -> usize {
+        let index = self.records.partition_point(|record| record.end.is_at_or_before(at));
+        let Some(record) = self.records.get_mut(index) else { return index };
+        if record.start.is_at_or_after(at) {
+            return index;
+        }
+        let rest = Sent { start: at, ..*record };
+        record.end = at;
+        self.records.insert(index + 1, rest);
+        index + 1
+    }
+
+    /// Marks as lost what `is_lost` says, of records that are neither sacked nor lost. Whether any was.
+    pub(super) fn mark_lost(&mut self, mut is_lost: impl FnMut(&Sent) -> bool) -> bool {
+        let before = self.lost;
+        for record in &mut self.records {
+            if !record.sacked && !record.lost && is_lost(record) {
+                record.lost = true;
+                self.lost += record.length();
+            }
+        }
+        self.lost > before
+    }
+
+    /// Marks the first `length` bytes as lost (NewReno, RFC 6582: the segment after a partial acknowledgement).
+    pub(super) fn mark_first_lost(&mut self, length: usize) -> bool {
+        let Some(first) = self.records.front().copied() else { return false };
+        if first.lost || first.sacked {
+            return false;
+        }
+        self.split_at(first.start.plus(length));
+        if let Some(record) = self.records.front_mut() {
+            record.lost = true;
+            self.lost += record.length();
+        }
+        true
+    }
+
+    /// RFC 2018 §8: after a timeout the receiver may have thrown away what it had acknowledged selectively.
+    pub(super) fn forget_sacks(&mut self) {
+        for record in &mut self.records {
+            record.sacked = false;
+        }
+        self.sacked = 0;
+    }
+
+    /// The first lost range.
+    pub(super) fn first_lost(&self) -> Option<(Seq, Seq)> {
+        if self.lost == 0 {
+            return None;
+        }
+        self.records.iter().find(|record| record.lost).map(|record| (record.start, record.end))
+    }
+
+    /// `start..end`, within one record, is sent again.
+    pub(super) fn retransmit(&mut self, start: Seq, end: Seq, at: Instant) {
+        let index = self.split_at(start);
+        self.split_at(end);
+        if let Some(record) = self.records.get_mut(index) {
+            if record.lost {
+                self.lost -= record.length();
+            }
+            record.lost = false;
+            record.retransmitted = true;
+            record.at = at;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::Scoreboard;
+    use crate::tcp::Seq;
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    fn sums_follow_splits() {
+        let now = Instant::now();
+        let mut board = Scoreboard::default();
+        board.push(Seq(0), Seq(100), now);
+        board.push(Seq(100), Seq(150), now);
+        assert_eq!(board.in_flight(), 150);
+        assert_eq!(board.sack((Seq(40), Seq(120)), |_| {}), 80);
+        assert_eq!(board.sack((Seq(30), Seq(60)), |_| {}), 10);
+        assert_eq!((board.sacked(), board.in_flight()), (90, 60));
+        assert!(board.mark_lost(|record| record.end.is_at_or_before(Seq(30))));
+        assert_eq!((board.lost, board.in_flight()), (30, 30));
+        assert_eq!(board.first_lost(), Some((Seq(0), Seq(30))));
+        board.retransmit(Seq(0), Seq(10), now);
+        assert_eq!((board.lost, board.first_lost()), (20, Some((Seq(10), Seq(30)))));
+        board.acknowledge(Seq(35), |_| {});
+        assert_eq!((board.lost, board.sacked(), board.in_flight()), (0, 85, 30));
+        board.acknowledge(Seq(150), |_| {});
+        assert!(board.is_empty());
+        assert_eq!((board.lost, board.sacked(), board.in_flight()), (0, 0, 0));
+    }
+}

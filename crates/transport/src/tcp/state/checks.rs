@@ -1,0 +1,70 @@
+//! Checks before anything is believed: old duplicates (RFC 7323 §5) and blind attacks (RFC 5961).
+
+use std::time::Duration;
+
+use super::{Disposition, Ended};
+use crate::event::ResetReason;
+use crate::tcp::{Connection, Context};
+use crate::wire::tcp::Segment;
+
+/// RFC 7323 §5.5: after this long without a segment the peer's clock may have wrapped.
+const TIMESTAMP_LIFETIME: Duration = Duration::from_secs(24 * 24 * 3600);
+
+impl Connection {
+    /// PAWS (RFC 7323 §5.3 R1): a segment with an older clock than the last in-window one is an old duplicate. The
+    /// disposition if the segment must be dropped.
+    pub(super) fn check_timestamp(&mut self, ctx: &Context<'_>, segment: &Segment<'_>) -> Option<Disposition> {
+        if !self.agreed.timestamps || segment.flags.rst {
+            return None;
+        }
+        // RFC 7323 §3.2: once agreed, a segment without the option is dropped silently.
+        let Some(timestamp) = segment.options.timestamp else { return Some(Disposition::Kept) };
+        let older = (timestamp.value.wrapping_sub(self.receive.timestamp) as i32) < 0;
+        let current = ctx.now.saturating_duration_since(self.receive.timestamp_at) < TIMESTAMP_LIFETIME;
+        if older && current {
+            self.receive.acknowledge_now = true;
+            return Some(Disposition::Kept);
+        }
+        None
+    }
+
+    /// RFC 5961 §3 to §5: an acknowledgement that only the true peer can answer, within the budget of §7.
+    pub(super) fn challenge(&mut self, ctx: &mut Context<'_>) {
+        if ctx.challenges.take(ctx.now) {
+            self.receive.acknowledge_now = true;
+        }
+    }
+
+    /// First to fourth of RFC 9293 §3.10.7.4: the disposition if the segment goes no further.
+    pub(super) fn check_sequence(&mut self, ctx: &mut Context<'_>, segment: &Segment<'_>) -> Option<Disposition> {
+        if let Some(disposition) = self.check_timestamp(ctx, segment) {
+            return Some(disposition);
+        }
+        if !self.receive.is_acceptable(segment) {
+            // RFC 5961 §4.2: a SYN is challenged wherever it stands. Anything else but RST is answered with the state of things.
+            if segment.flags.syn && !segment.flags.rst {
+                self.challenge(ctx);
+            } else if !segment.flags.rst {
+                self.receive.acknowledge_now = true;
+                // RFC 9293 §3.10.7.4: with a shut window, acknowledgements are processed all the same.
+                if segment.seq == self.receive.next && self.receive.window() == 0 {
+                    self.take_acknowledgement(ctx, segment);
+                }
+            }
+            return Some(Disposition::Kept);
+        }
+        if segment.flags.rst {
+            // RFC 5961 §3.2.
+            if segment.seq == self.receive.next {
+                return Some(Disposition::Ended(Ended::Reset(ResetReason::ByPeer)));
+            }
+            self.challenge(ctx);
+            return Some(Disposition::Kept);
+        }
+        if segment.flags.syn {
+            self.challenge(ctx);
+            return Some(Disposition::Kept);
+        }
+        None
+    }
+}

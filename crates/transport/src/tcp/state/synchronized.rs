@@ -1,0 +1,86 @@
+//! The states after the handshake: RFC 9293 §3.10.7.4.
+
+use std::time::Duration;
+
+use super::Disposition;
+use crate::tcp::send::AckVerdict;
+use crate::tcp::{Connection, Context};
+use crate::wire::tcp::Segment;
+
+impl Connection {
+    pub(super) fn on_segment_synchronized(&mut self, ctx: &mut Context<'_>, segment: &Segment<'_>) -> Disposition {
+        if let Some(disposition) = self.check_sequence(ctx, segment) {
+            return disposition;
+        }
+        // RFC 9293 §3.10.7.4 fifth: without ACK there is nothing to process.
+        if segment.ack.is_none() {
+            return Disposition::Kept;
+        }
+        self.receive.note_timestamp(ctx.now, segment);
+        if self.take_acknowledgement(ctx, segment) == AckVerdict::Unacceptable {
+            // RFC 5961 §5.2.
+            self.challenge(ctx);
+            return Disposition::Kept;
+        }
+        let ended = self.after_acknowledgement(ctx);
+        if ended != Disposition::Kept {
+            return ended;
+        }
+        self.take_text(ctx, segment)
+    }
+
+    /// Fifth: the acknowledgement, and what the caller should know of it.
+    pub(super) fn take_acknowledgement(&mut self, ctx: &mut Context<'_>, segment: &Segment<'_>) -> AckVerdict {
+        let echo = self.echoed_round_trip(ctx, segment);
+        let verdict = self.send.on_acknowledgement(ctx, segment, echo);
+        if verdict == (AckVerdict::Accepted { advanced: true })
+            && self.send.wants_space
+            && self.send.room(ctx.config) >= (ctx.config.send_buffer_max / 4).min(super::super::buffer::CHUNK)
+        {
+            self.send.wants_space = false;
+            self.notices.writable = true;
+        }
+        verdict
+    }
+
+    /// RFC 7323 §4.1: the echo of our clock, in milliseconds.
+    fn echoed_round_trip(&self, ctx: &Context<'_>, segment: &Segment<'_>) -> Option<Duration> {
+        let timestamp = segment.options.timestamp.filter(|_| self.agreed.timestamps)?;
+        let elapsed = ctx.milliseconds.wrapping_add(self.timestamp_offset).wrapping_sub(timestamp.echo);
+        (timestamp.echo != 0 && elapsed < 1 << 24).then(|| Duration::from_millis(u64::from(elapsed.max(1))))
+    }
+
+    /// Seventh and eighth: text and FIN.
+    pub(super) fn take_text(&mut self, ctx: &mut Context<'_>, segment: &Segment<'_>) -> Disposition {
+        self.note_congestion_marks(segment);
+        if segment.length() == usize::from(segment.flags.syn) {
+            return Disposition::Kept;
+        }
+        if self.receive.finished {
+            // Nothing comes after FIN: an old segment, or nonsense. The acknowledgement tells where we are.
+            self.receive.acknowledge_now = true;
+            return Disposition::Kept;
+        }
+        if self.orphan && !segment.payload.is_empty() && segment.end().is_after(self.receive.next) {
+            return Disposition::Ended(super::Ended::NobodyReads);
+        }
+        let size = self.send.payload_size();
+        let taken = self.receive.take(ctx.now, segment, size, ctx.config, ctx.pool);
+        self.notices.readable |= taken.readable;
+        if taken.finished { self.on_peer_finished(ctx) } else { Disposition::Kept }
+    }
+
+    /// RFC 3168 §6.1.3: echo a mark until the sender says that it reduced its window.
+    fn note_congestion_marks(&mut self, segment: &Segment<'_>) {
+        if !self.agreed.ecn {
+            return;
+        }
+        if segment.flags.cwr {
+            self.receive.echo_congestion = false;
+        }
+        if segment.congestion_experienced && !segment.payload.is_empty() {
+            self.receive.echo_congestion = true;
+            self.receive.acknowledge_now = true;
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! From a connection's wishes to the next segment's header.
+
+use super::send::{Span, Transmission};
+use super::status::State;
+use super::{Connection, Context, Seq};
+use crate::wire::tcp::{Flags, Header, Options, SACK_BLOCKS, Timestamp};
+
+/// What the link can take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Largest payload and options of a segment that we take: goes into our SYN (RFC 9293 §3.7.1).
+    pub(crate) segment_size: u16,
+    /// The link cuts long segments.
+    pub(crate) segmentation: bool,
+}
+
+/// A segment to send: its header, and where its payload is in the send buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outgoing {
+    pub(crate) header: Header,
+    pub(crate) offset: usize,
+    pub(crate) length: usize,
+    /// Payload per segment on the wire.
+    pub(crate) segment_size: usize,
+    /// ECT(0) may be set (RFC 3168 §6.1.5: not on retransmissions and bare acknowledgements).
+    pub(crate) ecn_capable: bool,
+}
+
+/// Largest payload that leaves room for every header within 64 KiB.
+const SEGMENTATION_MAX: usize = 65_535 - 60 - 60;
+
+impl Connection {
+    /// The next segment, booked as sent; `None` if there is nothing to send now.
+    pub(crate) fn next_segment(&mut self, ctx: &mut Context<'_>, limits: &Limits) -> Option<Outgoing> {
+        match self.state {
+            State::SynSent | State::SynReceived => return self.synchronize(ctx, limits),
+            State::Closed | State::Listen | State::TimeWait => return None,
+            _ => {}
+        }
+        let blocks = if self.receive.has_sack_blocks() { self.sack_blocks_that_fit() } else { [None; SACK_BLOCKS] };
+        let count = blocks.iter().flatten().count();
+        let sack_bytes = if count > 0 { 4 + 8 * count } else { 0 };
+        let size = self.send.payload_size() - sack_bytes;
+        let most = if limits.segmentation { SEGMENTATION_MAX / size * size } else { size };
+        match self.send.next_transmission(ctx, size, most) {
+            Transmission::Span(span) => Some(self.data_segment(ctx, span, blocks, size)),
+            Transmission::WindowProbe => Some(self.probe(ctx)),
+            Transmission::Nothing if self.receive.acknowledge_now => Some(self.acknowledgement(ctx, blocks)),
+            Transmission::Nothing if std::mem::take(&mut self.keep_alive_due) => Some(self.probe(ctx)),
+            Transmission::Nothing => None,
+        }
+    }
+
+    fn sack_blocks_that_fit(&mut self) -> [Option<(Seq, Seq)>; SACK_BLOCKS] {
+        // Only what is acknowledged now is told: a duplicate is told once.
+        self.receive.sack_blocks(SACK_BLOCKS)
+    }
+
+    /// SYN or SYN-ACK with everything that we offer.
+    fn synchronize(&mut self, ctx: &mut Context<'_>, limits: &Limits) -> Option<Outgoing> {
+        if !std::mem::take(&mut self.synchronize_due) {
+            return None;
+        }
+        let answer = self.state == State::SynReceived;
+        self.synchronized_at = (self.attempts == 0).then_some(ctx.now);
+        if self.attempts > 0 {
+            self.send.retransmits += 1;
+        }
+        self.send.next = self.send.initial.plus(1);
+        self.send.start_handshake_timer(ctx.now, ctx.config, self.attempts);
+        self.attempts = self.attempts.saturating_add(1);
+        let offers = |agreed: bool| !answer || agreed;
+        let window_scale = offers(self.agreed.window_scale).then_some(self.receive.window_shift);
+        let ecn = if answer { self.agreed.ecn } else { ctx.config.ecn && self.attempts <= 2 };
+        let acknowledgement = answer.then(|| self.receive.acknowledge_synchronize());
+        let header = Header {
+            seq: self.send.initial,
+            ack: acknowledgement,
+            // RFC 3168 §6.1.1: ECE and CWR ask, ECE alone agrees.
+            flags: Flags { syn: true, ece: ecn, cwr: ecn && !answer, ..Flags::default() },
+            window: self.receive.initial_window(),
+            options: Options {
+                maximum_segment_size: Some(limits.segment_size),
+                window_scale,
+                sack_permitted: if answer { self.receive.sack } else { ctx.config.sack },
+                timestamp: self.agreed.timestamps.then(|| self.timestamp(ctx)),
+                ..Options::default()
+            },
+        };
+        Some(Outgoing { header, offset: 0, length: 0, segment_size: 0, ecn_capable: false })
+    }
+
+    fn timestamp(&self, ctx: &Context<'_>) -> Timestamp {
+        Timestamp { value: ctx.milliseconds.wrapping_add(self.timestamp_offset), echo: self.receive.timestamp }
+    }
+
+    /// A header of the synchronized states.
+    fn header(&mut self, ctx: &Context<'_>, seq: Seq, sack: [Option<(Seq, Seq)>; SACK_BLOCKS]) -> Header {
+        let size = self.send.payload_size();
+        let (ack, window) = self.receive.acknowledge(size);
+        let flags = Flags { ece: self.receive.echo_congestion, ..Flags::default() };
+        let timestamp = self.agreed.timestamps.then(|| self.timestamp(ctx));
+        Header { seq, ack: Some(ack), flags, window, options: Options { sack, timestamp, ..Options::default() } }
+    }
+
+    fn data_segment(
+        &mut self,
+        ctx: &Context<'_>,
+        span: Span,
+        blocks: [Option<(Seq, Seq)>; SACK_BLOCKS],
+        segment_size: usize,
+    ) -> Outgoing {
+        let mut header = self.header(ctx, span.start, blocks);
+        header.flags.fin = span.fin;
+        header.flags.psh = span.last && span.length > 0;
+        if !span.retransmission && span.length > 0 && self.agreed.ecn {
+            header.flags.cwr = self.send.take_congestion_window_reduced();
+        }
+        Outgoing {
+            header,
+            offset: span.offset,
+            length: span.length,
+            segment_size,
+            ecn_capable: self.agreed.ecn && !span.retransmission && span.length > 0,
+        }
+    }
+
+    fn acknowledgement(&mut self, ctx: &Context<'_>, blocks: [Option<(Seq, Seq)>; SACK_BLOCKS]) -> Outgoing {
+        let header = self.header(ctx, self.send.next, blocks);
+        Outgoing { header, offset: 0, length: 0, segment_size: 0, ecn_capable: false }
+    }
+
+    /// An empty segment one before what the peer expects, which it must answer (RFC 9293 §3.8.4, §3.10.7.4).
+    fn probe(&mut self, ctx: &Context<'_>) -> Outgoing {
+        let header = self.header(ctx, self.send.unacknowledged.minus(1), [None; SACK_BLOCKS]);
+        Outgoing { header, offset: 0, length: 0, segment_size: 0, ecn_capable: false }
+    }
+
+    /// The last acknowledgement of a connection that ends, if one is due.
+    pub(crate) fn final_acknowledgement(&mut self, ctx: &Context<'_>) -> Option<Header> {
+        self.receive.acknowledge_now.then(|| self.header(ctx, self.send.next, [None; SACK_BLOCKS]))
+    }
+
+    /// RST with a sequence number that the peer believes.
+    pub(crate) fn reset(&self) -> Header {
+        let (seq, ack) = self.reset_sequence();
+        Header { seq, ack, flags: Flags { rst: true, ..Flags::default() }, window: 0, options: Options::default() }
+    }
+}

@@ -1,0 +1,35 @@
+//! Deadlines of many connections, the earliest first.
+//!
+//! A connection whose deadline moves later leaves its entry as it is: it comes up early, finds nothing due, and is entered
+//! again. So the usual case, a retransmission timer pushed on by every acknowledgement, costs nothing here.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Instant;
+
+/// When, and whom to wake: index and generation.
+pub(crate) type Deadline = (Instant, u32, u32);
+
+/// A heap of deadlines; O(log n) to enter and to take, O(1) to look.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    heap: BinaryHeap<Reverse<Deadline>>,
+}
+
+impl Timers {
+    pub(crate) fn push(&mut self, deadline: Deadline) {
+        self.heap.push(Reverse(deadline));
+    }
+
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// The earliest entry that is due.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Deadline> {
+        if self.next()? > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(entry)| entry)
+    }
+}

@@ -1,0 +1,242 @@
+//! IPv4 and IPv6 packets: parsing to one representation, and headers of packets that we send.
+
+use std::net::IpAddr;
+
+use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6ExtHeader, Ipv6FragmentHeader, Ipv6Packet};
+
+/// More extension headers than any honest packet has (RFC 8200 §4.1 lists seven kinds).
+const EXTENSION_HEADERS_MAX: usize = 8;
+
+/// A packet with its header checked; lengths are consistent, addresses are what the wire says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IpPacket<'a> {
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) protocol: IpProtocol,
+    pub(crate) hop_limit: u8,
+    /// The two ECN bits (RFC 3168 §5).
+    pub(crate) ecn: u8,
+    pub(crate) fragment: Option<Fragment>,
+    /// After all headers that were understood.
+    pub(crate) payload: &'a [u8],
+    /// From the first header byte to the end: what an ICMP error quotes.
+    pub(crate) whole: &'a [u8],
+}
+
+/// Where a fragment belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fragment {
+    pub(crate) ident: u32,
+    /// In bytes.
+    pub(crate) offset: usize,
+    pub(crate) more: bool,
+}
+
+/// `None` for anything malformed or that this node must not take.
+pub(crate) fn parse(bytes: &[u8]) -> Option<IpPacket<'_>> {
+    match bytes.first()? >> 4 {
+        4 => parse_v4(bytes),
+        6 => parse_v6(bytes),
+        _ => None,
+    }
+}
+
+fn parse_v4(bytes: &[u8]) -> Option<IpPacket<'_>> {
+    let packet = Ipv4Packet::new_checked(bytes).ok()?;
+    if packet.header_len() < 20 || !packet.verify_checksum() {
+        return None;
+    }
+    let offset = usize::from(packet.frag_offset());
+    let fragment = (packet.more_frags() || offset != 0).then(|| Fragment {
+        ident: u32::from(packet.ident()),
+        offset,
+        more: packet.more_frags(),
+    });
+    Some(IpPacket {
+        source: packet.src_addr().into(),
+        destination: packet.dst_addr().into(),
+        protocol: packet.next_header(),
+        hop_limit: packet.hop_limit(),
+        ecn: packet.ecn(),
+        fragment,
+        payload: packet.payload(),
+        whole: &bytes[..usize::from(packet.total_len())],
+    })
+}
+
+fn parse_v6(bytes: &[u8]) -> Option<IpPacket<'_>> {
+    let packet = Ipv6Packet::new_checked(bytes).ok()?;
+    let mut parsed = IpPacket {
+        source: packet.src_addr().into(),
+        destination: packet.dst_addr().into(),
+        protocol: packet.next_header(),
+        hop_limit: packet.hop_limit(),
+        ecn: packet.traffic_class() & 3,
+        fragment: None,
+        payload: packet.payload(),
+        whole: &bytes[..packet.total_len()],
+    };
+    for position in 0..EXTENSION_HEADERS_MAX {
+        match parsed.protocol {
+            // RFC 8200 §4.1: hop-by-hop options come first or not at all.
+            IpProtocol::HopByHop if position > 0 => return None,
+            IpProtocol::HopByHop | IpProtocol::Ipv6Opts => {
+                let header = Ipv6ExtHeader::new_checked(parsed.payload).ok()?;
+                if !options_allow(header.payload()) {
+                    return None;
+                }
+                parsed.skip_extension(&header)?;
+            }
+            IpProtocol::Ipv6Route => {
+                let header = Ipv6ExtHeader::new_checked(parsed.payload).ok()?;
+                // RFC 8200 §4.4: with segments left the packet is for another node; source routes are not followed here.
+                if header.payload().get(1) != Some(&0) {
+                    return None;
+                }
+                parsed.skip_extension(&header)?;
+            }
+            IpProtocol::Ipv6Frag => return parse_v6_fragment(parsed),
+            IpProtocol::Ipv6NoNxt => return None,
+            _ => return Some(parsed),
+        }
+    }
+    None
+}
+
+impl<'a> IpPacket<'a> {
+    fn skip_extension(&mut self, header: &Ipv6ExtHeader<&'a [u8]>) -> Option<()> {
+        let length = (usize::from(header.header_len()) + 1) * 8;
+        self.protocol = header.next_header();
+        self.payload = self.payload.get(length..)?;
+        Some(())
+    }
+
+    /// Whether an ICMP error may answer this packet (RFC 1122 §3.2.2, RFC 4443 §2.4 e): not if it is an ICMP error itself,
+    /// not the first fragment, or to or from more than one node.
+    pub(crate) fn may_be_answered_with_error(&self) -> bool {
+        let first = self.fragment.is_none_or(|fragment| fragment.offset == 0);
+        let error = match self.protocol {
+            IpProtocol::Icmp => !matches!(self.payload.first(), Some(0 | 8 | 13 | 14)),
+            IpProtocol::Icmpv6 => self.payload.first().is_none_or(|kind| kind & 0x80 == 0),
+            _ => false,
+        };
+        first && !error && is_unicast(self.source) && is_unicast(self.destination)
+    }
+}
+
+/// RFC 8200 §4.6, and §4.5 for how the rest of the chain follows: only the first fragment has it.
+fn parse_v6_fragment(mut parsed: IpPacket<'_>) -> Option<IpPacket<'_>> {
+    let header = Ipv6FragmentHeader::new_checked(parsed.payload.get(2..8)?).ok()?;
+    parsed.protocol = IpProtocol::from(parsed.payload[0]);
+    let fragment =
+        Fragment { ident: header.ident(), offset: usize::from(header.frag_offset()) * 8, more: header.more_frags() };
+    parsed.payload = parsed.payload.get(8..)?;
+    // RFC 6946: an atomic fragment is a whole packet.
+    if fragment.offset != 0 || fragment.more {
+        parsed.fragment = Some(fragment);
+        return Some(parsed);
+    }
+    match parsed.protocol {
+        IpProtocol::Tcp | IpProtocol::Udp | IpProtocol::Icmpv6 => Some(parsed),
+        _ => None,
+    }
+}
+
+/// RFC 8200 §4.2: an unknown option whose type begins with two zero bits is skipped; any other makes us drop the packet.
+fn options_allow(mut options: &[u8]) -> bool {
+    while let Some(&kind) = options.first() {
+        if kind == 0 {
+            options = &options[1..];
+            continue;
+        }
+        let Some(&length) = options.get(1) else { return false };
+        let known = kind == 1 || kind == 5; // PadN, router alert
+        if !known && kind >> 6 != 0 {
+            return false;
+        }
+        let Some(rest) = options.get(2 + usize::from(length)..) else { return false };
+        options = rest;
+    }
+    true
+}
+
+/// Whether the address names one node: not unspecified, multicast or limited broadcast.
+pub(crate) fn is_unicast(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_unspecified() && !address.is_multicast() && !address.is_broadcast(),
+        IpAddr::V6(address) => !address.is_unspecified() && !address.is_multicast(),
+    }
+}
+
+/// Whether the address may stand in a packet on a link at all. Loopback addresses never may (RFC 1122 §3.2.1.3, RFC 4291
+/// §2.5.3), 0.0.0.0/8 and 240.0.0.0/4 are no one's, and IPv4-mapped ones are no wire format (RFC 4291 §2.5.5.2).
+pub(crate) fn is_allowed_on_link(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let first = address.octets()[0];
+            first != 0 && first != 127 && (first < 240 || address.is_broadcast())
+        }
+        IpAddr::V6(address) => {
+            !address.is_loopback() && !address.is_unspecified() && address.to_ipv4_mapped().is_none()
+        }
+    }
+}
+
+/// What a header of ours says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IpHeader {
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) protocol: IpProtocol,
+    pub(crate) hop_limit: u8,
+    pub(crate) ecn: u8,
+    pub(crate) payload_length: usize,
+}
+
+impl IpHeader {
+    /// Bytes that `emit` writes.
+    pub(crate) fn length(&self) -> usize {
+        header_length(self.source)
+    }
+
+    /// Writes the header to the first bytes of `buffer`, with "don't fragment" for IPv4.
+    pub(crate) fn emit(&self, buffer: &mut [u8]) {
+        match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                let mut packet = Ipv4Packet::new_unchecked(&mut buffer[..20]);
+                packet.set_version(4);
+                packet.set_header_len(20);
+                packet.set_dscp(0);
+                packet.set_ecn(self.ecn);
+                packet.set_total_len((20 + self.payload_length) as u16);
+                packet.set_ident(0);
+                packet.clear_flags();
+                packet.set_more_frags(false);
+                packet.set_dont_frag(true);
+                packet.set_frag_offset(0);
+                packet.set_hop_limit(self.hop_limit);
+                packet.set_next_header(self.protocol);
+                packet.set_src_addr(source);
+                packet.set_dst_addr(destination);
+                packet.fill_checksum();
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let mut packet = Ipv6Packet::new_unchecked(&mut buffer[..40]);
+                packet.set_version(6);
+                packet.set_traffic_class(self.ecn);
+                packet.set_flow_label(0);
+                packet.set_payload_len(self.payload_length as u16);
+                packet.set_next_header(self.protocol);
+                packet.set_hop_limit(self.hop_limit);
+                packet.set_src_addr(source);
+                packet.set_dst_addr(destination);
+            }
+            _ => debug_assert!(false, "families are checked before a header is made"),
+        }
+    }
+}
+
+/// Bytes of an IP header without options in the family of `address`.
+pub(crate) fn header_length(address: IpAddr) -> usize {
+    if address.is_ipv4() { 20 } else { 40 }
+}
