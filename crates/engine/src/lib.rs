@@ -2,12 +2,22 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods)]
 
+mod api;
+mod control;
+mod convert;
+mod engine;
+mod plane;
+mod problem;
+mod startup;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
 
 use minato_inspect::Problem;
+
+use startup::ready::announce;
 
 /// What an engine is started with.
 #[derive(Debug)]
@@ -48,7 +58,19 @@ pub fn ready_file(number: u32) -> std::io::Result<File> {
 /// # Errors
 /// What kept it from starting, which was also written to [`EngineOptions::ready`]. Another engine of the same network
 /// that runs already is a [`Conflict`](minato_inspect::ProblemKind::Conflict).
-pub fn run(options: EngineOptions) -> Result<(), EngineError> {
-    drop(options);
-    Ok(())
+pub fn run(mut options: EngineOptions) -> Result<(), EngineError> {
+    // Standard error is the engine's log. Whoever has set up another subscriber keeps it.
+    let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).try_init();
+    let ready = options.ready.take();
+    let outcome = match engine::Engine::start(&options) {
+        Ok(engine) => {
+            announce(ready, Ok(()));
+            engine.serve()
+        }
+        Err(problem) => {
+            announce(ready, Err(&problem));
+            Err(problem)
+        }
+    };
+    outcome.map_err(|problem| EngineError(Box::new(problem)))
 }

@@ -15,7 +15,7 @@ pub struct Problem {
     pub title: String,
     /// Who holds the thing, if it is held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub holder: Option<Holder>,
+    pub holder: Option<Box<Holder>>,
     /// What to do about it, one line each; the most important one last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<String>,

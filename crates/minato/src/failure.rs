@@ -82,7 +82,7 @@ impl Failure {
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Failure {
         let mut failure = Failure::new(exit_code(problem.kind), problem.title);
-        failure.details.extend(problem.holder.iter().flat_map(holder_lines));
+        failure.details.extend(problem.holder.iter().flat_map(|holder| holder_lines(holder)));
         failure.fixes = problem.fixes;
         if problem.kind == ProblemKind::Unsupported {
             failure.fixes.push("minato doctor    # checks what this machine lacks, and says how to change it".into());

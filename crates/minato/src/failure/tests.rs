@@ -21,7 +21,7 @@ fn problem(kind: ProblemKind, holder: Option<Holder>) -> Problem {
         kind,
         status: 409,
         title: "cannot forward 127.0.0.1:8080/tcp to web: the port is taken".into(),
-        holder,
+        holder: holder.map(Box::new),
         fixes: vec!["end nginx".into(), "-p 8081:80".into()],
     }
 }

@@ -1,0 +1,156 @@
+//! Who talks to whom: what passes through the packet loop, and connections between and within hosts, which don't.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError};
+
+use minato_host::process::{self, Owner, SocketOwners};
+use minato_host::sock_diag::{Query, SocketInfo, State as SocketState, States};
+use minato_host::{Family, Transport};
+use minato_inspect::{Endpoint, Flow, FlowState, Problem, Process};
+
+use super::{Control, Inside, blocking};
+use crate::convert;
+use crate::plane::{Command, FlowSnapshot};
+use crate::problem::ending;
+
+/// Both ends of a connected socket, its own first.
+type Ends = (minato_inspect::Transport, SocketAddr, SocketAddr);
+
+/// The connected sockets of all hosts, and whose they are.
+struct Sockets {
+    hosts: HashMap<IpAddr, String>,
+    sockets: Vec<(String, SocketInfo)>,
+    processes: HashMap<Ends, Process>,
+    listening: HashSet<(String, u16)>,
+}
+
+impl Control {
+    /// Every flow that is known, with processes where they can be told.
+    pub(crate) async fn flows(self: &Arc<Self>) -> Result<Vec<Flow>, Problem> {
+        let snapshots = self.plane.ask(Command::Flows).await.map_err(|_| ending())?;
+        let (running, hosts) = {
+            let state = self.state();
+            let addresses = |(name, host): (&String, &super::HostRecord)| {
+                host.addresses().into_iter().map(|address| (address, name.clone())).collect::<Vec<_>>()
+            };
+            (state.all_running(), state.hosts.iter().flat_map(addresses).collect())
+        };
+        blocking(move || {
+            let sockets = Sockets::look(&running, hosts);
+            let mut flows: Vec<Flow> = snapshots.into_iter().map(|snapshot| sockets.with_processes(snapshot)).collect();
+            flows.extend(sockets.between_hosts());
+            flows
+        })
+        .await
+    }
+}
+
+impl Sockets {
+    fn look(running: &[(String, Inside)], hosts: HashMap<IpAddr, String>) -> Sockets {
+        let (sockets, processes, listening) = Default::default();
+        let mut all = Sockets { hosts, sockets, processes, listening };
+        for (name, inside) in running {
+            let owners = SocketOwners::of(&process::in_network(inside.network_inode));
+            let mut table = inside.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+            let connected = [(Transport::Tcp, States::ALL), (Transport::Udp, States::of(SocketState::Established))];
+            for (transport, states) in connected {
+                for family in [Family::V4, Family::V6] {
+                    let query = Query { details: transport == Transport::Tcp, ..Query::new(family, transport, states) };
+                    let _ = table.dump(query, |socket| all.add(name, *socket, &owners));
+                }
+            }
+        }
+        all
+    }
+
+    fn add(&mut self, host: &str, mut socket: SocketInfo, owners: &SocketOwners) {
+        socket.local.set_ip(socket.local.ip().to_canonical());
+        socket.remote.set_ip(socket.remote.ip().to_canonical());
+        if socket.state == SocketState::Listen {
+            self.listening.insert((host.to_owned(), socket.local.port()));
+        }
+        if socket.remote.port() == 0 {
+            return;
+        }
+        if let Owner::Processes(pids) = owners.owner(socket.inode)
+            && let Some(process) = pids.first().and_then(|pid| process::describe(*pid))
+        {
+            self.processes.insert(ends(&socket), convert::process(process));
+        }
+        self.sockets.push((host.to_owned(), socket));
+    }
+
+    fn process(&self, transport: minato_inspect::Transport, local: SocketAddr, remote: SocketAddr) -> Option<Process> {
+        self.processes.get(&(transport, local, remote)).cloned()
+    }
+
+    /// Fills in the processes of a flow through the packet loop.
+    fn with_processes(&self, snapshot: FlowSnapshot) -> Flow {
+        let FlowSnapshot { mut flow, seen_as } = snapshot;
+        let client = SocketAddr::new(flow.client.address, flow.client.port);
+        let server = SocketAddr::new(flow.server.address, flow.server.port);
+        if flow.client.host.is_some() {
+            flow.client.process = self.process(flow.transport, client, server);
+        }
+        if flow.forward.is_some() {
+            flow.server.process = self.process(flow.transport, server, seen_as.unwrap_or(client));
+        }
+        flow
+    }
+
+    /// Connections of which both ends are in hosts, each once: from the side that connected.
+    fn between_hosts(&self) -> impl Iterator<Item = Flow> {
+        self.sockets.iter().filter_map(|(host, socket)| self.internal_flow(host, socket))
+    }
+
+    fn internal_flow(&self, host: &str, socket: &SocketInfo) -> Option<Flow> {
+        let transport = convert::to_inspect(convert::from_host(socket.transport));
+        let loopback = socket.remote.ip().is_loopback();
+        let peer = if loopback { Some(host.to_owned()) } else { self.hosts.get(&socket.remote.ip()).cloned() }?;
+        let peer_listens = self.listening.contains(&(peer.clone(), socket.remote.port()));
+        let own_listens = self.listening.contains(&(host.to_owned(), socket.local.port()));
+        // Where neither end listens any more (or both do), the higher port is likely the client's.
+        let is_client = match (peer_listens, own_listens) {
+            (true, false) => true,
+            (false, true) => false,
+            _ => socket.local.port() > socket.remote.port(),
+        };
+        if !is_client {
+            return None;
+        }
+        let endpoint = |host: Option<String>, own: SocketAddr, other: SocketAddr| Endpoint {
+            host,
+            address: own.ip(),
+            port: own.port(),
+            process: self.process(transport, own, other),
+            name: None,
+        };
+        Some(Flow {
+            transport,
+            client: endpoint(Some(host.to_owned()), socket.local, socket.remote),
+            server: endpoint(Some(peer), socket.remote, socket.local),
+            forward: None,
+            state: state(socket.state),
+            age_seconds: None,
+            bytes_in: socket.tcp.map(|details| details.bytes_acked),
+            bytes_out: socket.tcp.map(|details| details.bytes_received),
+            retransmits: socket.tcp.map(|details| u64::from(details.retransmits)),
+            rtt_micros: socket.tcp.map(|details| u64::from(details.rtt_microseconds)),
+        })
+    }
+}
+
+fn ends(socket: &SocketInfo) -> Ends {
+    (convert::to_inspect(convert::from_host(socket.transport)), socket.local, socket.remote)
+}
+
+fn state(state: SocketState) -> FlowState {
+    match state {
+        SocketState::SynSent | SocketState::SynReceived | SocketState::NewSynReceived => FlowState::Connecting,
+        SocketState::FinWait1 | SocketState::FinWait2 | SocketState::CloseWait => FlowState::HalfClosed,
+        SocketState::LastAck | SocketState::Closing | SocketState::Close => FlowState::Closing,
+        SocketState::TimeWait => FlowState::TimeWait,
+        SocketState::Established | SocketState::Listen | SocketState::BoundInactive => FlowState::Established,
+    }
+}

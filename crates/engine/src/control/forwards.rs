@@ -1,0 +1,274 @@
+//! Forwards: holding ports of the machine, all of a request or none.
+
+mod expand;
+mod refuse;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use minato_host::sockets::{HeldPort, HoldError, udp_bind};
+use minato_inspect::{Forward, ForwardRequest, ForwardSpec, ForwardState, Problem, ProblemKind};
+use minato_ports::{BindRequest, PortTable, Reservation, Transport};
+
+use super::{Control, State, blocking};
+use crate::convert;
+use crate::plane::{Command, ForwardStatus, HeldForward, HeldSocket};
+use crate::problem::{ending, problem};
+pub(super) use expand::collapse;
+use expand::{Wanted, expand};
+
+/// A forward that is in force; its socket is the packet loop's.
+pub(super) struct ForwardRecord {
+    host: String,
+    address: SocketAddr,
+    service_port: u16,
+    transport: Transport,
+    reservation: Reservation,
+}
+
+/// Ports that are held and not yet in force. Their reservations have to be given back by [`Control::release`] unless
+/// they are handed over.
+pub(super) struct Holding {
+    held: Vec<Held>,
+    warnings: Vec<String>,
+}
+
+struct Held {
+    wanted: Wanted,
+    socket: HeldSocket,
+    reservation: Reservation,
+}
+
+impl Control {
+    /// Adds forwards to a host: all of them or none.
+    pub(crate) async fn add_forwards(self: &Arc<Self>, request: ForwardRequest) -> Result<Vec<Forward>, Problem> {
+        let serial = self.state().running(&request.host)?.0.serial;
+        let holding = self.hold(&request.host, request.forwards).await?;
+        let wanted: Vec<Wanted> = holding.held.iter().map(|held| held.wanted).collect();
+        self.hand_over(serial, &request.host, holding).await?;
+        let added = |forward: &Forward| {
+            wanted.iter().any(|wanted| wanted.address == SocketAddr::new(forward.address, forward.host_port))
+        };
+        Ok(self
+            .forwards()
+            .await?
+            .into_iter()
+            .filter(|forward| forward.host == request.host && added(forward))
+            .collect())
+    }
+
+    /// Removes forwards of a host: all of them or, when one does not exist, none. Their connections end.
+    pub(crate) async fn remove_forwards(self: &Arc<Self>, request: ForwardRequest) -> Result<Vec<Forward>, Problem> {
+        let shown = self.forwards().await?;
+        let ids = {
+            let state = self.state();
+            state.running(&request.host)?;
+            state.find_forwards(&request.host, &request.forwards)?
+        };
+        self.plane.ask(|done| Command::RemoveForwards(ids.clone(), done)).await.map_err(|_| ending())?;
+        self.state().release_forwards(&ids);
+        Ok(shown.into_iter().filter(|forward| ids.contains(&forward.id)).collect())
+    }
+
+    /// Every forward with its state and counters.
+    pub(crate) async fn forwards(&self) -> Result<Vec<Forward>, Problem> {
+        let statuses = self.plane.ask(Command::Forwards).await.map_err(|_| ending())?;
+        let state = self.state();
+        let mut forwards: Vec<Forward> = statuses.iter().filter_map(|status| state.show_forward(status)).collect();
+        forwards.sort_by_key(|forward| forward.id);
+        Ok(forwards)
+    }
+
+    /// Holds the ports that these forwards name, for a host.
+    pub(super) async fn hold(self: &Arc<Self>, host: &str, specs: Vec<ForwardSpec>) -> Result<Holding, Problem> {
+        let wanted = expand(&specs)?;
+        let control = Arc::clone(self);
+        let host = host.to_owned();
+        blocking(move || control.hold_all(&host, wanted)).await?
+    }
+
+    fn hold_all(&self, host: &str, wanted: Vec<Wanted>) -> Result<Holding, Problem> {
+        let mut holding = Holding { held: Vec::with_capacity(wanted.len()), warnings: Vec::new() };
+        let others = self.state().forwards.len();
+        let max = self.state().max_forwards;
+        if others + wanted.len() > max {
+            return Err(refuse::too_many(others, wanted.len(), max));
+        }
+        for wanted in wanted {
+            match self.hold_one(host, wanted) {
+                Ok(held) => holding.held.push(held),
+                Err(Refused::NoIpv6) => holding.warnings.push(refuse::without_ipv6(wanted)),
+                Err(Refused::Because(failure)) => {
+                    self.release(holding);
+                    return Err(*failure);
+                }
+            }
+        }
+        Ok(holding)
+    }
+
+    /// Holds one port: our own table decides first, then the machine's kernel.
+    fn hold_one(&self, host: &str, wanted: Wanted) -> Result<Held, Refused> {
+        let reserved = self.state().table.reserve(wanted.bind_request(), host.to_owned());
+        let reservation = reserved.map_err(|error| {
+            let conflict = refuse::held_by_forward(wanted, &error.holder.owner);
+            Refused::because(self.with_free_port(conflict, wanted))
+        })?;
+        match bind(wanted) {
+            Ok(socket) => Ok(Held { wanted, socket, reservation }),
+            Err(error) => {
+                self.state().table.release(reservation);
+                if wanted.is_default && wanted.address.is_ipv6() && matches!(error, HoldError::NoSuchAddress(_)) {
+                    return Err(Refused::NoIpv6);
+                }
+                let in_use = matches!(error, HoldError::InUse(_));
+                let failure = refuse::by_machine(wanted, error);
+                Err(Refused::because(if in_use { self.with_free_port(failure, wanted) } else { failure }))
+            }
+        }
+    }
+
+    /// Names the next port that could be had instead.
+    fn with_free_port(&self, failure: Problem, wanted: Wanted) -> Problem {
+        let free = |port: &u16| {
+            wanted
+                .at(*port)
+                .iter()
+                .all(|other| self.state().table.check(&other.bind_request()).is_ok() && bind(*other).is_ok())
+        };
+        let candidates = (wanted.address.port()..=u16::MAX).skip(1).take(256);
+        match candidates.into_iter().find(free) {
+            Some(port) => refuse::with_port(failure, wanted, port),
+            None => failure,
+        }
+    }
+
+    /// Gives back what was held in vain.
+    pub(super) fn release(&self, holding: Holding) {
+        let mut state = self.state();
+        for Held { socket, reservation, .. } in holding.held {
+            drop(socket);
+            state.table.release(reservation);
+        }
+    }
+
+    /// Puts forwards in force. Returns what the user should know about them.
+    pub(super) async fn hand_over(&self, serial: u32, host: &str, holding: Holding) -> Result<Vec<String>, Problem> {
+        let Holding { held, warnings } = holding;
+        let mut forwards = Vec::with_capacity(held.len());
+        {
+            let mut state = self.state();
+            for Held { wanted, socket, reservation } in held {
+                let Wanted { address, service_port, transport, .. } = wanted;
+                let id = state.next_forward;
+                state.next_forward += 1;
+                let record = ForwardRecord { host: host.to_owned(), address, service_port, transport, reservation };
+                state.forwards.insert(id, record);
+                forwards.push(HeldForward { id, address, service_port, socket });
+            }
+        }
+        let added = self.plane.ask(|done| Command::AddForwards(serial, forwards, done)).await;
+        added.map(|()| warnings).map_err(|_| ending())
+    }
+}
+
+/// Why a port is not held.
+enum Refused {
+    /// It was one of the two loopback addresses, and this machine has no IPv6.
+    NoIpv6,
+    Because(Box<Problem>),
+}
+
+impl Refused {
+    fn because(failure: Problem) -> Refused {
+        Refused::Because(Box::new(failure))
+    }
+}
+
+impl Wanted {
+    fn bind_request(&self) -> BindRequest {
+        BindRequest::new(self.transport, self.address.ip(), self.port).v6only(true)
+    }
+}
+
+fn bind(wanted: Wanted) -> Result<HeldSocket, HoldError> {
+    match wanted.transport {
+        Transport::Tcp => HeldPort::hold(wanted.address).map(HeldSocket::Tcp),
+        Transport::Udp => udp_bind(wanted.address).map(HeldSocket::Udp),
+    }
+}
+
+/// Refuses forwards of one request that are in each other's way.
+fn check_apart(wanted: &[Wanted]) -> Result<(), Problem> {
+    let mut table = PortTable::new();
+    for one in wanted {
+        if let Err(error) = table.reserve(one.bind_request(), ()) {
+            let (port, other) = (error.requested.port, error.holder.request.binding);
+            let title = format!("port {port}/{} is asked for twice: {} and {other}", one.transport, one.address);
+            return Err(problem(ProblemKind::Usage, title));
+        }
+    }
+    Ok(())
+}
+
+impl State {
+    /// The IDs of what these forwards name, which must all exist.
+    fn find_forwards(&self, host: &str, specs: &[ForwardSpec]) -> Result<Vec<u64>, Problem> {
+        let wanted = expand(specs)?;
+        let mut ids = Vec::with_capacity(wanted.len());
+        let mut missing_default = None;
+        let by_end: std::collections::HashMap<_, _> = self
+            .forwards
+            .iter()
+            .filter(|(_, record)| record.host == host)
+            .map(|(id, record)| ((record.address, record.service_port, record.transport), *id))
+            .collect();
+        for one in wanted {
+            match by_end.get(&(one.address, one.service_port, one.transport)) {
+                Some(id) => ids.push(*id),
+                // Without IPv6 on the machine a forward has only one of the two loopback addresses.
+                None if one.is_default && missing_default.is_none_or(|port| port != one.address.port()) => {
+                    missing_default = Some(one.address.port());
+                }
+                None => return Err(refuse::no_such_forward(host, one)),
+            }
+        }
+        Ok(ids)
+    }
+
+    fn show_forward(&self, status: &ForwardStatus) -> Option<Forward> {
+        let record = self.forwards.get(&status.id)?;
+        Some(Forward {
+            id: status.id,
+            address: record.address.ip(),
+            host_port: record.address.port(),
+            host: record.host.clone(),
+            service_port: record.service_port,
+            transport: convert::to_inspect(record.transport),
+            state: if status.open { ForwardState::Open } else { ForwardState::Held },
+            connections: status.connections,
+            bytes_in: status.bytes_in,
+            bytes_out: status.bytes_out,
+        })
+    }
+
+    fn release_forwards(&mut self, ids: &[u64]) {
+        for id in ids {
+            if let Some(record) = self.forwards.remove(id) {
+                self.table.release(record.reservation);
+            }
+        }
+    }
+
+    pub(super) fn release_forwards_of(&mut self, host: &str) {
+        let of_host = |(id, record): (&u64, &ForwardRecord)| (record.host == host).then_some(*id);
+        let ids: Vec<u64> = self.forwards.iter().filter_map(of_host).collect();
+        self.release_forwards(&ids);
+    }
+
+    /// What is forwarded to a host, as it would be asked for.
+    pub(super) fn specs_of(&self, host: &str) -> Vec<ForwardSpec> {
+        let of_host = self.forwards.values().filter(|record| record.host == host);
+        collapse(of_host.map(|record| (record.address, record.service_port, record.transport)).collect())
+    }
+}

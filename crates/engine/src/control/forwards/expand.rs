@@ -1,0 +1,148 @@
+//! Between what is asked for, in ranges, and single forwards.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use minato_inspect::{ForwardSpec, Problem, ProblemKind};
+use minato_ports::{Port, PortRange, Transport};
+
+use super::check_apart;
+use crate::convert;
+use crate::problem::problem;
+
+const LOOPBACKS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+/// One port of the machine that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) address: SocketAddr,
+    /// Its port, again.
+    pub(super) port: Port,
+    pub(super) service_port: u16,
+    pub(super) transport: Transport,
+    /// No address was given: this is one of the two loopback addresses.
+    pub(super) is_default: bool,
+}
+
+impl Wanted {
+    /// The same forward at another port, at both addresses if it has the two.
+    pub(super) fn at(&self, port: u16) -> Vec<Wanted> {
+        let Some(valid) = Port::new(port) else { return Vec::new() };
+        let addresses = if self.is_default { LOOPBACKS.to_vec() } else { vec![self.address.ip()] };
+        let at = |address| Wanted { address: SocketAddr::new(address, port), port: valid, ..*self };
+        addresses.into_iter().map(at).collect()
+    }
+}
+
+/// The single forwards that these name. Refuses nonsense, and forwards that are in each other's way.
+pub(super) fn expand(specs: &[ForwardSpec]) -> Result<Vec<Wanted>, Problem> {
+    let mut wanted = Vec::new();
+    for spec in specs {
+        let host = range("host", spec.host_ports)?;
+        let service = range("service", spec.service_ports)?;
+        if host.length() != service.length() {
+            let title = format!("{host} has {} ports and {service} has {}", host.length(), service.length());
+            return Err(problem(ProblemKind::Usage, title));
+        }
+        let addresses = spec.address.map_or(LOOPBACKS.to_vec(), |address| vec![address]);
+        for (port, service_port) in host.iter().zip(service) {
+            wanted.extend(addresses.iter().map(|address| Wanted {
+                address: SocketAddr::new(*address, port.value()),
+                port,
+                service_port: service_port.value(),
+                transport: convert::from_inspect(spec.transport),
+                is_default: spec.address.is_none(),
+            }));
+        }
+    }
+    check_apart(&wanted)?;
+    Ok(wanted)
+}
+
+fn range(whose: &str, (first, last): (u16, u16)) -> Result<PortRange, Problem> {
+    PortRange::from_numbers(first, last)
+        .map_err(|error| problem(ProblemKind::Usage, format!("{first}-{last} are no {whose} ports: {error}")))
+}
+
+/// The shortest way to ask for these forwards.
+pub(in crate::control) fn collapse(forwards: Vec<(SocketAddr, u16, Transport)>) -> Vec<ForwardSpec> {
+    let mut singles: BTreeSet<(Transport, Option<IpAddr>, u16, u16)> = forwards
+        .into_iter()
+        .map(|(address, service_port, transport)| (transport, Some(address.ip()), address.port(), service_port))
+        .collect();
+    let on_v4 = |(transport, address, host, service): &(Transport, Option<IpAddr>, u16, u16)| {
+        (*address == Some(LOOPBACKS[0])).then_some((*transport, *host, *service))
+    };
+    for (transport, host, service) in singles.iter().filter_map(on_v4).collect::<Vec<_>>() {
+        if singles.remove(&(transport, Some(LOOPBACKS[1]), host, service)) {
+            singles.remove(&(transport, Some(LOOPBACKS[0]), host, service));
+            singles.insert((transport, None, host, service));
+        }
+    }
+    let mut specs: Vec<ForwardSpec> = Vec::new();
+    for (transport, address, host, service) in singles {
+        let transport = convert::to_inspect(transport);
+        match specs.last_mut() {
+            Some(last)
+                if (last.transport, last.address) == (transport, address)
+                    && last.host_ports.1.checked_add(1) == Some(host)
+                    && last.service_ports.1.checked_add(1) == Some(service) =>
+            {
+                last.host_ports.1 = host;
+                last.service_ports.1 = service;
+            }
+            _ => specs.push(ForwardSpec {
+                address,
+                host_ports: (host, host),
+                service_ports: (service, service),
+                transport,
+            }),
+        }
+    }
+    specs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(address: Option<&str>, host_ports: (u16, u16), service_ports: (u16, u16)) -> ForwardSpec {
+        let address = address.map(|text| text.parse().unwrap());
+        ForwardSpec { address, host_ports, service_ports, transport: minato_inspect::Transport::Tcp }
+    }
+
+    fn usage(specs: &[ForwardSpec]) -> String {
+        let refusal = expand(specs).unwrap_err();
+        assert_eq!((refusal.kind, refusal.status), (ProblemKind::Usage, 400));
+        refusal.title
+    }
+
+    #[test]
+    fn without_an_address_both_loopbacks_are_wanted() {
+        let wanted = expand(&[spec(None, (8080, 8081), (80, 81))]).unwrap();
+        let shown: Vec<String> = wanted.iter().map(|one| format!("{} {}", one.address, one.service_port)).collect();
+        assert_eq!(shown, ["127.0.0.1:8080 80", "[::1]:8080 80", "127.0.0.1:8081 81", "[::1]:8081 81"]);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert!(usage(&[spec(None, (0, 10), (1, 11))]).contains("0-10"));
+        assert!(usage(&[spec(None, (10, 9), (1, 2))]).contains("10-9"));
+        assert!(usage(&[spec(None, (10, 19), (1, 2))]).contains("10 ports"));
+        assert!(usage(&[spec(None, (9000, 9010), (1, 11)), spec(None, (9005, 9005), (80, 80))]).contains("9005"));
+        assert!(usage(&[spec(Some("0.0.0.0"), (80, 80), (80, 80)), spec(None, (80, 80), (81, 81))]).contains("80/tcp"));
+    }
+
+    #[test]
+    fn forwards_are_shown_as_they_were_asked_for() {
+        for specs in [
+            vec![spec(None, (8080, 8089), (80, 89))],
+            vec![spec(None, (8080, 8080), (80, 80)), spec(None, (8081, 8081), (90, 90))],
+            vec![spec(Some("0.0.0.0"), (8080, 8080), (80, 80)), spec(Some("::1"), (1000, 1001), (2000, 2001))],
+        ] {
+            let singles = expand(&specs).unwrap();
+            let singles = singles.iter().map(|one| (one.address, one.service_port, one.transport)).collect();
+            assert_eq!(collapse(singles), specs);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Why a port can't be held, as the user is told.
+
+use std::net::IpAddr;
+
+use minato_host::holder::{self, HolderProcesses};
+use minato_host::sockets::HoldError;
+use minato_inspect::{Holder, Problem, ProblemKind, Unknown};
+
+use super::expand::Wanted;
+use crate::convert;
+use crate::problem::{internal, problem, with_fix};
+
+/// A forward of our own has it.
+pub(super) fn held_by_forward(wanted: Wanted, host: &str) -> Problem {
+    let title = format!("{}/{} is in use by a forward to host {host:?}", wanted.address, wanted.transport);
+    let holder = Holder { host: Some(host.to_owned()), ..holder(wanted, Vec::new(), None) };
+    let conflict = Problem { holder: Some(Box::new(holder)), ..problem(ProblemKind::Conflict, title) };
+    with_fix(conflict, format!("minato forward rm -p {} {host}", argument(wanted, wanted.port.value())))
+}
+
+/// The machine's kernel refused.
+pub(super) fn by_machine(wanted: Wanted, error: HoldError) -> Problem {
+    match error {
+        HoldError::InUse(_) => in_use(wanted),
+        HoldError::Privileged { address, first } => {
+            let setting = "net.ipv4.ip_unprivileged_port_start";
+            let title = format!("{address} is privileged: this machine's {setting} is {first}");
+            let refusal = problem(ProblemKind::Privileged, title);
+            let refusal = with_fix(refusal, format!("sudo sysctl {setting}={}", address.port()));
+            let unprivileged = u16::try_from(u32::from(address.port()) + 8000).unwrap_or(8080).max(first);
+            with_fix(refusal, format!("use a port from {first} on: -p {}", argument(wanted, unprivileged)))
+        }
+        HoldError::NoSuchAddress(address) => {
+            let refusal = problem(ProblemKind::WrongAddress, format!("{} is no address of this machine", address.ip()));
+            with_fix(refusal, "leave the address out for 127.0.0.1 and ::1, or use 0.0.0.0 or [::] for all")
+        }
+        HoldError::FileLimit { limit } => {
+            let title = format!("{} can't be held: the limit of open files ({limit}) is reached", wanted.address);
+            with_fix(problem(ProblemKind::Exhausted, title), "raise the hard limit: ulimit -Hn")
+        }
+        HoldError::Io(error) => internal(format!("can't bind {}: {error}", wanted.address)),
+    }
+}
+
+/// More forwards than the limit of open files allows.
+pub(super) fn too_many(others: usize, wanted: usize, max: usize) -> Problem {
+    let title = format!("{wanted} more forwards besides {others} are too many: the limit of open files allows {max}");
+    with_fix(problem(ProblemKind::Exhausted, title), "raise the hard limit: ulimit -Hn")
+}
+
+pub(super) fn no_such_forward(host: &str, wanted: Wanted) -> Problem {
+    let end = format!("{}:{}/{}", wanted.address, wanted.service_port, wanted.transport);
+    let missing = problem(ProblemKind::NotFound, format!("host {host:?} has no forward {end}"));
+    with_fix(missing, "minato forward ls")
+}
+
+pub(super) fn without_ipv6(wanted: Wanted) -> String {
+    format!("the forward of port {} is IPv4 only: this machine has no address ::1", wanted.port)
+}
+
+/// Names a port that could be had instead.
+pub(super) fn with_port(failure: Problem, wanted: Wanted, port: u16) -> Problem {
+    with_fix(failure, format!("the next free port is {port}: -p {}", argument(wanted, port)))
+}
+
+/// A socket of another program has it.
+fn in_use(wanted: Wanted) -> Problem {
+    let found = holder::holders(convert::to_host(wanted.transport), wanted.address.ip(), wanted.port.value());
+    let first = found.ok().and_then(|holders| holders.into_iter().next());
+    let (processes, unknown) = match first.as_ref().map(|holder| &holder.processes) {
+        Some(HolderProcesses::Known(known)) => (known.iter().cloned().map(convert::process).collect(), None),
+        Some(HolderProcesses::NoPermission) => (Vec::new(), Some(Unknown::NoPermission)),
+        Some(HolderProcesses::Nobody) | None => (Vec::new(), Some(Unknown::Vanished)),
+    };
+    let address = first.as_ref().map_or(wanted.address.ip(), |holder| holder.local.ip());
+    let title = match first.and_then(|holder| holder.remote) {
+        Some(remote) => format!("{}/{} is in use by a connection to {remote}", wanted.address, wanted.transport),
+        None => format!("{}/{} is in use", wanted.address, wanted.transport),
+    };
+    let holder = Holder { address, ..holder(wanted, processes, unknown) };
+    Problem { holder: Some(Box::new(holder)), ..problem(ProblemKind::Conflict, title) }
+}
+
+fn holder(wanted: Wanted, processes: Vec<minato_inspect::Process>, unknown: Option<Unknown>) -> Holder {
+    Holder {
+        address: wanted.address.ip(),
+        port: wanted.port.value(),
+        transport: convert::to_inspect(wanted.transport),
+        processes,
+        unknown,
+        host: None,
+    }
+}
+
+/// How this forward would be asked for at another port.
+fn argument(wanted: Wanted, port: u16) -> String {
+    let address = match wanted.address.ip() {
+        _ if wanted.is_default => String::new(),
+        IpAddr::V4(address) => format!("{address}:"),
+        IpAddr::V6(address) => format!("[{address}]:"),
+    };
+    let suffix = if wanted.transport == minato_ports::Transport::Udp { "/udp" } else { "" };
+    format!("{address}{port}:{}{suffix}", wanted.service_port)
+}

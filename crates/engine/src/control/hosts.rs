@@ -1,0 +1,318 @@
+//! How a host is made and ended.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use minato_host::agent::{HostConfig, HostNamespace, RequestError};
+use minato_host::process;
+use minato_host::sock_diag::SockDiag;
+use minato_inspect::{Enter, Host, HostRequest, Problem, ProblemKind, Process};
+use minato_ports::PortRange;
+use tokio::sync::watch;
+
+use super::forwards::Holding;
+use super::sessions::Session;
+use super::{Control, HostRecord, Inside, Phase, State, blocking, name, no_such_host};
+use crate::convert;
+use crate::plane::{Command, HostSetup};
+use crate::problem::{ending, internal, problem, with_fix};
+
+/// How long processes may take to end by themselves after SIGTERM.
+const GRACE: Duration = Duration::from_millis(500);
+/// How long a new host waits for the end of one of the same name.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The last parts of addresses in a /24; the first one is the gateway's.
+const NUMBERS: std::ops::RangeInclusive<u8> = 2..=254;
+
+/// A name and addresses that are reserved for a host.
+struct Reserved {
+    name: String,
+    serial: u32,
+    address_v4: Ipv4Addr,
+    address_v6: Ipv6Addr,
+}
+
+/// A host that the agent has made, with its two views of the socket table.
+struct Made {
+    namespace: HostNamespace,
+    for_plane: SockDiag,
+    for_views: SockDiag,
+}
+
+impl Control {
+    /// Makes a host and a session in it. Nothing is left of one that can't be made.
+    pub(crate) async fn create_host(self: &Arc<Self>, request: HostRequest) -> Result<Session, Problem> {
+        let range = check(&request)?;
+        let reserved = self.reserve(&request, range).await?;
+        let result = self.make(&reserved, request, range).await;
+        match result {
+            Ok((inside, holding)) => self.commit(&reserved, inside, holding).await,
+            Err(failure) => {
+                self.forget(&reserved.name);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Takes a name and addresses. Waits for a host of the same name that is just ending.
+    async fn reserve(&self, request: &HostRequest, range: PortRange) -> Result<Reserved, Problem> {
+        let started = Instant::now();
+        loop {
+            let mut gone = {
+                let mut state = self.state();
+                match state.ending_host(request.name.as_deref()) {
+                    Some(gone) if started.elapsed() < PATIENCE => gone,
+                    _ => return self.reserve_in(&mut state, request, range),
+                }
+            };
+            let _ = tokio::time::timeout(PATIENCE, gone.wait_for(|gone| *gone)).await;
+        }
+    }
+
+    fn reserve_in(&self, state: &mut State, request: &HostRequest, range: PortRange) -> Result<Reserved, Problem> {
+        if state.stopping.is_some() {
+            return Err(ending());
+        }
+        let name = match &request.name {
+            Some(name) if state.hosts.contains_key(name) => return Err(name_taken(name)),
+            Some(name) => name.clone(),
+            None => name::derive(&request.command, |name| state.hosts.contains_key(name)),
+        };
+        let used: Vec<Ipv4Addr> = state.hosts.values().map(|host| host.address_v4).collect();
+        let addresses = NUMBERS.map(|number| self.addresses(number)).find(|(v4, _)| !used.contains(v4));
+        let (address_v4, address_v6) = addresses.ok_or_else(|| {
+            let title = format!("all {} addresses of network {} are in use", NUMBERS.len(), self.network.name);
+            with_fix(problem(ProblemKind::Exhausted, title), "end a host, or use another --network")
+        })?;
+        let serial = state.next_serial;
+        state.next_serial += 1;
+        let record = HostRecord {
+            serial,
+            phase: Phase::Creating,
+            address_v4,
+            address_v6,
+            ephemeral_range: (range.first().value(), range.last().value()),
+            created: Instant::now(),
+            sessions: HashMap::new(),
+            inside: None,
+            gone: watch::channel(false).0,
+        };
+        state.hosts.insert(name.clone(), record);
+        Ok(Reserved { name, serial, address_v4, address_v6 })
+    }
+
+    /// The addresses that end in `number`.
+    fn addresses(&self, number: u8) -> (Ipv4Addr, Ipv6Addr) {
+        let [a, b, c, _] = self.network.gateway_v4.octets();
+        let mut segments = self.network.gateway_v6.segments();
+        segments[7] = u16::from_str_radix(&number.to_string(), 16).unwrap_or(u16::from(number));
+        (Ipv4Addr::new(a, b, c, number), segments.into())
+    }
+
+    /// Holds the ports, then makes the namespace: what fails cheaply comes first.
+    async fn make(
+        self: &Arc<Self>,
+        reserved: &Reserved,
+        request: HostRequest,
+        range: PortRange,
+    ) -> Result<(Inside, Holding), Problem> {
+        let holding = self.hold(&reserved.name, request.forwards).await?;
+        let made = match self.make_namespace(reserved, range).await {
+            Ok(made) => made,
+            Err(failure) => {
+                self.release(holding);
+                return Err(failure);
+            }
+        };
+        let Made { namespace, for_plane, for_views } = made;
+        let setup = HostSetup {
+            serial: reserved.serial,
+            name: reserved.name.clone(),
+            addresses: vec![reserved.address_v4.into(), reserved.address_v6.into()],
+            host_ports: request.host_ports,
+            sockets: for_plane,
+        };
+        if self.plane.ask(|done| Command::AddHost(setup, done)).await.is_err() {
+            self.release(holding);
+            return Err(ending());
+        }
+        let namespaces = namespace.namespaces;
+        let enter = Enter { user: namespaces.user, network: namespaces.network, mount: namespaces.mount };
+        let sockets = Arc::new(Mutex::new(for_views));
+        Ok((Inside { enter, network_inode: namespace.network_inode, sockets }, holding))
+    }
+
+    async fn make_namespace(self: &Arc<Self>, reserved: &Reserved, range: PortRange) -> Result<Made, Problem> {
+        let config = HostConfig {
+            name: reserved.name.clone(),
+            address_v4: reserved.address_v4,
+            address_v6: reserved.address_v6,
+            ephemeral_range: (range.first().value(), range.last().value()),
+            resolv_conf: self.host_directory(&reserved.name).join("resolv.conf"),
+        };
+        let control = Arc::clone(self);
+        blocking(move || {
+            control.write_resolv_conf(&config.resolv_conf).map_err(internal)?;
+            let namespace = control.fabric.add_host(&config).map_err(agent_problem)?;
+            let open = || Ok((control.fabric.sock_diag(&config.name)?, control.fabric.sock_diag(&config.name)?));
+            match open() {
+                Ok((for_plane, for_views)) => Ok(Made { namespace, for_plane, for_views }),
+                Err(error) => {
+                    let _ = control.fabric.remove_host(&config.name, Duration::ZERO);
+                    Err(agent_problem(error))
+                }
+            }
+        })
+        .await?
+    }
+
+    /// Makes the host known and opens its first session.
+    async fn commit(
+        self: &Arc<Self>,
+        reserved: &Reserved,
+        inside: Inside,
+        holding: Holding,
+    ) -> Result<Session, Problem> {
+        let warnings = self.hand_over(reserved.serial, &reserved.name, holding).await?;
+        let (session, stopping) = {
+            let mut state = self.state();
+            if let Some(host) = state.hosts.get_mut(&reserved.name) {
+                host.phase = Phase::Running;
+                host.inside = Some(inside);
+            }
+            (self.open_session_in(&mut state, &reserved.name)?, state.stopping.is_some())
+        };
+        warnings.into_iter().for_each(|warning| session.warn(warning));
+        if stopping { Err(ending()) } else { Ok(session) }
+    }
+
+    /// Takes back the name of a host that could not be made.
+    fn forget(&self, name: &str) {
+        let _ = fs::remove_dir_all(self.host_directory(name));
+        let record = self.state().hosts.remove(name);
+        if let Some(record) = record {
+            record.gone.send_replace(true);
+        }
+        self.stop_if_empty();
+    }
+
+    /// Ends a host whose phase is `Ending`: flows, forwards, processes, namespace. Returns the processes that were
+    /// still in it.
+    pub(super) async fn end_host(self: &Arc<Self>, name: &str) -> Vec<Process> {
+        let (serial, inside) = {
+            let mut state = self.state();
+            let Some(host) = state.hosts.get_mut(name) else { return Vec::new() };
+            (host.serial, host.inside.take())
+        };
+        let control = Arc::clone(self);
+        let owned = name.to_owned();
+        let left = blocking(move || {
+            let left = inside.map(|inside| processes(inside.network_inode)).unwrap_or_default();
+            // Frees the ports while the processes have their grace.
+            control.plane.send(Command::RemoveHost(serial, tokio::sync::oneshot::channel().0));
+            if let Err(error) = control.fabric.remove_host(&owned, GRACE) {
+                tracing::warn!(%error, host = owned, "the agent could not remove the host");
+            }
+            left
+        })
+        .await
+        .unwrap_or_default();
+        let _ = self.plane.ask(Command::Forwards).await;
+        self.state().release_forwards_of(name);
+        self.forget(name);
+        left
+    }
+
+    fn stop_if_empty(&self) {
+        if self.is_empty() {
+            self.stop("its last host has ended");
+        }
+    }
+
+    /// Hosts with their processes, by name.
+    pub(crate) async fn hosts(self: &Arc<Self>) -> Result<Vec<Host>, Problem> {
+        let shown: Vec<(Host, u64)> = {
+            let state = self.state();
+            let running = state.all_running();
+            let show = |(name, inside): (String, Inside)| Some((state.show(&name).ok()?, inside.network_inode));
+            running.into_iter().filter_map(show).collect()
+        };
+        blocking(move || shown.into_iter().map(with_processes).collect()).await
+    }
+
+    /// One host with its processes.
+    pub(crate) async fn host(self: &Arc<Self>, name: &str) -> Result<Host, Problem> {
+        let shown = {
+            let state = self.state();
+            (state.show(name)?, state.running(name)?.1.network_inode)
+        };
+        blocking(move || with_processes(shown)).await
+    }
+
+    fn host_directory(&self, name: &str) -> PathBuf {
+        self.directory.join("hosts").join(name)
+    }
+
+    /// The gateway answers names; where the machine searches, so do its hosts.
+    fn write_resolv_conf(&self, path: &std::path::Path) -> std::io::Result<()> {
+        let mut text = format!("nameserver {}\nnameserver {}\n", self.network.gateway_v4, self.network.gateway_v6);
+        let machine = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let kept = |line: &&str| matches!(line.split_ascii_whitespace().next(), Some("search" | "domain" | "options"));
+        for line in machine.lines().filter(kept) {
+            text += line;
+            text.push('\n');
+        }
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        fs::write(path, text)
+    }
+}
+
+impl State {
+    /// Tells when the host of this name, which is just ending, is gone.
+    fn ending_host(&self, name: Option<&str>) -> Option<watch::Receiver<bool>> {
+        let host = self.hosts.get(name?)?;
+        (host.phase == Phase::Ending && self.stopping.is_none()).then(|| host.gone.subscribe())
+    }
+}
+
+/// What can be said about a request without looking around.
+fn check(request: &HostRequest) -> Result<PortRange, Problem> {
+    if let Some(name) = &request.name {
+        name::check("host", name)?;
+    }
+    if request.host_ports.contains(&0) {
+        return Err(problem(ProblemKind::Usage, "0 is no port of the machine that could be opened"));
+    }
+    let Some((first, last)) = request.ephemeral_range else { return Ok(PortRange::DYNAMIC) };
+    PortRange::from_numbers(first, last)
+        .map_err(|error| problem(ProblemKind::Usage, format!("{first}-{last} is no ephemeral range: {error}")))
+}
+
+fn name_taken(name: &str) -> Problem {
+    let conflict = problem(ProblemKind::Conflict, format!("there is a host named {name:?} already"));
+    let conflict = with_fix(conflict, "give the new host another --name");
+    with_fix(conflict, format!("to run another program on the same address: minato exec {name} -- CMD"))
+}
+
+pub(super) fn agent_problem(error: RequestError) -> Problem {
+    match error {
+        RequestError::UnknownHost(name) => no_such_host(&name),
+        RequestError::HostExists(name) => name_taken(&name),
+        error @ (RequestError::Failed(_) | RequestError::AgentGone) => internal(error),
+    }
+}
+
+/// The processes in a network namespace, as they are shown.
+pub(super) fn processes(network_inode: u64) -> Vec<Process> {
+    process::in_network(network_inode).into_iter().filter_map(process::describe).map(convert::process).collect()
+}
+
+fn with_processes((host, network_inode): (Host, u64)) -> Host {
+    Host { processes: processes(network_inode), ..host }
+}

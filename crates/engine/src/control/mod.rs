@@ -1,0 +1,216 @@
+//! What the engine knows besides packets: hosts, their sessions and forwards, and how each begins and ends.
+//!
+//! All of it is in one [`Control`], whose state is behind a lock that is held for moments only, never while the agent
+//! or the packet loop is asked for something. Whatever takes several steps either succeeds or is undone.
+
+mod flows;
+mod forwards;
+mod hosts;
+pub(crate) mod name;
+mod ports;
+mod sessions;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use minato_host::agent::Fabric;
+use minato_host::sock_diag::SockDiag;
+use minato_inspect::{Enter, Host, Network, Problem, ProblemKind, SessionEvent, SessionId};
+use minato_ports::PortTable;
+use tokio::sync::{mpsc, watch};
+
+use crate::plane::PlaneHandle;
+use crate::problem::problem;
+use forwards::ForwardRecord;
+pub(crate) use sessions::Session;
+
+/// The engine's knowledge and its handles on agent and packet loop.
+pub(crate) struct Control {
+    network: Network,
+    fabric: Arc<Fabric>,
+    plane: PlaneHandle,
+    directory: PathBuf,
+    state: Mutex<State>,
+    /// Sessions whose connection has closed.
+    closed: mpsc::UnboundedSender<SessionId>,
+    /// Turns true when the engine is to end.
+    stopping: watch::Sender<bool>,
+}
+
+/// What changes.
+struct State {
+    /// By name; ordered, so that listings are.
+    hosts: BTreeMap<String, HostRecord>,
+    forwards: HashMap<u64, ForwardRecord>,
+    /// Ports of the machine that forwards hold, each owned by the host that it leads to.
+    table: PortTable<String>,
+    /// Most forwards that the limit of open files allows.
+    max_forwards: usize,
+    next_serial: u32,
+    next_session: u64,
+    next_forward: u64,
+    /// Why the engine is ending, if it is.
+    stopping: Option<String>,
+}
+
+/// One host.
+struct HostRecord {
+    serial: u32,
+    phase: Phase,
+    address_v4: Ipv4Addr,
+    address_v6: Ipv6Addr,
+    ephemeral_range: (u16, u16),
+    created: Instant,
+    sessions: HashMap<SessionId, mpsc::UnboundedSender<SessionEvent>>,
+    /// Once it runs.
+    inside: Option<Inside>,
+    /// Turns true when the host is gone, or could not be made.
+    gone: watch::Sender<bool>,
+}
+
+/// | phase | legal operations |
+/// |---|---|
+/// | `Creating` | becomes `Running`, or is removed when a step fails |
+/// | `Running` | sessions and forwards come and go; with the last session it becomes `Ending` |
+/// | `Ending` | is removed when the agent has done so |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Creating,
+    Running,
+    Ending,
+}
+
+/// What a running host consists of.
+#[derive(Clone)]
+struct Inside {
+    enter: Enter,
+    network_inode: u64,
+    /// For views; the packet loop has another one.
+    sockets: Arc<Mutex<SockDiag>>,
+}
+
+impl Control {
+    pub(crate) fn new(
+        network: Network,
+        fabric: Arc<Fabric>,
+        plane: PlaneHandle,
+        directory: &Path,
+        max_forwards: usize,
+    ) -> (Arc<Control>, mpsc::UnboundedReceiver<SessionId>) {
+        let (closed, closed_sessions) = mpsc::unbounded_channel();
+        let state = State {
+            hosts: BTreeMap::new(),
+            forwards: HashMap::new(),
+            table: PortTable::new(),
+            max_forwards,
+            next_serial: 1,
+            next_session: 1,
+            next_forward: 1,
+            stopping: None,
+        };
+        let directory = directory.to_owned();
+        let stopping = watch::channel(false).0;
+        let control = Control { network, fabric, plane, directory, state: Mutex::new(state), closed, stopping };
+        (Arc::new(control), closed_sessions)
+    }
+
+    pub(crate) fn network(&self) -> Network {
+        self.network.clone()
+    }
+
+    /// Whether there is no host, not even one that is being made.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state().hosts.is_empty()
+    }
+
+    /// Takes no more requests, tells every session, and lets [`Control::stopped`] return. The first reason counts.
+    pub(crate) fn stop(&self, reason: &str) {
+        let mut state = self.state();
+        if state.stopping.is_none() {
+            tracing::info!(reason, "ending");
+            state.stopping = Some(reason.to_owned());
+        }
+        for host in state.hosts.values_mut() {
+            for (_, events) in host.sessions.drain() {
+                let _ = events.send(SessionEvent::EngineStopping { reason: reason.to_owned() });
+            }
+        }
+        self.stopping.send_replace(true);
+    }
+
+    /// Returns when the engine is to end.
+    pub(crate) async fn stopped(&self) {
+        // It can't fail: the sender is ours.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+
+    /// Ends the packet loop.
+    pub(crate) fn stop_plane(&self) {
+        self.plane.send(crate::plane::Command::Stop);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A poisoned lock only means that a request panicked between two statements; the engine goes on.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// A host that runs.
+    fn running(&self, name: &str) -> Result<(&HostRecord, &Inside), Problem> {
+        self.hosts
+            .get(name)
+            .filter(|host| host.phase == Phase::Running)
+            .and_then(|host| Some((host, host.inside.as_ref()?)))
+            .ok_or_else(|| no_such_host(name))
+    }
+
+    /// Everything that runs, with its name.
+    fn all_running(&self) -> Vec<(String, Inside)> {
+        let running = |(name, host): (&String, &HostRecord)| Some((name.clone(), host.inside.clone()?));
+        self.hosts.iter().filter(|(_, host)| host.phase == Phase::Running).filter_map(running).collect()
+    }
+
+    /// A host as it is shown, without its processes.
+    fn show(&self, name: &str) -> Result<Host, Problem> {
+        let (record, _) = self.running(name)?;
+        Ok(Host { forwards: self.specs_of(name), ..record.show(name) })
+    }
+
+    fn next_session(&mut self) -> SessionId {
+        let session = SessionId(self.next_session);
+        self.next_session += 1;
+        session
+    }
+}
+
+impl HostRecord {
+    fn addresses(&self) -> Vec<IpAddr> {
+        vec![self.address_v4.into(), self.address_v6.into()]
+    }
+
+    /// The host as it is shown, without its forwards and processes.
+    fn show(&self, name: &str) -> Host {
+        Host {
+            name: name.to_owned(),
+            address_v4: self.address_v4,
+            address_v6: self.address_v6,
+            ephemeral_range: self.ephemeral_range,
+            age_seconds: self.created.elapsed().as_secs_f64(),
+            forwards: Vec::new(),
+            processes: Vec::new(),
+        }
+    }
+}
+
+fn no_such_host(name: &str) -> Problem {
+    problem(ProblemKind::NotFound, format!("there is no host named {name:?}"))
+}
+
+/// Runs what blocks, such as a request to the agent, on a thread that may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(crate::problem::internal)
+}

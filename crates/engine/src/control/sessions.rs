@@ -1,0 +1,103 @@
+//! Sessions: as long as one is open, its host stays.
+
+use std::sync::Arc;
+
+use minato_inspect::{Problem, ProblemKind, SessionEnd, SessionEvent, SessionId};
+use tokio::sync::{mpsc, watch};
+
+use super::{Control, Phase, State, no_such_host};
+use crate::problem::{ending, problem};
+
+/// An open session, with what is to be told to its client. It ends when this is dropped.
+pub(crate) struct Session {
+    id: SessionId,
+    /// Weak, so that the stream of events ends when the host's record of the session does.
+    sender: mpsc::WeakUnboundedSender<SessionEvent>,
+    pub(crate) events: mpsc::UnboundedReceiver<SessionEvent>,
+    closed: mpsc::UnboundedSender<SessionId>,
+}
+
+impl Session {
+    /// Tells the client something that its user should read.
+    pub(crate) fn warn(&self, message: String) {
+        if let Some(sender) = self.sender.upgrade() {
+            let _ = sender.send(SessionEvent::Warning { message });
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.closed.send(self.id);
+    }
+}
+
+impl Control {
+    /// Opens another session in a host that runs.
+    pub(crate) fn join_host(&self, name: &str) -> Result<Session, Problem> {
+        let mut state = self.state();
+        if state.stopping.is_some() {
+            return Err(ending());
+        }
+        self.open_session_in(&mut state, name)
+    }
+
+    pub(super) fn open_session_in(&self, state: &mut State, name: &str) -> Result<Session, Problem> {
+        let id = state.next_session();
+        let (sender, events) = mpsc::unbounded_channel();
+        let enter = state.running(name)?.1.enter.clone();
+        let opened = SessionEvent::Opened { session: id, host: state.show(name)?, enter };
+        let _ = sender.send(opened);
+        let session = Session { id, sender: sender.downgrade(), events, closed: self.closed.clone() };
+        let record = state.hosts.get_mut(name).ok_or_else(|| no_such_host(name))?;
+        record.sessions.insert(id, sender);
+        Ok(session)
+    }
+
+    /// Ends a session on request; returns when its host is gone, if it was the last one.
+    pub(crate) async fn end_session(self: &Arc<Self>, id: SessionId) -> Result<SessionEnd, Problem> {
+        let Some(taken) = self.take_session(id) else {
+            return Err(problem(ProblemKind::NotFound, format!("there is no session {}", id.0)));
+        };
+        Ok(self.after_session(taken).await)
+    }
+
+    /// Ends those sessions whose connection has closed, as it happens.
+    pub(crate) async fn reap(self: Arc<Self>, mut closed: mpsc::UnboundedReceiver<SessionId>) {
+        while let Some(id) = closed.recv().await {
+            if let Some(taken) = self.take_session(id) {
+                let control = Arc::clone(&self);
+                tokio::spawn(async move { control.after_session(taken).await });
+            }
+        }
+    }
+
+    /// Takes a session out of its host, which begins to end with its last one.
+    fn take_session(&self, id: SessionId) -> Option<Taken> {
+        let mut state = self.state();
+        let (name, host) = state.hosts.iter_mut().find(|(_, host)| host.sessions.contains_key(&id))?;
+        host.sessions.remove(&id);
+        let last = host.sessions.is_empty() && host.phase == Phase::Running;
+        if last {
+            host.phase = Phase::Ending;
+        }
+        Some(Taken { host: name.clone(), last, gone: host.gone.subscribe() })
+    }
+
+    async fn after_session(self: &Arc<Self>, taken: Taken) -> SessionEnd {
+        if !taken.last {
+            return SessionEnd::default();
+        }
+        // Also when the client that asked for it goes away meanwhile, the host ends.
+        let control = Arc::clone(self);
+        let ended = tokio::spawn(async move { control.end_host(&taken.host).await }).await.unwrap_or_default();
+        SessionEnd { host_gone: *taken.gone.borrow(), ended }
+    }
+}
+
+/// A session that was taken out of its host.
+struct Taken {
+    host: String,
+    last: bool,
+    gone: watch::Receiver<bool>,
+}

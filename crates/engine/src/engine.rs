@@ -1,0 +1,247 @@
+//! Puts the parts together: directory, agent, packet loop, control, API; and takes them apart in the opposite order.
+
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use minato_host::agent::{Fabric, FabricConfig, FabricError, Subnet};
+use minato_host::check;
+use minato_host::sockets::raise_file_limit;
+use minato_host::tap::Tap;
+use minato_inspect::{Network, Problem, ProblemKind, SessionId};
+use minato_relay::Rules;
+use minato_transport::{Config, IpCidr, Link, MacAddress, Stack};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::EngineOptions;
+use crate::api;
+use crate::control::{Control, name};
+use crate::plane::{Command, Order, Plane, PlaneHandle, PlaneSetup, Supply};
+use crate::problem::{internal, problem, with_fix};
+use crate::startup::directory::RuntimeDirectory;
+use crate::startup::subnet;
+
+const MTU: u16 = 1500;
+/// Locally administered, the same in every network: each is a link of its own.
+const GATEWAY_MAC: [u8; 6] = [0x02, 0x4d, 0x49, 0x4e, 0x41, 0x54];
+/// File descriptors that are not for flows: TAP, agent, API, hosts, pipes, sockets made ahead.
+const RESERVED_FILES: u64 = 1024;
+/// How long an engine waits for its first host.
+const FIRST_HOST: Duration = Duration::from_secs(15);
+/// How long open requests may take to end when the engine does.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// An engine that is ready to serve.
+pub(crate) struct Engine {
+    runtime: tokio::runtime::Runtime,
+    listener: UnixListener,
+    control: Arc<Control>,
+    closed: UnboundedReceiver<SessionId>,
+    plane: JoinHandle<io::Result<()>>,
+    supply: JoinHandle<()>,
+    fabric: Arc<Fabric>,
+    /// The last to go: until then no other engine may begin.
+    _directory: RuntimeDirectory,
+}
+
+impl Engine {
+    pub(crate) fn start(options: &EngineOptions) -> Result<Engine, Problem> {
+        name::check("network", &options.network)?;
+        let directory = RuntimeDirectory::claim(&options.runtime_directory)?;
+        let (subnet, fabric, tap) = match Engine::create_fabric(options, &directory) {
+            Ok(created) => created,
+            Err(failure) => {
+                directory.remove();
+                return Err(failure);
+            }
+        };
+        // From here on the agent removes the directory when we end, however we do.
+        let limit = raise_file_limit().map_err(internal)?;
+        let rules = Rules::new(minato_relay::Network {
+            gateway_v4: subnet.gateway_v4,
+            prefix_v4: subnet.prefix_v4,
+            gateway_v6: subnet.gateway_v6,
+            prefix_v6: subnet.prefix_v6,
+        });
+        let descriptors = usize::try_from(limit.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX);
+        let (orders, ordered) = channel();
+        let key = random_key().map_err(internal)?;
+        let agent = rustix::io::dup(&fabric).map_err(internal)?;
+        let setup = PlaneSetup { stack: stack(&subnet, key), tap, agent, rules, orders, descriptors, key };
+        let (handle, plane) = Plane::new(setup).map_err(internal)?;
+        let fabric = Arc::new(fabric);
+        let supply = supply(Arc::clone(&fabric), ordered, handle.clone()).map_err(internal)?;
+        let network = describe(options, &subnet);
+        let (control, closed) = Control::new(network, Arc::clone(&fabric), handle, directory.path(), descriptors);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;
+        let listener = listen(&runtime, &directory).map_err(internal)?;
+        let plane = run_plane(plane, Arc::clone(&control)).map_err(internal)?;
+        Ok(Engine { runtime, listener, control, closed, plane, supply, fabric, _directory: directory })
+    }
+
+    fn create_fabric(options: &EngineOptions, directory: &RuntimeDirectory) -> Result<(Subnet, Fabric, Tap), Problem> {
+        let subnet = subnet::choose(directory.path()).map_err(internal)?;
+        let config = FabricConfig {
+            program: options.agent_program.clone(),
+            arguments: options.agent_arguments.clone(),
+            subnet,
+            gateway_mac: GATEWAY_MAC,
+            mtu: MTU,
+            remove_on_exit: vec![directory.socket(), directory.path().to_owned()],
+            lock: Some(directory.lock_copy().map_err(internal)?),
+        };
+        let (fabric, tap) = Fabric::create(&config).map_err(|error| unsupported(&error))?;
+        Ok((subnet, fabric, tap))
+    }
+
+    /// Serves until the last host is gone or somebody says stop.
+    pub(crate) fn serve(self) -> Result<(), Problem> {
+        let Engine { runtime, listener, control, closed, plane, supply, fabric, _directory } = self;
+        let outcome = runtime.block_on(async {
+            tokio::spawn(Arc::clone(&control).reap(closed));
+            tokio::spawn(watch(Arc::clone(&control)));
+            let router = api::router(Arc::clone(&control));
+            let stopped = Arc::clone(&control);
+            let server = axum::serve(listener, router).with_graceful_shutdown(async move { stopped.stopped().await });
+            until_stopped(server.into_future(), &control).await
+        });
+        control.stop_plane();
+        let plane = plane.join().map_err(|_| internal("the packet loop panicked"))?;
+        // It ends with the packet loop, whose orders it served.
+        let _ = supply.join();
+        drop(control);
+        runtime.shutdown_timeout(FAREWELL);
+        // The agent ends everything in the network, removes the directory, and we wait for it.
+        drop(fabric);
+        outcome.map_err(internal)?;
+        plane.map_err(internal)
+    }
+}
+
+/// Runs the server; once the engine is to stop, only a little longer.
+async fn until_stopped(server: impl Future<Output = io::Result<()>>, control: &Control) -> io::Result<()> {
+    tokio::pin!(server);
+    tokio::select! {
+        result = &mut server => return result,
+        () = control.stopped() => {}
+    }
+    tokio::time::timeout(FAREWELL, server).await.unwrap_or(Ok(()))
+}
+
+/// Ends the engine when a signal says so, or nobody makes a host.
+async fn watch(control: Arc<Control>) {
+    let reason = match watch_all(&control).await {
+        Ok(reason) => reason,
+        Err(error) => {
+            tracing::error!(%error, "can't watch signals");
+            return;
+        }
+    };
+    control.stop(reason);
+}
+
+async fn watch_all(control: &Control) -> io::Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let first_host = tokio::time::sleep(FIRST_HOST);
+    tokio::pin!(first_host);
+    let mut waits = true;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok("it was told to (SIGTERM)"),
+            _ = interrupt.recv() => return Ok("it was told to (SIGINT)"),
+            () = &mut first_host, if waits => {
+                if control.is_empty() {
+                    return Ok("nobody made a host");
+                }
+                waits = false;
+            }
+        }
+    }
+}
+
+/// The gateway as a router to everywhere.
+fn stack(subnet: &Subnet, key: [u8; 16]) -> Stack {
+    let address = MacAddress(GATEWAY_MAC);
+    let mut config = Config::new(Link::Ethernet { address, mtu: MTU, virtio: true }, key);
+    let addresses = [
+        IpCidr::new(subnet.gateway_v4.into(), subnet.prefix_v4),
+        IpCidr::new(subnet.gateway_v6.into(), subnet.prefix_v6),
+    ];
+    config.addresses = addresses.into_iter().flatten().collect();
+    config.any_destination = true;
+    Stack::new(std::time::Instant::now(), config)
+}
+
+fn random_key() -> io::Result<[u8; 16]> {
+    let mut key = [0; 16];
+    let count = rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())?;
+    if count == key.len() { Ok(key) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// Brings the packet loop the sockets that it orders, on a thread that may wait for the agent.
+fn supply(fabric: Arc<Fabric>, orders: Receiver<Order>, plane: PlaneHandle) -> io::Result<JoinHandle<()>> {
+    let serve = move || {
+        for Order { host, name, kind, family, count } in orders {
+            let sockets = fabric.sockets(&name, kind, family, count).unwrap_or_else(|error| {
+                tracing::warn!(%error, host = name, "the agent could not make sockets");
+                Vec::new()
+            });
+            plane.send(Command::Supply(Supply { host, kind, family, sockets }));
+        }
+    };
+    thread::Builder::new().name("supply".into()).spawn(serve)
+}
+
+/// Runs the packet loop on a thread of its own; when it ends by itself, so does the engine.
+fn run_plane(plane: Plane, control: Arc<Control>) -> io::Result<JoinHandle<io::Result<()>>> {
+    thread::Builder::new().name("packets".into()).spawn(move || {
+        let result = plane.run();
+        if let Err(error) = &result {
+            tracing::error!(%error, "the packet loop failed");
+            control.stop(&error.to_string());
+        }
+        result
+    })
+}
+
+fn listen(runtime: &tokio::runtime::Runtime, directory: &RuntimeDirectory) -> io::Result<UnixListener> {
+    let _context = runtime.enter();
+    let listener = UnixListener::bind(directory.socket())?;
+    std::fs::set_permissions(directory.socket(), std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+fn describe(options: &EngineOptions, subnet: &Subnet) -> Network {
+    let relay = |address: std::net::IpAddr, prefix: u8| format!("{address}/{prefix}");
+    let [a, b, c, _] = subnet.gateway_v4.octets();
+    let mut segments = subnet.gateway_v6.segments();
+    segments[4..].fill(0);
+    Network {
+        name: options.network.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        engine_pid: std::process::id(),
+        subnet_v4: relay(std::net::Ipv4Addr::new(a, b, c, 0).into(), subnet.prefix_v4),
+        gateway_v4: subnet.gateway_v4,
+        subnet_v6: relay(std::net::Ipv6Addr::from(segments).into(), subnet.prefix_v6),
+        gateway_v6: subnet.gateway_v6,
+        mtu: MTU,
+    }
+}
+
+/// Why this machine can't have a network, with what to do about it.
+fn unsupported(error: &FabricError) -> Problem {
+    let check = check::explain(error);
+    let refusal = problem(ProblemKind::Unsupported, format!("{error}: {}", check.evidence));
+    let refusal = with_fix(refusal, "minato doctor");
+    match check.fix {
+        Some(fix) => with_fix(refusal, fix),
+        None => refusal,
+    }
+}

@@ -1,0 +1,159 @@
+//! What other threads ask of the packet loop. A command is sent through a channel and an eventfd wakes the loop; the
+//! answer, where there is one, comes through a oneshot channel.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use minato_host::Family;
+use minato_host::agent::InsideSocket;
+use minato_host::sock_diag::SockDiag;
+use minato_host::sockets::HeldPort;
+use minato_inspect::Flow;
+use minato_ports::Transport;
+use rustix::event::{EventfdFlags, eventfd};
+use tokio::sync::oneshot;
+
+/// A host, as the packet loop knows it.
+#[derive(Debug)]
+pub(crate) struct HostSetup {
+    /// Never used twice.
+    pub(crate) serial: u32,
+    pub(crate) name: String,
+    /// Its own addresses.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Ports of the machine's loopback that are opened to it.
+    pub(crate) host_ports: Vec<u16>,
+    /// Its socket table, with events.
+    pub(crate) sockets: SockDiag,
+}
+
+/// A port of the machine that is held, and where it leads.
+#[derive(Debug)]
+pub(crate) struct HeldForward {
+    /// Never used twice.
+    pub(crate) id: u64,
+    pub(crate) address: SocketAddr,
+    pub(crate) service_port: u16,
+    pub(crate) socket: HeldSocket,
+}
+
+/// The socket that holds a port.
+#[derive(Debug)]
+pub(crate) enum HeldSocket {
+    Tcp(HeldPort),
+    Udp(OwnedFd),
+}
+
+impl HeldSocket {
+    pub(crate) fn transport(&self) -> Transport {
+        match self {
+            HeldSocket::Tcp(_) => Transport::Tcp,
+            HeldSocket::Udp(_) => Transport::Udp,
+        }
+    }
+}
+
+/// A flow with what is needed to find its processes.
+#[derive(Debug)]
+pub(crate) struct FlowSnapshot {
+    pub(crate) flow: Flow,
+    /// The client's address as the service sees it, when that is another one.
+    pub(crate) seen_as: Option<SocketAddr>,
+}
+
+/// What the packet loop is asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    AddHost(HostSetup, oneshot::Sender<()>),
+    /// Ends the host's flows and gives its forwards back.
+    RemoveHost(u32, oneshot::Sender<()>),
+    AddForwards(u32, Vec<HeldForward>, oneshot::Sender<()>),
+    /// By ID; the ports are free when the answer comes.
+    RemoveForwards(Vec<u64>, oneshot::Sender<()>),
+    /// State and counters, by ID.
+    Forwards(oneshot::Sender<Vec<ForwardStatus>>),
+    Flows(oneshot::Sender<Vec<FlowSnapshot>>),
+    /// Sockets that the loop had ordered from the agent.
+    Supply(Supply),
+    /// Something has happened in the host that may have made a service listen.
+    Look(u32),
+    Stop,
+}
+
+/// A forward's state and counters.
+#[derive(Clone, Debug)]
+pub(crate) struct ForwardStatus {
+    pub(crate) id: u64,
+    pub(crate) open: bool,
+    pub(crate) connections: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+/// Sockets made inside a host.
+#[derive(Debug)]
+pub(crate) struct Supply {
+    pub(crate) host: u32,
+    pub(crate) kind: InsideSocket,
+    pub(crate) family: Family,
+    /// Empty if the agent could not make them.
+    pub(crate) sockets: Vec<OwnedFd>,
+}
+
+/// The other threads' end of the command queue.
+#[derive(Clone, Debug)]
+pub(crate) struct PlaneHandle {
+    commands: Sender<Command>,
+    wake: Arc<OwnedFd>,
+}
+
+/// The packet loop has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlaneGone;
+
+impl PlaneHandle {
+    /// Sends a command; it is lost if the loop has ended.
+    pub(crate) fn send(&self, command: Command) {
+        if self.commands.send(command).is_ok() {
+            let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Sends a command that is answered, and waits for the answer.
+    pub(crate) async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, PlaneGone> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(command(sender));
+        receiver.await.map_err(|_| PlaneGone)
+    }
+}
+
+/// The packet loop's end of the command queue.
+#[derive(Debug)]
+pub(super) struct Commands {
+    queue: Receiver<Command>,
+    wake: Arc<OwnedFd>,
+}
+
+impl Commands {
+    pub(super) fn new() -> std::io::Result<(PlaneHandle, Commands)> {
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let (commands, queue) = channel();
+        Ok((PlaneHandle { commands, wake: Arc::clone(&wake) }, Commands { queue, wake }))
+    }
+
+    pub(super) fn descriptor(&self) -> impl AsFd + '_ {
+        &*self.wake
+    }
+
+    /// The next command, if there is one.
+    pub(super) fn next(&self) -> Option<Command> {
+        self.queue.try_recv().ok()
+    }
+
+    /// Makes the eventfd silent until the next command.
+    pub(super) fn quiet(&self) {
+        let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+    }
+}

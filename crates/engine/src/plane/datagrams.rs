@@ -1,0 +1,234 @@
+//! UDP from a host to the outside: one connected socket of the machine per pair of ends, so that the path's errors
+//! come back, ended when nothing has passed for a while.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use minato_host::sockets::{self, Failure};
+use minato_ports::Transport;
+use minato_relay::{FlowId, IdleQueue, Operation, Side, Target};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+
+use super::Plane;
+use super::outbound::{Answer, answer_for, answer_to};
+use super::sides::{Kind, Sides};
+use super::token::Token;
+
+/// RFC 4787 §4.3: not less than two minutes …
+const IDLE: Duration = Duration::from_secs(180);
+/// … except towards well-known ports, whose exchanges are short.
+const IDLE_WELL_KNOWN: Duration = Duration::from_secs(30);
+/// Most datagrams taken from one socket in one turn.
+const BATCH: usize = 64;
+/// Largest payload of a datagram (RFC 768: the length field has 16 bits).
+const MAX_PAYLOAD: usize = 65_535;
+
+/// Which flow a datagram belongs to.
+#[derive(Debug)]
+pub(super) struct DatagramIndex {
+    /// By source and destination, which a host's programs choose: hence the standard, keyed hasher.
+    outbound: HashMap<(SocketAddr, SocketAddr), FlowId>,
+    /// Inbound flows by service and by the client as the service sees it. Looked up for every datagram from a host.
+    pub(super) inbound: HashMap<(SocketAddr, SocketAddr), FlowId>,
+    /// Inbound flows by forward (its ID) and real client. Looked up for every datagram from outside.
+    pub(super) by_client: HashMap<(u64, SocketAddr), FlowId>,
+    long: IdleQueue<FlowId>,
+    short: IdleQueue<FlowId>,
+    /// Where payloads are read to.
+    pub(super) buffer: Box<[u8]>,
+}
+
+impl Default for DatagramIndex {
+    fn default() -> DatagramIndex {
+        DatagramIndex {
+            outbound: HashMap::new(),
+            inbound: HashMap::new(),
+            by_client: HashMap::new(),
+            long: IdleQueue::new(IDLE),
+            short: IdleQueue::new(IDLE_WELL_KNOWN),
+            buffer: vec![0; MAX_PAYLOAD].into_boxed_slice(),
+        }
+    }
+}
+
+impl DatagramIndex {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.long.deadline(), self.short.deadline()].into_iter().flatten().min()
+    }
+
+    pub(super) fn remove_outbound(&mut self, client: SocketAddr, server: SocketAddr) {
+        self.outbound.remove(&(client, server));
+    }
+
+    /// Ends the flow when it has been idle for as long as its server's port allows.
+    pub(super) fn expire_later(&mut self, now: Instant, id: FlowId, server: SocketAddr) {
+        let queue = if server.port() < 1024 { &mut self.short } else { &mut self.long };
+        queue.add(now, id);
+    }
+}
+
+impl Plane {
+    /// Takes every datagram that the stack has.
+    pub(super) fn take_datagrams(&mut self) {
+        while let Some(datagram) = self.stack.poll_datagram() {
+            let (source, destination) = (datagram.source, datagram.destination);
+            if let Some(id) = self.datagrams.inbound.get(&(source, destination)).copied() {
+                let payload = datagram.payload;
+                if let Some(flow) = self.flows.find_mut(id)
+                    && let Kind::Forwarded(sides) = &flow.sides.kind
+                    && let Some(forward) = self.forwards.get_mut(sides.forward)
+                {
+                    flow.last_used = self.now;
+                    flow.counters.to_initiating += payload.len() as u64;
+                    forward.answer(flow.client, payload);
+                }
+                continue;
+            }
+            let known = self.datagrams.outbound.get(&(source, destination)).copied();
+            let Some(flow) = known.and_then(|id| self.flows.find_mut(id)) else {
+                self.datagrams.buffer[..datagram.payload.len()].copy_from_slice(datagram.payload);
+                let length = datagram.payload.len();
+                self.first_datagram(source, destination, length);
+                continue;
+            };
+            let Kind::Datagrams { socket } = &flow.sides.kind else { continue };
+            flow.last_used = self.now;
+            match send(socket.as_fd(), datagram.payload) {
+                Ok(()) => flow.counters.to_target += datagram.payload.len() as u64,
+                Err(failure) => self.answer_datagram(source, destination, answer_for(failure)),
+            }
+        }
+    }
+
+    /// The first datagram between two ends; its payload is the first `length` bytes of the buffer.
+    fn first_datagram(&mut self, source: SocketAddr, destination: SocketAddr, length: usize) {
+        match self.rules.target(source.ip(), destination) {
+            Target::Connect(target) => match self.open_datagrams(source, destination, target) {
+                Ok(id) => self.send_first(id, length),
+                Err(answer) => self.answer_datagram(source, destination, answer),
+            },
+            Target::Resolver => {
+                let question = self.datagrams.buffer[..length].to_vec();
+                self.ask_resolver(source, destination, question);
+            }
+            Target::Refuse(refusal) => self.answer_datagram(source, destination, answer_to(refusal)),
+        }
+    }
+
+    fn open_datagrams(
+        &mut self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        target: SocketAddr,
+    ) -> Result<FlowId, Answer> {
+        if !self.admission.take(1) {
+            return Err(Answer::Silent);
+        }
+        let socket = sockets::udp_connect(target).map_err(|failure| {
+            self.admission.give_back(1);
+            answer_for(failure)
+        })?;
+        let sides = Sides { queued: false, kind: Kind::Datagrams { socket } };
+        let id = self.flows.insert(self.now, Transport::Udp, source, destination, sides).map_err(|_| {
+            self.admission.give_back(1);
+            Answer::Silent
+        })?;
+        self.datagrams.outbound.insert((source, destination), id);
+        self.datagrams.expire_later(self.now, id, destination);
+        let flow = self.flows.find_mut(id).ok_or(Answer::Silent)?;
+        let _ = flow.apply(Operation::Establish);
+        if let Kind::Datagrams { socket } = &flow.sides.kind
+            && self.poller.add(socket.as_fd(), Token::Flow(id, Side::Target)).is_err()
+        {
+            self.remove_flow(id);
+            return Err(Answer::Silent);
+        }
+        Ok(id)
+    }
+
+    fn send_first(&mut self, id: FlowId, length: usize) {
+        let Some(flow) = self.flows.find_mut(id) else { return };
+        let Kind::Datagrams { socket } = &flow.sides.kind else { return };
+        let (source, destination) = (flow.client, flow.server);
+        match send(socket.as_fd(), &self.datagrams.buffer[..length]) {
+            Ok(()) => flow.counters.to_target += length as u64,
+            Err(failure) => self.answer_datagram(source, destination, answer_for(failure)),
+        }
+    }
+
+    /// Answers a datagram from a host with an error. The ICMP message needs no more than the datagram's ends.
+    pub(super) fn answer_datagram(&mut self, source: SocketAddr, destination: SocketAddr, answer: Answer) {
+        let reason = match answer {
+            Answer::Closed => minato_transport::Unreachable::Port,
+            Answer::Icmp(reason) => reason,
+            Answer::Silent => return,
+        };
+        self.stack.datagram_unreachable(self.now, source, destination, &[], reason);
+    }
+
+    /// Takes what the machine's socket of a flow has received.
+    pub(super) fn pump_datagrams(&mut self, id: FlowId) {
+        for _ in 0..BATCH {
+            let Some(flow) = self.flows.find_mut(id) else { return };
+            let Kind::Datagrams { socket } = &flow.sides.kind else { return };
+            let (source, destination) = (flow.client, flow.server);
+            match receive(socket.as_fd(), &mut self.datagrams.buffer) {
+                Ok(Some(length)) => {
+                    flow.last_used = self.now;
+                    flow.counters.to_initiating += length as u64;
+                    let payload = &self.datagrams.buffer[..length];
+                    // As any router does, drop what the link has no room for.
+                    let _ = self.stack.send_datagram(self.now, destination, source, payload);
+                }
+                Ok(None) => return,
+                Err(failure) => self.answer_datagram(source, destination, answer_for(failure)),
+            }
+        }
+        self.enqueue(id);
+    }
+
+    pub(super) fn expire_datagrams(&mut self) {
+        let now = self.now;
+        loop {
+            let flows = &self.flows;
+            let used = |id| flows.find(id).map(|flow| flow.last_used);
+            let expired = self.datagrams.long.expire(now, used).or_else(|| self.datagrams.short.expire(now, used));
+            let Some(id) = expired else { return };
+            self.remove_flow(id);
+        }
+    }
+}
+
+/// Sends a datagram on a connected socket. What the socket's buffer has no room for is lost, as on any link.
+pub(super) fn send(socket: BorrowedFd<'_>, payload: &[u8]) -> Result<(), Failure> {
+    match rustix::net::send(socket, payload, SendFlags::NOSIGNAL) {
+        Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::INTR) => Ok(()),
+        Err(error) => {
+            let failure = failure(socket, error);
+            // It may have been the error of an earlier datagram, and this one was not sent: if so, it is sent now.
+            if rustix::net::send(socket, payload, SendFlags::NOSIGNAL).is_ok() && failure != Failure::Refused {
+                return Ok(());
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// Receives a datagram on a connected socket; `None` when there is none.
+pub(super) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
+    match rustix::net::recv(socket, buffer, RecvFlags::empty()) {
+        Ok((length, _)) => Ok(Some(length)),
+        // What waits only in the error queue (it has no more than that).
+        Err(Errno::AGAIN | Errno::INTR) => sockets::take_error(socket).map_or(Ok(None), Err),
+        Err(error) => Err(failure(socket, error)),
+    }
+}
+
+/// The failure that a call reported, with the socket's error queue emptied.
+fn failure(socket: BorrowedFd<'_>, error: Errno) -> Failure {
+    let _ = sockets::take_error(socket);
+    Failure::of(&error.into())
+}

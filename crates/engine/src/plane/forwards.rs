@@ -1,0 +1,162 @@
+//! Forwards: held ports of the machine that lead to services of hosts.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use minato_ports::Transport;
+use minato_relay::Services;
+use rustix::net::SendFlags;
+
+use super::command::{ForwardStatus, HeldForward, HeldSocket};
+use super::token::Token;
+use super::{Kind, Plane};
+
+/// Connections that may wait for our accept; the kernel's `net.core.somaxconn` bounds it further.
+const BACKLOG: u32 = 4096;
+/// How long nothing is accepted after the kernel ran out of descriptors or memory.
+const STALL: Duration = Duration::from_millis(50);
+
+/// One forward.
+#[derive(Debug)]
+pub(super) struct Forward {
+    pub(super) id: u64,
+    pub(super) address: SocketAddr,
+    /// Serial number of the host.
+    pub(super) host: u32,
+    pub(super) service_port: u16,
+    pub(super) socket: HeldSocket,
+    /// Where the service is reached; `None` while it does not listen.
+    pub(super) service: Option<SocketAddr>,
+    /// Connections, or clients, so far.
+    pub(super) connections: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+impl Forward {
+    /// Sends a service's datagram to the client that it answers.
+    pub(super) fn answer(&mut self, client: SocketAddr, payload: &[u8]) {
+        if let HeldSocket::Udp(socket) = &self.socket {
+            self.bytes_out += payload.len() as u64;
+            let _ = rustix::net::sendto(socket, payload, SendFlags::NOSIGNAL, &client);
+        }
+    }
+
+    /// Where the service is, among `services` of a host with the addresses `own`. Clients that come over the machine's
+    /// loopback appear as the gateway, which has an address in both families: so they reach a service of either.
+    fn find(&self, services: &Services, own: &[IpAddr]) -> Option<SocketAddr> {
+        let (transport, v4) = (self.socket.transport(), self.address.is_ipv4());
+        let in_family = |v4| {
+            let reach = services.reach(transport, self.service_port, v4, own)?;
+            Some(SocketAddr::new(Services::address(reach, v4, own), self.service_port))
+        };
+        let other = || self.address.ip().is_loopback().then(|| in_family(!v4)).flatten();
+        in_family(v4).or_else(other)
+    }
+
+    /// Listens if and only if the service does. True if that changed something.
+    pub(super) fn follow(&mut self, services: &Services, own: &[IpAddr]) -> bool {
+        let service = self.find(services, own);
+        if service.is_some() != self.service.is_some()
+            && let HeldSocket::Tcp(port) = &self.socket
+        {
+            let result = if service.is_some() { port.listen(BACKLOG) } else { port.unlisten() };
+            if let Err(error) = result {
+                tracing::warn!(%error, address = %self.address, "can't make the forward follow its service");
+                return false;
+            }
+        }
+        std::mem::replace(&mut self.service, service) != service
+    }
+
+    /// The events of this forward, which is at `place`.
+    pub(super) fn token(&self, place: usize) -> Token {
+        Token::Forward(place, self.id as u32)
+    }
+}
+
+impl Plane {
+    pub(super) fn add_forwards(&mut self, host: u32, held: Vec<HeldForward>) {
+        self.admission.record(held.len());
+        for HeldForward { id, address, service_port, socket } in held {
+            let (service, connections, bytes_in, bytes_out) = (None, 0, 0, 0);
+            let forward =
+                Forward { id, address, host, service_port, socket, service, connections, bytes_in, bytes_out };
+            let place = self.forwards.insert(forward);
+            let token = self.forwards[place].token(place);
+            let registered = match &self.forwards[place].socket {
+                HeldSocket::Tcp(port) => self.poller.add(port, token),
+                HeldSocket::Udp(socket) => self.poller.add(socket, token),
+            };
+            if let Err(error) = registered {
+                tracing::error!(%error, %address, "a forward can't be watched");
+            }
+            if let Some(host) = self.hosts.get_mut(&host) {
+                host.forwards.push(place);
+            }
+        }
+        self.look_eagerly(host);
+    }
+
+    pub(super) fn remove_forwards(&mut self, ids: &[u64]) {
+        let ids: std::collections::HashSet<u64> = ids.iter().copied().collect();
+        let places: Vec<usize> =
+            self.forwards.iter().filter(|(_, forward)| ids.contains(&forward.id)).map(|(place, _)| place).collect();
+        self.end_flows_of(|flow| flow.forward.is_some_and(|id| ids.contains(&id)));
+        let removed: std::collections::HashSet<usize> = places.iter().copied().collect();
+        for host in self.hosts.values_mut() {
+            host.forwards.retain(|place| !removed.contains(place));
+        }
+        for place in places {
+            self.forwards.remove(place);
+            self.admission.give_back(1);
+        }
+    }
+
+    pub(super) fn forward_ready(&mut self, place: usize, serial: u32) {
+        let Some(forward) = self.forwards.get(place).filter(|forward| forward.id as u32 == serial) else { return };
+        let more = match forward.socket.transport() {
+            Transport::Tcp => self.accept_clients(place),
+            Transport::Udp => self.take_client_datagrams(place),
+        };
+        match more {
+            More::No => {}
+            More::Now => self.forward_queue.push((place, serial)),
+            More::Later => {
+                self.stalled.push((place, serial));
+                self.starved.get_or_insert(self.now + STALL);
+            }
+        }
+    }
+
+    pub(super) fn forward_statuses(&mut self) -> Vec<ForwardStatus> {
+        self.forwards
+            .iter()
+            .map(|(_, forward)| ForwardStatus {
+                id: forward.id,
+                open: forward.service.is_some(),
+                connections: forward.connections,
+                bytes_in: forward.bytes_in,
+                bytes_out: forward.bytes_out,
+            })
+            .collect()
+    }
+}
+
+/// Whether a forward's socket has more to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    /// Not before its next event.
+    No,
+    /// Yes, in the next turn.
+    Now,
+    /// Maybe, but the kernel is short of something.
+    Later,
+}
+
+impl Kind {
+    /// Whether this flow's service is in the host with this serial number.
+    pub(super) fn leads_to(&self, host: u32) -> bool {
+        self.origin().is_some_and(|origin| origin.host == host)
+    }
+}

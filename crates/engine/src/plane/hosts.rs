@@ -1,0 +1,292 @@
+//! The hosts, as the packet loop knows them: their services, and the sockets made ahead inside them.
+//!
+//! That a service ends is an event of the kernel. That one begins is found by looking at the listeners: often while a
+//! forward waits for it, rarely after a while without change.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use minato_host::Family;
+use minato_host::agent::InsideSocket;
+use minato_host::sock_diag::{EventsError, Query, SockDiag, SocketInfo, States};
+use minato_ports::Transport;
+use minato_relay::{Listener, Services};
+
+use super::command::{HostSetup, Supply};
+use super::{Flow, Plane, Token};
+use crate::convert;
+
+/// Between two looks while something changes.
+const EAGER: Duration = Duration::from_millis(20);
+/// How long that lasts after a change.
+const EAGER_FOR: Duration = Duration::from_secs(10);
+/// Between two looks after that.
+const PATIENT: Duration = Duration::from_millis(200);
+/// Sockets ordered at once, at least and at most.
+const BATCH: std::ops::RangeInclusive<usize> = 8..=128;
+
+/// Sockets that the packet loop wants from the agent.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) host: u32,
+    pub(crate) name: String,
+    pub(crate) kind: InsideSocket,
+    pub(crate) family: Family,
+    pub(crate) count: usize,
+}
+
+/// A host.
+#[derive(Debug)]
+pub(super) struct PlaneHost {
+    pub(super) name: String,
+    pub(super) addresses: Vec<IpAddr>,
+    sockets: SockDiag,
+    pub(super) services: Services,
+    /// Places of its forwards.
+    pub(super) forwards: Vec<usize>,
+    /// When to look at its listeners next; `None` while no forward waits.
+    look_at: Option<Instant>,
+    eager_until: Instant,
+    streams: [Stock; 2],
+    datagrams: [Stock; 2],
+    /// Accepted connections that wait for a socket inside the host.
+    pub(super) waiting: VecDeque<WaitingClient>,
+    /// Datagrams that wait for one.
+    pub(super) waiting_datagrams: VecDeque<WaitingDatagram>,
+}
+
+/// An accepted connection that waits.
+#[derive(Debug)]
+pub(super) struct WaitingClient {
+    pub(super) forward: u64,
+    pub(super) place: usize,
+    pub(super) socket: OwnedFd,
+    pub(super) address: SocketAddr,
+}
+
+/// A datagram that waits.
+#[derive(Debug)]
+pub(super) struct WaitingDatagram {
+    pub(super) forward: u64,
+    pub(super) place: usize,
+    pub(super) client: SocketAddr,
+    pub(super) payload: Vec<u8>,
+}
+
+/// Sockets of one kind and family, made ahead.
+#[derive(Debug)]
+struct Stock {
+    sockets: Vec<OwnedFd>,
+    ordered: bool,
+    batch: usize,
+}
+
+impl Default for Stock {
+    fn default() -> Stock {
+        Stock { sockets: Vec::new(), ordered: false, batch: *BATCH.start() }
+    }
+}
+
+impl PlaneHost {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.look_at
+    }
+
+    fn stock(&mut self, kind: InsideSocket, family: Family) -> &mut Stock {
+        let of_kind = match kind {
+            InsideSocket::TransparentStream | InsideSocket::Stream => &mut self.streams,
+            InsideSocket::Datagram => &mut self.datagrams,
+        };
+        &mut of_kind[usize::from(family == Family::V6)]
+    }
+
+    /// What listens in the host now.
+    fn look(&mut self) -> std::io::Result<Services> {
+        let mut listeners = Vec::new();
+        let wanted =
+            [(minato_host::Transport::Tcp, States::LISTEN), (minato_host::Transport::Udp, States::UNCONNECTED)];
+        for (transport, states) in wanted {
+            for family in [Family::V4, Family::V6] {
+                let query = Query::new(family, transport, states);
+                self.sockets.dump(query, |socket| listeners.extend(listener(socket)))?;
+            }
+        }
+        Ok(Services::new(listeners))
+    }
+}
+
+/// A socket that takes connections or datagrams from anybody.
+fn listener(socket: &SocketInfo) -> Option<Listener> {
+    let unconnected = socket.remote.port() == 0 && socket.local.port() != 0;
+    unconnected.then(|| Listener {
+        transport: convert::from_host(socket.transport),
+        address: socket.local.ip(),
+        port: socket.local.port(),
+        v6_only: socket.v6only,
+    })
+}
+
+impl Plane {
+    pub(super) fn add_host(&mut self, setup: HostSetup) {
+        let HostSetup { serial, name, addresses, host_ports, sockets } = setup;
+        for address in &addresses {
+            self.rules.open(*address, host_ports.iter().copied());
+        }
+        if let Some(events) = sockets.events_fd()
+            && let Err(error) = self.poller.add(events, Token::Host(serial))
+        {
+            tracing::error!(%error, host = name, "the host's sockets can't be watched");
+        }
+        let host = PlaneHost {
+            name,
+            addresses,
+            sockets,
+            services: Services::default(),
+            forwards: Vec::new(),
+            look_at: None,
+            eager_until: self.now + EAGER_FOR,
+            streams: Default::default(),
+            datagrams: Default::default(),
+            waiting: VecDeque::new(),
+            waiting_datagrams: VecDeque::new(),
+        };
+        self.hosts.insert(serial, host);
+    }
+
+    pub(super) fn remove_host(&mut self, serial: u32) {
+        let Some(host) = self.hosts.get(&serial) else { return };
+        let addresses = host.addresses.clone();
+        let ids: Vec<u64> = host.forwards.iter().map(|place| self.forwards[*place].id).collect();
+        self.remove_forwards(&ids);
+        self.end_flows_of(|flow: &Flow| addresses.contains(&flow.client.ip()) || flow.sides.kind.leads_to(serial));
+        self.end_echoes_of(&addresses);
+        addresses.iter().for_each(|address| self.rules.close(*address));
+        if let Some(host) = self.hosts.remove(&serial) {
+            self.admission.give_back(2 * host.waiting.len());
+        }
+    }
+
+    /// Looks at the host's listeners in this turn.
+    pub(super) fn look_soon(&mut self, serial: u32) {
+        if let Some(host) = self.hosts.get_mut(&serial) {
+            host.look_at = Some(self.now);
+        }
+    }
+
+    /// As [`Plane::look_soon`], and often for a while.
+    pub(super) fn look_eagerly(&mut self, serial: u32) {
+        if let Some(host) = self.hosts.get_mut(&serial) {
+            host.eager_until = self.now + EAGER_FOR;
+            host.look_at = Some(self.now);
+        }
+    }
+
+    /// Looks at those hosts whose time has come.
+    pub(super) fn look_at_hosts(&mut self) {
+        let now = self.now;
+        let due = |(serial, host): (&u32, &PlaneHost)| host.look_at.filter(|at| *at <= now).map(|_| *serial);
+        let due: Vec<u32> = self.hosts.iter().filter_map(due).collect();
+        for serial in due {
+            self.look(serial);
+        }
+    }
+
+    fn look(&mut self, serial: u32) {
+        let Some(host) = self.hosts.get_mut(&serial) else { return };
+        match host.look() {
+            Ok(services) if services != host.services => {
+                host.services = services;
+                host.eager_until = self.now + EAGER_FOR;
+                self.follow_services(serial);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, host = host.name, "can't read the host's socket table"),
+        }
+        self.plan_look(serial);
+    }
+
+    fn plan_look(&mut self, serial: u32) {
+        let Some(host) = self.hosts.get_mut(&serial) else { return };
+        let waits = host.forwards.iter().any(|place| self.forwards[*place].service.is_none());
+        let pause = if self.now < host.eager_until { EAGER } else { PATIENT };
+        host.look_at = waits.then(|| self.now + pause);
+    }
+
+    /// Opens and closes the host's forwards as its services demand.
+    fn follow_services(&mut self, serial: u32) {
+        let Some(host) = self.hosts.get(&serial) else { return };
+        let mut families = [false; 2];
+        for place in &host.forwards {
+            let Some(forward) = self.forwards.get_mut(*place) else { continue };
+            forward.follow(&host.services, &host.addresses);
+            if let Some(service) = forward.service.filter(|_| forward.socket.transport() == Transport::Tcp) {
+                families[usize::from(service.is_ipv6())] = true;
+            }
+        }
+        for (family, wanted) in [Family::V4, Family::V6].into_iter().zip(families) {
+            if wanted {
+                self.order(serial, InsideSocket::TransparentStream, family);
+            }
+        }
+    }
+
+    /// Takes the announcements of sockets that have ended in a host.
+    pub(super) fn host_events(&mut self, serial: u32) {
+        let Some(host) = self.hosts.get_mut(&serial) else { return };
+        let PlaneHost { sockets, services, .. } = host;
+        let mut ended = false;
+        let result = sockets.events(|socket| {
+            if let Some(listener) = listener(socket) {
+                ended |= services.remove(&listener);
+            }
+        });
+        if let Err(EventsError::Io(error)) = &result {
+            tracing::warn!(%error, host = host.name, "can't read the events of the host's sockets");
+        }
+        if ended {
+            self.follow_services(serial);
+        }
+        // Another socket may be bound alike, and lost events may have told of any.
+        if ended || result.is_err() {
+            self.look_soon(serial);
+        }
+    }
+
+    /// A socket inside the host. Orders more when few are left; `None` when there is none now.
+    pub(super) fn inside_socket(&mut self, serial: u32, kind: InsideSocket, family: Family) -> Option<OwnedFd> {
+        let stock = self.hosts.get_mut(&serial)?.stock(kind, family);
+        let socket = stock.sockets.pop();
+        if socket.is_none() && !stock.ordered {
+            stock.batch = (stock.batch * 2).min(*BATCH.end());
+        }
+        if stock.sockets.len() * 2 <= stock.batch {
+            self.order(serial, kind, family);
+        }
+        socket
+    }
+
+    /// Orders sockets unless enough are there or on their way.
+    fn order(&mut self, serial: u32, kind: InsideSocket, family: Family) {
+        let Some(host) = self.hosts.get_mut(&serial) else { return };
+        let name = host.name.clone();
+        let stock = host.stock(kind, family);
+        if !stock.ordered && stock.sockets.len() < stock.batch {
+            let count = stock.batch;
+            stock.ordered = self.orders.send(Order { host: serial, name, kind, family, count }).is_ok();
+        }
+    }
+
+    pub(super) fn take_supply(&mut self, supply: Supply) {
+        let Some(host) = self.hosts.get_mut(&supply.host) else { return };
+        let failed = supply.sockets.is_empty();
+        let stock = host.stock(supply.kind, supply.family);
+        stock.ordered = false;
+        stock.sockets.extend(supply.sockets);
+        match supply.kind {
+            InsideSocket::TransparentStream | InsideSocket::Stream => self.serve_waiting_clients(supply.host, failed),
+            InsideSocket::Datagram => self.serve_waiting_datagrams(supply.host, failed),
+        }
+    }
+}

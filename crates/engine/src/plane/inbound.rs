@@ -1,0 +1,218 @@
+//! TCP from outside through a forward: the client's connection and one made inside the host, which has the client's
+//! address, joined by splice.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use minato_host::Family;
+use minato_host::agent::InsideSocket;
+use minato_host::sockets::{self, Failure};
+use minato_ports::{EphemeralAllocator, Transport};
+use minato_relay::{FlowId, Operation, Side, Splice, Verdict};
+use std::time::Duration;
+
+use super::command::HeldSocket;
+use super::forwards::More;
+use super::hosts::WaitingClient;
+use super::sides::{Kind, Origin, Pipes, Sides, SplicedSides};
+use super::token::Token;
+use super::{BUDGET, Plane};
+
+/// Most connections accepted from one forward in one turn.
+const ACCEPTS: usize = 64;
+/// Most connections of one host that wait for a socket inside it; the ones after that are reset.
+const MAX_WAITING: usize = 1024;
+/// How often another port is tried for a client that appears as the gateway.
+const TRIES: usize = 8;
+/// How long a gateway port is not used again towards the same service. The host's kernel holds its 4-tuple in
+/// TIME-WAIT for longer, but takes a new connection after a second (RFC 6191).
+const REUSE: Duration = Duration::from_millis(1100);
+/// When flows that found no pipe try again.
+const STARVED: Duration = Duration::from_millis(10);
+
+impl Plane {
+    pub(super) fn accept_clients(&mut self, place: usize) -> More {
+        for _ in 0..ACCEPTS {
+            let Some(forward) = self.forwards.get(place) else { return More::No };
+            let HeldSocket::Tcp(port) = &forward.socket else { return More::No };
+            match port.accept() {
+                Ok(Some((socket, address))) => {
+                    let forward = forward.id;
+                    self.accepted(WaitingClient { forward, place, socket, address });
+                }
+                Ok(None) => return More::No,
+                Err(error) => {
+                    tracing::warn!(%error, "can't accept connections");
+                    return More::Later;
+                }
+            }
+        }
+        More::Now
+    }
+
+    fn accepted(&mut self, client: WaitingClient) {
+        if !self.admission.take(2) {
+            tracing::warn!(client = %client.address, "reset a connection: the limit of open files is reached");
+            return sockets::reset(client.socket);
+        }
+        self.connect_inside(client);
+    }
+
+    /// Connects a client, for which two descriptors are admitted, to its service; or lets it wait for a socket.
+    fn connect_inside(&mut self, client: WaitingClient) {
+        let Some(forward) = self.forwards.get(client.place).filter(|forward| forward.id == client.forward) else {
+            return self.turn_away(client);
+        };
+        let (host, Some(service)) = (forward.host, forward.service) else { return self.turn_away(client) };
+        for _ in 0..TRIES {
+            let family = Family::of(service.ip());
+            let Some(inside) = self.inside_socket(host, InsideSocket::TransparentStream, family) else {
+                return self.wait_for_socket(host, client);
+            };
+            let Some(origin) = self.tcp_origin(host, client.address, service) else { return self.turn_away(client) };
+            match sockets::bind_and_connect(inside.as_fd(), origin.seen_as, service) {
+                Ok(()) => return self.splice(client, inside, origin),
+                // That 4-tuple is in use inside the host; a client that appears as the gateway can have another one.
+                Err(Failure::NoPort) if origin.allocated.is_some() => hold(&mut self.ephemeral_tcp, &origin, self.now),
+                Err(failure) => {
+                    hold(&mut self.ephemeral_tcp, &origin, self.now);
+                    tracing::debug!(?failure, %service, client = %client.address, "can't connect to the service");
+                    self.look_soon(host);
+                    return self.turn_away(client);
+                }
+            }
+        }
+        self.turn_away(client);
+    }
+
+    fn wait_for_socket(&mut self, host: u32, client: WaitingClient) {
+        match self.hosts.get_mut(&host) {
+            Some(host) if host.waiting.len() < MAX_WAITING => host.waiting.push_back(client),
+            Some(_) | None => self.turn_away(client),
+        }
+    }
+
+    /// Resets a connection that can't be served and gives its two descriptors back.
+    fn turn_away(&mut self, client: WaitingClient) {
+        self.admission.give_back(2);
+        sockets::reset(client.socket);
+    }
+
+    pub(super) fn serve_waiting_clients(&mut self, host: u32, failed: bool) {
+        let Some(waiting) = self.hosts.get_mut(&host).map(|host| std::mem::take(&mut host.waiting)) else { return };
+        for client in waiting {
+            if failed { self.turn_away(client) } else { self.connect_inside(client) }
+        }
+    }
+
+    /// Where a TCP client seems to come from; `None` when no port is left for it.
+    fn tcp_origin(&mut self, host: u32, client: SocketAddr, service: SocketAddr) -> Option<Origin> {
+        if self.has_address_inside(client, service) {
+            return Some(Origin { seen_as: client, service, allocated: None, host });
+        }
+        let gateway = self.rules.network().gateway_like(service.ip());
+        let random = random();
+        let port = match self.ephemeral_tcp.allocate(service, random) {
+            Ok(port) => port,
+            Err(error) => {
+                tracing::warn!(%error, "reset a connection: no ephemeral port is left");
+                return None;
+            }
+        };
+        Some(Origin { seen_as: (gateway, port.value()).into(), service, allocated: Some(port), host })
+    }
+
+    /// Whether a client can be addressed from inside a host as it is: not when it comes over the machine's loopback or
+    /// from a link that the host is not on, or when it speaks another family than its service.
+    pub(super) fn has_address_inside(&self, client: SocketAddr, service: SocketAddr) -> bool {
+        let address = client.ip();
+        let link_local = match address {
+            std::net::IpAddr::V4(address) => address.is_link_local(),
+            std::net::IpAddr::V6(address) => address.is_unicast_link_local(),
+        };
+        let elsewhere = !address.is_loopback() && !link_local && !self.rules.network().contains(address);
+        elsewhere && address.is_ipv4() == service.is_ipv4()
+    }
+
+    fn splice(&mut self, client: WaitingClient, inside: OwnedFd, origin: Origin) {
+        let WaitingClient { forward, place, socket, address } = client;
+        let sides =
+            SplicedSides { client: socket, service: inside, splice: Splice::new(), pipes: [None, None], origin };
+        let sides = Sides { queued: false, kind: Kind::Spliced(Box::new(sides)) };
+        let Ok(id) = self.flows.insert(self.now, Transport::Tcp, address, origin.service, sides) else {
+            return self.admission.give_back(2);
+        };
+        let Some(flow) = self.flows.find_mut(id) else { return };
+        flow.forward = Some(forward);
+        let _ = flow.apply(Operation::Establish);
+        if let Some(forward) = self.forwards.get_mut(place) {
+            forward.connections += 1;
+        }
+        let Kind::Spliced(sides) = &flow.sides.kind else { return };
+        let _ = rustix::net::sockopt::set_tcp_nodelay(&sides.client, true);
+        let registered = self
+            .poller
+            .add(sides.client.as_fd(), Token::Flow(id, Side::Initiating))
+            .and_then(|()| self.poller.add(sides.service.as_fd(), Token::Flow(id, Side::Target)));
+        match registered {
+            Ok(()) => self.enqueue(id),
+            Err(_) => self.abort_flow(id),
+        }
+    }
+
+    pub(super) fn pump_spliced(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.find_mut(id) else { return };
+        let Kind::Spliced(sides) = &mut flow.sides.kind else { return };
+        let SplicedSides { client, service, splice, pipes, .. } = &mut **sides;
+        let sockets = [client.as_fd(), service.as_fd()];
+        let mut pipeline = Pipes { sockets, pipes, pool: &mut self.pipes, starved: false };
+        let spliced = splice.pump(&mut pipeline, BUDGET);
+        let starved = pipeline.starved;
+        flow.last_used = self.now;
+        flow.counters.to_target += spliced.to_target as u64;
+        flow.counters.to_initiating += spliced.to_initiating as u64;
+        for side in spliced.ended.into_iter().flatten() {
+            let _ = flow.apply(Operation::End(side));
+        }
+        if starved {
+            self.starving.push(id);
+            self.starved.get_or_insert(self.now + STARVED);
+        }
+        match spliced.verdict {
+            Verdict::Wait => {}
+            Verdict::Again => self.enqueue(id),
+            Verdict::Finished | Verdict::Reset => self.remove_flow(id),
+        }
+    }
+
+    /// Pumps a flow again that had found no pipe.
+    pub(super) fn wake_starved(&mut self, id: FlowId) {
+        if let Some(flow) = self.flows.find_mut(id)
+            && let Kind::Spliced(sides) = &mut flow.sides.kind
+        {
+            sides.splice.ready(Side::Initiating, true, false);
+            sides.splice.ready(Side::Target, true, false);
+            self.enqueue(id);
+        }
+    }
+
+    pub(super) fn spliced_removed(&mut self, sides: SplicedSides) {
+        hold(&mut self.ephemeral_tcp, &sides.origin, self.now);
+        sides.pipes.into_iter().flatten().for_each(|pipe| self.pipes.give(pipe));
+    }
+}
+
+/// Holds a gateway port back after its use.
+fn hold(allocator: &mut EphemeralAllocator, origin: &Origin, now: std::time::Instant) {
+    if let Some(port) = origin.allocated {
+        allocator.hold(origin.service, port, now + REUSE);
+    }
+}
+
+/// A number that nobody can predict.
+pub(super) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    // Once the system is up, as it is here, the kernel always has random bytes to give.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    u64::from_ne_bytes(bytes)
+}

@@ -1,0 +1,185 @@
+//! UDP from outside through a forward: over the TAP device with the client's own address, so that the service can
+//! answer it, or through a socket inside the host where the service is bound to its loopback only.
+//!
+//! While the service is not bound, datagrams are passed on all the same and the host's kernel drops them: a bound UDP
+//! socket of the machine can't make it answer "port unreachable".
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+
+use minato_host::Family;
+use minato_host::agent::InsideSocket;
+use minato_ports::Transport;
+use minato_relay::{FlowId, Operation, Side};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+
+use super::Plane;
+use super::command::HeldSocket;
+use super::datagrams::{receive, send};
+use super::forwards::More;
+use super::hosts::WaitingDatagram;
+use super::inbound::random;
+use super::sides::{ForwardedSides, Kind, Origin, Sides};
+use super::token::Token;
+
+/// Most datagrams taken from one socket in one turn.
+const BATCH: usize = 64;
+/// Most datagrams of one host that wait for a socket inside it.
+const MAX_WAITING: usize = 64;
+
+impl Plane {
+    pub(super) fn take_client_datagrams(&mut self, place: usize) -> More {
+        for _ in 0..BATCH {
+            let Some(forward) = self.forwards.get(place) else { return More::No };
+            let HeldSocket::Udp(socket) = &forward.socket else { return More::No };
+            match rustix::net::recvfrom(socket, &mut *self.datagrams.buffer, RecvFlags::empty()) {
+                Ok((length, _, Some(client))) => {
+                    if let Ok(client) = SocketAddr::try_from(client) {
+                        self.client_datagram(place, client, length);
+                    }
+                }
+                Ok((_, _, None)) => {}
+                Err(Errno::AGAIN) => return More::No,
+                // The error of a datagram that was sent: a client is gone.
+                Err(_) => {}
+            }
+        }
+        More::Now
+    }
+
+    /// Passes on a client's datagram, which is the first `length` bytes of the buffer.
+    fn client_datagram(&mut self, place: usize, client: SocketAddr, length: usize) {
+        let Some(forward) = self.forwards.get(place) else { return };
+        let known = self.datagrams.by_client.get(&(forward.id, client)).copied();
+        let Some(id) = known.or_else(|| self.new_client(place, client, length)) else { return };
+        let Some(flow) = self.flows.find_mut(id) else { return };
+        let Kind::Forwarded(sides) = &flow.sides.kind else { return };
+        flow.last_used = self.now;
+        flow.counters.to_target += length as u64;
+        if let Some(forward) = self.forwards.get_mut(place) {
+            forward.bytes_in += length as u64;
+        }
+        let payload = &self.datagrams.buffer[..length];
+        match &sides.inside {
+            // As any router does, drop what there is no room for, or nobody to take it.
+            Some(socket) => drop(send(socket.as_fd(), payload)),
+            None => drop(self.stack.send_datagram(self.now, sides.origin.seen_as, sides.origin.service, payload)),
+        }
+    }
+
+    /// Makes a flow for a client that was not heard of before. `None`: its datagram waits, or is lost.
+    fn new_client(&mut self, place: usize, client: SocketAddr, length: usize) -> Option<FlowId> {
+        let forward = self.forwards.get(place)?;
+        let (forward_id, host, port) = (forward.id, forward.host, forward.service_port);
+        let own = &self.hosts.get(&host)?.addresses;
+        let likely = own.iter().copied().find(|address| address.is_ipv4() == client.is_ipv4());
+        let service = forward.service.or_else(|| likely.map(|address| (address, port).into()))?;
+        if !service.ip().is_loopback() {
+            let origin = self.udp_origin(host, client, service)?;
+            return self.open_forwarded(place, forward_id, client, origin, None);
+        }
+        let Some(inside) = self.inside_socket(host, InsideSocket::Datagram, Family::of(service.ip())) else {
+            let waiting = &mut self.hosts.get_mut(&host)?.waiting_datagrams;
+            if waiting.len() < MAX_WAITING {
+                let payload = self.datagrams.buffer[..length].to_vec();
+                waiting.push_back(WaitingDatagram { forward: forward_id, place, client, payload });
+            }
+            return None;
+        };
+        rustix::net::connect(&inside, &service).ok()?;
+        let origin = Origin { seen_as: service, service, allocated: None, host };
+        self.open_forwarded(place, forward_id, client, origin, Some(inside))
+    }
+
+    fn open_forwarded(
+        &mut self,
+        place: usize,
+        forward: u64,
+        client: SocketAddr,
+        origin: Origin,
+        inside: Option<OwnedFd>,
+    ) -> Option<FlowId> {
+        let kind = Kind::Forwarded(ForwardedSides { forward: place, origin, inside });
+        let descriptors = kind.descriptors();
+        let admitted = self.admission.take(descriptors);
+        let sides = Sides { queued: false, kind };
+        let inserted = self.flows.insert(self.now, Transport::Udp, client, origin.service, sides).ok();
+        let (Some(id), true) = (inserted, admitted) else {
+            self.admission.record(descriptors * usize::from(!admitted));
+            if let Some(id) = inserted {
+                self.remove_flow(id);
+            }
+            return None;
+        };
+        let flow = self.flows.find_mut(id)?;
+        flow.forward = Some(forward);
+        let _ = flow.apply(Operation::Establish);
+        self.datagrams.by_client.insert((forward, client), id);
+        self.datagrams.expire_later(self.now, id, origin.service);
+        let Kind::Forwarded(sides) = &flow.sides.kind else { return None };
+        match &sides.inside {
+            Some(socket) => self.poller.add(socket.as_fd(), Token::Flow(id, Side::Target)).ok()?,
+            None => drop(self.datagrams.inbound.insert((origin.service, origin.seen_as), id)),
+        }
+        self.forwards.get_mut(place)?.connections += 1;
+        Some(id)
+    }
+
+    /// Where a UDP client seems to come from; `None` when no port is left for it.
+    fn udp_origin(&mut self, host: u32, client: SocketAddr, service: SocketAddr) -> Option<Origin> {
+        // A client that uses two forwards to one service from one port would be one client for the service.
+        let taken = self.datagrams.inbound.contains_key(&(service, client));
+        if self.has_address_inside(client, service) && !taken {
+            return Some(Origin { seen_as: client, service, allocated: None, host });
+        }
+        let gateway: IpAddr = self.rules.network().gateway_like(service.ip());
+        let port = self.ephemeral_udp.allocate(service, random()).ok()?;
+        Some(Origin { seen_as: (gateway, port.value()).into(), service, allocated: Some(port), host })
+    }
+
+    /// Takes what a service that is bound to its host's loopback has answered.
+    pub(super) fn inside_datagrams_ready(&mut self, id: FlowId) {
+        loop {
+            let Some(flow) = self.flows.find_mut(id) else { return };
+            let Kind::Forwarded(ForwardedSides { forward, inside: Some(socket), .. }) = &flow.sides.kind else {
+                return;
+            };
+            match receive(socket.as_fd(), &mut self.datagrams.buffer) {
+                Ok(Some(length)) => {
+                    flow.last_used = self.now;
+                    flow.counters.to_initiating += length as u64;
+                    if let Some(forward) = self.forwards.get_mut(*forward) {
+                        forward.answer(flow.client, &self.datagrams.buffer[..length]);
+                    }
+                }
+                Ok(None) => return,
+                // The service is not bound (any more): what was sent is lost.
+                Err(_) => {}
+            }
+        }
+    }
+
+    pub(super) fn serve_waiting_datagrams(&mut self, host: u32, failed: bool) {
+        let Some(host) = self.hosts.get_mut(&host) else { return };
+        for waiting in std::mem::take(&mut host.waiting_datagrams) {
+            let current = self.forwards.get(waiting.place).is_some_and(|forward| forward.id == waiting.forward);
+            if current && !failed {
+                let length = waiting.payload.len();
+                self.datagrams.buffer[..length].copy_from_slice(&waiting.payload);
+                self.client_datagram(waiting.place, waiting.client, length);
+            }
+        }
+    }
+
+    pub(super) fn forwarded_removed(&mut self, sides: &ForwardedSides, forward: Option<u64>, client: SocketAddr) {
+        let Origin { seen_as, service, allocated, .. } = sides.origin;
+        self.datagrams.inbound.remove(&(service, seen_as));
+        if let Some(forward) = forward {
+            self.datagrams.by_client.remove(&(forward, client));
+        }
+        if let Some(port) = allocated {
+            self.ephemeral_udp.release(service, port);
+        }
+    }
+}

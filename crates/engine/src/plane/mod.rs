@@ -1,0 +1,482 @@
+//! The packet loop: one thread, one epoll instance, and everything that packets and bytes pass through.
+//!
+//! Each turn of the loop takes what is ready (sockets, commands, frames from the TAP device), lets the stack act on it,
+//! pumps the flows that have something to move, each up to a budget, and writes what the stack wants to send. Nothing in
+//! a turn blocks: what does, such as asking the agent for sockets, is ordered from a helper thread.
+
+mod admission;
+mod command;
+mod datagrams;
+mod echo;
+mod forwards;
+mod hosts;
+mod inbound;
+mod inbound_datagrams;
+mod outbound;
+mod poller;
+mod resolver;
+mod sides;
+mod snapshot;
+mod token;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use minato_host::sockets::PipePool;
+use minato_host::tap::{MAX_FRAME, Tap};
+use minato_ports::{EphemeralAllocator, PortRange};
+use minato_relay::{FlowId, FlowTable, Operation, Rules, Side, StackSide, Verdict};
+use minato_transport::{ConnectionId, Event, IncomingId, Stack};
+use slab::Slab;
+
+use admission::Admission;
+use command::Commands;
+pub(crate) use command::{
+    Command, FlowSnapshot, ForwardStatus, HeldForward, HeldSocket, HostSetup, PlaneHandle, Supply,
+};
+use datagrams::DatagramIndex;
+use echo::Echoes;
+use forwards::Forward;
+pub(crate) use hosts::Order;
+use hosts::PlaneHost;
+use poller::{Poller, Readiness};
+use resolver::Queries;
+use sides::{FarSide, Kind, Sides, Stage, reset_on_close};
+use token::{MAX_FLOWS, Token};
+
+/// Most frames taken from the TAP device in one turn.
+const FRAMES: usize = 128;
+/// Most frames written to it in one turn.
+const TRANSMITS: usize = 256;
+/// Most bytes that one flow moves in each direction in one turn.
+const BUDGET: usize = 512 << 10;
+/// Idle pipes kept for reuse, and their size.
+const IDLE_PIPES: usize = 32;
+const PIPE_SIZE: usize = 1 << 20;
+
+/// A flow with what serves it.
+type Flow = minato_relay::Flow<Sides>;
+
+/// What a plane is made of.
+pub(crate) struct PlaneSetup {
+    pub(crate) stack: Stack,
+    pub(crate) tap: Tap,
+    /// Readable when the agent has ended.
+    pub(crate) agent: OwnedFd,
+    pub(crate) rules: Rules,
+    /// Where sockets inside hosts are ordered; the answers come as [`Command::Supply`].
+    pub(crate) orders: std::sync::mpsc::Sender<Order>,
+    /// File descriptors that flows and forwards may use in total.
+    pub(crate) descriptors: usize,
+    /// Secret of the choice of ephemeral ports.
+    pub(crate) key: [u8; 16],
+}
+
+/// The packet loop's state.
+pub(crate) struct Plane {
+    now: Instant,
+    poller: Poller,
+    commands: Commands,
+    stack: Stack,
+    tap: Tap,
+    _agent: OwnedFd,
+    tap_readable: bool,
+    tap_writable: bool,
+    /// The stack has more to send than this turn wrote.
+    transmits_wait: bool,
+    frame: Box<[u8]>,
+    rules: Rules,
+    orders: std::sync::mpsc::Sender<Order>,
+
+    flows: FlowTable<Sides>,
+    admission: Admission,
+    /// Flows to be pumped in the next turn.
+    queue: VecDeque<FlowId>,
+    /// By the place of the stack's connection. Used for every event of a connection; an array needs no hash.
+    by_connection: Vec<Option<FlowId>>,
+    /// Requests whose target is being connected. Keyed by our stack's handles, which no peer chooses.
+    by_incoming: HashMap<IncomingId, FlowId>,
+    datagrams: DatagramIndex,
+    echoes: Echoes,
+    queries: Queries,
+    pipes: PipePool,
+    /// When flows that found no pipe are pumped again.
+    starved: Option<Instant>,
+    starving: Vec<FlowId>,
+    /// Forwards that have more to accept, and those that try again when the starved flows do: place and low ID bits.
+    forward_queue: Vec<(usize, u32)>,
+    stalled: Vec<(usize, u32)>,
+
+    /// By serial number, which no peer chooses. Used at each accept and each event of a host's sockets.
+    hosts: HashMap<u32, PlaneHost>,
+    forwards: Slab<Forward>,
+    ephemeral_tcp: EphemeralAllocator,
+    ephemeral_udp: EphemeralAllocator,
+    stopping: bool,
+}
+
+impl Plane {
+    /// A loop without hosts. It does nothing until [`Plane::run`].
+    pub(crate) fn new(setup: PlaneSetup) -> io::Result<(PlaneHandle, Plane)> {
+        let poller = Poller::new()?;
+        let (handle, commands) = Commands::new()?;
+        poller.add(&setup.tap, Token::Tap)?;
+        poller.add(&setup.agent, Token::Agent)?;
+        poller.add(commands.descriptor(), Token::Commands)?;
+        let now = Instant::now();
+        let plane = Plane {
+            now,
+            poller,
+            commands,
+            stack: setup.stack,
+            tap: setup.tap,
+            _agent: setup.agent,
+            tap_readable: true,
+            tap_writable: true,
+            transmits_wait: false,
+            frame: vec![0; MAX_FRAME].into_boxed_slice(),
+            rules: setup.rules,
+            orders: setup.orders,
+            flows: FlowTable::new(MAX_FLOWS),
+            admission: Admission::new(setup.descriptors),
+            queue: VecDeque::new(),
+            by_connection: Vec::new(),
+            by_incoming: HashMap::new(),
+            datagrams: DatagramIndex::default(),
+            echoes: Echoes::default(),
+            queries: Queries::new(now),
+            pipes: PipePool::new(IDLE_PIPES, PIPE_SIZE),
+            starved: None,
+            starving: Vec::new(),
+            forward_queue: Vec::new(),
+            stalled: Vec::new(),
+            hosts: HashMap::new(),
+            forwards: Slab::new(),
+            ephemeral_tcp: EphemeralAllocator::new(PortRange::DYNAMIC, setup.key),
+            ephemeral_udp: EphemeralAllocator::new(PortRange::DYNAMIC, setup.key),
+            stopping: false,
+        };
+        Ok((handle, plane))
+    }
+
+    /// Runs until it is told to stop.
+    ///
+    /// # Errors
+    /// The agent has ended, or the TAP device or the poller fails: the network is unusable.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        while !self.stopping {
+            self.poller.wait(self.sleep())?;
+            self.now = Instant::now();
+            self.take_forward_queue();
+            self.take_readiness()?;
+            self.receive_frames()?;
+            self.handle_timeouts();
+            self.handle_stack_events();
+            self.pump_queue();
+            self.transmit()?;
+        }
+        Ok(())
+    }
+
+    /// How long nothing is to be done; `None` until the next event.
+    fn sleep(&self) -> Option<Duration> {
+        if self.tap_readable || self.transmits_wait || !self.queue.is_empty() || !self.forward_queue.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let deadlines = [
+            self.stack.poll_timeout(),
+            self.datagrams.deadline(),
+            self.echoes.deadline(),
+            self.queries.deadline(),
+            self.starved,
+            self.ephemeral_tcp.poll_timeout(),
+            self.ephemeral_udp.poll_timeout(),
+            self.hosts.values().filter_map(PlaneHost::deadline).min(),
+        ];
+        let next = deadlines.into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    fn take_readiness(&mut self) -> io::Result<()> {
+        let mut index = 0;
+        while let Some(readiness) = self.poller.ready(index) {
+            index += 1;
+            match readiness.token {
+                Token::Tap => {
+                    self.tap_readable |= readiness.readable;
+                    self.tap_writable |= readiness.writable;
+                }
+                Token::Commands => self.take_commands(),
+                Token::Agent => return Err(io::Error::other("its agent is gone, and every host with it")),
+                Token::Host(serial) => self.host_events(serial),
+                Token::Forward(place, serial) => self.forward_ready(place, serial),
+                Token::Flow(id, side) => self.flow_ready(id, side, readiness),
+                Token::Echo(place) => self.echo_ready(place),
+                Token::Query(place) => self.query_ready(place),
+            }
+        }
+        Ok(())
+    }
+
+    /// Forwards that had more than one turn's worth.
+    fn take_forward_queue(&mut self) {
+        for (place, serial) in std::mem::take(&mut self.forward_queue) {
+            self.forward_ready(place, serial);
+        }
+    }
+
+    fn take_commands(&mut self) {
+        self.commands.quiet();
+        while let Some(command) = self.commands.next() {
+            self.obey(command);
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::AddHost(setup, done) => {
+                self.add_host(setup);
+                let _ = done.send(());
+            }
+            Command::RemoveHost(serial, done) => {
+                self.remove_host(serial);
+                let _ = done.send(());
+            }
+            Command::AddForwards(host, held, done) => {
+                self.add_forwards(host, held);
+                let _ = done.send(());
+            }
+            Command::RemoveForwards(ids, done) => {
+                self.remove_forwards(&ids);
+                let _ = done.send(());
+            }
+            Command::Forwards(answer) => drop(answer.send(self.forward_statuses())),
+            Command::Flows(answer) => drop(answer.send(self.flow_snapshots())),
+            Command::Supply(supply) => self.take_supply(supply),
+            Command::Look(serial) => self.look_soon(serial),
+            Command::Stop => self.stopping = true,
+        }
+    }
+
+    fn receive_frames(&mut self) -> io::Result<()> {
+        for _ in 0..FRAMES {
+            if !self.tap_readable {
+                break;
+            }
+            match self.tap.recv(&mut self.frame)? {
+                Some(length) => self.stack.receive(self.now, &mut self.frame[..length]),
+                None => self.tap_readable = false,
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_timeouts(&mut self) {
+        let now = self.now;
+        if self.stack.poll_timeout().is_some_and(|at| at <= now) {
+            self.stack.handle_timeout(now);
+        }
+        self.ephemeral_tcp.handle_timeout(now);
+        self.ephemeral_udp.handle_timeout(now);
+        self.expire_datagrams();
+        self.expire_echoes();
+        self.expire_queries();
+        self.look_at_hosts();
+        if self.starved.is_some_and(|at| at <= now) {
+            self.starved = None;
+            for id in std::mem::take(&mut self.starving) {
+                self.wake_starved(id);
+            }
+            self.forward_queue.append(&mut self.stalled);
+        }
+    }
+
+    fn handle_stack_events(&mut self) {
+        while let Some(event) = self.stack.poll_event() {
+            match event {
+                Event::Incoming(incoming) => self.incoming(incoming),
+                Event::IncomingGone(incoming) => {
+                    if let Some(id) = self.by_incoming.get(&incoming).copied() {
+                        self.remove_flow(id);
+                    }
+                }
+                Event::Connected(id) | Event::Readable(id) | Event::Writable(id) | Event::PeerClosed(id) => {
+                    if let Some(flow) = self.flow_of(id) {
+                        self.enqueue(flow);
+                    }
+                }
+                Event::Reset(id, _) => self.guest_reset(id),
+                Event::Closed(id) => self.stack.close(self.now, id),
+                Event::Echo(request) => self.echo(request),
+                _ => {}
+            }
+        }
+        self.take_datagrams();
+    }
+
+    fn transmit(&mut self) -> io::Result<()> {
+        self.transmits_wait = false;
+        for sent in 0.. {
+            if !self.tap_writable {
+                return Ok(());
+            }
+            if sent == TRANSMITS {
+                self.transmits_wait = true;
+                return Ok(());
+            }
+            let Some(transmit) = self.stack.poll_transmit(self.now) else { return Ok(()) };
+            match self.tap.send(&transmit.io_slices()) {
+                Ok(taken) => self.tap_writable = taken,
+                // One frame that the device does not take is lost as on any link; a device that is gone is told by recv.
+                Err(error) => tracing::debug!(%error, "a frame was not taken by the TAP device"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Flows in general.
+impl Plane {
+    fn flow_of(&self, connection: ConnectionId) -> Option<FlowId> {
+        let id = (*self.by_connection.get(connection_place(connection))?)?;
+        match &self.flows.find(id)?.sides.kind {
+            Kind::Outbound { stage: Stage::Relayed { connection: current, .. }, .. } if *current == connection => {
+                Some(id)
+            }
+            _ => None,
+        }
+    }
+
+    fn enqueue(&mut self, id: FlowId) {
+        if let Some(flow) = self.flows.find_mut(id)
+            && !std::mem::replace(&mut flow.sides.queued, true)
+        {
+            self.queue.push_back(id);
+        }
+    }
+
+    fn flow_ready(&mut self, id: FlowId, side: Side, readiness: Readiness) {
+        let Some(flow) = self.flows.find_mut(id) else { return };
+        let (readable, writable, hung_up) = (readiness.readable, readiness.writable, readiness.hung_up);
+        match &mut flow.sides.kind {
+            Kind::Outbound { stage: Stage::Connecting { .. }, .. } => self.target_decided(id, readiness),
+            Kind::Outbound { stage: Stage::Relayed { coupling, .. }, .. } => {
+                coupling.far_ready(readable, writable, hung_up);
+                self.enqueue(id);
+            }
+            Kind::Spliced(sides) => {
+                sides.splice.ready(side, readable || hung_up, writable || hung_up);
+                self.enqueue(id);
+            }
+            Kind::Datagrams { .. } => self.enqueue(id),
+            Kind::Forwarded(_) => self.inside_datagrams_ready(id),
+        }
+    }
+
+    /// Pumps every flow that was in the queue when the turn began, once.
+    fn pump_queue(&mut self) {
+        for _ in 0..self.queue.len() {
+            let Some(id) = self.queue.pop_front() else { return };
+            let Some(flow) = self.flows.find_mut(id) else { continue };
+            flow.sides.queued = false;
+            match flow.sides.kind {
+                Kind::Outbound { .. } => self.pump_outbound(id),
+                Kind::Spliced(_) => self.pump_spliced(id),
+                Kind::Datagrams { .. } => self.pump_datagrams(id),
+                Kind::Forwarded(_) => {}
+            }
+        }
+    }
+
+    fn pump_outbound(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.find_mut(id) else { return };
+        let Kind::Outbound { socket, stage: Stage::Relayed { connection, coupling } } = &mut flow.sides.kind else {
+            return;
+        };
+        let connection = *connection;
+        let mut near = StackSide::new(&mut self.stack, self.now, connection);
+        let progress = coupling.pump(&mut near, &mut FarSide(socket.as_fd()), BUDGET);
+        flow.counters.to_target += progress.to_far as u64;
+        flow.counters.to_initiating += progress.to_near as u64;
+        flow.last_used = self.now;
+        for (ended, side) in [(progress.near_ended, Side::Initiating), (progress.far_ended, Side::Target)] {
+            if ended {
+                let _ = flow.apply(Operation::End(side));
+            }
+        }
+        match progress.verdict {
+            Verdict::Wait => {}
+            Verdict::Again => self.enqueue(id),
+            Verdict::Finished => {
+                self.stack.close(self.now, connection);
+                self.remove_flow(id);
+            }
+            Verdict::Reset => self.remove_flow(id),
+        }
+    }
+
+    /// The guest reset the connection, or it timed out: so is the machine's socket.
+    fn guest_reset(&mut self, connection: ConnectionId) {
+        let Some(id) = self.flow_of(connection) else { return };
+        if let Some(flow) = self.flows.find(id)
+            && let Kind::Outbound { socket, .. } = &flow.sides.kind
+        {
+            reset_on_close(socket.as_fd());
+        }
+        self.remove_flow(id);
+    }
+
+    /// Takes a flow out of every index and closes its sockets.
+    fn remove_flow(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.remove(id) else { return };
+        self.admission.give_back(flow.sides.kind.descriptors());
+        match flow.sides.kind {
+            Kind::Outbound { stage: Stage::Connecting { incoming, .. }, .. } => {
+                self.by_incoming.remove(&incoming);
+            }
+            Kind::Outbound { stage: Stage::Relayed { connection, .. }, .. } => {
+                if let Some(entry) = self.by_connection.get_mut(connection_place(connection)) {
+                    *entry = None;
+                }
+            }
+            Kind::Spliced(sides) => self.spliced_removed(*sides),
+            Kind::Datagrams { .. } => self.datagrams.remove_outbound(flow.client, flow.server),
+            Kind::Forwarded(sides) => self.forwarded_removed(&sides, flow.forward, flow.client),
+        }
+    }
+
+    /// Aborts every flow that the predicate names.
+    fn end_flows_of(&mut self, concerned: impl Fn(&Flow) -> bool) {
+        let ended: Vec<FlowId> = self.flows.iter().filter(|(_, flow)| concerned(flow)).map(|(id, _)| id).collect();
+        for id in ended {
+            self.abort_flow(id);
+        }
+    }
+
+    /// Resets both sides of a flow and removes it.
+    fn abort_flow(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.find(id) else { return };
+        match &flow.sides.kind {
+            Kind::Outbound { stage: Stage::Connecting { incoming, .. }, .. } => {
+                self.stack.refuse_incoming(self.now, *incoming);
+            }
+            Kind::Outbound { socket, stage: Stage::Relayed { connection, .. } } => {
+                reset_on_close(socket.as_fd());
+                self.stack.abort(self.now, *connection);
+            }
+            Kind::Spliced(sides) => {
+                reset_on_close(sides.client.as_fd());
+                reset_on_close(sides.service.as_fd());
+            }
+            Kind::Datagrams { .. } | Kind::Forwarded(_) => {}
+        }
+        self.remove_flow(id);
+    }
+}
+
+/// The place of a connection in arrays: the stack's handles carry it in their lower half.
+fn connection_place(connection: ConnectionId) -> usize {
+    connection.to_bits() as u32 as usize
+}

@@ -1,0 +1,152 @@
+//! TCP from a host to the outside: the machine's connection is made first, then the SYN is answered. So a program sees
+//! what it would see from the machine: connected, refused, unreachable, or nothing at all.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use minato_host::sockets::{self, Failure};
+use minato_ports::Transport;
+use minato_relay::{Coupling, FlowId, Operation, Refusal, Side, Target};
+use minato_transport::{ConnectionId, Incoming, IncomingId, Unreachable};
+
+use super::poller::Readiness;
+use super::sides::{Kind, Sides, Stage};
+use super::token::Token;
+use super::{Plane, connection_place};
+
+/// How a request or datagram is answered when it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// RST, or ICMP port unreachable.
+    Closed,
+    Icmp(Unreachable),
+    /// Nothing: the client tries again until it times out.
+    Silent,
+}
+
+impl Plane {
+    pub(super) fn incoming(&mut self, incoming: Incoming) {
+        match self.rules.target(incoming.source.ip(), incoming.destination) {
+            Target::Connect(address) => self.connect(incoming, address, None),
+            Target::Resolver => self.connect_to_resolver(incoming, 0),
+            Target::Refuse(refusal) => self.answer_incoming(incoming.id, answer_to(refusal)),
+        }
+    }
+
+    /// Tries the machine's resolvers in turn, beginning with the one at place `first`.
+    fn connect_to_resolver(&mut self, incoming: Incoming, first: usize) {
+        match self.queries.servers(self.now).get(first).copied() {
+            Some(server) => self.connect(incoming, server, Some(first)),
+            None => self.answer_incoming(incoming.id, Answer::Closed),
+        }
+    }
+
+    fn connect(&mut self, incoming: Incoming, target: SocketAddr, resolver: Option<usize>) {
+        if !self.admission.take(1) {
+            tracing::warn!("refused a connection: the limit of open files is reached");
+            return self.answer_incoming(incoming.id, Answer::Closed);
+        }
+        match sockets::connect(target) {
+            Ok(socket) => self.begin_connecting(incoming, socket, resolver),
+            Err(failure) => {
+                self.admission.give_back(1);
+                self.connect_failed(incoming, failure, resolver);
+            }
+        }
+    }
+
+    fn begin_connecting(&mut self, incoming: Incoming, socket: OwnedFd, resolver: Option<usize>) {
+        let stage = Stage::Connecting { incoming: incoming.id, resolver };
+        let kind = Kind::Outbound { socket, stage };
+        let sides = Sides { queued: false, kind };
+        let Ok(id) = self.flows.insert(self.now, Transport::Tcp, incoming.source, incoming.destination, sides) else {
+            self.admission.give_back(1);
+            return self.answer_incoming(incoming.id, Answer::Closed);
+        };
+        self.by_incoming.insert(incoming.id, id);
+        let Some(flow) = self.flows.find_mut(id) else { return };
+        let _ = flow.apply(Operation::Connect);
+        let Kind::Outbound { socket, .. } = &flow.sides.kind else { return };
+        if self.poller.add(socket.as_fd(), Token::Flow(id, Side::Target)).is_err() {
+            self.remove_flow(id);
+            self.answer_incoming(incoming.id, Answer::Closed);
+        }
+    }
+
+    fn connect_failed(&mut self, incoming: Incoming, failure: Failure, resolver: Option<usize>) {
+        match resolver {
+            Some(tried) => self.connect_to_resolver(incoming, tried + 1),
+            None => self.answer_incoming(incoming.id, answer_for(failure)),
+        }
+    }
+
+    /// The machine's socket tells whether it is connected.
+    pub(super) fn target_decided(&mut self, id: FlowId, readiness: Readiness) {
+        if !readiness.writable && !readiness.hung_up {
+            return;
+        }
+        let Some(flow) = self.flows.find_mut(id) else { return };
+        let Kind::Outbound { socket, stage: Stage::Connecting { incoming, resolver } } = &flow.sides.kind else {
+            return;
+        };
+        let (incoming, resolver) = (*incoming, *resolver);
+        if let Some(failure) = sockets::take_error(socket.as_fd()) {
+            let request = Incoming { id: incoming, source: flow.client, destination: flow.server };
+            self.remove_flow(id);
+            return self.connect_failed(request, failure, resolver);
+        }
+        match self.stack.accept_incoming(self.now, incoming) {
+            Ok(connection) => self.relay(id, connection, readiness),
+            Err(_) => self.remove_flow(id),
+        }
+    }
+
+    /// Both sides are connected (the guest's as soon as it has our SYN-ACK).
+    fn relay(&mut self, id: FlowId, connection: ConnectionId, readiness: Readiness) {
+        let Some(flow) = self.flows.find_mut(id) else { return };
+        let _ = flow.apply(Operation::Establish);
+        let Kind::Outbound { stage, .. } = &mut flow.sides.kind else { return };
+        let mut coupling = Coupling::new();
+        coupling.far_ready(readiness.readable, readiness.writable, readiness.hung_up);
+        if let Stage::Connecting { incoming, .. } = std::mem::replace(stage, Stage::Relayed { connection, coupling }) {
+            self.by_incoming.remove(&incoming);
+        }
+        let place = connection_place(connection);
+        if self.by_connection.len() <= place {
+            self.by_connection.resize(place + 1, None);
+        }
+        self.by_connection[place] = Some(id);
+        self.enqueue(id);
+    }
+
+    fn answer_incoming(&mut self, id: IncomingId, answer: Answer) {
+        match answer {
+            Answer::Closed => self.stack.refuse_incoming(self.now, id),
+            Answer::Icmp(reason) => self.stack.unreachable_incoming(self.now, id, reason),
+            Answer::Silent => self.stack.ignore_incoming(id),
+        }
+    }
+}
+
+/// How a refusal by rule is answered.
+pub(super) fn answer_to(refusal: Refusal) -> Answer {
+    match refusal {
+        Refusal::Closed => Answer::Closed,
+        Refusal::Unreachable => Answer::Icmp(Unreachable::Host),
+        Refusal::Prohibited => Answer::Icmp(Unreachable::Prohibited),
+        Refusal::Silent => Answer::Silent,
+    }
+}
+
+/// How a failure of the machine's socket is passed on.
+pub(super) fn answer_for(failure: Failure) -> Answer {
+    match failure {
+        Failure::Refused | Failure::Reset | Failure::BrokenPipe | Failure::NoResources => Answer::Closed,
+        Failure::NetUnreachable => Answer::Icmp(Unreachable::Network),
+        Failure::Prohibited => Answer::Icmp(Unreachable::Prohibited),
+        Failure::TimedOut => Answer::Silent,
+        Failure::HostUnreachable | Failure::NoPort | Failure::TooBig | Failure::Other(_) => {
+            Answer::Icmp(Unreachable::Host)
+        }
+    }
+}

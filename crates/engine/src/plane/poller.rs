@@ -1,0 +1,73 @@
+//! The event queue: epoll, edge-triggered, so that a descriptor is registered once and never touched again.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{Timespec, epoll};
+
+use super::token::Token;
+
+/// Most events taken at once.
+const BATCH: usize = 256;
+
+/// What a descriptor has become ready for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Readiness {
+    pub(super) token: Token,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// The peer has ended its direction or the connection is dead.
+    pub(super) hung_up: bool,
+}
+
+/// An epoll instance.
+pub(super) struct Poller {
+    epoll: OwnedFd,
+    ready: Vec<Readiness>,
+}
+
+impl Poller {
+    pub(super) fn new() -> io::Result<Poller> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        Ok(Poller { epoll, ready: Vec::with_capacity(BATCH) })
+    }
+
+    /// Tells `token` about each edge of `descriptor`, which is taken out again when its last copy is closed.
+    pub(super) fn add(&self, descriptor: impl AsFd, token: Token) -> io::Result<()> {
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+        Ok(epoll::add(&self.epoll, descriptor, epoll::EventData::new_u64(token.to_bits()), flags)?)
+    }
+
+    /// Waits for events, at most for `timeout` (rounded up to what the kernel can count); then [`Poller::ready`] has them.
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = timeout.map(|timeout| Timespec {
+            tv_sec: timeout.as_secs().min(86_400) as i64,
+            tv_nsec: i64::from(timeout.subsec_nanos()),
+        });
+        self.ready.clear();
+        let mut events = [MaybeUninit::uninit(); BATCH];
+        match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
+            Ok((events, _)) => self.ready.extend(events.iter().filter_map(readiness)),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// The event at `index` of the last wait; `None` after the last one.
+    pub(super) fn ready(&self, index: usize) -> Option<Readiness> {
+        self.ready.get(index).copied()
+    }
+}
+
+fn readiness(event: &epoll::Event) -> Option<Readiness> {
+    let (flags, bits) = (event.flags, event.data.u64());
+    Token::from_bits(bits).map(|token| Readiness {
+        token,
+        readable: flags.contains(epoll::EventFlags::IN),
+        writable: flags.contains(epoll::EventFlags::OUT),
+        hung_up: flags.intersects(epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR),
+    })
+}
