@@ -59,12 +59,12 @@ impl Echoes {
 }
 
 impl Plane {
-    pub(super) fn echo(&mut self, request: EchoRequest) {
+    pub(super) fn echo(&mut self, request: &EchoRequest) {
         match self.rules.echo_target(request.source, request.destination) {
-            Target::Refuse(refusal) => self.answer_echo(&request, answer_to(refusal)),
+            Target::Refuse(refusal) => self.answer_echo(request, answer_to(refusal)),
             Target::Connect(_) | Target::Resolver => {
-                if let Err(failure) = self.send_echo(&request) {
-                    self.answer_echo(&request, answer_for(failure));
+                if let Err(failure) = self.send_echo(request) {
+                    self.answer_echo(request, answer_for(failure));
                 }
             }
         }

@@ -309,7 +309,7 @@ impl Plane {
                 }
                 Event::Reset(id, _) => self.guest_reset(id),
                 Event::Closed(id) => self.stack.close(self.now, id),
-                Event::Echo(request) => self.echo(request),
+                Event::Echo(request) => self.echo(&request),
                 _ => {}
             }
         }
