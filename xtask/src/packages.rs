@@ -10,18 +10,8 @@ use anyhow::{Context, Result, bail};
 use crate::command;
 
 /// What the end-to-end tests run.
-pub(crate) const TEST: &[&str] = &[
-    "apache2-bin",
-    "curl",
-    "iproute2",
-    "iputils-ping",
-    "nginx",
-    "postfix",
-    "procps",
-    "strace",
-    "util-linux",
-    "vsftpd",
-];
+pub(crate) const TEST: &[&str] =
+    &["apache2-bin", "curl", "iproute2", "iputils-ping", "nginx", "postfix", "procps", "util-linux", "vsftpd"];
 
 /// What `cargo xtask bench` compares with, and measures with.
 pub(crate) const BENCH: &[&str] = &["iproute2", "passt", "rootlesskit", "slirp4netns", "uidmap", "util-linux"];

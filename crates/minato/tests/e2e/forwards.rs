@@ -133,3 +133,28 @@ fn a_forward_binds_only_the_address_that_it_names() {
         run.stop();
     });
 }
+
+#[test]
+fn forwards_are_changed_while_the_service_runs() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let run = user.run(&["--name", "web"], &machine.peer("who 80"));
+        wait_until("the service to listen", SOON, || Api::USER.port("web", 80).is_some());
+        user.minato_finish(&["forward", "add", "-p", "127.0.0.1:8080:80", "-p", "127.0.0.1:8081:80", "web"])
+            .expect_success();
+        wait_until("the new forward", SOON, || net::read_from("127.0.0.1:8080").is_some());
+        assert!(net::read_from("127.0.0.1:8081").is_some());
+        let list = user.minato_finish(&["forward", "ls"]).expect_success().stdout;
+        assert!(list.contains("127.0.0.1:8080"), "{list}");
+
+        user.minato_finish(&["forward", "rm", "-p", "127.0.0.1:8080:80", "web"]).expect_success();
+        assert!(TcpListener::bind("127.0.0.1:8080").is_ok(), "the port is still held");
+        assert!(net::read_from("127.0.0.1:8081").is_some(), "the other forward must not notice");
+        user.minato_finish(&["forward", "rm", "-p", "127.0.0.1:8080:80", "web"]).expect_code(12);
+        user.minato_finish(&["forward", "add", "-p", "127.0.0.1:8081:90", "web"])
+            .expect_code(16)
+            .expect_stderr(&["8081", "web"]);
+        user.minato_finish(&["forward", "add", "-p", "8080:80", "nobody"]).expect_code(10).expect_stderr(&["nobody"]);
+        run.stop();
+    });
+}

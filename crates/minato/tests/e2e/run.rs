@@ -92,3 +92,26 @@ fn the_engine_socket_is_private() {
         run.stop();
     });
 }
+
+#[test]
+fn without_a_runtime_directory_a_private_temporary_one_is_used() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let mut command = user.minato(&["run", "--", "ls", "/run/tmp/minato-1000/default"]);
+        command.env_remove("XDG_RUNTIME_DIR");
+        let finished = user.start(command).finish().expect_success();
+        assert!(finished.stdout.contains("api.sock"), "{}", finished.stdout);
+    });
+}
+
+#[test]
+fn a_temporary_directory_of_somebody_else_is_refused() {
+    Machine::run(&[], |machine| {
+        std::fs::create_dir("/run/tmp/minato-1000").expect("a trap");
+        let user = machine.user();
+        let mut command = user.minato(&["run", "--", "true"]);
+        command.env_remove("XDG_RUNTIME_DIR");
+        let finished = user.start(command).finish().expect_stderr(&["/run/tmp/minato-1000"]);
+        assert!(!finished.status.success());
+    });
+}
