@@ -79,3 +79,29 @@ fn version(package: &str) -> String {
     let output = Command::new("dpkg-query").args(["--show", "--showformat=${Version}", package]).output();
     output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::measurement::{Direction, Failure, ROWS};
+    use super::*;
+
+    #[test]
+    fn failed_runs_and_missing_paths_are_shown_as_such() {
+        let failed = || Err(Failure::Failed("stalled".to_owned()));
+        let results = vec![
+            vec![Ok(20.0), Ok(20.0), Ok(20.0)],
+            vec![Ok(10.0), failed(), Ok(10.0)],
+            vec![failed(), failed(), failed()],
+            vec![Err(Failure::NotOffered), Err(Failure::NotOffered), Err(Failure::NotOffered)],
+        ];
+        let measurement = Measurement { row: &ROWS[0], direction: Direction::Out, results };
+        let text = render(&["veth", "half", "broken", "inward only"], &[measurement], 3, 2000);
+        assert!(
+            text.contains(
+                "| bulk TCP, 1 stream out | 20.0 Gbit/s ±0 % | **0.50** (10.0 ±0 %, 1 failed) | failed | – |"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("- bulk TCP, 1 stream out, broken: 3 of 3 runs failed: stalled"), "{text}");
+    }
+}
