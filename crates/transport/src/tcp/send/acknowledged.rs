@@ -102,9 +102,11 @@ impl SendHalf {
         bytes
     }
 
-    /// RFC 6298 §3 (Karn): only transmissions that happened once measure; RFC 7323 §4.1: an echo measures any.
+    /// RFC 6298 §3 (Karn): only transmissions that happened once measure; RFC 7323 §4.1: an echo measures any. If a
+    /// retransmission is acknowledged with them, they may have waited for it at the receiver, which says nothing.
     fn measure(&mut self, now: Instant, delivered: &Delivered, advanced: bool, echo_rtt: Option<Duration>) {
-        let own = delivered.newest_once.map(|at| now.saturating_duration_since(at));
+        let once = delivered.newest_once.filter(|_| !delivered.repaired);
+        let own = once.map(|at| now.saturating_duration_since(at));
         if let Some(sample) = own.or(if advanced { echo_rtt } else { None }) {
             self.round_trip.measure(now, sample);
         }
@@ -135,7 +137,8 @@ impl SendHalf {
 
     /// RFC 3168 §6.1.2: ECE reduces the window as loss would, once per window of data.
     fn note_marks(&mut self, segment: &Segment<'_>, in_flight: usize) {
-        if self.mark_end.is_some_and(|end| self.unacknowledged.is_at_or_after(end)) {
+        // CWR is on the segment that begins there, so an acknowledgement of no more still tells of the old mark.
+        if self.mark_end.is_some_and(|end| self.unacknowledged.is_after(end)) {
             self.mark_end = None;
         }
         if self.ecn && segment.flags.ece && !segment.flags.syn && self.mark_end.is_none() && self.recovery.is_open() {

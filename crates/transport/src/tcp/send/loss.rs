@@ -28,6 +28,8 @@ pub(super) struct Delivered {
     pub(super) newest_once: Option<Instant>,
     /// The highest delivered that was sent only once.
     highest_once: Option<Seq>,
+    /// Something that was sent again is among it.
+    pub(super) repaired: bool,
     /// DSACK (RFC 2883): something arrived twice.
     pub(super) duplicate_reported: bool,
 }
@@ -37,6 +39,7 @@ impl Delivered {
         if self.newest.is_none_or(|(at, end, _)| record.is_sent_after(at, end)) {
             self.newest = Some((record.at, record.end, record.retransmitted));
         }
+        self.repaired |= record.retransmitted;
         if !record.retransmitted {
             self.newest_once = self.newest_once.max(Some(record.at));
             self.highest_once = Some(self.highest_once.map_or(record.end, |end| end.max(record.end)));
@@ -62,6 +65,10 @@ pub(super) struct Rack {
     duplicate_round: Option<Seq>,
     /// Duplicate acknowledgements in a row, for peers without SACK.
     duplicates: u8,
+    /// Bytes that these say have left the network.
+    departed: usize,
+    /// The next retransmission goes out whatever the congestion window says.
+    pub(super) repair_due: bool,
 }
 
 /// Where recovery stands; `end` is RecoveryPoint of RFC 6675.
@@ -84,8 +91,10 @@ impl Recovery {
 }
 
 impl SendHalf {
+    /// Bytes that are believed to be in the network. Without SACK each duplicate acknowledgement says that one segment left
+    /// it, which is what RFC 3042 and RFC 5681 §3.2 step 4 express by a larger window.
     pub(super) fn in_flight(&self) -> usize {
-        self.scoreboard.in_flight()
+        self.scoreboard.in_flight().saturating_sub(self.rack.departed)
     }
 
     /// Loss detection, recovery and the congestion window, after an acknowledgement was booked.
@@ -122,6 +131,8 @@ impl SendHalf {
         if self.unacknowledged.is_at_or_after(end) {
             self.recovery = Recovery::Open;
             self.rack.duplicates = 0;
+            self.rack.departed = 0;
+            self.rack.repair_due = false;
             self.rack.wide_for = self.rack.wide_for.saturating_sub(1);
             if self.rack.wide_for == 0 {
                 self.rack.widened = 0;
@@ -135,6 +146,8 @@ impl SendHalf {
             self.congestion.on_congestion(in_flight);
             self.congestion_window_reduced = self.ecn;
             self.recovery = Recovery::Fast { end: self.next };
+            // RFC 5681 §3.2 step 3, RFC 6675 §5 (4.3): the first retransmission waits for nothing.
+            self.rack.repair_due = true;
         }
     }
 
@@ -207,12 +220,20 @@ impl SendHalf {
     fn detect_by_duplicates(&mut self, acked: &Acked, duplicate: bool) -> bool {
         if acked.bytes > 0 {
             self.rack.duplicates = 0;
-            // A partial acknowledgement: the next segment is lost too.
-            return !self.recovery.is_open() && self.scoreboard.mark_first_lost(self.payload_size());
+            if !matches!(self.recovery, Recovery::Fast { .. }) {
+                self.rack.departed = 0;
+                return false;
+            }
+            // A partial acknowledgement: all but the retransmission had departed, and the next segment is lost too.
+            let departed = acked.bytes.saturating_sub(self.payload_size());
+            self.rack.departed = self.rack.departed.saturating_sub(departed);
+            self.rack.repair_due = self.scoreboard.mark_first_lost(self.payload_size());
+            return self.rack.repair_due;
         }
-        if !duplicate {
+        if !duplicate || matches!(self.recovery, Recovery::Loss { .. }) {
             return false;
         }
+        self.rack.departed += self.payload_size();
         self.rack.duplicates = self.rack.duplicates.saturating_add(1);
         self.rack.duplicates == DUPLICATES
             && self.recovery.is_open()
@@ -247,6 +268,8 @@ impl SendHalf {
         self.scoreboard.mark_lost(|_| true);
         self.recovery = Recovery::Loss { end: self.next };
         self.rack.duplicates = 0;
+        self.rack.departed = 0;
+        self.rack.repair_due = false;
     }
 
     /// The path takes segments of `segment_size` only: what is under way and larger is lost. RFC 8201 §4: less than the

@@ -60,7 +60,7 @@ pub(super) struct SendHalf {
     pub(super) wants_space: bool,
     /// RFC 3168 §6.1.2: tell the peer that the window was reduced.
     congestion_window_reduced: bool,
-    /// Congestion marks count once per window: until this is acknowledged.
+    /// Congestion marks count once per window: until more than this is acknowledged.
     mark_end: Option<Seq>,
     pub(super) ecn: bool,
     last_sent: Option<Instant>,

@@ -64,12 +64,14 @@ impl SendHalf {
         Transmission::Nothing
     }
 
-    /// RFC 6675 §5 (C): what is lost goes first, as the pipe allows; after a timeout one segment always may.
+    /// RFC 6675 §5 (C): what is lost goes first, as the pipe allows; after a timeout one segment always may, and so may the
+    /// first of a recovery.
     fn lost_span(&mut self, ctx: &mut Context<'_>, sizes: Sizes) -> Option<Span> {
         let (start, end) = self.scoreboard.first_lost()?;
         let in_flight = self.in_flight();
         let room = self.congestion.window().saturating_sub(in_flight);
-        if room < sizes.segment && in_flight > 0 {
+        let due = std::mem::take(&mut self.rack.repair_due);
+        if room < sizes.segment && in_flight > 0 && !due {
             return None;
         }
         let room = (room / sizes.segment * sizes.segment).max(sizes.segment);
