@@ -57,8 +57,10 @@ pub(crate) enum Turn {
 pub(crate) struct Endpoint {
     pub(crate) id: ConnectionId,
     pub(crate) flow: Flow,
-    /// Last time that a byte or a step was done.
+    /// Last time that a byte or a step was done, or found to be acknowledged.
     pub(crate) last_progress: Duration,
+    /// Bytes that the peer acknowledged when last looked at.
+    acknowledged: u64,
     script: Rc<[Step]>,
     position: usize,
     /// Bytes done within the step.
@@ -84,6 +86,7 @@ impl Endpoint {
             id,
             flow: Flow::new(now, ends.host, ends.local, ends.remote),
             last_progress: now,
+            acknowledged: 0,
             script,
             position: 0,
             step_sent: 0,
@@ -123,6 +126,14 @@ impl Endpoint {
     pub(crate) fn reset(&mut self, now: Duration, reason: ResetReason) {
         self.flow.outcome = Outcome::Reset(reason);
         self.flow.finished = Some(now);
+    }
+
+    /// Looks whether the peer acknowledged something, which is progress as well.
+    pub(crate) fn look_for_progress(&mut self, now: Duration, stack: &Stack) {
+        let acknowledged = stack.status(self.id).map_or(0, |status| status.bytes_acknowledged);
+        if acknowledged != std::mem::replace(&mut self.acknowledged, acknowledged) {
+            self.last_progress = now;
+        }
     }
 
     /// Whether it waits for the script and not for the stack.

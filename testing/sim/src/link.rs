@@ -25,8 +25,9 @@ pub struct Link {
     busy_until: Duration,
     /// When the last frame that was not held up arrives; none in order arrives before it.
     last_arrival: Duration,
-    /// State of the model of bursty loss.
+    /// State of the model of bursty loss, and when it was last looked at.
     bad: bool,
+    looked: Duration,
     statistics: LinkStatistics,
 }
 
@@ -105,6 +106,7 @@ impl Link {
             busy_until: Duration::ZERO,
             last_arrival: Duration::ZERO,
             bad: false,
+            looked: Duration::ZERO,
             statistics: LinkStatistics::default(),
         }
     }
@@ -130,7 +132,7 @@ impl Link {
         }
         self.busy_until = self.busy_until.max(now) + self.sending_time(frame.len());
         self.statistics.sent_bytes += frame.len() as u64;
-        if self.loses() {
+        if self.loses(now) {
             self.statistics.lost += 1;
             return Err(DropReason::Lost);
         }
@@ -175,11 +177,13 @@ impl Link {
         })
     }
 
-    fn loses(&mut self) -> bool {
+    fn loses(&mut self, now: Duration) -> bool {
+        let idle = now.saturating_sub(std::mem::replace(&mut self.looked, now));
         match self.config.loss {
             Loss::None => false,
             Loss::Independent(probability) => self.random.happens(probability),
             Loss::Bursty { worsen, recover, good, bad } => {
+                self.bad &= idle < BURST_END;
                 self.bad ^= self.random.happens(if self.bad { recover } else { worsen });
                 self.random.happens(if self.bad { bad } else { good })
             }
@@ -211,6 +215,9 @@ impl Link {
         Delivery { arrival: Arrival { at, frame }, duplicate }
     }
 }
+
+/// See [`Loss::Bursty`].
+const BURST_END: Duration = Duration::from_millis(100);
 
 /// A bit in a second is this many bytes in a nanosecond, the other way round.
 const NANOBITS_PER_BYTE: u128 = 8 * 1_000_000_000;

@@ -170,3 +170,26 @@ pub fn jain(rates: &[f64]) -> f64 {
     let squares: f64 = rates.iter().map(|rate| rate * rate).sum();
     if squares == 0.0 { 1.0 } else { sum * sum / (rates.len() as f64 * squares) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fairness_is_one_for_equals_and_a_share_for_the_greedy() {
+        assert!((jain(&[3.0, 3.0, 3.0]) - 1.0).abs() < 1e-9);
+        assert!((jain(&[1.0, 0.0]) - 0.5).abs() < 1e-9);
+        assert!((jain(&[]) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn rates_come_from_samples() {
+        let [local, remote] = ["10.0.0.1:1", "10.0.0.2:2"].map(|end| end.parse().unwrap());
+        let mut flow = Flow::new(Duration::ZERO, NodeId(0), local, remote);
+        for second in 1..=10 {
+            flow.receive(Duration::from_secs(second), 1000);
+        }
+        assert_eq!(flow.received_until(Duration::from_millis(3_500)), 3000);
+        assert!((flow.rate(Duration::from_secs(2), Duration::from_secs(4)) - 8000.0).abs() < 1e-9);
+    }
+}

@@ -211,11 +211,12 @@ impl World {
         }
         if self.clock.now() >= self.next_patience_check {
             self.next_patience_check = self.clock.now() + self.bounds.patience / 16;
-            let (now, patience) = (self.clock.now(), self.bounds.patience);
-            let stuck = |host: &Host| {
-                host.unfinished().any(|endpoint| !endpoint.is_asleep() && now - endpoint.last_progress > patience)
+            let (clock, patience) = (self.clock, self.bounds.patience);
+            let stuck = |node: &mut Node| match &mut node.kind {
+                Kind::Host(host) => host.is_stuck(clock, patience),
+                _ => false,
             };
-            if self.hosts().any(stuck) {
+            if self.nodes.iter_mut().any(stuck) {
                 self.fail("stuck: a connection makes no progress");
             }
         }

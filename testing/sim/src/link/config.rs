@@ -65,7 +65,8 @@ pub enum Loss {
     None,
     /// Each with this probability, whatever happened to the others.
     Independent(f64),
-    /// In bursts, by the model of Gilbert and Elliott: the link is good or bad, and changes with each frame by chance.
+    /// In bursts, by the model of Gilbert and Elliott: the link is good or bad, and changes with each frame by chance. Since
+    /// bad times pass without frames as well, a link that had none for 100 ms is good again.
     Bursty {
         /// Probability that a good link turns bad before a frame.
         worsen: f64,

@@ -127,6 +127,15 @@ impl Host {
         self.by_id.values().map(|index| &self.endpoints[*index])
     }
 
+    /// Whether an end that waits for the stack has got nowhere for so long.
+    pub(super) fn is_stuck(&mut self, clock: Clock, patience: Duration) -> bool {
+        self.by_id.values().any(|index| {
+            let endpoint = &mut self.endpoints[*index];
+            endpoint.look_for_progress(clock.now(), &self.stack);
+            !endpoint.is_asleep() && clock.now() - endpoint.last_progress > patience
+        })
+    }
+
     fn add(&mut self, clock: Clock, id: ConnectionId, script: Rc<[Step]>) -> Result<usize, String> {
         let status = self.stack.status(id).ok_or("the stack does not know a connection that it just made")?;
         let ends = Ends { seed: self.seed, host: self.node, local: status.local, remote: status.remote };

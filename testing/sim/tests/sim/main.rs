@@ -1,0 +1,11 @@
+//! The transport on simulated networks.
+
+mod detection;
+mod fairness;
+mod lifecycle;
+mod links;
+mod path_mtu;
+mod random_links;
+mod scenario;
+mod throughput;
+mod transfers;
