@@ -22,6 +22,7 @@ use crate::terminal::Terminal;
 
 fn main() -> ExitCode {
     if is_agent() {
+        program::rename("minato-agent");
         return minato_host::agent::main();
     }
     let flags = Flags::parse();

@@ -89,6 +89,12 @@ fn send(child: &Child, signal: rustix::process::Signal) {
     }
 }
 
+/// Gives this process a name of its own in process lists: what was started as `/proc/self/exe` is called `exe`.
+pub(crate) fn rename(name: &str) {
+    // Nothing depends on it.
+    let _ = std::fs::write("/proc/self/comm", name);
+}
+
 /// Signals that come to this process while a program runs.
 #[derive(Debug)]
 pub(crate) struct Signals {

@@ -53,8 +53,8 @@ impl Session {
             Ok(Some(SessionEvent::EngineStopping { reason })) => News::EngineEnded(reason),
             Ok(Some(SessionEvent::Opened { .. })) => News::EngineEnded("it opened a session twice".into()),
             Ok(None) => News::EngineEnded("it closed the session".into()),
-            Err(RequestError::Gone(why) | RequestError::Nonsense(why)) => News::EngineEnded(why),
-            Err(_) => News::EngineEnded("its connection is lost".into()),
+            Err(RequestError::Nonsense(why)) => News::EngineEnded(why),
+            Err(_) => News::EngineEnded("its connection broke off: it was killed, or it failed".into()),
         }
     }
 

@@ -9,10 +9,12 @@ use minato_engine::EngineOptions;
 use super::DONE;
 use crate::failure::Failure;
 use crate::flags::Name;
+use crate::program;
 
 /// Leaves the session of whoever started it and serves until the last host is gone. Standard output is the pipe on
 /// which the starter waits for one line.
 pub(super) fn engine(network: &Name, directory: PathBuf) -> Result<u8, Failure> {
+    program::rename("minato-engine");
     let ready = leave_starter().map_err(|error| Failure::caused("the engine cannot leave its starter", error))?;
     let options = EngineOptions {
         network: network.to_string(),

@@ -3,7 +3,7 @@
 use minato_inspect::{Forward, ForwardRequest, ForwardSpec};
 
 use super::{DONE, views};
-use crate::client::{Client, network_flag};
+use crate::client::Client;
 use crate::failure::{Failure, code};
 use crate::flags::Name;
 use crate::terminal::Terminal;
@@ -31,8 +31,7 @@ pub(super) async fn remove(
     let request = ForwardRequest { host: host.to_string(), forwards };
     let removed = client.remove_forwards(&request).await.map_err(|error| match error.into_failure(client) {
         // The host is there, so what is missing is the forward.
-        failure if failure.code == code::NOTHING => Failure { code: code::FORWARD_MISSING, ..failure }
-            .fix(format!("minato{} forward ls {host}", network_flag(client.directory()))),
+        failure if failure.code == code::NOTHING => Failure { code: code::FORWARD_MISSING, ..failure },
         failure => failure,
     })?;
     Ok(changed(&removed, terminal))

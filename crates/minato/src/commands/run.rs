@@ -2,7 +2,7 @@
 
 use std::process::ExitStatus;
 
-use minato_inspect::{ExecRequest, HostRequest, SessionEnd};
+use minato_inspect::{ExecRequest, HostRequest, Process, SessionEnd};
 use tokio::process::Child;
 
 use crate::client::{self, Client, Ending, News, RequestError, Session};
@@ -120,7 +120,8 @@ fn tell_who_was_ended(host: &str, end: &SessionEnd, terminal: &Terminal) {
     if end.ended.is_empty() {
         return;
     }
-    let names = end.ended.iter().map(render::process).collect::<Vec<_>>().join(", ");
+    let name = |process: &Process| format!("{} (pid {})", render::printable(&process.name), process.pid);
+    let names = end.ended.iter().map(name).collect::<Vec<_>>().join(", ");
     terminal
         .warn(&format!("host '{host}' ended with its program; these were still running in it and were ended: {names}"));
 }

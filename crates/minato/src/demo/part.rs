@@ -10,6 +10,7 @@ use super::report::Report;
 use crate::commands::DONE;
 use crate::failure::Failure;
 use crate::flags::raw::{DemoPart, DemoRole};
+use crate::program;
 use crate::terminal::Terminal;
 
 /// For how long a peer may be silent.
@@ -17,16 +18,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Plays one part.
 pub(crate) fn part(part: &DemoPart, terminal: &Terminal) -> Result<u8, Failure> {
+    program::rename(&format!("demo-{}", part.role.word()));
     let tell = |report: &Report| terminal.print(&format!("{}\n", serde_json::json!(report)));
     let played = match part.role {
         DemoRole::Client => client(part, &tell),
-        role => serve(role, &part.place, terminal),
+        role => serve(role, &part.place, &tell),
     };
     played.map(|()| DONE).map_err(|error| Failure::caused("this part of the demo failed", error))
 }
 
-fn serve(role: DemoRole, place: &str, terminal: &Terminal) -> io::Result<()> {
-    let tell = |report: &Report| terminal.print(&format!("{}\n", serde_json::json!(report)));
+fn serve(role: DemoRole, place: &str, tell: &impl Fn(&Report)) -> io::Result<()> {
     let port = place.parse().map_err(io::Error::other)?;
     let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     let listener = match TcpListener::bind(any) {
@@ -126,7 +127,7 @@ fn client(part: &DemoPart, tell: &impl Fn(&Report)) -> io::Result<()> {
         stream.read_to_string(&mut answer)?;
         tell(&Report::Answered { source, text: telling_line(&answer).to_owned() });
         drop(stream);
-        tell(&Report::Released { source, after_millis: time_until_free(source) });
+        tell(&Report::Released { source, after_micros: time_until_free(source) });
     }
     Ok(())
 }
@@ -161,12 +162,12 @@ fn telling_line(answer: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// Milliseconds until a port that was just closed can be bound.
-fn time_until_free(source: SocketAddr) -> Option<f64> {
+/// Microseconds until a port that was just closed can be bound.
+fn time_until_free(source: SocketAddr) -> Option<u64> {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(1) {
         if bind(source).is_ok() {
-            return Some(started.elapsed().as_secs_f64() * 1000.0);
+            return u64::try_from(started.elapsed().as_micros()).ok();
         }
         std::thread::sleep(Duration::from_micros(200));
     }

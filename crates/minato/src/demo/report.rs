@@ -41,7 +41,7 @@ pub(super) enum Report {
     Released {
         /// The port that was the client's.
         source: SocketAddr,
-        /// Milliseconds from close until it could be bound; `None` when it stayed taken.
-        after_millis: Option<f64>,
+        /// Microseconds from close until it could be bound; `None` when it stayed taken.
+        after_micros: Option<u64>,
     },
 }

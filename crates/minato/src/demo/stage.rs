@@ -37,9 +37,8 @@ impl Host {
 
     /// Starts a program of the demo in it. `arguments` follow the role.
     pub(super) fn start(&self, role: DemoRole, arguments: &[&str]) -> Result<Actor, Failure> {
-        let name = clap::ValueEnum::to_possible_value(&role).map(|value| value.get_name().to_owned());
         let mut command = std::process::Command::new("/proc/self/exe");
-        command.arg("__demo").args(name).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.arg("__demo").arg(role.word()).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = program::spawn_command(command, false, &self.session)?;
         let pid = child.id().unwrap_or_default();
         let output =

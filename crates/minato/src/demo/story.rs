@@ -1,6 +1,6 @@
 //! The story with ports: three services on one address, two requests to one of them.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::report::Report;
@@ -39,17 +39,22 @@ pub(super) async fn tell(demo: Demo, client: &Client, terminal: &Terminal) -> Re
 
 /// A forward's port is taken: no substitute is chosen silently, but one is offered.
 fn offer_other_ports(failure: Failure, demo: Demo) -> Failure {
-    if failure.code != code::CONFLICT || failure.title.contains("host") {
+    let free = |base: &u16| SERVICES.iter().all(|service| is_free(service.host_port(*base)));
+    if failure.code != code::CONFLICT || free(&demo.port_base) {
         return failure;
     }
-    let free = |base: &u16| SERVICES.iter().all(|service| is_free(service.host_port(*base)));
     let fixes = (1..=56).map(|step| demo.port_base.saturating_add(step * 1000)).find(free);
     let fixes = fixes.map(|base| format!("minato demo --port-base {base}")).into_iter().collect();
     Failure { fixes, ..failure }
 }
 
+/// Whether a port can be had on both loopback addresses; a machine without IPv6 has only one.
 fn is_free(port: u16) -> bool {
-    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+    let taken = |address: IpAddr| {
+        let bound = std::net::TcpListener::bind((address, port));
+        bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+    };
+    !taken(Ipv4Addr::LOCALHOST.into()) && !taken(Ipv6Addr::LOCALHOST.into())
 }
 
 /// What the acts of the story share.
@@ -188,8 +193,7 @@ impl Story<'_> {
     }
 
     fn ask(&self, client: &Host, service: Service, place: SocketAddr) -> Result<Actor, Failure> {
-        let role = clap::ValueEnum::to_possible_value(&service.role).map(|value| value.get_name().to_owned());
-        client.start(DemoRole::Client, &[&place.to_string(), "--speaks", &role.unwrap_or_default()])
+        client.start(DemoRole::Client, &[&place.to_string(), "--speaks", service.role.word()])
     }
 
     async fn answer_and_release(&self, asking: &mut Actor) -> Result<(), Failure> {
@@ -200,10 +204,10 @@ impl Story<'_> {
             other => return Err(unexpected(&other)),
         }
         match asking.expect().await? {
-            Report::Released { source, after_millis: Some(after) } => {
-                self.say(&format!("   released     port {} is free again, {after:.1} ms after close", source.port()));
+            Report::Released { source, after_micros: Some(after) } => {
+                self.say(&format!("   released     port {} is free again, {after} µs after close", source.port()));
             }
-            Report::Released { source, after_millis: None } => {
+            Report::Released { source, after_micros: None } => {
                 self.say(&format!("   not released port {} is still taken a second after close", source.port()));
             }
             other => return Err(unexpected(&other)),

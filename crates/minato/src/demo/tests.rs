@@ -17,7 +17,7 @@ fn services_have_the_ports_that_iana_registered() {
 
 #[test]
 fn reports_survive_the_pipe() {
-    let report = Report::Released { source: "10.77.0.3:50000".parse().expect("an address"), after_millis: Some(0.5) };
+    let report = Report::Released { source: "10.77.0.3:50000".parse().expect("an address"), after_micros: Some(5) };
     let line = serde_json::to_string(&report).expect("JSON");
     assert_eq!(serde_json::from_str::<Report>(&line).expect("a report"), report);
 }

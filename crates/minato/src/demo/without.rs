@@ -128,10 +128,9 @@ impl Story<'_> {
     async fn way_out(&self, host: &Host) -> Result<(), Failure> {
         self.act("5. The only way out: an address for each service");
         self.say(&format!("   {:<12} {}", SERVICES[0].title, host.session.host.address_v4));
+        let mut others = Vec::new();
         for service in &SERVICES[1..] {
-            let name =
-                clap::ValueEnum::to_possible_value(&service.role).map(|value| format!("{SERVER}-{}", value.get_name()));
-            let other = Host::open(self.client, &name.unwrap_or_default(), Vec::new()).await?;
+            let other = Host::open(self.client, &format!("{SERVER}-{}", service.role.word()), Vec::new()).await?;
             let mut actor = other.start(service.role, &[&ONLY.to_string()])?;
             match actor.expect().await? {
                 Report::Bound { .. } => self.say(&format!(
@@ -140,10 +139,14 @@ impl Story<'_> {
                 )),
                 report => return Err(unexpected(&report)),
             }
+            others.push((other, actor));
+        }
+        let addresses = 1 + others.len();
+        for (other, actor) in others {
             actor.end().await;
             other.close().await?;
         }
-        self.say(&format!("   {} services, {0} addresses.", SERVICES.len()));
+        self.say(&format!("   {} services, {addresses} addresses.", SERVICES.len()));
         Ok(())
     }
 

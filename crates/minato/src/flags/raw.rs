@@ -252,3 +252,15 @@ pub(crate) enum DemoRole {
     /// A client.
     Client,
 }
+
+impl DemoRole {
+    /// The role as the command line spells it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            DemoRole::Web => "web",
+            DemoRole::Mail => "mail",
+            DemoRole::Files => "files",
+            DemoRole::Client => "client",
+        }
+    }
+}

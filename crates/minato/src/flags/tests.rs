@@ -167,3 +167,11 @@ fn a_view_is_watched_every_second_unless_told_otherwise() {
     assert_eq!(watch("ports --watch 80"), Some(1.0));
     assert_eq!(watch("forward ls --watch=0.5 web"), Some(0.5));
 }
+
+#[test]
+fn roles_of_the_demo_are_spelled_as_they_are_parsed() {
+    use clap::ValueEnum;
+    for role in super::raw::DemoRole::value_variants() {
+        assert_eq!(super::raw::DemoRole::from_str(role.word(), false).as_ref(), Ok(role));
+    }
+}
