@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 /// Most parts that a frame's payload comes in.
 pub const BODY_SLICES: usize = 4;
 
-/// Most parts that [`Stack::receive_chunks`] returns at once (64 KiB each at best).
+/// Most parts that [`Stack::receive_chunks`](crate::Stack::receive_chunks) returns at once (64 KiB each at best).
 pub const RECEIVE_CHUNKS: usize = 4;
 
 /// A frame to write to the link: the concatenation of `head` and the parts of `body`, best by one `writev`.

@@ -1,5 +1,5 @@
 //! Two stacks joined by a simulated link: virtual clock, delay, loss, reordering and duplication from a seed.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -129,12 +129,12 @@ impl Pair {
             while let Some(transmit) = self.stacks[from].poll_transmit(self.now) {
                 let frame = transmit.to_vec();
                 self.frames[from] += 1;
-                self.launch(1 - from, frame);
+                self.launch(1 - from, &frame);
             }
         }
     }
 
-    fn launch(&mut self, to: usize, frame: Vec<u8>) {
+    fn launch(&mut self, to: usize, frame: &[u8]) {
         if self.random.chance(self.trouble.loss) {
             return;
         }
@@ -145,7 +145,7 @@ impl Pair {
                 delay += self.trouble.delay * (1 + self.random.below(3) as u32) / 2;
             }
             self.sent += 1;
-            self.air.insert((self.now + delay, self.sent), (to, frame.clone()));
+            self.air.insert((self.now + delay, self.sent), (to, frame.to_vec()));
         }
     }
 
