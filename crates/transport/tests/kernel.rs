@@ -221,5 +221,5 @@ fn bulk() {
         download(far(SOURCE)[0], size, false);
         println!("stack to kernel: {:.1} Gbit/s", rate(begin));
     }
-    drop(world.finish());
+    println!("{:?}", world.finish().statistics());
 }

@@ -24,7 +24,7 @@ pub fn ran_in_namespace(test: &str) -> bool {
     if std::env::var_os("MINATO_TEST_NAMESPACE").is_some() {
         return false;
     }
-    let root = unsafe_free_uid() == 0;
+    let root = own_uid() == 0;
     let unshare = if root { "-n" } else { "-rn" };
     let status = Command::new("unshare")
         .arg(unshare)
@@ -39,7 +39,7 @@ pub fn ran_in_namespace(test: &str) -> bool {
     true
 }
 
-fn unsafe_free_uid() -> u32 {
+fn own_uid() -> u32 {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata("/proc/self").map_or(1, |metadata| metadata.uid())
 }
