@@ -9,10 +9,12 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    time::{Duration, Instant},
 };
 
 use minato_host::{
-    agent::{self, Fabric, FabricConfig, HostConfig, Subnet},
+    Family,
+    agent::{self, Fabric, FabricConfig, HostConfig, InsideSocket, Subnet},
     enter::{Enter, Identity},
 };
 use rustix::{
@@ -31,7 +33,8 @@ fn main() -> ExitCode {
         ["agent"] => return agent::main(),
         ["world", user, program, ref rest @ ..] => world(user == "ordinary", program, rest),
         ["engine", directory, ref command @ ..] => engine(Path::new(directory), command),
-        _ => Err("usage: agent | world root|ordinary PROGRAM… | engine DIRECTORY COMMAND…".into()),
+        ["timing", directory] => timing(Path::new(directory)),
+        _ => Err("usage: agent | world root|ordinary PROGRAM… | engine DIRECTORY COMMAND… | timing DIRECTORY".into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,11 +70,79 @@ fn world(ordinary: bool, program: &str, arguments: &[&str]) -> Result<(), Box<dy
 /// An engine with one host in which `command` runs. Prints the agent's process ID, the program's, and the inode of the
 /// host's network namespace; waits until its standard input ends.
 fn engine(directory: &Path, command: &[&str]) -> Result<(), Box<dyn Error>> {
-    let resolv_conf = directory.join("resolv.conf");
-    fs::write(&resolv_conf, "nameserver 10.77.0.1\n")?;
+    let (fabric, _tap) = Fabric::create(&fabric_config(directory)?)?;
+    let host = fabric.add_host(&host_config(directory, 2)?)?;
+    let (program, arguments) = command.split_first().ok_or("no command")?;
+    let mut child = Command::new(program);
+    child.args(arguments).stdin(std::process::Stdio::null());
+    Enter::open(&host.namespaces, Identity::Own)?.apply(&mut child);
+    let mut child = child.spawn()?;
+    println!("{} {} {}", fabric.agent_pid(), child.id(), host.network_inode);
+    io::stdin().read_to_end(&mut Vec::new())?;
+    drop(fabric);
+    child.wait()?;
+    Ok(())
+}
+
+/// Prints how long everything takes, medians of many, and how large the agent is.
+fn timing(directory: &Path) -> Result<(), Box<dyn Error>> {
+    const ROUNDS: usize = 50;
+    let start = Instant::now();
+    let (fabric, _tap) = Fabric::create(&fabric_config(directory)?)?;
+    println!("fabric {:.2} ms, privileged: {}", milliseconds(start), fabric.is_privileged());
+    let [mut add, mut program, mut remove, mut sockets] = [(); 4].map(|()| Vec::new());
+    for round in 0..ROUNDS {
+        let config = host_config(directory, 2 + round as u8)?;
+        let start = Instant::now();
+        let host = fabric.add_host(&config)?;
+        add.push(milliseconds(start));
+        let start = Instant::now();
+        let mut child = Command::new("true");
+        Enter::open(&host.namespaces, Identity::Own)?.apply(&mut child);
+        child.status()?;
+        program.push(milliseconds(start));
+        let start = Instant::now();
+        fabric.sockets(&host.name, InsideSocket::TransparentStream, Family::V4, 32)?;
+        sockets.push(milliseconds(start));
+        let start = Instant::now();
+        fabric.remove_host(&host.name, Duration::from_millis(500))?;
+        remove.push(milliseconds(start));
+    }
+    for (what, times) in [("add host", add), ("run true", program), ("32 sockets", sockets), ("remove host", remove)] {
+        print_median(what, times);
+    }
+    let mut plain = Vec::new();
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        Command::new("unshare").args(["-Urn", "true"]).status()?;
+        plain.push(milliseconds(start));
+    }
+    print_median("unshare -Urn true", plain);
+    for number in 0..100 {
+        fabric.add_host(&host_config(directory, 100 + number)?)?;
+    }
+    let status = fs::read_to_string(format!("/proc/{}/status", fabric.agent_pid()))?;
+    let size = |key: &str| status.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
+    println!("agent with 100 hosts: {} · {}", size("VmRSS"), size("RssAnon"));
+    let start = Instant::now();
+    drop(fabric);
+    println!("end of 100 hosts {:.2} ms", milliseconds(start));
+    Ok(())
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}
+
+fn print_median(what: &str, mut times: Vec<f64>) {
+    times.sort_by(f64::total_cmp);
+    println!("{what}: median {:.2} ms, {:.2} to {:.2}", times[times.len() / 2], times[0], times[times.len() - 1]);
+}
+
+fn fabric_config(directory: &Path) -> Result<FabricConfig, Box<dyn Error>> {
     let socket = directory.join("api.sock");
     fs::write(&socket, "")?;
-    let (fabric, _tap) = Fabric::create(&FabricConfig {
+    Ok(FabricConfig {
         program: PathBuf::from("/proc/self/exe"),
         arguments: vec!["agent".into()],
         subnet: Subnet {
@@ -84,22 +155,17 @@ fn engine(directory: &Path, command: &[&str]) -> Result<(), Box<dyn Error>> {
         mtu: 1500,
         remove_on_exit: vec![socket],
         lock: None,
-    })?;
-    let host = fabric.add_host(&HostConfig {
-        name: "web".into(),
-        address_v4: "10.77.0.2".parse()?,
-        address_v6: "fd77::2".parse()?,
+    })
+}
+
+fn host_config(directory: &Path, number: u8) -> Result<HostConfig, Box<dyn Error>> {
+    let resolv_conf = directory.join("resolv.conf");
+    fs::write(&resolv_conf, "nameserver 10.77.0.1\n")?;
+    Ok(HostConfig {
+        name: format!("host-{number}"),
+        address_v4: format!("10.77.0.{number}").parse()?,
+        address_v6: format!("fd77::{number}").parse()?,
         ephemeral_range: (49_152, 65_535),
         resolv_conf,
-    })?;
-    let (program, arguments) = command.split_first().ok_or("no command")?;
-    let mut child = Command::new(program);
-    child.args(arguments).stdin(std::process::Stdio::null());
-    Enter::open(&host.namespaces, Identity::Own)?.apply(&mut child);
-    let mut child = child.spawn()?;
-    println!("{} {} {}", fabric.agent_pid(), child.id(), host.network_inode);
-    io::stdin().read_to_end(&mut Vec::new())?;
-    drop(fabric);
-    child.wait()?;
-    Ok(())
+    })
 }

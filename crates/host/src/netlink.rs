@@ -62,17 +62,24 @@ impl Netlink {
         first.map_or(Ok(()), Err)
     }
 
+    /// Sends one request that asks for one object, and returns the payload of the answer.
+    pub(crate) fn get(&mut self, request: RouteNetlinkMessage) -> io::Result<Vec<u8>> {
+        let (kind, payload) = route_payload(request);
+        send(&self.fd, &message(kind, NLM_F_REQUEST, &payload), SendFlags::empty())?;
+        let mut answer = Err(io::ErrorKind::UnexpectedEof.into());
+        self.receive(|(kind, _, _), payload| {
+            answer = match error_code(payload) {
+                Some(error) if kind == NLMSG_ERROR => Err(error),
+                _ => Ok(payload.to_vec()),
+            };
+        })?;
+        answer
+    }
+
     /// Sends one dump request, whose header this fills in, and calls `each` with every answer's payload. Starts again
     /// from the caller's point of view never: an interrupted dump (`NLM_F_DUMP_INTR`) is returned as `Ok(false)`.
     pub(crate) fn dump(&mut self, message_type: u16, payload: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<bool> {
-        let length = 16 + payload.len();
-        let mut bytes = Vec::with_capacity(length);
-        bytes.extend_from_slice(&(length as u32).to_ne_bytes());
-        bytes.extend_from_slice(&message_type.to_ne_bytes());
-        bytes.extend_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-        bytes.extend_from_slice(&[0; 8]);
-        bytes.extend_from_slice(payload);
-        send(&self.fd, &bytes, SendFlags::empty())?;
+        send(&self.fd, &message(message_type, NLM_F_REQUEST | NLM_F_DUMP, payload), SendFlags::empty())?;
         let (mut done, mut consistent, mut failure) = (false, true, None);
         while !done {
             self.receive(|(kind, _, flags), payload| {
@@ -114,6 +121,18 @@ impl AsFd for Netlink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// A message with its header.
+fn message(message_type: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
+    let length = 16 + payload.len();
+    let mut bytes = Vec::with_capacity(length);
+    bytes.extend_from_slice(&(length as u32).to_ne_bytes());
+    bytes.extend_from_slice(&message_type.to_ne_bytes());
+    bytes.extend_from_slice(&flags.to_ne_bytes());
+    bytes.extend_from_slice(&[0; 8]);
+    bytes.extend_from_slice(payload);
+    bytes
 }
 
 /// Serialises the inside of an rtnetlink message, for [`Netlink::dump`].

@@ -14,7 +14,7 @@ use rustix::net::{
     socket_with, sockopt,
 };
 
-use crate::{Family, Transport, netlink::Netlink};
+use crate::{Family, Transport, netlink::Netlink, sys};
 
 /// A socket as the kernel's table shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,7 +187,8 @@ impl SockDiag {
     }
 
     /// Takes the events that are waiting and calls `each` for every socket that has ended. Returns at once. The kernel
-    /// tells addresses, ports and transport of an ended socket, but no inode and no owner (both 0).
+    /// tells addresses, ports and transport of an ended socket, but no inode and no owner (both 0). The end of a
+    /// connection is no event: what is told is that a listener, or another socket without a peer, has released its port.
     ///
     /// # Errors
     /// [`EventsError::Lost`] when the kernel had to drop some: dump again.
@@ -219,12 +220,13 @@ pub(crate) fn open_dumps() -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(SOCK_DIAG))?)
 }
 
-/// Opens a non-blocking socket that gets a message at the end of every TCP and UDP socket of the calling thread's network
-/// namespace. Needs `CAP_NET_ADMIN` there.
+/// Opens a non-blocking socket that gets a message at the end of every TCP and UDP socket without a peer in the calling
+/// thread's network namespace. Needs `CAP_NET_ADMIN` there.
 pub(crate) fn open_events() -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(SOCK_DIAG))?;
-    // Room for bursts: a thousand connections may end between two looks. The second call is what an ordinary user may.
+    sys::attach_filter(socket.as_fd(), &WITHOUT_PEER)?;
+    // Room for bursts, such as the end of a program with a thousand ports. The second call is what an ordinary user may.
     if sockopt::set_socket_recv_buffer_size_force(&socket, EVENTS_BUFFER).is_err() {
         sockopt::set_socket_recv_buffer_size(&socket, EVENTS_BUFFER)?;
     }
@@ -234,6 +236,20 @@ pub(crate) fn open_events() -> io::Result<OwnedFd> {
 }
 
 const EVENTS_BUFFER: usize = 4 << 20;
+
+/// Lets messages through whose remote port is 0: `idiag_dport`, behind the netlink header and six bytes. A busy service
+/// ends thousands of connections a second, and nobody is to be woken for them.
+const WITHOUT_PEER: [libc::sock_filter; 4] = [
+    statement(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 16 + 6, 0),
+    statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1),
+    statement(libc::BPF_RET | libc::BPF_K, u32::MAX, 0),
+    statement(libc::BPF_RET | libc::BPF_K, 0, 0),
+];
+
+/// One statement of a classic BPF program; `otherwise` is how many to leave out when a comparison fails.
+const fn statement(code: u32, k: u32, otherwise: u8) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt: 0, jf: otherwise, k }
+}
 
 /// Why events can't be had.
 #[derive(Debug, thiserror::Error)]

@@ -21,6 +21,27 @@ pub(crate) fn set_option(socket: BorrowedFd<'_>, level: c_int, name: c_int, valu
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Makes the kernel drop what a classic BPF program returns 0 for, before it reaches the socket.
+pub(crate) fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: program.len().try_into().map_err(|_| io::ErrorKind::InvalidInput)?,
+        // The kernel only reads it.
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the pointer and the length describe `program`, whose own pointer and length describe a slice that outlives
+    // the call. The kernel checks and copies the program.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            size_of_val(&program) as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Ignores a signal in this process, and in what it executes.
 pub(crate) fn ignore_signal(signal: c_int) {
     // SAFETY: SIG_IGN is no handler: no code of ours runs in signal context. A wrong number is refused with EINVAL.

@@ -4,8 +4,8 @@
 mod common;
 
 use std::{
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
-    os::fd::AsRawFd,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::{AsFd, AsRawFd},
     time::{Duration, Instant},
 };
 
@@ -17,6 +17,7 @@ use minato_host::{
     holder::{HolderProcesses, holders},
     process::{self, Owner, SocketOwners},
     sock_diag::{Query, SockDiag, SocketInfo, State, States},
+    sockets::bind_and_connect,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -40,6 +41,15 @@ fn every_end_is_an_event() {
         for address in ["0.0.0.0:80", "[::]:81", "127.0.0.1:82", "[fd77::2]:83"] {
             let address: SocketAddr = address.parse().unwrap();
             let tcp = listener(&world, &host, address);
+            // A connection that ends is none.
+            let connection = world.fabric.sockets(&host.name, InsideSocket::Stream, Family::of(address.ip()), 1);
+            let connection = connection.unwrap().remove(0);
+            let target = SocketAddr::new(
+                if address.ip().is_unspecified() { loopback(address) } else { address.ip() },
+                address.port(),
+            );
+            bind_and_connect(connection.as_fd(), SocketAddr::new(target.ip(), 0), target).unwrap();
+            drop((tcp.accept().unwrap(), connection));
             let start = Instant::now();
             drop(tcp);
             assert_eq!(ended(&mut table), [(Transport::Tcp, address)]);
@@ -52,6 +62,10 @@ fn every_end_is_an_event() {
             assert_eq!(ended(&mut table), [(Transport::Udp, address)]);
         }
     });
+}
+
+fn loopback(of_family: SocketAddr) -> IpAddr {
+    if of_family.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() }
 }
 
 #[test]

@@ -1,21 +1,24 @@
 //! What is left to do when a host ends or the engine is gone.
 
-use std::{fs, path::Path, thread::sleep, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 
 use crate::process;
 
-/// Rounds of killing before giving up on processes that the kernel can't end (uninterruptible sleep).
-const ROUNDS: u32 = 2_000;
+/// Time after which to give up on processes that the kernel can't end (uninterruptible sleep).
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Kills every process in these network namespaces except the caller, again and again until none is left: a process
 /// may fork while it is looked for.
 pub(super) fn kill_until_none(networks: &[u64]) {
-    for _ in 0..ROUNDS {
-        if process::signal_networks(networks, Signal::KILL) == 0 {
-            return;
-        }
+    let start = Instant::now();
+    while process::signal_networks(networks, Signal::KILL) > 0 && start.elapsed() < PATIENCE {
         sleep(Duration::from_millis(1));
     }
 }

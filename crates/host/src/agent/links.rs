@@ -5,10 +5,11 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd},
 };
 
+use netlink_packet_core::Parseable;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope},
-    link::{InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
     neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
     route::{
         RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -81,6 +82,23 @@ pub(super) fn veth(port_index: u32, mac: [u8; 6], mtu: u16, host: BorrowedFd<'_>
         ]),
     ];
     RouteNetlinkMessage::NewLink(link)
+}
+
+/// Asks for an interface. The kernel carries out what a change of its carrier has left to do before it answers (since
+/// 6.8; before that a moment later): only then are its packets not dropped.
+pub(super) fn get(index: u32) -> RouteNetlinkMessage {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    RouteNetlinkMessage::GetLink(link)
+}
+
+/// Whether an answer to [`get`] shows an interface that carries packets.
+pub(super) fn is_operational(answer: &[u8]) -> bool {
+    LinkMessage::parse(answer).is_ok_and(|link| {
+        let up = LinkAttribute::OperState(State::Up);
+        // Some drivers never tell.
+        link.attributes.contains(&up) || link.attributes.contains(&LinkAttribute::OperState(State::Unknown))
+    })
 }
 
 /// Removes a veth pair by its bridge end.

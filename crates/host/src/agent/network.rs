@@ -4,6 +4,8 @@ use std::{
     io,
     net::IpAddr,
     os::fd::{AsFd, OwnedFd},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use netlink_packet_route::RouteNetlinkMessage;
@@ -49,20 +51,18 @@ impl Fabric {
             detail: Some(["bridge", "TAP device", "forwarding entry"][index.min(2)].to_owned()),
             source,
         })?;
+        for index in [links::TAP_INDEX, links::BRIDGE_INDEX] {
+            wait_until_operational(&mut netlink, index).map_err(Step::Bridge.failed())?;
+        }
         let fabric = Self { netlink, subnet, gateway_mac, mtu, ipv6, next_port: links::FIRST_PORT_INDEX };
         Ok((fabric, tap))
     }
 
     /// Makes a host's namespace and plugs it in. Of a host that can't be made nothing is left: its namespace goes with
     /// its last descriptor, and the pair of interfaces with its namespace.
-    pub(super) fn add_host(
-        &mut self,
-        config: &HostConfig,
-        privileged: bool,
-        fabric: &OwnedFd,
-    ) -> Result<HostNetwork, FabricError> {
+    pub(super) fn add_host(&mut self, config: &HostConfig, fabric: &OwnedFd) -> Result<HostNetwork, FabricError> {
         sys::unshare(UnshareFlags::NEWNET).map_err(Step::NetworkNamespace.failed())?;
-        let prepared = self.prepare(config, privileged);
+        let prepared = self.prepare(config);
         join_network(fabric).expect("the agent owns the fabric namespace");
         let (namespace, mut inside) = prepared?;
         let inode = inode(&namespace).map_err(Step::NetworkNamespace.failed())?;
@@ -73,10 +73,17 @@ impl Fabric {
             .map_err(|(_, source)| Step::Veth.failed()(source))?;
         let (names, requests): (Vec<_>, Vec<_>) = self.configuration(config).into_iter().unzip();
         let host = HostNetwork { namespace, inode, port };
-        if let Err((index, source)) = inside.requests(requests) {
-            self.remove_host(&host);
+        let configured = inside.requests(requests).map_err(|(index, source)| {
             let detail = names.get(index).map(|name| (*name).to_owned());
-            return Err(FabricError { step: Step::Addresses, detail, source });
+            FabricError { step: Step::Addresses, detail, source }
+        });
+        let result = configured.and_then(|()| {
+            wait_until_operational(&mut inside, links::HOST_INDEX).map_err(Step::Veth.failed())?;
+            wait_until_operational(&mut self.netlink, port).map_err(Step::Veth.failed())
+        });
+        if let Err(error) = result {
+            self.remove_host(&host);
+            return Err(error);
         }
         Ok(host)
     }
@@ -88,9 +95,9 @@ impl Fabric {
     }
 
     /// In the new namespace: sysctls, and what is to be opened there.
-    fn prepare(&self, config: &HostConfig, privileged: bool) -> Result<(OwnedFd, Netlink), FabricError> {
+    fn prepare(&self, config: &HostConfig) -> Result<(OwnedFd, Netlink), FabricError> {
         let namespace = open_own("net").map_err(Step::NetworkNamespace.failed())?;
-        sysctl::prepare_host(config.ephemeral_range, &sysctl::ping_groups(privileged), self.ipv6)?;
+        sysctl::prepare_host(config.ephemeral_range, self.ipv6)?;
         let netlink = Netlink::open(None).map_err(Step::Addresses.failed())?;
         Ok((namespace, netlink))
     }
@@ -119,6 +126,19 @@ impl Fabric {
         }
         requests
     }
+}
+
+/// Waits until an interface that was brought up carries packets. Without this a host's first packets are lost, and its
+/// first connection takes a second longer.
+fn wait_until_operational(netlink: &mut Netlink, index: u32) -> io::Result<()> {
+    let start = Instant::now();
+    while !links::is_operational(&netlink.get(links::get(index))?) {
+        if start.elapsed() > Duration::from_secs(5) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        sleep(Duration::from_micros(200));
+    }
+    Ok(())
 }
 
 /// Makes a socket in the calling thread's network namespace.

@@ -92,7 +92,7 @@ impl Agent {
         if self.hosts.contains_key(&config.name) {
             return Ok((Reply::HostExists, Vec::new()));
         }
-        let network = made.network.add_host(config, made.base.user.is_none(), made.base.network())?;
+        let network = made.network.add_host(config, made.base.network())?;
         let mount = match made.base.mount_namespace(&config.resolv_conf) {
             Ok(mount) => mount,
             Err(error) => {

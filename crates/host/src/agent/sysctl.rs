@@ -13,13 +13,13 @@ pub(super) fn has_ipv6() -> bool {
 }
 
 /// Sets up the network namespace of the calling thread, before it has any interface but `lo`.
-pub(super) fn prepare_host(ephemeral: (u16, u16), ping_groups: &str, ipv6: bool) -> Result<(), FabricError> {
+pub(super) fn prepare_host(ephemeral: (u16, u16), ipv6: bool) -> Result<(), FabricError> {
     // IPv4 settings of a new namespace are copies of the machine's, so what matters is written, never assumed.
     // `ip_forward` comes first: it resets others.
     write("ipv4/ip_forward", "0")?;
     write("ipv4/ip_unprivileged_port_start", "0")?;
     write("ipv4/ip_local_port_range", &format!("{} {}", ephemeral.0, ephemeral.1))?;
-    write("ipv4/ping_group_range", ping_groups)?;
+    allow_ping()?;
     // Mechanism 3: an accepted connection takes over the mark of its SYN, and so do a RST and an ICMP error that
     // answer a marked packet. Without the second a refusal would leave by the gateway, and the relay would wait.
     write("ipv4/tcp_fwmark_accept", "1")?;
@@ -53,13 +53,12 @@ pub(super) fn prepare_fabric(ipv6: bool) -> Result<(), FabricError> {
     Ok(())
 }
 
-/// Groups that may open ping sockets. A user namespace knows only the caller's group; elsewhere it is everybody.
-pub(super) fn ping_groups(privileged: bool) -> String {
-    if privileged {
-        return "0 2147483647".into();
-    }
+/// Lets everybody open ping sockets. In a user namespace that knows only the caller's group (ours, or one that we were
+/// started in), that group is everybody.
+fn allow_ping() -> Result<(), FabricError> {
     let group = rustix::process::getegid().as_raw();
-    format!("{group} {group}")
+    write("ipv4/ping_group_range", "0 2147483647")
+        .or_else(|_| write("ipv4/ping_group_range", &format!("{group} {group}")))
 }
 
 fn write(name: &str, value: &str) -> Result<(), FabricError> {

@@ -37,6 +37,8 @@ impl HeldPort {
             return Self::hold_any(address);
         }
         let held = Self { socket: open(address, SocketType::STREAM)? };
+        // Connections inherit it.
+        sockopt::set_tcp_nodelay(&held.socket, true).map_err(|errno| HoldError::of(address, errno))?;
         match bind(&held.socket, &address) {
             Err(Errno::ADDRINUSE) => held.take_from_remains(address)?,
             result => result.map_err(|errno| HoldError::of(address, errno))?,
@@ -106,7 +108,6 @@ impl HeldPort {
             ) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        sockopt::set_tcp_nodelay(&socket, true)?;
         Ok(Some((socket, socket_address(&remote)?)))
     }
 

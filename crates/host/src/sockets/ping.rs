@@ -12,8 +12,8 @@ use super::{Failure, take_error, udp::report_errors};
 
 /// Length of an ICMP echo header.
 const HEADER: usize = 8;
-/// Largest echo message.
-const MAX_MESSAGE: usize = 65_535;
+/// What a buffer for [`PingSocket::receive`] must hold beside the payload: an echo header behind the longest IPv4 header.
+pub const PING_OVERHEAD: usize = 60 + HEADER;
 
 /// An ICMP echo socket towards one address: unprivileged (`SOCK_DGRAM`) where the machine allows it, else raw.
 #[derive(Debug)]
@@ -51,15 +51,21 @@ impl PingSocket {
     /// # Errors
     /// [`Failure::Prohibited`] when neither `net.ipv4.ping_group_range` nor CAP_NET_RAW allow it.
     pub fn open(remote: IpAddr, identifier: u16) -> Result<Self, Failure> {
+        match Self::of_type(SocketType::DGRAM, Kind::Datagram, remote) {
+            Err(Failure::Prohibited) => Self::raw(remote, identifier),
+            result => result,
+        }
+    }
+
+    pub(super) fn raw(remote: IpAddr, identifier: u16) -> Result<Self, Failure> {
+        Self::of_type(SocketType::RAW, Kind::Raw { identifier }, remote)
+    }
+
+    fn of_type(of_type: SocketType, kind: Kind, remote: IpAddr) -> Result<Self, Failure> {
         let v6 = remote.is_ipv6();
         let (family, protocol) =
             if v6 { (AddressFamily::INET6, ipproto::ICMPV6) } else { (AddressFamily::INET, ipproto::ICMP) };
-        let open = |of_type| socket_with(family, of_type, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, Some(protocol));
-        let (socket, kind) = match open(SocketType::DGRAM) {
-            Ok(socket) => (socket, Kind::Datagram),
-            Err(Errno::ACCESS | Errno::PERM) => (open(SocketType::RAW)?, Kind::Raw { identifier }),
-            Err(errno) => return Err(errno.into()),
-        };
+        let socket = socket_with(family, of_type, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, Some(protocol))?;
         report_errors(socket.as_fd(), v6)?;
         connect(&socket, &SocketAddr::new(remote, 0))?;
         Ok(Self { socket, kind, v6 })
@@ -85,39 +91,40 @@ impl PingSocket {
         Ok(())
     }
 
-    /// Takes what was heard. `None`: nothing waits.
-    pub fn receive(&self, payload: &mut [u8]) -> Option<Pong> {
-        let mut message = vec![0; MAX_MESSAGE];
+    /// Takes what was heard; the payload of a reply is moved to the start of `buffer`, and cut where `buffer` has less than
+    /// [`PING_OVERHEAD`] bytes beside it. `None`: nothing waits.
+    pub fn receive(&self, buffer: &mut [u8]) -> Option<Pong> {
         loop {
-            let (length, _) = match recv(&self.socket, &mut message[..], RecvFlags::empty()) {
+            let (length, _) = match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
                 Ok(received) => received,
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => return take_error(self.socket.as_fd()).map(Pong::Failed),
                 // The call has taken the pending error; what led to it is still in the queue.
                 Err(errno) => return Some(Pong::Failed(take_error(self.socket.as_fd()).unwrap_or(errno.into()))),
             };
-            if let Some((sequence, body)) = self.reply(&message[..length]) {
-                let length = body.len().min(payload.len());
-                payload[..length].copy_from_slice(&body[..length]);
+            let message = &buffer[..length.min(buffer.len())];
+            if let Some((sequence, payload)) = self.reply(message) {
+                let length = message.len() - payload;
+                buffer.copy_within(payload..payload + length, 0);
                 return Some(Pong::Reply { sequence, length });
             }
         }
     }
 
-    /// The sequence number and payload, if this is a reply to us.
-    fn reply<'a>(&self, mut message: &'a [u8]) -> Option<(u16, &'a [u8])> {
-        if matches!(self.kind, Kind::Raw { .. }) && !self.v6 {
+    /// The sequence number and where the payload starts, if this is a reply to us.
+    fn reply(&self, message: &[u8]) -> Option<(u16, usize)> {
+        let start = match self.kind {
             // Raw IPv4 sockets get the IP header too.
-            let header = usize::from(message.first()? & 0x0f) * 4;
-            message = message.get(header..)?;
-        }
-        let (header, payload) = message.split_at_checked(HEADER)?;
+            Kind::Raw { .. } if !self.v6 => usize::from(message.first()? & 0x0f) * 4,
+            _ => 0,
+        };
+        let header = message.get(start..start + HEADER)?;
         let field = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
         let ours = match self.kind {
             Kind::Datagram => true,
             Kind::Raw { identifier } => field(4) == identifier,
         };
-        (header[0] == if self.v6 { 129 } else { 0 } && ours).then(|| (field(6), payload))
+        (header[0] == if self.v6 { 129 } else { 0 } && ours).then(|| (field(6), start + HEADER))
     }
 }
 

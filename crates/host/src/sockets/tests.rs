@@ -170,10 +170,31 @@ fn ping_gets_its_reply() {
         };
         socket.send(7, b"hello").unwrap();
         wait(&socket, PollFlags::IN);
-        let mut payload = [0; 100];
+        let mut payload = [0; PING_OVERHEAD + 5];
         assert_eq!(socket.receive(&mut payload), Some(Pong::Reply { sequence: 7, length: 5 }));
         assert_eq!(&payload[..5], b"hello");
         assert_eq!(socket.receive(&mut payload), None);
+    }
+}
+
+/// As real root both kinds can be had: they must not differ.
+#[test]
+fn raw_and_unprivileged_ping_agree() {
+    for address in ["127.0.0.1", "::1"] {
+        let Ok(socket) = PingSocket::raw(address.parse().unwrap(), 4711) else {
+            return eprintln!("SKIPPED: raw sockets need CAP_NET_RAW");
+        };
+        socket.send(65_535, &[7; 1000]).unwrap();
+        let mut payload = [0; PING_OVERHEAD + 1000];
+        loop {
+            wait(&socket, PollFlags::IN);
+            // Our own request passes by too, on loopback.
+            if let Some(pong) = socket.receive(&mut payload) {
+                assert_eq!(pong, Pong::Reply { sequence: 65_535, length: 1000 });
+                assert_eq!(payload[..1000], [7; 1000]);
+                break;
+            }
+        }
     }
 }
 
