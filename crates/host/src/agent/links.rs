@@ -101,6 +101,20 @@ pub(super) fn is_operational(answer: &[u8]) -> bool {
     })
 }
 
+/// Asks for the route to an IPv6 address.
+pub(super) fn get_route(address: Ipv6Addr) -> RouteNetlinkMessage {
+    let mut request = RouteMessage::default();
+    request.header.address_family = AddressFamily::Inet6;
+    request.header.destination_prefix_length = 128;
+    request.attributes = vec![RouteAttribute::Destination(RouteAddress::Inet6(address))];
+    RouteNetlinkMessage::GetRoute(request)
+}
+
+/// Whether an answer to [`get_route`] shows an address of this namespace.
+pub(super) fn is_local(answer: &[u8]) -> bool {
+    RouteMessage::parse(answer).is_ok_and(|route| route.header.kind == RouteType::Local)
+}
+
 /// Removes a veth pair by its bridge end.
 pub(super) fn remove_port(port_index: u32) -> RouteNetlinkMessage {
     let mut link = LinkMessage::default();

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     os::fd::{AsFd, OwnedFd},
     thread::sleep,
     time::{Duration, Instant},
@@ -79,6 +79,9 @@ impl Fabric {
         });
         let result = configured.and_then(|()| {
             wait_until_operational(&mut inside, links::HOST_INDEX).map_err(Step::Veth.failed())?;
+            if self.ipv6 {
+                wait_until_local(&mut inside, config.address_v6).map_err(Step::Addresses.failed())?;
+            }
             wait_until_operational(&mut self.netlink, port).map_err(Step::Veth.failed())
         });
         if let Err(error) = result {
@@ -131,12 +134,26 @@ impl Fabric {
 /// Waits until an interface that was brought up carries packets. Without this a host's first packets are lost, and its
 /// first connection takes a second longer.
 fn wait_until_operational(netlink: &mut Netlink, index: u32) -> io::Result<()> {
+    wait_until(netlink, || links::get(index), links::is_operational)
+}
+
+/// Waits until a new IPv6 address is the host's own. The kernel leaves that to a worker, even without duplicate address
+/// detection, and meanwhile asks the neighbours for it.
+fn wait_until_local(netlink: &mut Netlink, address: Ipv6Addr) -> io::Result<()> {
+    wait_until(netlink, || links::get_route(address), links::is_local)
+}
+
+fn wait_until(
+    netlink: &mut Netlink,
+    question: impl Fn() -> RouteNetlinkMessage,
+    is_so: impl Fn(&[u8]) -> bool,
+) -> io::Result<()> {
     let start = Instant::now();
-    while !links::is_operational(&netlink.get(links::get(index))?) {
+    while !is_so(&netlink.get(question())?) {
         if start.elapsed() > Duration::from_secs(5) {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        sleep(Duration::from_micros(200));
+        sleep(Duration::from_micros(100));
     }
     Ok(())
 }
