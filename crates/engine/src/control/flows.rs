@@ -106,6 +106,11 @@ impl Sockets {
 
     fn internal_flow(&self, host: &str, socket: &SocketInfo) -> Option<Flow> {
         let transport = convert::to_inspect(convert::from_host(socket.transport));
+        // The relay's own sockets inside a host have a client's address or the gateway's.
+        let local = socket.local.ip();
+        if !local.is_loopback() && self.hosts.get(&local).is_none_or(|owner| owner != host) {
+            return None;
+        }
         let loopback = socket.remote.ip().is_loopback();
         let peer = if loopback { Some(host.to_owned()) } else { self.hosts.get(&socket.remote.ip()).cloned() }?;
         let peer_listens = self.listening.contains(&(peer.clone(), socket.remote.port()));

@@ -3,6 +3,7 @@
 mod expand;
 mod refuse;
 
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -44,30 +45,21 @@ impl Control {
     pub(crate) async fn add_forwards(self: &Arc<Self>, request: ForwardRequest) -> Result<Vec<Forward>, Problem> {
         let serial = self.state().running(&request.host)?.0.serial;
         let holding = self.hold(&request.host, request.forwards).await?;
-        let wanted: Vec<Wanted> = holding.held.iter().map(|held| held.wanted).collect();
-        self.hand_over(serial, &request.host, holding).await?;
-        let added = |forward: &Forward| {
-            wanted.iter().any(|wanted| wanted.address == SocketAddr::new(forward.address, forward.host_port))
-        };
-        Ok(self
-            .forwards()
-            .await?
-            .into_iter()
-            .filter(|forward| forward.host == request.host && added(forward))
-            .collect())
+        let (ids, _warnings) = self.hand_over(serial, &request.host, holding).await?;
+        self.forwards_with(&ids).await
     }
 
     /// Removes forwards of a host: all of them or, when one does not exist, none. Their connections end.
     pub(crate) async fn remove_forwards(self: &Arc<Self>, request: ForwardRequest) -> Result<Vec<Forward>, Problem> {
-        let shown = self.forwards().await?;
         let ids = {
             let state = self.state();
             state.running(&request.host)?;
             state.find_forwards(&request.host, &request.forwards)?
         };
+        let removed = self.forwards_with(&ids).await?;
         self.plane.ask(|done| Command::RemoveForwards(ids.clone(), done)).await.map_err(|_| ending())?;
         self.state().release_forwards(&ids);
-        Ok(shown.into_iter().filter(|forward| ids.contains(&forward.id)).collect())
+        Ok(removed)
     }
 
     /// Every forward with its state and counters.
@@ -77,6 +69,11 @@ impl Control {
         let mut forwards: Vec<Forward> = statuses.iter().filter_map(|status| state.show_forward(status)).collect();
         forwards.sort_by_key(|forward| forward.id);
         Ok(forwards)
+    }
+
+    async fn forwards_with(&self, ids: &[u64]) -> Result<Vec<Forward>, Problem> {
+        let ids: HashSet<u64> = ids.iter().copied().collect();
+        Ok(self.forwards().await?.into_iter().filter(|forward| ids.contains(&forward.id)).collect())
     }
 
     /// Holds the ports that these forwards name, for a host.
@@ -152,8 +149,13 @@ impl Control {
         }
     }
 
-    /// Puts forwards in force. Returns what the user should know about them.
-    pub(super) async fn hand_over(&self, serial: u32, host: &str, holding: Holding) -> Result<Vec<String>, Problem> {
+    /// Puts forwards in force. Returns their IDs, and what the user should know about them.
+    pub(super) async fn hand_over(
+        &self,
+        serial: u32,
+        host: &str,
+        holding: Holding,
+    ) -> Result<(Vec<u64>, Vec<String>), Problem> {
         let Holding { held, warnings } = holding;
         let mut forwards = Vec::with_capacity(held.len());
         {
@@ -167,8 +169,9 @@ impl Control {
                 forwards.push(HeldForward { id, address, service_port, socket });
             }
         }
+        let ids = forwards.iter().map(|forward| forward.id).collect();
         let added = self.plane.ask(|done| Command::AddForwards(serial, forwards, done)).await;
-        added.map(|()| warnings).map_err(|_| ending())
+        added.map(|()| (ids, warnings)).map_err(|_| ending())
     }
 }
 
@@ -217,7 +220,7 @@ impl State {
         let wanted = expand(specs)?;
         let mut ids = Vec::with_capacity(wanted.len());
         let mut missing_default = None;
-        let by_end: std::collections::HashMap<_, _> = self
+        let by_end: HashMap<_, _> = self
             .forwards
             .iter()
             .filter(|(_, record)| record.host == host)

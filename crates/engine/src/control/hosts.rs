@@ -177,7 +177,7 @@ impl Control {
         inside: Inside,
         holding: Holding,
     ) -> Result<Session, Problem> {
-        let warnings = self.hand_over(reserved.serial, &reserved.name, holding).await?;
+        let (_, warnings) = self.hand_over(reserved.serial, &reserved.name, holding).await?;
         let (session, stopping) = {
             let mut state = self.state();
             if let Some(host) = state.hosts.get_mut(&reserved.name) {

@@ -44,6 +44,8 @@ pub(super) struct PlaneHost {
     pub(super) addresses: Vec<IpAddr>,
     sockets: SockDiag,
     pub(super) services: Services,
+    /// A forward was added that has not been told about the services.
+    behind: bool,
     /// Places of its forwards.
     pub(super) forwards: Vec<usize>,
     /// When to look at its listeners next; `None` while no forward waits.
@@ -144,6 +146,7 @@ impl Plane {
             addresses,
             sockets,
             services: Services::default(),
+            behind: false,
             forwards: Vec::new(),
             look_at: None,
             eager_until: self.now + EAGER_FOR,
@@ -175,9 +178,10 @@ impl Plane {
         }
     }
 
-    /// As [`Plane::look_soon`], and often for a while.
+    /// As [`Plane::look_soon`], and often for a while: the host has new forwards.
     pub(super) fn look_eagerly(&mut self, serial: u32) {
         if let Some(host) = self.hosts.get_mut(&serial) {
+            host.behind = true;
             host.eager_until = self.now + EAGER_FOR;
             host.look_at = Some(self.now);
         }
@@ -196,8 +200,9 @@ impl Plane {
     fn look(&mut self, serial: u32) {
         let Some(host) = self.hosts.get_mut(&serial) else { return };
         match host.look() {
-            Ok(services) if services != host.services => {
+            Ok(services) if host.behind || services != host.services => {
                 host.services = services;
+                host.behind = false;
                 host.eager_until = self.now + EAGER_FOR;
                 self.follow_services(serial);
             }

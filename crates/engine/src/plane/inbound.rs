@@ -136,8 +136,14 @@ impl Plane {
 
     fn splice(&mut self, client: WaitingClient, inside: OwnedFd, origin: Origin) {
         let WaitingClient { forward, place, socket, address } = client;
-        let sides =
-            SplicedSides { client: socket, service: inside, splice: Splice::new(), pipes: [None, None], origin };
+        let sides = SplicedSides {
+            forward: place,
+            client: socket,
+            service: inside,
+            splice: Splice::new(),
+            pipes: [None, None],
+            origin,
+        };
         let sides = Sides { queued: false, kind: Kind::Spliced(Box::new(sides)) };
         let Ok(id) = self.flows.insert(self.now, Transport::Tcp, address, origin.service, sides) else {
             return self.admission.give_back(2);
@@ -163,7 +169,7 @@ impl Plane {
     pub(super) fn pump_spliced(&mut self, id: FlowId) {
         let Some(flow) = self.flows.find_mut(id) else { return };
         let Kind::Spliced(sides) = &mut flow.sides.kind else { return };
-        let SplicedSides { client, service, splice, pipes, .. } = &mut **sides;
+        let SplicedSides { forward, client, service, splice, pipes, .. } = &mut **sides;
         let sockets = [client.as_fd(), service.as_fd()];
         let mut pipeline = Pipes { sockets, pipes, pool: &mut self.pipes, starved: false };
         let spliced = splice.pump(&mut pipeline, BUDGET);
@@ -171,6 +177,10 @@ impl Plane {
         flow.last_used = self.now;
         flow.counters.to_target += spliced.to_target as u64;
         flow.counters.to_initiating += spliced.to_initiating as u64;
+        if let Some(forward) = self.forwards.get_mut(*forward) {
+            forward.bytes_in += spliced.to_target as u64;
+            forward.bytes_out += spliced.to_initiating as u64;
+        }
         for side in spliced.ended.into_iter().flatten() {
             let _ = flow.apply(Operation::End(side));
         }

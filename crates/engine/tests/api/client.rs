@@ -1,0 +1,151 @@
+//! As little HTTP as the tests need.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use minato_inspect::{Host, HostRequest, Problem, SessionEnd, SessionEvent, SessionId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Longest time that an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Talks to one engine.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    socket: PathBuf,
+}
+
+/// An answer, whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) content_type: String,
+    pub(crate) body: Vec<u8>,
+}
+
+/// An open session; closes with this.
+pub(crate) struct Session {
+    reader: BufReader<UnixStream>,
+    pub(crate) id: SessionId,
+    pub(crate) host: Host,
+    pub(crate) enter: minato_inspect::Enter,
+}
+
+impl Client {
+    pub(crate) fn new(socket: &Path) -> Client {
+        Client { socket: socket.to_owned() }
+    }
+
+    fn send(&self, method: &str, path: &str, body: &[u8]) -> BufReader<UnixStream> {
+        let mut stream = UnixStream::connect(&self.socket).expect("the engine's socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: minato\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        // An engine that refuses a body need not read all of it.
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+        BufReader::new(stream)
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+        let mut reader = self.send(method, path, body);
+        let (status, content_type) = head(&mut reader);
+        let mut body = Vec::new();
+        let _ = reader.read_to_end(&mut body);
+        Answer { status, content_type, body }
+    }
+
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> T {
+        self.request("GET", path, b"").json()
+    }
+
+    pub(crate) fn json<T: DeserializeOwned>(&self, method: &str, path: &str, body: &impl Serialize) -> T {
+        self.request(method, path, &serde_json::to_vec(body).expect("JSON")).json()
+    }
+
+    pub(crate) fn refusal(&self, method: &str, path: &str, body: &impl Serialize) -> Problem {
+        self.request(method, path, &serde_json::to_vec(body).expect("JSON")).problem()
+    }
+
+    pub(crate) fn hosts(&self) -> Vec<Host> {
+        self.get("/v1/hosts")
+    }
+
+    pub(crate) fn open(&self, request: &HostRequest) -> Session {
+        self.open_at("/v1/hosts", &serde_json::to_vec(request).expect("JSON"))
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Session {
+        self.open(&HostRequest { name: Some(name.into()), ..HostRequest::default() })
+    }
+
+    pub(crate) fn open_at(&self, path: &str, body: &[u8]) -> Session {
+        let mut reader = self.send("POST", path, body);
+        let (status, _) = head(&mut reader);
+        assert_eq!(status, 200, "{path} is refused");
+        match event(&mut reader) {
+            Some(SessionEvent::Opened { session, host, enter }) => Session { reader, id: session, host, enter },
+            other => panic!("not opened: {other:?}"),
+        }
+    }
+
+    pub(crate) fn end(&self, session: &Session) -> SessionEnd {
+        self.request("DELETE", &format!("/v1/sessions/{}", session.id.0), b"").json()
+    }
+}
+
+impl Answer {
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> T {
+        let text = String::from_utf8_lossy(&self.body);
+        assert_eq!((self.status, self.content_type.as_str()), (200, "application/json"), "{text}");
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    pub(crate) fn problem(&self) -> Problem {
+        let text = String::from_utf8_lossy(&self.body);
+        assert_eq!(self.content_type, "application/problem+json", "{} {text}", self.status);
+        let problem: Problem = serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!(problem.status, self.status);
+        assert!(!problem.title.is_empty());
+        problem
+    }
+}
+
+impl Session {
+    /// The next event; `None` when the stream has ended.
+    pub(crate) fn next(&mut self) -> Option<SessionEvent> {
+        event(&mut self.reader)
+    }
+}
+
+fn head(reader: &mut impl BufRead) -> (u16, String) {
+    let mut status = 0;
+    let mut content_type = String::new();
+    for (number, line) in
+        reader.lines().map(|line| line.expect("a head")).take_while(|line| !line.is_empty()).enumerate()
+    {
+        if number == 0 {
+            status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        } else if let Some(value) = line.strip_prefix("content-type: ") {
+            content_type = value.to_owned();
+        }
+    }
+    (status, content_type)
+}
+
+/// One event: the engine writes each as one chunk.
+fn event(reader: &mut impl BufRead) -> Option<SessionEvent> {
+    let mut lines = reader.lines();
+    let length = usize::from_str_radix(lines.next()?.ok()?.trim(), 16).ok()?;
+    if length == 0 {
+        return None;
+    }
+    let event = lines.next()?.ok()?;
+    assert_eq!(event.len() + 1, length, "an event is a chunk");
+    assert_eq!(lines.next()?.ok()?, "", "the end of the chunk");
+    Some(serde_json::from_str(&event).expect("an event"))
+}

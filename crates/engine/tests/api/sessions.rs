@@ -1,0 +1,83 @@
+//! Hosts live as long as their sessions, and the engine as long as its hosts.
+
+use std::path::Path;
+
+use minato_inspect::{HostRequest, ProblemKind};
+
+use crate::engine::{Engine, wait_until};
+
+pub(crate) fn a_session_opens_a_host() {
+    let engine = Engine::start();
+    let client = engine.client();
+    let request = HostRequest { ephemeral_range: Some((50000, 50999)), ..HostRequest::default() };
+    let session = client.open(&HostRequest { name: Some("web".into()), ..request });
+    assert_eq!((session.host.name.as_str(), session.host.ephemeral_range), ("web", (50000, 50999)));
+    for path in [&session.enter.network, &session.enter.mount] {
+        assert!(Path::new(path).exists(), "{path}");
+    }
+    let host: minato_inspect::Host = client.get("/v1/hosts/web");
+    assert_eq!((host.address_v4, host.address_v6), (session.host.address_v4, session.host.address_v6));
+    assert!(host.processes.is_empty() && host.forwards.is_empty());
+    let end = client.end(&session);
+    assert!(end.host_gone && end.ended.is_empty());
+    assert!(!Path::new(&session.enter.network).exists());
+    engine.ends();
+}
+
+pub(crate) fn a_host_lasts_as_long_as_its_last_session() {
+    let engine = Engine::start();
+    let client = engine.client();
+    let first = client.named("web");
+    let second = client.open_at("/v1/hosts/web/sessions", b"{\"command\": [\"sh\"]}");
+    assert_eq!(second.host.address_v4, first.host.address_v4);
+    assert!(!client.end(&first).host_gone);
+    assert_eq!(client.hosts().len(), 1);
+    let again = client.request("DELETE", &format!("/v1/sessions/{}", first.id.0), b"").problem();
+    assert_eq!(again.kind, ProblemKind::NotFound);
+    assert!(client.end(&second).host_gone);
+    engine.ends();
+}
+
+pub(crate) fn a_lost_connection_ends_the_session() {
+    let engine = Engine::start();
+    let client = engine.client();
+    let kept = client.named("kept");
+    let lost = client.named("lost");
+    assert_eq!(client.hosts().len(), 2);
+    drop(lost);
+    wait_until("the host's end", || client.hosts().len() == 1);
+    let mut kept = kept;
+    assert!(client.end(&kept).host_gone);
+    assert!(kept.next().is_none_or(|event| matches!(event, minato_inspect::SessionEvent::EngineStopping { .. })));
+    engine.ends();
+}
+
+pub(crate) fn names_are_derived_and_unique() {
+    let engine = Engine::start();
+    let client = engine.client();
+    let unnamed = HostRequest { command: vec!["/usr/sbin/apache2".into(), "-X".into()], ..HostRequest::default() };
+    let sessions = [client.open(&unnamed), client.open(&unnamed)];
+    assert_eq!(sessions.each_ref().map(|session| session.host.name.as_str()), ["apache2", "apache2-2"]);
+    assert_ne!(sessions[0].host.address_v4, sessions[1].host.address_v4);
+    let named = HostRequest { name: Some("apache2".into()), ..HostRequest::default() };
+    let conflict = client.refusal("POST", "/v1/hosts", &named);
+    assert_eq!((conflict.kind, conflict.status), (ProblemKind::Conflict, 409));
+    assert!(!conflict.fixes.is_empty());
+    drop(sessions);
+    engine.ends();
+}
+
+pub(crate) fn a_name_is_free_again_at_once() {
+    let engine = Engine::start();
+    let client = engine.client();
+    let keeper = client.named("keeper");
+    for _ in 0..5 {
+        // The connection is just dropped, so the host may still be ending when the next one is asked for.
+        drop(client.named("web"));
+        wait_until("the end to begin", || client.request("GET", "/v1/hosts/web", b"").status == 404);
+        let session = client.named("web");
+        assert!(client.end(&session).host_gone);
+    }
+    drop(keeper);
+    engine.ends();
+}
