@@ -70,6 +70,11 @@ impl Failure {
         self
     }
 
+    /// Points to what the engine has written, if that is still there.
+    pub(crate) fn fix_with_log(self, log: &std::path::Path) -> Failure {
+        if log.exists() { self.fix(format!("tail {}    # the engine's last words", log.display())) } else { self }
+    }
+
     /// The lines as they go to standard error.
     pub(crate) fn lines(&self) -> Vec<String> {
         let title = std::iter::once(format!("minato: {}", self.title));

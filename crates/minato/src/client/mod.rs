@@ -54,7 +54,7 @@ impl RequestError {
         match self {
             RequestError::NotRunning => not_running(&client.directory),
             RequestError::Gone(why) => {
-                Failure::caused("the engine ended before it answered", why).fix(look_at_log(&client.directory))
+                Failure::caused("the engine ended before it answered", why).fix_with_log(&client.directory.log())
             }
             RequestError::Refused(problem) => Failure::from(*problem),
             RequestError::Nonsense(what) => Failure::caused("the engine's answer makes no sense", what)
@@ -83,10 +83,6 @@ pub(crate) fn network_flag(directory: &RuntimeDir) -> String {
         "default" => String::new(),
         name => format!(" --network {name}"),
     }
-}
-
-fn look_at_log(directory: &RuntimeDir) -> String {
-    format!("tail {}    # the engine's last words", directory.log().display())
 }
 
 /// Where an engine is asked.

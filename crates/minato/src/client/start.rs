@@ -15,7 +15,7 @@ use minato_inspect::{ExecRequest, HostRequest, Problem, ProblemKind};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::{Client, RequestError, Session, look_at_log};
+use super::{Client, RequestError, Session};
 use crate::failure::Failure;
 use crate::runtime_dir::RuntimeDir;
 
@@ -116,5 +116,5 @@ fn silent(directory: &RuntimeDir, engine: &mut Child) -> Failure {
     let mut failure = Failure::caused("the engine did not start", how);
     let log = std::fs::read_to_string(directory.log()).unwrap_or_default();
     failure.details.extend(log.lines().rev().take(3).collect::<Vec<_>>().into_iter().rev().map(str::to_owned));
-    failure.fix(look_at_log(directory))
+    failure.fix_with_log(&directory.log())
 }

@@ -107,12 +107,8 @@ fn killed(status: ExitStatus) -> bool {
 }
 
 fn engine_ended(reason: &str, directory: &RuntimeDir) -> Failure {
-    Failure::new(
-        code::FAILED,
-        format!("the engine of network '{}' ended, and the program with it", directory.network()),
-    )
-    .detail(reason)
-    .fix(format!("tail {}    # the engine's last words", directory.log().display()))
+    let title = format!("the engine of network '{}' ended, and the program with it", directory.network());
+    Failure::new(code::FAILED, title).detail(reason).fix_with_log(&directory.log())
 }
 
 /// Programs that went to the background end with their host; whoever started them should know.
