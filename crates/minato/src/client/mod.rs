@@ -72,6 +72,13 @@ pub(crate) fn not_running(directory: &RuntimeDir) -> Failure {
         .fix(format!("minato run{} -- PROGRAM    # starts it", network_flag(directory)))
 }
 
+/// A host was named, and not even its network is there.
+pub(crate) fn no_such_host(host: &str, directory: &RuntimeDir) -> Failure {
+    let title = format!("there is no host '{host}': {}", not_running_message(directory));
+    Failure::new(crate::failure::code::NOTHING, title)
+        .fix(format!("minato run{} --name {host} -- PROGRAM", network_flag(directory)))
+}
+
 /// The sentence that says so.
 pub(crate) fn not_running_message(directory: &RuntimeDir) -> String {
     format!("no network '{}' is running", directory.network())

@@ -15,7 +15,7 @@ use minato_inspect::{ExecRequest, HostRequest, Problem, ProblemKind};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::{Client, RequestError, Session};
+use super::{Client, RequestError, Session, no_such_host};
 use crate::failure::Failure;
 use crate::runtime_dir::RuntimeDir;
 
@@ -47,7 +47,10 @@ pub(crate) async fn open_host(client: &Client, request: &HostRequest) -> Result<
 /// Joins a host of an engine that must be running.
 pub(crate) async fn open_session(client: &Client, host: &str, request: &ExecRequest) -> Result<Session, Failure> {
     let path = format!("/v1/hosts/{host}/sessions");
-    open(client, &path, request).await.map_err(|error| error.into_failure(client))
+    open(client, &path, request).await.map_err(|error| match error {
+        RequestError::NotRunning => no_such_host(host, client.directory()),
+        error => error.into_failure(client),
+    })
 }
 
 async fn open(client: &Client, path: &str, request: &impl Serialize) -> Result<Session, RequestError> {

@@ -15,6 +15,7 @@ pub(super) async fn add(
     client: &Client,
     terminal: &Terminal,
 ) -> Result<u8, Failure> {
+    views::require(Some(host), client).await?;
     let request = ForwardRequest { host: host.to_string(), forwards };
     let added = client.add_forwards(&request).await.map_err(|error| error.into_failure(client))?;
     Ok(changed(&added, terminal))

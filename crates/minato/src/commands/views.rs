@@ -5,7 +5,7 @@ use std::time::Duration;
 use minato_inspect::{Endpoint, PortRow};
 
 use super::DONE;
-use crate::client::{Client, RequestError, not_running_message};
+use crate::client::{Client, RequestError, no_such_host, not_running_message};
 use crate::failure::{Failure, code};
 use crate::flags::{Name, PortFilter, Show, View};
 use crate::machine;
@@ -112,9 +112,11 @@ fn all<T>(list: Result<Vec<T>, RequestError>, client: &Client) -> Result<(Vec<T>
 
 /// Fails unless the host that was named is there.
 pub(super) async fn require(host: Option<&Name>, client: &Client) -> Result<(), Failure> {
-    match host {
-        Some(host) => client.host(host.as_str()).await.map(drop).map_err(|error| error.into_failure(client)),
-        None => Ok(()),
+    let Some(host) = host else { return Ok(()) };
+    match client.host(host.as_str()).await {
+        Ok(_) => Ok(()),
+        Err(RequestError::NotRunning) => Err(no_such_host(host.as_str(), client.directory())),
+        Err(error) => Err(error.into_failure(client)),
     }
 }
 

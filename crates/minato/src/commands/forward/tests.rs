@@ -25,7 +25,7 @@ async fn a_missing_forward_is_told_from_a_missing_host() {
 
 #[tokio::test]
 async fn a_conflict_of_an_added_forward_has_its_own_code() {
-    let fake = Fake::new(vec![problem("conflict", 409)]);
+    let fake = Fake::new(vec![Reply::Json(200, json!(samples::hosts()[0])), problem("conflict", 409)]);
     let added = super::add(&web(), samples::forward_specs(), &fake.client, &terminal()).await;
     assert_eq!(added.expect_err("taken").code, 16);
 }
