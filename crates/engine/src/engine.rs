@@ -47,7 +47,7 @@ pub(crate) struct Engine {
     supply: JoinHandle<()>,
     fabric: Arc<Fabric>,
     /// The last to go: until then no other engine may begin.
-    _directory: RuntimeDirectory,
+    directory: RuntimeDirectory,
 }
 
 impl Engine {
@@ -82,7 +82,7 @@ impl Engine {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;
         let listener = listen(&runtime, &directory).map_err(internal)?;
         let plane = run_plane(plane, Arc::clone(&control)).map_err(internal)?;
-        Ok(Engine { runtime, listener, control, closed, plane, supply, fabric, _directory: directory })
+        Ok(Engine { runtime, listener, control, closed, plane, supply, fabric, directory })
     }
 
     fn create_fabric(options: &EngineOptions, directory: &RuntimeDirectory) -> Result<(Subnet, Fabric, Tap), Problem> {
@@ -102,7 +102,7 @@ impl Engine {
 
     /// Serves until the last host is gone or somebody says stop.
     pub(crate) fn serve(self) -> Result<(), Problem> {
-        let Engine { runtime, listener, control, closed, plane, supply, fabric, _directory } = self;
+        let Engine { runtime, listener, control, closed, plane, supply, fabric, directory } = self;
         let outcome = runtime.block_on(async {
             tokio::spawn(Arc::clone(&control).reap(closed));
             tokio::spawn(watch(Arc::clone(&control)));
@@ -119,6 +119,7 @@ impl Engine {
         runtime.shutdown_timeout(FAREWELL);
         // The agent ends everything in the network, removes the directory, and we wait for it.
         drop(fabric);
+        directory.remove_if_left();
         outcome.map_err(internal)?;
         plane.map_err(internal)
     }

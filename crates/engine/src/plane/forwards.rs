@@ -95,6 +95,8 @@ impl Plane {
                 host.forwards.push(place);
             }
         }
+        // Services that are known already are no news that a look would bring.
+        self.follow_services(host);
         self.look_eagerly(host);
     }
 

@@ -220,7 +220,7 @@ impl Plane {
     }
 
     /// Opens and closes the host's forwards as its services demand.
-    fn follow_services(&mut self, serial: u32) {
+    pub(super) fn follow_services(&mut self, serial: u32) {
         let Some(host) = self.hosts.get(&serial) else { return };
         let mut families = [false; 2];
         for place in &host.forwards {

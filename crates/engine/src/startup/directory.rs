@@ -50,6 +50,16 @@ impl RuntimeDirectory {
         Ok(self.lock.try_clone()?.into())
     }
 
+    /// Removes the directory if its agent has not, because something killed it.
+    pub(crate) fn remove_if_left(self) {
+        // Another engine may have made the directory anew. While the lock is the one that we hold, none can.
+        let own = self.lock.metadata().map(|metadata| metadata.ino());
+        let current = fs::metadata(self.path.join("engine.lock")).map(|metadata| metadata.ino());
+        if own.is_ok_and(|own| current.is_ok_and(|current| current == own)) {
+            self.remove();
+        }
+    }
+
     /// Removes the directory. For engines that have not come so far as to have an agent, which does it otherwise.
     pub(crate) fn remove(self) {
         let _ = fs::remove_dir_all(&self.path);
@@ -124,6 +134,13 @@ mod tests {
         assert_eq!(RuntimeDirectory::claim(&path).unwrap_err().kind, ProblemKind::Conflict);
         drop(first);
         assert!(!is_locked(&path));
+        let replaced = RuntimeDirectory::claim(&path).unwrap();
+        fs::remove_dir_all(&path).unwrap();
+        let current = RuntimeDirectory::claim(&path).unwrap();
+        replaced.remove_if_left();
+        assert!(path.exists(), "somebody else's was removed");
+        current.remove_if_left();
+        assert!(!path.exists());
         RuntimeDirectory::claim(&path).unwrap().remove();
         assert!(!path.exists());
     }

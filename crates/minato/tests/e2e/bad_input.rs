@@ -33,7 +33,7 @@ const MISTAKES: &[(&[&str], i32, &[&str])] = &[
     (&["run", "--", "no-such-program"], 127, &["no-such-program"]),
     (&["run", "--", "/etc/passwd"], 126, &["/etc/passwd"]),
     (&["run", "--", "/usr"], 126, &["/usr"]),
-    (&["exec", "nobody", "--", "true"], 10, &["nobody"]),
+    (&["exec", "nobody", "--", "true"], 10, &["no network 'default'"]),
 ];
 
 #[test]
@@ -58,11 +58,12 @@ fn mistakes_have_their_exit_codes_and_leave_nothing() {
 }
 
 #[test]
-fn a_program_of_exec_that_is_missing_does_not_end_the_host() {
+fn mistakes_of_exec_do_not_end_the_host() {
     Machine::run(&[], |machine| {
         let user = machine.user();
         let run = user.run(&["--name", "web"], &["sleep", "100"]);
         Api::USER.host("web");
+        user.exec("nobody", &["true"]).finish().expect_code(10).expect_stderr(&["nobody"]);
         user.exec("web", &["/no/such/program"]).finish().expect_code(127);
         user.exec("web", &["/etc/passwd"]).finish().expect_code(126);
         user.exec("web", &["true"]).finish().expect_success();

@@ -37,10 +37,9 @@ ip address add 198.51.100.1/24 dev up0
 ip address add 2001:db8:51::1/64 dev up0 nodad
 ip link set up0 up
 ip -n outside link set lo up
-for host in 2 3; do
-    ip -n outside address add "198.51.100.$host/24" dev down0
-    ip -n outside address add "2001:db8:51::$host/64" dev down0 nodad
-done
+ip -n outside address add 198.51.100.2/24 dev down0
+ip -n outside address add 198.51.100.3/24 dev down0
+ip -n outside address add 2001:db8:51::2/64 dev down0 nodad
 ip -n outside link set down0 up
 ip route add default via 198.51.100.2
 ip -6 route add default via 2001:db8:51::2
