@@ -23,7 +23,8 @@ pub struct Config {
     pub ecn: bool,
     /// Longest time that an acknowledgement waits for company (at most 500 ms, RFC 9293 §3.8.6.3).
     pub ack_delay: Duration,
-    /// Least retransmission timeout. RFC 6298 suggests 1 s; Linux and we take 200 ms.
+    /// Least time by which the retransmission timeout exceeds the smoothed round-trip time. RFC 6298 suggests 1 s for both
+    /// together; Linux and we take 200 ms.
     pub rto_min: Duration,
     /// Largest retransmission timeout (RFC 6298 §2.5).
     pub rto_max: Duration,

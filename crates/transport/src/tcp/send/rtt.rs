@@ -53,8 +53,9 @@ impl RoundTrip {
     pub(crate) fn timeout(&self, least: Duration, most: Duration) -> Duration {
         let unmeasured = if self.lost_syn { TIMEOUT_AFTER_LOST_SYN } else { INITIAL_TIMEOUT };
         let timeout = self.smoothed.map_or(unmeasured, |smoothed| {
-            // §2.3 with the clock granularity G of the timers, one millisecond.
-            smoothed + (self.variation * 4).max(Duration::from_millis(1))
+            // §2.3. Where the time hardly varies, the timer would run out just before the answer to a retransmission; so the
+            // margin has a minimum and not only the sum, as in Linux.
+            smoothed + (self.variation * 4).max(least)
         });
         timeout.clamp(least, most)
     }
