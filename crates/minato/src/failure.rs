@@ -1,7 +1,9 @@
 //! Why a command failed, what to do about it, and the exit code that says so.
 
-use minato_inspect::{Holder, Problem, ProblemKind, Process, Transport, Unknown};
+use minato_inspect::{Holder, Problem, ProblemKind, Process, Unknown};
 use serde::Serialize;
+
+use crate::render::{age, printable, transport};
 
 /// Exit codes of the command line. `run` and `exec` give the program's own.
 pub(crate) mod code {
@@ -109,24 +111,21 @@ fn exit_code(kind: ProblemKind) -> u8 {
     }
 }
 
-/// Who holds a port: a line for the place, and one for each process.
+/// Who holds a port: a line for each process. A forward of ours is named by the problem's own title.
 fn holder_lines(holder: &Holder) -> Vec<String> {
-    let place = format!("{}/{}", socket(holder), transport_name(holder.transport));
-    let host = holder.host.as_ref().map(|host| format!("a forward to minato host '{host}'"));
-    if holder.processes.is_empty() {
-        let who = match (&host, holder.unknown) {
-            (Some(host), _) => host.clone(),
-            (None, Some(Unknown::NoPermission)) => "a process that you have no permission to see".into(),
-            (None, Some(Unknown::Vanished)) => "a process that was gone before it could be named".into(),
-            (None, None) => "the kernel itself, or a socket that no process has open".into(),
-        };
-        return vec![format!("{place} is held by {who}")];
+    if holder.host.is_some() {
+        return Vec::new();
     }
-    let by = |process: &Process| match &host {
-        Some(host) => format!("{place} is held by {host}: {}", describe(process)),
-        None => format!("{place} is held by {}", describe(process)),
-    };
-    holder.processes.iter().map(by).collect()
+    let held = |who: String| format!("{}/{} is held by {who}", socket(holder), transport(holder.transport));
+    if holder.processes.is_empty() {
+        let who = match holder.unknown {
+            Some(Unknown::NoPermission) => "a process that you have no permission to see",
+            Some(Unknown::Vanished) => "a process that was gone before it could be named",
+            None => "the kernel itself, or a socket that no process has open",
+        };
+        return vec![held(who.into())];
+    }
+    holder.processes.iter().map(|process| held(describe(process))).collect()
 }
 
 fn socket(holder: &Holder) -> String {
@@ -142,15 +141,9 @@ pub(crate) fn describe(process: &Process) -> String {
     if let Some(cwd) = &process.cwd {
         text += &format!(", in {}", printable(cwd));
     }
-    text += &format!(", for {})", crate::render::age(process.age_seconds));
+    text += &format!(", for {})", age(process.age_seconds));
     text
 }
-
-fn transport_name(transport: Transport) -> &'static str {
-    crate::render::transport(transport)
-}
-
-use crate::render::printable;
 
 #[cfg(test)]
 mod tests;
