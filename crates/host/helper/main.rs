@@ -15,6 +15,7 @@ use std::{
 use minato_host::{
     Family,
     agent::{self, Fabric, FabricConfig, HostConfig, InsideSocket, Subnet},
+    check,
     enter::{Enter, Identity},
 };
 use rustix::{
@@ -51,14 +52,18 @@ fn world(ordinary: bool, program: &str, arguments: &[&str]) -> Result<(), Box<dy
     unsafe { unshare_unsafe(UnshareFlags::NEWNET | UnshareFlags::NEWNS) }?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     mount("world", "/mnt", "tmpfs", MountFlags::empty(), None)?;
-    mknodat(CWD, "/mnt/tun", FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(10, 200))?;
-    fs::set_permissions("/mnt/tun", fs::Permissions::from_mode(0o666))?;
+    let mode = env::var("MINATO_HOST_TEST_TUN").map_or(Ok(0o666), |mode| u32::from_str_radix(&mode, 8))?;
+    mknodat(CWD, "/mnt/tun", FileType::CharacterDevice, Mode::from_raw_mode(mode), makedev(10, 200))?;
+    fs::set_permissions("/mnt/tun", fs::Permissions::from_mode(mode))?;
     mount_bind("/mnt/tun", "/dev/net/tun")?;
     Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
     // A machine's address that is not loopback, IPv4 and IPv6.
     let outside = "ip link add outside type bridge && ip link set outside up && ip addr add 192.0.2.1/24 dev outside \
                    && ip -6 addr add 2001:db8::1/64 dev outside nodad && ip route add default via 192.0.2.254";
     Command::new("sh").args(["-c", outside]).status()?;
+    if let Ok(kind) = env::var("MINATO_HOST_TEST_RESOLV_CONF") {
+        replace_resolv_conf(&kind)?;
+    }
     if ordinary {
         set_thread_groups(&[])?;
         set_thread_gid(rustix::fs::Gid::from_raw(ORDINARY))?;
@@ -67,10 +72,28 @@ fn world(ordinary: bool, program: &str, arguments: &[&str]) -> Result<(), Box<dy
     Err(Command::new(program).args(arguments).exec().into())
 }
 
+/// Gives this world an `/etc` whose `resolv.conf` is missing, or a link that leads somewhere or nowhere.
+fn replace_resolv_conf(kind: &str) -> Result<(), Box<dyn Error>> {
+    let link = match kind {
+        "missing" => "",
+        "dangling" => "ln -s /run/nothing/resolv.conf /mnt/etc/resolv.conf",
+        "symlink" => "echo '# elsewhere' > /mnt/elsewhere.conf && ln -s ../mnt/elsewhere.conf /mnt/etc/resolv.conf",
+        _ => return Err(format!("unknown kind {kind}").into()),
+    };
+    let script = format!("set -e; mkdir /mnt/etc; cp -a /etc/. /mnt/etc/; rm -f /mnt/etc/resolv.conf\n{link}");
+    if !Command::new("sh").args(["-c", &script]).status()?.success() {
+        return Err("can't copy /etc".into());
+    }
+    Ok(mount_bind("/mnt/etc", "/etc")?)
+}
+
 /// An engine with one host in which `command` runs. Prints the agent's process ID, the program's, and the inode of the
 /// host's network namespace; waits until its standard input ends.
 fn engine(directory: &Path, command: &[&str]) -> Result<(), Box<dyn Error>> {
-    let (fabric, _tap) = Fabric::create(&fabric_config(directory)?)?;
+    let (fabric, _tap) = Fabric::create(&fabric_config(directory)?).map_err(|error| {
+        let check = check::explain(&error);
+        format!("{}: {}; fix: {}", check.name, check.evidence, check.fix.unwrap_or_default())
+    })?;
     let host = fabric.add_host(&host_config(directory, 2)?)?;
     let (program, arguments) = command.split_first().ok_or("no command")?;
     let mut child = Command::new(program);

@@ -5,7 +5,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{World, command, in_worlds, printed, shell};
+use common::{World, command, config, in_world_of, in_world_with, in_worlds, printed, shell};
 use minato_host::{
     agent::{MAX_SOCKETS, RequestError},
     enter::Identity,
@@ -125,5 +125,67 @@ fn hands_over_many_sockets() {
                 assert_eq!(sockets.len(), MAX_SOCKETS);
             }
         }
+    });
+}
+
+/// Machines without `/etc/resolv.conf`, or with a link in its place, which may lead nowhere.
+#[test]
+fn every_kind_of_resolv_conf_is_covered() {
+    for kind in ["missing", "dangling", "symlink"] {
+        let variables = [("MINATO_HOST_TEST_RESOLV_CONF", kind)];
+        in_world_with("every_kind_of_resolv_conf_is_covered", &["root", "ordinary"], &variables, || {
+            let kind = std::env::var("MINATO_HOST_TEST_RESOLV_CONF").unwrap();
+            let outside = || std::fs::read_to_string("/etc/resolv.conf").ok();
+            let before = outside();
+            assert_eq!(before.is_some(), kind == "symlink");
+            let world = World::new();
+            let (first, second) = (world.host(2), world.host(3));
+            assert_eq!(shell(&first, "cat /etc/resolv.conf"), "nameserver 10.77.0.1\n# host 2", "{kind}");
+            assert_eq!(shell(&second, "cat /etc/resolv.conf"), "nameserver 10.77.0.1\n# host 3", "{kind}");
+            // The rest of /etc is there.
+            shell(&first, "test -s /etc/passwd && getent passwd root");
+            assert_eq!(outside(), before, "{kind}");
+            world.fabric.remove_host(&first.name, Duration::ZERO).unwrap();
+            drop(world);
+            assert_eq!(outside(), before, "{kind}");
+        });
+    }
+}
+
+/// The next engine waits for the lock until this one's agent has cleaned up, however the engine ended.
+#[test]
+fn the_agent_holds_the_lock_to_the_end() {
+    in_worlds("the_agent_holds_the_lock_to_the_end", || {
+        use minato_host::agent::Fabric;
+        use rustix::fs::{FlockOperation, flock};
+        use std::fs::File;
+        let directory = common::TemporaryDirectory::new();
+        let path = directory.0.join("engine.lock");
+        let lock = File::create(&path).unwrap();
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let mut config = config();
+        config.lock = Some(lock.into());
+        let (fabric, _tap) = Fabric::create(&config).unwrap();
+        // The engine's own descriptor closes first, as when it is killed.
+        drop(config);
+        let next = File::open(&path).unwrap();
+        assert!(flock(&next, FlockOperation::NonBlockingLockExclusive).is_err());
+        drop(fabric);
+        flock(&next, FlockOperation::NonBlockingLockExclusive).unwrap();
+    });
+}
+
+/// Root inside of a user namespace, as in a container of an ordinary user: privileged as far as it goes, and only one
+/// group is known.
+#[test]
+fn root_in_a_container_works() {
+    in_world_of("root_in_a_container_works", &["ordinary"], || {
+        let directory = common::TemporaryDirectory::new();
+        let output = std::process::Command::new("unshare")
+            .args(["-Urnm", common::HELPER, "timing"])
+            .arg(&directory.0)
+            .output()
+            .unwrap();
+        assert!(printed(&output).contains("privileged: true"));
     });
 }

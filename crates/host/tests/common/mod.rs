@@ -26,6 +26,11 @@ pub(crate) fn in_worlds(name: &str, body: fn()) {
 
 /// As [`in_worlds`], for some users only.
 pub(crate) fn in_world_of(name: &str, users: &[&str], body: fn()) {
+    in_world_with(name, users, &[], body);
+}
+
+/// As [`in_world_of`], with further environment variables, which the helper or the body understand.
+pub(crate) fn in_world_with(name: &str, users: &[&str], variables: &[(&str, &str)], body: fn()) {
     if env::var_os(INSIDE).is_some() {
         return body();
     }
@@ -41,6 +46,7 @@ pub(crate) fn in_world_of(name: &str, users: &[&str], body: fn()) {
             .arg(env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture", "--test-threads=1"])
             .env(INSIDE, user)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .status()
             .unwrap();
