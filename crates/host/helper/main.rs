@@ -6,17 +6,21 @@ use std::{
     error::Error,
     fs,
     io::{self, Read},
+    net::{TcpListener, UdpSocket},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::{self, Command, ExitCode},
     time::{Duration, Instant},
 };
 
 use minato_host::{
-    Family,
+    Family, Transport,
     agent::{self, Fabric, FabricConfig, HostConfig, InsideSocket, Subnet},
     check,
     enter::{Enter, Identity},
+    process::{Owner, SocketOwners},
+    sock_diag::{Query, SockDiag, States},
+    sockets,
 };
 use rustix::{
     fs::{CWD, FileType, Mode, makedev, mknodat},
@@ -35,7 +39,11 @@ fn main() -> ExitCode {
         ["world", user, program, ref rest @ ..] => world(user == "ordinary", program, rest),
         ["engine", directory, ref command @ ..] => engine(Path::new(directory), command),
         ["timing", directory] => timing(Path::new(directory)),
-        _ => Err("usage: agent | world root|ordinary PROGRAM… | engine DIRECTORY COMMAND… | timing DIRECTORY".into()),
+        ["table", count] => table(count),
+        _ => Err(
+            "usage: agent | world root|ordinary PROGRAM… | engine DIRECTORY COMMAND… | timing DIRECTORY | table COUNT"
+                .into(),
+        ),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -150,6 +158,38 @@ fn timing(directory: &Path) -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     drop(fabric);
     println!("end of 100 hosts {:.2} ms", milliseconds(start));
+    Ok(())
+}
+
+/// Opens many listeners, and compares reading the machine's ports and their processes with `ss -tulpnH`.
+fn table(count: &str) -> Result<(), Box<dyn Error>> {
+    let count: usize = count.parse()?;
+    sockets::raise_file_limit()?;
+    let tcp: Vec<_> = (0..count / 2).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    let udp: Vec<_> = (0..count / 2).map(|_| UdpSocket::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let start = Instant::now();
+        let mut diag = SockDiag::open()?;
+        let mut inodes = Vec::new();
+        for (transport, states) in [(Transport::Tcp, States::LISTEN), (Transport::Udp, States::UNCONNECTED)] {
+            for family in [Family::V4, Family::V6] {
+                diag.dump(Query::new(family, transport, states), |socket| inodes.push(socket.inode))?;
+            }
+        }
+        let owners = SocketOwners::of_machine();
+        let own = process::id();
+        let known = inodes.iter().filter(|&&inode| owners.owner(inode) == Owner::Processes(&[own])).count();
+        ours.push(milliseconds(start));
+        if known != tcp.len() + udp.len() {
+            return Err(format!("{known} of {count} found").into());
+        }
+        let start = Instant::now();
+        Command::new("ss").arg("-tulpnH").stdout(process::Stdio::null()).status()?;
+        theirs.push(milliseconds(start));
+    }
+    print_median("sockets and owners", ours);
+    print_median("ss -tulpnH", theirs);
     Ok(())
 }
 
