@@ -1,5 +1,6 @@
 //! The transport on simulated networks.
 
+mod changing_links;
 mod detection;
 mod fairness;
 mod lifecycle;

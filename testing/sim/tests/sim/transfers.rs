@@ -95,3 +95,29 @@ fn the_same_seed_gives_the_same_run_to_the_last_packet() {
     assert_eq!(trace(1), trace(1));
     assert_ne!(trace(1), trace(2));
 }
+
+/// Everybody talks to everybody through two switches, which at first know nobody.
+#[test]
+fn four_hosts_behind_two_switches() {
+    let mut world = World::new(minato_sim::seed(601));
+    let numbers = [1, 2, 3, 4];
+    let hosts = numbers.map(|number| world.add_host(&HostConfig::new(number, Medium::ETHERNET)));
+    let switches = [(); 2].map(|()| world.add_switch());
+    for (host, switch) in hosts.into_iter().zip([switches[0], switches[0], switches[1], switches[1]]) {
+        world.join(host, switch, LinkConfig::default(), LinkConfig::default());
+    }
+    world.join(switches[0], switches[1], decent(), decent());
+    for (host, number) in hosts.into_iter().zip(numbers) {
+        for address in [format!("10.0.0.{number}:80"), format!("[fd00::{number}]:80")] {
+            let to = address.parse().unwrap();
+            world.listen(host, to, &exchange(LENGTH / 10));
+            for other in hosts.into_iter().filter(|other| *other != host) {
+                world.open(Duration::ZERO, other, Opening::new(to, &exchange(LENGTH / 10)));
+            }
+        }
+    }
+    let report = world.run();
+    report.assert_complete();
+    assert_eq!(report.flows.len(), 2 * 2 * 4 * 3);
+    world.settle();
+}
