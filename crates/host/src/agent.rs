@@ -33,7 +33,13 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::namespaces::is_privileged;
 use self::protocol::{Reply, Request};
-use crate::{Family, enter::Namespaces, process, sock_diag::SockDiag, tap::Tap};
+use crate::{
+    Family,
+    enter::Namespaces,
+    process::{self, Members},
+    sock_diag::SockDiag,
+    tap::Tap,
+};
 
 /// What [`Fabric::create`] needs to know.
 #[derive(Debug)]
@@ -117,8 +123,8 @@ pub struct Fabric {
     agent: Child,
     /// Readable when the agent has ended.
     process: OwnedFd,
-    /// Network namespace of every host, by name.
-    hosts: Mutex<HashMap<String, u64>>,
+    /// Who belongs to every host, by its name.
+    hosts: Mutex<HashMap<String, Members>>,
     privileged: bool,
     ipv6: bool,
 }
@@ -186,9 +192,12 @@ impl Fabric {
     /// Nothing is left of a host that could not be made.
     pub fn add_host(&self, config: &HostConfig) -> Result<HostNamespace, RequestError> {
         let (reply, _) = self.request(&config.name, &Request::AddHost(config.clone()), &[])?;
-        let Reply::HostAdded { user, network, mount, network_inode } = reply else { return Err(unexpected(&reply)) };
+        let Reply::HostAdded { user, network, mount, network_inode, mount_inode } = reply else {
+            return Err(unexpected(&reply));
+        };
         let path = |descriptor: i32| format!("/proc/{}/fd/{descriptor}", self.agent_pid());
-        lock(&self.hosts).insert(config.name.clone(), network_inode);
+        lock(&self.hosts)
+            .insert(config.name.clone(), Members { networks: vec![network_inode], mounts: vec![mount_inode] });
         Ok(HostNamespace {
             name: config.name.clone(),
             namespaces: Namespaces { user: user.map(path), network: path(network), mount: path(mount) },
@@ -204,9 +213,9 @@ impl Fabric {
     /// # Errors
     /// [`RequestError::UnknownHost`], or the agent is gone.
     pub fn remove_host(&self, name: &str, grace: Duration) -> Result<(), RequestError> {
-        let inode = lock(&self.hosts).get(name).copied();
-        let inode = inode.ok_or_else(|| RequestError::UnknownHost(name.to_owned()))?;
-        process::terminate(inode, grace);
+        let members = lock(&self.hosts).get(name).cloned();
+        let members = members.ok_or_else(|| RequestError::UnknownHost(name.to_owned()))?;
+        process::terminate(&members, grace);
         let (reply, _) = self.request(name, &Request::RemoveHost { name: name.to_owned() }, &[])?;
         lock(&self.hosts).remove(name);
         if matches!(reply, Reply::HostRemoved) { Ok(()) } else { Err(unexpected(&reply)) }
@@ -271,8 +280,8 @@ impl Drop for Fabric {
         lock(&self.channel).take();
         let _ = self.agent.wait();
         // The agent has ended them, unless it was killed itself.
-        for inode in lock(&self.hosts).drain().map(|(_, inode)| inode) {
-            process::terminate(inode, Duration::ZERO);
+        for (_, members) in lock(&self.hosts).drain() {
+            members.kill_until_none();
         }
     }
 }

@@ -1,14 +1,11 @@
 //! The process table: who runs in a network namespace, and who holds a socket.
 
+mod members;
 mod owners;
 
-use std::{
-    fs, io, thread,
-    time::{Duration, Instant},
-};
+use std::{fs, io, time::Duration};
 
-use rustix::process::{Pid, Signal, kill_process};
-
+pub(crate) use self::members::{Members, terminate};
 pub use self::owners::{Owner, SocketOwners};
 
 /// A process, as far as it can be seen.
@@ -33,10 +30,7 @@ pub struct Process {
 /// Reads a process's details. `None`: it is gone.
 pub fn describe(pid: u32) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in parentheses and may contain any of them itself.
-    let (head, fields) = stat.rsplit_once(')')?;
-    let name = head.split_once('(')?.1.to_owned();
-    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    let (name, fields) = stat_fields(&stat)?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().nth(1)?;
     let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -44,7 +38,7 @@ pub fn describe(pid: u32) -> Option<Process> {
     Some(Process {
         pid,
         parent: fields.get(1)?.parse().ok()?,
-        name,
+        name: name.to_owned(),
         command: command.trim_end_matches('\0').split('\0').filter(|_| !command.is_empty()).map(Into::into).collect(),
         cwd: fs::read_link(format!("/proc/{pid}/cwd")).ok().map(|path| path.to_string_lossy().into_owned()),
         uid: uid.parse().ok()?,
@@ -69,46 +63,6 @@ pub fn own_network() -> u64 {
         .expect("the kernel's own format")
 }
 
-/// Ends every process in a network namespace except the caller: SIGTERM, and SIGKILL to what is left after `grace`.
-/// Returns when none is left, at the latest two seconds after the grace.
-pub fn terminate(network_inode: u64, grace: Duration) {
-    let start = Instant::now();
-    if grace > Duration::ZERO && signal_networks(&[network_inode], Signal::TERM) == 0 {
-        return;
-    }
-    let mut pause = Duration::from_millis(1);
-    while start.elapsed() < grace {
-        if in_network(network_inode).is_empty() {
-            return;
-        }
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(10));
-    }
-    while start.elapsed() < grace + Duration::from_secs(2) {
-        if signal_networks(&[network_inode], Signal::KILL) == 0 {
-            return;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Sends a signal to every process in these network namespaces except the caller, and returns how many there were.
-pub(crate) fn signal_networks(networks: &[u64], signal: Signal) -> usize {
-    let own = std::process::id();
-    let mut count = 0;
-    for pid in all().filter(|&pid| pid != own) {
-        let Some(network) = network_of(pid) else { continue };
-        if networks.contains(&network)
-            && let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw)
-        {
-            count += 1;
-            // It may have ended meanwhile.
-            let _ = kill_process(pid, signal);
-        }
-    }
-    count
-}
-
 /// Every process ID, in no particular order.
 fn all() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten();
@@ -117,7 +71,20 @@ fn all() -> impl Iterator<Item = u32> {
 
 /// The network namespace of a process; `None` if it is gone, or a zombie, or hidden.
 fn network_of(pid: u32) -> Option<u64> {
-    parse_link(fs::read_link(format!("/proc/{pid}/ns/net")).ok()?.to_str()?, "net:[")
+    namespace_of(pid, "net")
+}
+
+/// The inode number of a namespace of a process.
+fn namespace_of(pid: u32, kind: &str) -> Option<u64> {
+    let link = fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()?;
+    parse_link(link.to_str()?.strip_prefix(kind)?, ":[")
+}
+
+/// The name and what follows it in `/proc/PID/stat`: state, parent, … The name stands in parentheses and may contain any
+/// of them itself.
+fn stat_fields(stat: &str) -> Option<(&str, Vec<&str>)> {
+    let (head, fields) = stat.rsplit_once(')')?;
+    Some((head.split_once('(')?.1, fields.split_ascii_whitespace().collect()))
 }
 
 /// The number in a link such as `net:[4026531840]`.

@@ -164,6 +164,13 @@ impl SockDiag {
         Self { dumps: Netlink::from(dumps), events: Some(Netlink::from(events)) }
     }
 
+    /// This handle for dumps only: whoever does not take events should not let them pile up.
+    #[must_use]
+    pub fn without_events(mut self) -> Self {
+        self.events = None;
+        self
+    }
+
     /// Calls `each` for every socket that `query` asks for. The kernel walks its table in pieces: a socket that comes or
     /// goes meanwhile may be missed, or (rarely) seen twice.
     ///

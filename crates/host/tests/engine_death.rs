@@ -88,6 +88,31 @@ fn kill_of_the_engine_leaves_nothing() {
     });
 }
 
+/// Browsers and sandboxes leave the network namespace that they were started in, and their parents.
+#[test]
+fn who_left_the_network_is_ended_too() {
+    in_worlds("who_left_the_network_is_ended_too", || {
+        let directory = TemporaryDirectory::new();
+        // A number that tells this run's processes from another's.
+        let number = 1_000_000 + std::process::id();
+        let sleep = format!("sleep {number}");
+        let script = format!("unshare -Urn {sleep} & (setsid unshare -Urn {sleep} &) ; unshare -Urnm {sleep} & wait");
+        let mut engine = start(&directory.0, &["sh", "-c", &script]);
+        let sleepers = || {
+            let name = |pid: u32| process::describe(pid).map(|process| process.command.join(" ")).unwrap_or_default();
+            let numbers = fs::read_dir("/proc").unwrap().flatten();
+            let pids = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+            pids.filter(|&pid| name(pid) == sleep).collect::<Vec<u32>>()
+        };
+        eventually("three sleepers", || sleepers().len() == 3);
+        assert!(process::in_network(engine.network).len() < 3);
+        engine.process.kill().unwrap();
+        engine.process.wait().unwrap();
+        nothing_is_left(&engine, &directory.0);
+        eventually("a sleeper is left", || !sleepers().into_iter().any(runs));
+    });
+}
+
 #[test]
 fn a_fork_storm_is_ended_too() {
     in_worlds("a_fork_storm_is_ended_too", || {

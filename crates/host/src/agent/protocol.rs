@@ -56,6 +56,7 @@ pub(super) enum Reply {
         network: i32,
         mount: i32,
         network_inode: u64,
+        mount_inode: u64,
     },
     HostRemoved,
     /// The descriptors asked for.

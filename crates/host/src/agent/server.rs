@@ -14,13 +14,14 @@ use super::{
     network::{self, HostNetwork},
     protocol::{self, Reply, Request},
 };
-use crate::{Family, sock_diag, sys};
+use crate::{Family, process::Members, sock_diag, sys};
 
 /// Serves the engine until it is gone, then cleans up.
 pub(super) fn serve(engine: BorrowedFd<'_>) -> ExitCode {
-    // The agent outlives the terminal it was started from by the time it needs to clean up.
+    // The agent outlives its terminal, and whoever signals everything that is called like this program, by the time it
+    // needs to clean up: it ends when the engine does.
     let _ = rustix::process::setsid();
-    for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGPIPE] {
+    for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGTERM, libc::SIGPIPE] {
         sys::ignore_signal(signal);
     }
     let _ = rustix::thread::set_name(c"minato-agent");
@@ -105,6 +106,7 @@ impl Agent {
             network: network.namespace.as_raw_fd(),
             mount: mount.as_raw_fd(),
             network_inode: network.inode,
+            mount_inode: inode(&mount).map_err(Step::MountNamespace.failed())?,
         };
         self.hosts.insert(config.name.clone(), Host { network, mount });
         Ok((reply, Vec::new()))
@@ -115,7 +117,8 @@ impl Agent {
         let Some(Host { network, mount }) = self.hosts.remove(name) else {
             return Ok((Reply::UnknownHost, Vec::new()));
         };
-        cleanup::kill_until_none(&[network.inode]);
+        let mounts = inode(&mount).into_iter().collect();
+        Members { networks: vec![network.inode], mounts }.kill_until_none();
         made.network.remove_host(&network);
         drop(mount);
         Ok((Reply::HostRemoved, Vec::new()))
@@ -157,11 +160,13 @@ impl Agent {
     }
 
     fn clean_up(&mut self) {
-        let mut inodes: Vec<u64> = self.hosts.values().map(|host| host.network.inode).collect();
-        if let Some(made) = &self.fabric {
-            inodes.extend(inode(made.base.network()).ok());
+        let mut members = Members::default();
+        for host in self.hosts.values() {
+            members.networks.push(host.network.inode);
+            members.mounts.extend(inode(&host.mount));
         }
-        cleanup::kill_until_none(&inodes);
+        members.networks.extend(self.fabric.iter().filter_map(|made| inode(made.base.network()).ok()));
+        members.kill_until_none();
         for path in &self.remove_on_exit {
             cleanup::remove(path);
         }
