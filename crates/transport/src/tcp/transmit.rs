@@ -40,6 +40,7 @@ impl Connection {
         let blocks = if self.receive.has_sack_blocks() { self.sack_blocks_that_fit() } else { [None; SACK_BLOCKS] };
         let count = blocks.iter().flatten().count();
         let sack_bytes = if count > 0 { 4 + 8 * count } else { 0 };
+        self.send.raise_segments(ctx.now);
         let size = self.send.payload_size() - sack_bytes;
         let most = if limits.segmentation { SEGMENTATION_MAX / size * size } else { size };
         match self.send.next_transmission(ctx, size, most) {

@@ -14,9 +14,6 @@ const DUPLICATES: u8 = 3;
 /// RFC 8985 §6.2 step 4: how many recoveries a widened reordering window lasts.
 const WIDE_WINDOW_RECOVERIES: u8 = 16;
 
-/// Least segment size that an ICMP error makes us use (RFC 5927 §7.2): a path MTU of 576.
-const SEGMENT_SIZE_MIN: u16 = 536;
-
 /// What an acknowledgement newly delivered.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Delivered {
@@ -270,16 +267,5 @@ impl SendHalf {
         self.rack.duplicates = 0;
         self.rack.departed = 0;
         self.rack.repair_due = false;
-    }
-
-    /// The path takes segments of `segment_size` only: what is under way and larger is lost. RFC 8201 §4: less than the
-    /// least MTU of IPv6 is not believed, and a larger value than ours says nothing.
-    pub(in crate::tcp) fn on_packet_too_big(&mut self, ctx: &mut crate::tcp::Context<'_>, segment_size: u16) {
-        if segment_size >= self.segment_size || segment_size < SEGMENT_SIZE_MIN {
-            return;
-        }
-        self.set_segment_size(segment_size, self.option_bytes);
-        self.scoreboard.mark_lost(|_| true);
-        self.start_timers(ctx.now, ctx.config);
     }
 }

@@ -2,6 +2,7 @@
 
 mod acknowledged;
 mod loss;
+mod path;
 mod rtt;
 mod scoreboard;
 mod timers;
@@ -14,6 +15,7 @@ use super::congestion::Congestion;
 use super::{Config, Seq};
 pub(super) use acknowledged::AckVerdict;
 use loss::{Rack, Recovery};
+use path::Shrunk;
 use rtt::RoundTrip;
 use scoreboard::Scoreboard;
 pub(super) use timers::Expired;
@@ -42,6 +44,8 @@ pub(super) struct SendHalf {
     pub(super) segment_size: u16,
     /// Bytes of every segment's options.
     pub(super) option_bytes: u16,
+    /// The path turned out to take less than it did.
+    shrunk: Option<Shrunk>,
     pub(super) queue: ChunkQueue,
     /// The caller ended the direction.
     pub(super) shut: bool,
@@ -80,6 +84,7 @@ impl SendHalf {
             window_shift: 0,
             segment_size,
             option_bytes: 0,
+            shrunk: None,
             queue: ChunkQueue::default(),
             shut: false,
             fin_acknowledged: false,

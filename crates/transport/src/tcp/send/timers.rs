@@ -163,6 +163,7 @@ impl SendHalf {
         self.timers.backoff = (self.timers.backoff + 1).min(BACKOFF_MAX);
         self.timers.retransmit = Some(now + self.timeout(config, self.timers.backoff));
         self.enter_loss();
+        self.suspect_path(now, self.timers.backoff);
         true
     }
 

@@ -1,0 +1,61 @@
+//! How large segments the path takes: by ICMP errors (RFC 1191, RFC 8201), and where routers keep silent, by timeouts
+//! (RFC 4821 §7.7).
+
+use std::time::{Duration, Instant};
+
+use super::SendHalf;
+use crate::tcp::Context;
+
+/// Least segment size that an ICMP error makes us use (RFC 5927 §7.2): a path MTU of 576.
+const SEGMENT_SIZE_MIN: u16 = 536;
+
+/// Consecutive timeouts after which large segments are suspected to be what the path swallows, and the segment size to go on
+/// with: first that of the least MTU of IPv6, which nearly every path carries, then that of IPv4's 576 bytes.
+const SUSPICIONS: [(u8, u16); 2] = [(3, 1220), (5, SEGMENT_SIZE_MIN)];
+
+/// RFC 1191 §6.3, RFC 8201 §5.3: after ten minutes the path may have become better.
+const RAISE_AFTER: Duration = Duration::from_secs(600);
+
+/// What segments were before the path took less.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shrunk {
+    former: u16,
+    until: Instant,
+}
+
+impl SendHalf {
+    /// The path takes segments of `segment_size` only: what is under way and larger is lost. RFC 8201 §4: less than the
+    /// least MTU of IPv6 is not believed, and a larger value than ours says nothing.
+    pub(in crate::tcp) fn on_packet_too_big(&mut self, ctx: &mut Context<'_>, segment_size: u16) {
+        if segment_size >= self.segment_size || segment_size < SEGMENT_SIZE_MIN {
+            return;
+        }
+        self.shrink_segments(ctx.now, segment_size);
+        self.scoreboard.mark_lost(|_| true);
+        self.start_timers(ctx.now, ctx.config);
+    }
+
+    /// The retransmission timer ran out for the `timeouts`th time in a row, and everything counts as lost.
+    pub(super) fn suspect_path(&mut self, now: Instant, timeouts: u8) {
+        let suspicion = SUSPICIONS.iter().find(|(count, _)| *count == timeouts);
+        let Some((_, segment_size)) = suspicion else { return };
+        if self.segment_size > *segment_size && self.outstanding() > usize::from(*segment_size) {
+            self.shrink_segments(now, *segment_size);
+        }
+    }
+
+    fn shrink_segments(&mut self, now: Instant, segment_size: u16) {
+        let former = self.shrunk.map_or(self.segment_size, |shrunk| shrunk.former);
+        self.shrunk = Some(Shrunk { former, until: now + RAISE_AFTER });
+        self.set_segment_size(segment_size, self.option_bytes);
+    }
+
+    /// Tries the former size again when it is time. If the path still takes less, that shows as before.
+    pub(in crate::tcp) fn raise_segments(&mut self, now: Instant) {
+        if let Some(Shrunk { former, .. }) =
+            self.shrunk.take_if(|shrunk| shrunk.until <= now && self.recovery.is_open())
+        {
+            self.set_segment_size(former, self.option_bytes);
+        }
+    }
+}
