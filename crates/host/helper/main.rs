@@ -17,7 +17,7 @@ use minato_host::{
     Family, Transport,
     agent::{self, Fabric, FabricConfig, HostConfig, InsideSocket, Subnet},
     check,
-    enter::{Enter, Identity},
+    enter::{Enter, Identity, Namespaces},
     process::{Owner, SocketOwners},
     sock_diag::{Query, SockDiag, States},
     sockets,
@@ -38,10 +38,14 @@ fn main() -> ExitCode {
         ["agent"] => return agent::main(),
         ["world", user, program, ref rest @ ..] => world(user == "ordinary", program, rest),
         ["engine", directory, ref command @ ..] => engine(Path::new(directory), command),
+        ["enter", user, network, mount, program, ref rest @ ..] => {
+            let user = Some(user.to_owned()).filter(|user| !user.is_empty());
+            enter(&Namespaces { user, network: network.into(), mount: mount.into() }, program, rest)
+        }
         ["timing", directory] => timing(Path::new(directory)),
         ["table", count] => table(count),
         _ => Err(
-            "usage: agent | world root|ordinary PROGRAM… | engine DIRECTORY COMMAND… | timing DIRECTORY | table COUNT"
+            "usage: agent | world root|ordinary PROGRAM… | engine DIRECTORY COMMAND… | enter USER NETWORK MOUNT PROGRAM… | timing DIRECTORY | table COUNT"
                 .into(),
         ),
     };
@@ -113,6 +117,14 @@ fn engine(directory: &Path, command: &[&str]) -> Result<(), Box<dyn Error>> {
     drop(fabric);
     child.wait()?;
     Ok(())
+}
+
+/// Runs a program in a host.
+fn enter(namespaces: &Namespaces, program: &str, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
+    let mut child = Command::new(program);
+    Enter::open(namespaces, Identity::Own)?.apply(&mut child);
+    let status = child.args(arguments).status()?;
+    if status.success() { Ok(()) } else { Err(status.to_string().into()) }
 }
 
 /// Prints how long everything takes, medians of many, and how large the agent is.

@@ -80,16 +80,16 @@ impl Enter {
 
     /// Joins the namespaces. Async-signal-safe.
     fn join(&self) -> io::Result<()> {
-        // Joining a mount namespace moves to its root: remember the way back. Paths that are longer than PATH_MAX can't
-        // be entered again, and the program would not get far with them either.
+        // Joining a mount namespace moves to its root: remember the way back.
+        let directory = rustix::fs::open(c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let mut buffer = [0u8; libc::PATH_MAX as usize];
-        let directory = current_directory(&mut buffer)?;
+        let path = current_directory(&mut buffer);
         if let Some(user) = &self.user {
             move_into_link_name_space(user.as_fd(), Some(LinkNameSpaceType::User))?;
         }
         move_into_link_name_space(self.network.as_fd(), Some(LinkNameSpaceType::Network))?;
         move_into_link_name_space(self.mount.as_fd(), Some(LinkNameSpaceType::Mount))?;
-        rustix::process::chdir(directory)?;
+        return_to(&directory, path)?;
         if let Some((uid_map, gid_map)) = &self.map_root {
             sys::unshare(UnshareFlags::NEWUSER)?;
             write(c"/proc/self/setgroups", "deny")?;
@@ -110,14 +110,25 @@ pub struct EnterError {
     pub source: io::Error,
 }
 
-/// The working directory, without allocation.
-fn current_directory(buffer: &mut [u8]) -> io::Result<&CStr> {
+/// Goes to the directory by its path, as only so it has one in this mount namespace too; or to the very directory, when
+/// there is no such path: it was removed, or the caller has mounts of its own.
+fn return_to(directory: &OwnedFd, path: Option<&CStr>) -> io::Result<()> {
+    let wanted = rustix::fs::fstat(directory)?;
+    if path.is_some_and(|path| rustix::process::chdir(path).is_ok()) {
+        let reached = rustix::fs::stat(c".")?;
+        if (reached.st_dev, reached.st_ino) == (wanted.st_dev, wanted.st_ino) {
+            return Ok(());
+        }
+    }
+    Ok(rustix::process::fchdir(directory)?)
+}
+
+/// The path of the working directory, without allocation; `None` if it has none.
+fn current_directory(buffer: &mut [u8]) -> Option<&CStr> {
     // SAFETY: the pointer and the length describe `buffer`.
     let result = unsafe { libc::getcwd(buffer.as_mut_ptr().cast(), buffer.len()) };
-    if result.is_null() {
-        return Err(io::Error::last_os_error());
-    }
-    CStr::from_bytes_until_nul(buffer).map_err(|_| io::ErrorKind::InvalidData.into())
+    let path = if result.is_null() { None } else { CStr::from_bytes_until_nul(buffer).ok() };
+    path.filter(|path| path.to_bytes().starts_with(b"/"))
 }
 
 /// Writes a file in `/proc`, without allocation.

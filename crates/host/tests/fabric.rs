@@ -5,10 +5,10 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{World, command, config, in_world_of, in_world_with, in_worlds, printed, shell};
+use common::{HELPER, World, command, config, in_world_of, in_world_with, in_worlds, printed, shell};
 use minato_host::{
     agent::{MAX_SOCKETS, RequestError},
-    enter::Identity,
+    enter::{Identity, Namespaces},
     process,
 };
 
@@ -45,6 +45,28 @@ fn hosts_reach_each_other_and_ping() {
         let world = World::new();
         let (first, _second) = (world.host(2), world.host(3));
         shell(&first, "ping -c 1 -W 2 10.77.0.3 && ping -c 1 -W 2 fd77::3 && ping -c 1 -W 2 127.0.0.1");
+    });
+}
+
+/// Where the program starts: the caller's directory, also one that has no path any more or needs the caller's mounts.
+#[test]
+fn the_working_directory_stays() {
+    in_worlds("the_working_directory_stays", || {
+        let world = World::new();
+        let host = world.host(2);
+        let directory = world.directory.0.join("a directory");
+        std::fs::create_dir(&directory).unwrap();
+        let run = |script: &str| {
+            let mut command = command(&host, Identity::Own, &["sh", "-c", script]);
+            printed(&command.current_dir(&directory).output().unwrap())
+        };
+        assert_eq!(run("pwd -P; echo hello > file; cat file"), format!("{}\nhello", directory.display()));
+        // The shell that starts it has removed its own directory.
+        let script = format!("cd '{}' && rm -r ../a* && exec \"$0\" enter \"$@\"", directory.display());
+        let Namespaces { user, network, mount } = host.namespaces.clone();
+        let mut removed = std::process::Command::new("sh");
+        removed.args(["-c", &script, HELPER, &user.unwrap_or_default(), &network, &mount, "sh", "-c", "ls; echo here"]);
+        assert_eq!(printed(&removed.output().unwrap()), "here");
     });
 }
 
