@@ -10,6 +10,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::endpoint::Endpoint;
 use crate::link::{Link, LinkStatistics};
 use crate::packet::summary;
 use crate::report::Report;
@@ -212,8 +213,10 @@ impl World {
         if self.clock.now() >= self.next_patience_check {
             self.next_patience_check = self.clock.now() + self.bounds.patience / 16;
             let (clock, patience) = (self.clock, self.bounds.patience);
+            // Who waits for an end that sleeps is not stuck, but patience begins anew.
+            let asleep = self.hosts().any(|host| host.unfinished().any(Endpoint::is_asleep));
             let stuck = |node: &mut Node| match &mut node.kind {
-                Kind::Host(host) => host.is_stuck(clock, patience),
+                Kind::Host(host) => host.is_stuck(clock, (!asleep).then_some(patience)),
                 _ => false,
             };
             if self.nodes.iter_mut().any(stuck) {

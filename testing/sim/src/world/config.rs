@@ -87,7 +87,7 @@ pub struct Bounds {
     pub time: Duration,
     /// Things that happen: arrivals, timers.
     pub events: u64,
-    /// How long a connection may make no progress, in virtual time.
+    /// How long a connection may make no progress, in virtual time, unless a script pauses.
     pub patience: Duration,
 }
 

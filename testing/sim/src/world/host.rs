@@ -127,13 +127,18 @@ impl Host {
         self.by_id.values().map(|index| &self.endpoints[*index])
     }
 
-    /// Whether an end that waits for the stack has got nowhere for so long.
-    pub(super) fn is_stuck(&mut self, clock: Clock, patience: Duration) -> bool {
-        self.by_id.values().any(|index| {
+    /// Whether an end has got nowhere for longer than `patience`; with `None` all of them begin anew.
+    pub(super) fn is_stuck(&mut self, clock: Clock, patience: Option<Duration>) -> bool {
+        let mut stuck = false;
+        for index in self.by_id.values() {
             let endpoint = &mut self.endpoints[*index];
             endpoint.look_for_progress(clock.now(), &self.stack);
-            !endpoint.is_asleep() && clock.now() - endpoint.last_progress > patience
-        })
+            match patience {
+                Some(patience) => stuck |= clock.now() - endpoint.last_progress > patience,
+                None => endpoint.last_progress = clock.now(),
+            }
+        }
+        stuck
     }
 
     fn add(&mut self, clock: Clock, id: ConnectionId, script: Rc<[Step]>) -> Result<usize, String> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use minato_sim::{Bounds, Medium, Opening, Step, World};
+use minato_sim::{Bounds, LinkConfig, Loss, Medium, Opening, Step, World};
 
 use super::scenario::*;
 
@@ -28,9 +28,14 @@ fn an_end_that_comes_too_early() {
 
 #[test]
 #[should_panic(expected = "makes no progress")]
-fn a_window_that_stays_shut() {
-    let hour = Step::Pause(3_000 * SECOND);
-    run(&upload(100_000_000), &[hour, Step::ReceiveEnd], Bounds::default());
+fn a_path_that_is_gone() {
+    let (mut world, [one, two], links) = World::pair(77, hosts(Medium::IP), &decent());
+    for link in links {
+        world.change_link(SECOND, link, LinkConfig { loss: Loss::Independent(1.0), ..decent() });
+    }
+    world.listen(two, server(), &sink());
+    world.open(Duration::ZERO, one, Opening::new(server(), &upload(100_000_000)));
+    world.run();
 }
 
 #[test]
