@@ -5,6 +5,7 @@
 mod client;
 mod commands;
 mod demo;
+mod explain;
 mod failure;
 mod flags;
 mod machine;

@@ -14,6 +14,7 @@ pub(crate) use service::entries;
 
 use crate::client::Client;
 use crate::demo;
+use crate::explain;
 use crate::failure::{Failure, code};
 use crate::flags::{Command, Invocation};
 use crate::runtime_dir::RuntimeDir;
@@ -33,6 +34,8 @@ pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8,
         Command::AddForwards(host, forwards) => block_on(forward::add(&host, forwards, &client()?, terminal)),
         Command::RemoveForwards(host, forwards) => block_on(forward::remove(&host, forwards, &client()?, terminal)),
         Command::Service(query) => service::service(&query, terminal),
+        Command::Explain(target, from) => block_on(explain::explain(&target, from.as_ref(), &client()?, terminal)),
+        Command::Probe(destination) => Ok(explain::probe(destination, terminal)),
         Command::Doctor => Ok(doctor::doctor(terminal)),
         Command::Demo(demo) => block_on(demo::demo(demo, client()?, terminal)),
         Command::Completions(shell) => Ok(manual::completions(shell, terminal)),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use minato_inspect::{ForwardSpec, PortRow, Transport};
 use minato_ports::PortRange;
 
+use crate::explain::Target;
 pub(crate) use name::Name;
 pub(crate) use resolve::resolve;
 
@@ -38,6 +39,10 @@ pub(crate) enum Command {
     RemoveForwards(Name, Vec<ForwardSpec>),
     /// Look into the registry of port numbers.
     Service(ServiceQuery),
+    /// Explain how a target is reached, as seen from this machine or from inside a host.
+    Explain(Target, Option<Name>),
+    /// Try a connection.
+    Probe(std::net::SocketAddr),
     /// Check the machine.
     Doctor,
     /// Tell the story of ports.

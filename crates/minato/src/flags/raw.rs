@@ -73,6 +73,16 @@ pub(crate) enum Command {
         #[arg(value_name = "NUMBER|NAME|RANGE")]
         what: String,
     },
+    /// Explain how a connection gets to its service, hop by hop, where it breaks, and what mends it.
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain {
+        /// What is to be reached.
+        #[arg(value_name = "PORT|HOST:PORT|URL")]
+        target: String,
+        /// As seen from inside this host.
+        #[arg(long, value_name = "HOST")]
+        from: Option<Name>,
+    },
     /// Check whether this machine can do it, and what to change if not.
     #[command(after_help = "Exit code 15: something essential is missing.")]
     Doctor,
@@ -99,6 +109,12 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         runtime_dir: PathBuf,
     },
+    /// Try a connection (started by `explain`).
+    #[command(name = "__probe", hide = true)]
+    Probe {
+        /// Where to.
+        destination: std::net::SocketAddr,
+    },
     /// Be one program of the demo.
     #[command(name = "__demo", hide = true)]
     DemoPart(DemoPart),
@@ -116,6 +132,16 @@ Examples:
       reachable from other machines too
 
 Exit code: the program's own; 127 when there is no such program, 126 when it can't be executed.";
+
+const EXPLAIN_HELP: &str = "\
+Examples:
+  minato explain 8080
+  minato explain web:80
+  minato explain http://localhost:8080/ --from db
+  minato explain 53/udp
+
+Exit codes: 0 it can be reached; 10 nothing bound there; 11 wrong address, family or transport; 12 forward missing;
+13 privileged port; 14 ephemeral ports used up; 16 two programs share the number; 1 it can't for a reason that can't be seen.";
 
 const EXEC_EXAMPLES: &str = "\
 Examples:

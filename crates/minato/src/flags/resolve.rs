@@ -25,6 +25,14 @@ fn command(raw: raw::Command) -> Result<Command, Failure> {
         raw::Command::Flows { host, watch } => show(View::Flows(host), watch),
         raw::Command::Forward(raw) => forward(raw)?,
         raw::Command::Service { what } => Command::Service(argument::service(&what)?),
+        raw::Command::Explain { target, from } => {
+            let wrong = |why: String| {
+                let usage = "minato explain PORT, HOST:PORT, IP:PORT or URL; /udp behind a port for UDP";
+                Failure::usage(format!("'{target}' can't be explained: {why}")).fix(usage)
+            };
+            Command::Explain(target.parse().map_err(wrong)?, from)
+        }
+        raw::Command::Probe { destination } => Command::Probe(destination),
         raw::Command::Doctor => Command::Doctor,
         raw::Command::Demo(raw) => {
             Command::Demo(Demo { without_ports: raw.without_ports, once: raw.once, port_base: raw.port_base })

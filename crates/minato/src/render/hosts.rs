@@ -1,8 +1,8 @@
 //! `minato ps`: hosts and their processes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use minato_inspect::{ForwardSpec, Host, Process};
+use minato_inspect::{Forward, ForwardSpec, Host, Process};
 
 use super::table::{Cell, Column, Table, Tone};
 use super::{Look, NONE, age, printable, transport};
@@ -55,7 +55,7 @@ fn command(process: &Process) -> String {
 }
 
 /// A forward as `-p` spells it.
-pub(super) fn forward(spec: &ForwardSpec) -> String {
+fn forward(spec: &ForwardSpec) -> String {
     let host = range(spec.host_ports);
     let place = match spec.address {
         None => host,
@@ -64,6 +64,16 @@ pub(super) fn forward(spec: &ForwardSpec) -> String {
     };
     let suffix = if transport(spec.transport) == "udp" { "/udp" } else { "" };
     format!("{place}:{}{suffix}", range(spec.service_ports))
+}
+
+/// How `-p` spells a forward like an existing one, at this address (`None`: both loopback addresses) and to this port.
+pub(crate) fn spelled(existing: &Forward, address: Option<IpAddr>, service_port: u16) -> String {
+    forward(&ForwardSpec {
+        address,
+        host_ports: (existing.host_port, existing.host_port),
+        service_ports: (service_port, service_port),
+        transport: existing.transport,
+    })
 }
 
 fn range((first, last): (u16, u16)) -> String {

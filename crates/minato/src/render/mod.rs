@@ -1,6 +1,7 @@
 //! Views as text: pure functions from the API's types to what is printed.
 
 mod checks;
+mod explanation;
 mod flows;
 mod forwards;
 mod hosts;
@@ -11,10 +12,11 @@ pub(crate) mod table;
 use minato_inspect::{PortClass, Process, Transport, Unknown};
 
 pub(crate) use checks::checks;
+pub(crate) use explanation::explanation;
 pub(crate) use flows::flows;
 pub(crate) use forwards::forwards;
-pub(crate) use hosts::hosts;
-pub(crate) use ports::ports;
+pub(crate) use hosts::{hosts, spelled};
+pub(crate) use ports::{bind, ports};
 pub(crate) use services::services;
 
 /// How text is to look.

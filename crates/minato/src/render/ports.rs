@@ -36,7 +36,7 @@ pub(crate) fn ports(rows: &[PortRow], look: &Look) -> String {
 }
 
 /// The bound addresses in words.
-fn bind(row: &PortRow) -> String {
+pub(crate) fn bind(row: &PortRow) -> String {
     let any_v4 = row.addresses.iter().any(|address| address.is_unspecified() && address.is_ipv4());
     let any_v6 = row.addresses.iter().any(|address| address.is_unspecified() && address.is_ipv6());
     let wildcard = match (any_v4, any_v6, row.dual_stack) {

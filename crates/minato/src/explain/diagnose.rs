@@ -1,0 +1,262 @@
+//! Conclusions from facts: pure, so that every case is a table in a test.
+
+mod machine;
+
+use std::net::{IpAddr, SocketAddr};
+
+use minato_inspect::{Forward, PortRow, Transport};
+
+use super::facts::{Facts, Network, Subject, Trial};
+use super::probe::Outcome;
+use super::{Explanation, HopState, Target, UNKNOWN};
+use crate::failure::code;
+use crate::render;
+
+/// Explains a target by the facts about it.
+pub(super) fn diagnose(target: &Target, facts: &Facts) -> Explanation {
+    let transport = match target.transport {
+        minato_ports::Transport::Tcp => Transport::Tcp,
+        minato_ports::Transport::Udp => Transport::Udp,
+    };
+    let nothing = Network::default();
+    let network = facts.network.as_ref().unwrap_or(&nothing);
+    let mut diagnosis = Diagnosis { port: target.port, transport, facts, network, result: Explanation::of(target) };
+    match &facts.subject {
+        Subject::Machine(addresses) => diagnosis.machine(addresses),
+        Subject::Host(name, address) => diagnosis.host(name, *address),
+        Subject::Elsewhere(addresses) => diagnosis.elsewhere(addresses),
+        Subject::Unresolved(reason) => {
+            diagnosis.result.hop(HopState::Broken, "name", reason.clone());
+            let why = "the name is neither a minato host's nor one that can be resolved";
+            diagnosis.result.because(code::NOTHING, why, [format!("minato{} ps", facts.network_flag)]);
+        }
+    }
+    diagnosis.trials();
+    diagnosis.result
+}
+
+struct Diagnosis<'a> {
+    port: u16,
+    transport: Transport,
+    facts: &'a Facts,
+    network: &'a Network,
+    result: Explanation,
+}
+
+impl<'a> Diagnosis<'a> {
+    /// From a forward to its service.
+    fn forward(&mut self, forward: &Forward) {
+        let service = forward.service_port;
+        self.result.hop(HopState::Good, "forward", format!("leads to {}:{service}", forward.host));
+        let Some(row) = self.service(&forward.host, service) else {
+            self.result.hop(
+                HopState::Broken,
+                "service",
+                format!("nothing in {} listens on {}", forward.host, self.number(service)),
+            );
+            return self.service_missing(&forward.host, service, Some(forward));
+        };
+        if is_loopback_only(row) {
+            let seen =
+                format!("{} is bound to {} (the forward reaches it; other hosts can't)", who(row), render::bind(row));
+            self.result.hop(HopState::Odd, "service", seen);
+        } else {
+            self.result.hop(HopState::Good, "service", format!("{} is bound to {}", who(row), render::bind(row)));
+        }
+    }
+
+    fn service(&self, host: &str, port: u16) -> Option<&'a PortRow> {
+        self.listening(host).find(|row| row.port == port)
+    }
+
+    /// What listens in a host, of the target's transport.
+    fn listening(&self, host: &str) -> impl Iterator<Item = &'a PortRow> + use<'a> {
+        let (host, transport) = (host.to_owned(), self.transport);
+        let here = move |row: &&PortRow| row.host.as_deref() == Some(host.as_str());
+        self.network.services.iter().filter(here).filter(move |row| row.listening && row.transport == transport)
+    }
+
+    /// Nothing listens where it should: the other transport, another port, or not at all.
+    fn service_missing(&mut self, host: &str, port: u16, forward: Option<&Forward>) {
+        let other = self.network.services.iter().find(|row| {
+            row.host.as_deref() == Some(host) && row.port == port && row.listening && row.transport != self.transport
+        });
+        if let Some(row) = other {
+            return self.other_transport(row);
+        }
+        let unforwarded = self.listening(host).find(|row| row.forwarded_from.is_empty());
+        let elsewhere = unforwarded.or_else(|| self.listening(host).next()).map(|row| row.port);
+        let flag = self.facts.network_flag.clone();
+        match (forward, elsewhere) {
+            (Some(forward), Some(actual)) => {
+                let address = self.spelled_address(forward);
+                let spelled = |service| render::spelled(forward, address, service);
+                let why = format!("the forward leads to port {port}, but {host} listens on {actual}");
+                let fix = format!(
+                    "minato{flag} forward rm -p {} {host} && minato{flag} forward add -p {} {host}",
+                    spelled(port),
+                    spelled(actual)
+                );
+                self.result.because(code::FORWARD_MISSING, why, [fix]);
+            }
+            (None, Some(actual)) => {
+                let why = format!("no program in {host} listens on {}; one listens on {actual}", self.number(port));
+                self.result.because(code::NOTHING, why, [format!("minato{flag} explain {host}:{actual}")]);
+            }
+            (_, None) => {
+                let why = format!("no program in {host} listens on {}", self.number(port));
+                self.result.because(
+                    code::NOTHING,
+                    why,
+                    [format!("minato{flag} exec {host} -- PROGRAM    # one that listens there")],
+                );
+            }
+        }
+    }
+
+    /// The address of a forward as its user has written it: none for a pair on both loopback addresses.
+    fn spelled_address(&self, forward: &Forward) -> Option<IpAddr> {
+        let twin = |other: &&Forward| {
+            other.address.is_loopback()
+                && other.address.is_ipv4() != forward.address.is_ipv4()
+                && (other.host_port, other.service_port) == (forward.host_port, forward.service_port)
+                && (&other.host, other.transport) == (&forward.host, forward.transport)
+        };
+        let is_pair = forward.address.is_loopback() && self.network.forwards.iter().any(|other| twin(&other));
+        (!is_pair).then_some(forward.address)
+    }
+
+    fn other_transport(&mut self, row: &PortRow) {
+        let bound = format!("{}/{}", row.port, render::transport(row.transport));
+        let why = format!("{} is bound to {bound}; {} is another port", who(row), self.number(row.port));
+        let place = row.host.as_ref().map(|host| format!("{host}:")).unwrap_or_default();
+        self.result.because(
+            code::WRONG_ADDRESS,
+            why,
+            [format!("minato{} explain {place}{bound}", self.facts.network_flag)],
+        );
+    }
+
+    fn host(&mut self, name: &str, address: Option<IpAddr>) {
+        let Some(host) = self.network.hosts.iter().find(|host| host.name == name) else {
+            self.result.hop(HopState::Broken, "host", format!("there is no host '{name}'"));
+            let flag = &self.facts.network_flag;
+            return self.result.because(
+                code::NOTHING,
+                "the host does not exist",
+                [format!("minato{flag} run --name {name} -- PROGRAM")],
+            );
+        };
+        self.result.hop(HopState::Good, "host", format!("{name} has {} and {}", host.address_v4, host.address_v6));
+        let Some(row) = self.service(name, self.port) else {
+            self.result.hop(
+                HopState::Broken,
+                "service",
+                format!("nothing in {name} listens on {}", self.number(self.port)),
+            );
+            return self.service_missing(name, self.port, None);
+        };
+        let seen = format!("{} is bound to {}", who(row), render::bind(row));
+        if is_loopback_only(row) {
+            self.result.hop(HopState::Broken, "service", seen);
+            let why =
+                format!("{} is bound to the loopback of {name}: other hosts can't reach it (forwards can)", who(row));
+            self.result.because(
+                code::WRONG_ADDRESS,
+                why,
+                ["bind it to 0.0.0.0 and ::, or to the host's address".to_owned()],
+            );
+        } else if let Some(address) = address.filter(|address| !covers(&row.addresses, *address)) {
+            self.result.hop(HopState::Broken, "service", seen);
+            let why = format!("{} is not bound to {address}", who(row));
+            self.result.because(code::WRONG_ADDRESS, why, [format!("bind it to {}", any_of_family(address))]);
+        } else {
+            self.result.hop(HopState::Good, "service", seen);
+        }
+        match row.forwarded_from.first() {
+            Some(forward) => {
+                let place = SocketAddr::new(forward.address, forward.host_port);
+                self.result.hop(HopState::Good, "forward", format!("this machine reaches it at {place}"));
+            }
+            None if self.result.is_explained() => {}
+            None => self.result.hop(HopState::Odd, "forward", "none: other hosts reach it, this machine does not"),
+        }
+    }
+
+    fn elsewhere(&mut self, addresses: &[IpAddr]) {
+        let list = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        self.result.hop(HopState::Good, "address", format!("{list}: neither of this machine nor of a minato host"));
+    }
+
+    /// What really happened, and what that says when nothing else explains it.
+    fn trials(&mut self) {
+        if self.transport == Transport::Udp {
+            self.result.hop(HopState::Unknown, "trial", "UDP has no connections: silence says nothing");
+        }
+        // A host is reached by the family that its service is bound to; that the other one fails is worth a look only.
+        let one_came_through = self.facts.trials.iter().any(|trial| trial.outcome == Outcome::Connected);
+        for trial in &self.facts.trials {
+            let (mut state, seen) = outcome(trial);
+            if state == HopState::Broken && !self.result.is_explained() && one_came_through {
+                state = HopState::Odd;
+            }
+            let from = trial.from.as_ref().map(|host| format!(" from inside {host}")).unwrap_or_default();
+            self.result.hop(state, "trial", format!("{}{from}: {seen}", trial.destination));
+        }
+        let failed: Vec<&Trial> =
+            self.facts.trials.iter().filter(|trial| trial.outcome != Outcome::Connected).collect();
+        if self.result.is_explained() || failed.is_empty() || failed.len() < self.facts.trials.len() {
+            return;
+        }
+        let (code, why) = match &failed[0].outcome {
+            Outcome::PortsExhausted => (code::EXHAUSTED, "every ephemeral port towards this destination is in use"),
+            Outcome::Refused if matches!(self.facts.subject, Subject::Elsewhere(_)) => {
+                (code::NOTHING, "nothing listens there, or a firewall there refuses")
+            }
+            Outcome::Refused => (
+                UNKNOWN,
+                "unknown: it listens, but refuses; it may have begun or ended just now, or a firewall refuses",
+            ),
+            Outcome::TimedOut if matches!(self.facts.subject, Subject::Elsewhere(_)) => {
+                (UNKNOWN, "unknown: no answer; nobody may have the address, or a firewall drops the packets")
+            }
+            Outcome::TimedOut => {
+                (UNKNOWN, "unknown: no answer; its accept queue may be full, or a firewall drops the packets")
+            }
+            Outcome::Unreachable(_) => (code::WRONG_ADDRESS, "there is no way to this address"),
+            Outcome::Failed(_) | Outcome::Connected => (UNKNOWN, "unknown"),
+        };
+        self.result.because(code, why, []);
+    }
+
+    fn number(&self, port: u16) -> String {
+        format!("{port}/{}", render::transport(self.transport))
+    }
+}
+
+/// Whether a socket that is bound to these addresses takes connections to that one.
+fn covers(bound: &[IpAddr], address: IpAddr) -> bool {
+    bound.iter().any(|bound| *bound == address || (bound.is_unspecified() && bound.is_ipv4() == address.is_ipv4()))
+}
+
+fn any_of_family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "0.0.0.0" } else { "::" }
+}
+
+fn is_loopback_only(row: &PortRow) -> bool {
+    row.addresses.iter().all(IpAddr::is_loopback)
+}
+
+fn who(row: &PortRow) -> String {
+    render::holders(&row.processes, row.process_unknown)
+}
+
+fn outcome(trial: &Trial) -> (HopState, String) {
+    match &trial.outcome {
+        Outcome::Connected => (HopState::Good, "accepted".into()),
+        Outcome::Refused => (HopState::Broken, "refused".into()),
+        Outcome::TimedOut => (HopState::Broken, "no answer".into()),
+        Outcome::PortsExhausted => (HopState::Broken, "no free port to connect from".into()),
+        Outcome::Unreachable(reason) | Outcome::Failed(reason) => (HopState::Broken, reason.clone()),
+    }
+}

@@ -1,0 +1,190 @@
+//! The way through a port of this machine: who holds it in each family, and where that leads.
+
+use std::net::{IpAddr, SocketAddr};
+
+use minato_inspect::{Forward, PortRow, Transport};
+
+use super::{Diagnosis, covers, who};
+use crate::explain::{HopState, UNKNOWN};
+use crate::failure::code;
+use crate::render;
+
+/// Who holds an address and port of this machine.
+#[derive(Clone, Copy)]
+enum Holder<'a> {
+    Forward(&'a Forward),
+    Program(&'a PortRow),
+}
+
+impl<'a> Diagnosis<'a> {
+    pub(super) fn machine(&mut self, addresses: &[IpAddr]) {
+        let holders: Vec<(IpAddr, Option<Holder<'a>>)> =
+            addresses.iter().map(|address| (*address, self.holder(*address))).collect();
+        for (address, holder) in &holders {
+            self.holder_hop(*address, *holder);
+        }
+        let mut followed: Vec<(&str, u16)> = Vec::new();
+        for (_, holder) in &holders {
+            if let Some(Holder::Forward(forward)) = holder
+                && !followed.contains(&(forward.host.as_str(), forward.service_port))
+            {
+                followed.push((&forward.host, forward.service_port));
+                self.forward(forward);
+            }
+        }
+        if holders.iter().all(|(_, holder)| holder.is_none()) {
+            self.nothing_on_machine(addresses);
+        } else {
+            self.families_differ(&holders);
+        }
+    }
+
+    fn holder(&self, address: IpAddr) -> Option<Holder<'a>> {
+        let leads = |forward: &&Forward| {
+            forward.host_port == self.port && forward.transport == self.transport && covers(&[forward.address], address)
+        };
+        let holds = |row: &&PortRow| row.transport == self.transport && covers(&row.addresses, address);
+        let forward = self.network.forwards.iter().find(leads).map(Holder::Forward);
+        forward.or_else(|| self.machine_rows().iter().find(holds).map(Holder::Program))
+    }
+
+    fn machine_rows(&self) -> &'a [PortRow] {
+        self.facts.machine.as_deref().unwrap_or_default()
+    }
+
+    fn holder_hop(&mut self, address: IpAddr, holder: Option<Holder<'_>>) {
+        let place = SocketAddr::new(address, self.port);
+        match holder {
+            Some(Holder::Forward(forward)) => {
+                self.result.hop(HopState::Good, "host", format!("{place} is held by minato, for {}", forward.host));
+            }
+            Some(Holder::Program(row)) if row.listening => {
+                self.result.hop(HopState::Good, "host", format!("{place} is held by {}", who(row)));
+            }
+            Some(Holder::Program(row)) => {
+                self.result.hop(
+                    HopState::Broken,
+                    "host",
+                    format!("{place} is held by {}, which does not listen", who(row)),
+                );
+                self.result.because(code::NOTHING, format!("{} holds the port, but does not listen", who(row)), []);
+            }
+            None => match &self.facts.machine {
+                Ok(_) => self.result.hop(HopState::Broken, "host", format!("nothing is on {place}")),
+                Err(error) => {
+                    self.result.hop(HopState::Unknown, "host", format!("{place} can't be looked at: {error}"));
+                }
+            },
+        }
+    }
+
+    /// No address of the machine has the port: somewhere else on it, in some host, or nowhere.
+    fn nothing_on_machine(&mut self, addresses: &[IpAddr]) {
+        if self.facts.machine.is_err() {
+            return self.result.because(UNKNOWN, "unknown: this machine's sockets can't be looked at", []);
+        }
+        if let Some(row) = self.machine_rows().iter().find(|row| row.transport != self.transport) {
+            return self.other_transport(row);
+        }
+        if let Some(row) = self.machine_rows().first() {
+            let place = row.addresses.first().map(|address| SocketAddr::new(*address, self.port));
+            let why = format!("{} is bound to {} and nowhere else", who(row), render::bind(row));
+            let fix = place.map(|place| format!("connect to {place}, or bind it to every address"));
+            return self.result.because(code::WRONG_ADDRESS, why, fix);
+        }
+        let service = self
+            .network
+            .services
+            .iter()
+            .find(|row| row.port == self.port && row.listening && row.transport == self.transport);
+        if let Some((row, host)) = service.and_then(|row| Some((row, row.host.as_deref()?))) {
+            return self.not_forwarded(row, host, addresses);
+        }
+        let number = self.number(self.port);
+        if self.facts.network.is_none() {
+            self.result.hop(HopState::Odd, "network", "none is running here");
+        }
+        let why = format!("no program has {number}, neither on this machine nor in a minato host");
+        self.result.because(
+            code::NOTHING,
+            why,
+            [format!("minato{} run -p {1}:{1} -- PROGRAM", self.facts.network_flag, self.port)],
+        );
+    }
+
+    /// A host serves the port, but no port of this machine leads there.
+    fn not_forwarded(&mut self, row: &PortRow, host: &str, addresses: &[IpAddr]) {
+        self.result.hop(HopState::Broken, "forward", format!("none to {host}:{}", self.port));
+        self.result.hop(HopState::Good, "service", format!("{} in {host} is bound to {}", who(row), render::bind(row)));
+        let flag = &self.facts.network_flag;
+        if let Some(forward) = row.forwarded_from.first() {
+            let place = SocketAddr::new(forward.address, forward.host_port);
+            let why = format!("{host}:{} is forwarded from {place}, not from port {}", self.port, self.port);
+            return self.result.because(code::FORWARD_MISSING, why, [format!("connect to {place}")]);
+        }
+        let suffix = if self.transport == Transport::Udp { "/udp" } else { "" };
+        let place = match addresses {
+            [only] if !only.is_loopback() => SocketAddr::new(*only, 0).to_string().trim_end_matches('0').to_owned(),
+            _ => String::new(),
+        };
+        let add = |port: u16| format!("minato{flag} forward add -p {place}{port}:{}{suffix} {host}", self.port);
+        if self.port < self.facts.first_bindable {
+            let setting = format!("net.ipv4.ip_unprivileged_port_start = {}", self.facts.first_bindable);
+            let why = format!("{host} serves the port, but on this machine you may not bind it ({setting})");
+            return self.result.because(code::PRIVILEGED, why, [add(self.port.saturating_add(8000))]);
+        }
+        let why = format!("{host} serves the port, but no port of this machine leads there");
+        self.result.because(code::FORWARD_MISSING, why, [add(self.port)]);
+    }
+
+    /// A client that uses a name tries both families: both should lead to the same program.
+    fn families_differ(&mut self, holders: &[(IpAddr, Option<Holder<'a>>)]) {
+        let [(first, one), (second, other)] = holders else { return };
+        match (one, other) {
+            (Some(one), Some(other)) if identity(*one) != identity(*other) => {
+                let why = format!(
+                    "two programs share the number: which one answers depends on the address ({first} or {second})"
+                );
+                self.result.because(
+                    code::CONFLICT,
+                    why,
+                    [format!(
+                        "connect to {} or {} instead of a name",
+                        SocketAddr::new(*first, self.port),
+                        SocketAddr::new(*second, self.port)
+                    )],
+                );
+            }
+            (Some(holder), None) => self.family_missing(*holder, *second),
+            (None, Some(holder)) => self.family_missing(*holder, *first),
+            _ => {}
+        }
+    }
+
+    fn family_missing(&mut self, holder: Holder<'_>, missing: IpAddr) {
+        let (missing_family, family) = if missing.is_ipv6() { ("IPv6", "IPv4") } else { ("IPv4", "IPv6") };
+        let (what, fix) = match holder {
+            Holder::Forward(forward) => {
+                let place = SocketAddr::new(missing, forward.host_port);
+                let fix = format!(
+                    "minato{} forward add -p {place}:{} {}",
+                    self.facts.network_flag, forward.service_port, forward.host
+                );
+                ("the forward".to_owned(), fix)
+            }
+            Holder::Program(row) => {
+                (who(row), format!("bind it to every address of both families, or connect by {family}"))
+            }
+        };
+        let why = format!("a client that tries {missing_family} first finds nothing: {what} is {family} only");
+        self.result.because(code::WRONG_ADDRESS, why, [fix]);
+    }
+}
+
+/// What a client gets to: a service behind a forward, or a socket's processes.
+fn identity(holder: Holder<'_>) -> (Option<(&str, u16)>, Vec<u32>) {
+    match holder {
+        Holder::Forward(forward) => (Some((&forward.host, forward.service_port)), Vec::new()),
+        Holder::Program(row) => (None, row.processes.iter().map(|process| process.pid).collect()),
+    }
+}

@@ -1,0 +1,167 @@
+//! What is so: asked of the engine, the kernel, the resolver and the network, without drawing conclusions.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+
+use minato_inspect::{Forward, Host, PortRow};
+use minato_ports::Transport;
+
+use super::probe::{Outcome, attempt, attempt_from};
+use super::target::{Place, Target};
+use crate::client::{Client, RequestError};
+use crate::failure::Failure;
+use crate::flags::Name;
+use crate::machine;
+
+/// Everything that a diagnosis may build on.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    /// What the target means.
+    pub(super) subject: Subject,
+    /// The network's name, for command lines.
+    pub(super) network_flag: String,
+    /// What the engine knows; `None` when none runs.
+    pub(super) network: Option<Network>,
+    /// This machine's sockets on the target's port, of both transports; or why they can't be seen.
+    pub(super) machine: Result<Vec<PortRow>, String>,
+    /// Connections that were tried.
+    pub(super) trials: Vec<Trial>,
+    /// The lowest port of this machine that the user may bind.
+    pub(super) first_bindable: u16,
+}
+
+/// What a target means.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Subject {
+    /// This machine's own address or addresses.
+    Machine(Vec<IpAddr>),
+    /// A minato host, at one of its addresses or at any.
+    Host(String, Option<IpAddr>),
+    /// Addresses that are neither.
+    Elsewhere(Vec<IpAddr>),
+    /// A name that leads nowhere, and why.
+    Unresolved(String),
+}
+
+/// What the engine knows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Network {
+    pub(super) hosts: Vec<Host>,
+    pub(super) services: Vec<PortRow>,
+    pub(super) forwards: Vec<Forward>,
+}
+
+/// A connection that was tried.
+#[derive(Clone, Debug)]
+pub(super) struct Trial {
+    /// The host from inside of which, if not from this machine.
+    pub(super) from: Option<String>,
+    pub(super) destination: SocketAddr,
+    pub(super) outcome: Outcome,
+}
+
+/// Gathers the facts about a target, as seen from this machine or from inside a host.
+pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client) -> Result<Facts, Failure> {
+    let network = network(client).await.map_err(|error| error.into_failure(client))?;
+    let from = from.map(Name::as_str);
+    let subject = subject(target, from, network.as_ref());
+    let machine = machine::ports().map_err(|error| error.to_string()).map(|mut rows| {
+        rows.retain(|row| row.port == target.port);
+        rows
+    });
+    let trials = match target.transport {
+        Transport::Tcp => try_all(target.port, &subject, from, network.as_ref(), client).await?,
+        Transport::Udp => Vec::new(),
+    };
+    let network_flag = crate::client::network_flag(client.directory());
+    Ok(Facts { subject, network_flag, network, machine, trials, first_bindable: first_bindable() })
+}
+
+async fn network(client: &Client) -> Result<Option<Network>, RequestError> {
+    let hosts = match client.hosts().await {
+        Ok(hosts) => hosts,
+        Err(RequestError::NotRunning) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Network { hosts, services: client.ports().await?, forwards: client.forwards().await? }))
+}
+
+fn subject(target: &Target, from: Option<&str>, network: Option<&Network>) -> Subject {
+    let host_with = |test: &dyn Fn(&Host) -> bool| {
+        network.and_then(|network| network.hosts.iter().find(|host| test(host))).map(|host| host.name.clone())
+    };
+    match &target.place {
+        // Inside a host, "here" is that host.
+        Place::Machine => from.map_or_else(
+            || Subject::Machine(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
+            |host| Subject::Host(host.to_owned(), None),
+        ),
+        Place::Address(address) => {
+            match host_with(&|host| host.address_v4 == *address || host.address_v6 == *address) {
+                Some(host) => Subject::Host(host, Some(*address)),
+                None if is_own(*address) => Subject::Machine(vec![*address]),
+                None => Subject::Elsewhere(vec![*address]),
+            }
+        }
+        Place::Name(name) => {
+            host_with(&|host| host.name == *name).map_or_else(|| resolve(name), |host| Subject::Host(host, None))
+        }
+    }
+}
+
+fn is_own(address: IpAddr) -> bool {
+    let own = || minato_host::routes::addresses().unwrap_or_default();
+    address.is_loopback() || own().iter().any(|interface| interface.address == address)
+}
+
+fn resolve(name: &str) -> Subject {
+    match (name, 0).to_socket_addrs() {
+        Ok(addresses) => {
+            let mut found: Vec<IpAddr> = addresses.map(|address| address.ip()).collect();
+            found.dedup();
+            Subject::Elsewhere(found)
+        }
+        Err(error) => Subject::Unresolved(error.to_string()),
+    }
+}
+
+/// Tries the target's addresses: those of a host from inside the network, others from this machine unless told otherwise.
+async fn try_all(
+    port: u16,
+    subject: &Subject,
+    from: Option<&str>,
+    network: Option<&Network>,
+    client: &Client,
+) -> Result<Vec<Trial>, Failure> {
+    let host = match subject {
+        Subject::Host(name, _) => network.and_then(|network| network.hosts.iter().find(|host| host.name == *name)),
+        _ => None,
+    };
+    let addresses = match subject {
+        Subject::Machine(addresses) | Subject::Elsewhere(addresses) => addresses.clone(),
+        Subject::Host(_, Some(address)) => vec![*address],
+        Subject::Host(_, None) => {
+            host.map(|host| vec![host.address_v4.into(), host.address_v6.into()]).unwrap_or_default()
+        }
+        Subject::Unresolved(_) => Vec::new(),
+    };
+    // Only what is in the network can reach a host's address; the host itself is always there.
+    let from = from.or_else(|| host.map(|host| host.name.as_str()));
+    let mut trials = Vec::new();
+    for address in addresses {
+        let destination = SocketAddr::new(address, port);
+        let outcome = match from {
+            Some(host) => attempt_from(host, destination, client).await?,
+            None => attempt(destination),
+        };
+        trials.push(Trial { from: from.map(str::to_owned), destination, outcome });
+    }
+    Ok(trials)
+}
+
+fn first_bindable() -> u16 {
+    if rustix::process::geteuid().is_root() {
+        return 0;
+    }
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+    text.trim().parse().unwrap_or(1024)
+}

@@ -1,0 +1,77 @@
+//! Tries connections: from this machine, or from inside a host by a process of our own in it.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::process::Stdio;
+use std::time::Duration;
+
+use minato_inspect::ExecRequest;
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
+
+use crate::client::{self, Client};
+use crate::commands::DONE;
+use crate::failure::Failure;
+use crate::program;
+use crate::terminal::Terminal;
+
+/// How long a connection may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How a connection came out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome", content = "reason")]
+pub(crate) enum Outcome {
+    /// It was accepted.
+    Connected,
+    /// It was refused.
+    Refused,
+    /// Nothing answered in time.
+    TimedOut,
+    /// There is no way there.
+    Unreachable(String),
+    /// The client has no port left for this destination.
+    PortsExhausted,
+    /// Something else.
+    Failed(String),
+}
+
+/// Tries one connection from here.
+pub(super) fn attempt(destination: SocketAddr) -> Outcome {
+    match TcpStream::connect_timeout(&destination, PATIENCE) {
+        Ok(_) => Outcome::Connected,
+        Err(error) => match error.kind() {
+            io::ErrorKind::ConnectionRefused => Outcome::Refused,
+            io::ErrorKind::TimedOut => Outcome::TimedOut,
+            io::ErrorKind::AddrNotAvailable => Outcome::PortsExhausted,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
+                Outcome::Unreachable(error.to_string())
+            }
+            _ => Outcome::Failed(error.to_string()),
+        },
+    }
+}
+
+/// Tries one connection from inside a host.
+pub(super) async fn attempt_from(host: &str, destination: SocketAddr, client: &Client) -> Result<Outcome, Failure> {
+    let request = ExecRequest { command: vec!["minato".into(), "explain".into()] };
+    let session = client::open_session(client, host, &request).await?;
+    let mut command = std::process::Command::new("/proc/self/exe");
+    command.args(["__probe", &destination.to_string()]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = program::spawn_command(command, false, &session)?;
+    let mut text = String::new();
+    if let Some(output) = &mut child.stdout {
+        // What can't be read is told below.
+        let _ = output.read_to_string(&mut text).await;
+    }
+    program::terminate(&mut child).await;
+    // The session closes with its connection in any case.
+    let _ = session.end().await;
+    Ok(serde_json::from_str(&text).unwrap_or_else(|_| Outcome::Failed("the probe inside said nothing".into())))
+}
+
+/// `minato __probe ADDRESS:PORT`: tries and says how it came out.
+pub(crate) fn probe(destination: SocketAddr, terminal: &Terminal) -> u8 {
+    terminal.print(&format!("{}\n", serde_json::json!(attempt(destination))));
+    DONE
+}

@@ -1,0 +1,83 @@
+use std::net::IpAddr;
+
+use minato_ports::{Port, Transport, registry};
+
+/// What is to be reached: `PORT`, `HOST:PORT`, `IP:PORT` or a URL, each with `/udp` or `/tcp` behind a port if need be.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Target {
+    /// As it was written.
+    pub(crate) text: String,
+    /// Where.
+    pub(crate) place: Place,
+    /// The port.
+    pub(crate) port: u16,
+    /// TCP unless it says UDP.
+    pub(crate) transport: Transport,
+}
+
+/// Where a port is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Place {
+    /// On this machine, at both loopback addresses.
+    Machine,
+    /// At an address.
+    Address(IpAddr),
+    /// At a minato host, or somewhere that a name leads to.
+    Name(String),
+}
+
+impl std::str::FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Target, String> {
+        let target = |place, port, transport| Target { text: text.into(), place, port, transport };
+        if let Some((scheme, rest)) = text.split_once("://") {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            let authority = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+            let (place, port) = split(authority)?;
+            let port = port.map_or_else(|| default_port(scheme), number)?;
+            return Ok(target(place.ok_or("the URL names no host")?, port, Transport::Tcp));
+        }
+        let (text, transport) = match text.rsplit_once('/') {
+            None => (text, Transport::Tcp),
+            Some((rest, "tcp")) => (rest, Transport::Tcp),
+            Some((rest, "udp")) => (rest, Transport::Udp),
+            Some((_, other)) => return Err(format!("'{other}' is no transport; there are tcp and udp")),
+        };
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(target(Place::Machine, number(text)?, transport));
+        }
+        let (place, port) = split(text)?;
+        let port = number(port.ok_or("it needs a port: HOST:PORT")?)?;
+        Ok(target(place.unwrap_or(Place::Machine), port, transport))
+    }
+}
+
+/// Takes `HOST:PORT` apart; both may be missing. IPv6 addresses stand in brackets.
+fn split(text: &str) -> Result<(Option<Place>, Option<&str>), String> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (address, port) = rest.split_once(']').ok_or("a bracket is not closed")?;
+        let address = address.parse().map_err(|_| format!("'{address}' is no IPv6 address"))?;
+        return Ok((Some(Place::Address(IpAddr::V6(address))), port.strip_prefix(':')));
+    }
+    let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+    let place = match (name, name.parse()) {
+        ("", _) => None,
+        (_, Ok(address)) => Some(Place::Address(address)),
+        ("localhost", _) => Some(Place::Machine),
+        (name, Err(_)) => Some(Place::Name(name.to_owned())),
+    };
+    Ok((place, port))
+}
+
+fn number(text: &str) -> Result<u16, String> {
+    let number = text.parse().ok().and_then(Port::new);
+    number.map(Port::value).ok_or_else(|| format!("'{text}' is no port (1 to 65535)"))
+}
+
+/// The port that IANA has registered for the service that a URL's scheme names.
+fn default_port(scheme: &str) -> Result<u16, String> {
+    let mut services = registry::lookup_name(scheme);
+    let service = services.find(|service| service.has_transport(Transport::Tcp));
+    service.map(|service| service.first_port()).ok_or_else(|| format!("no port is registered for '{scheme}'"))
+}

@@ -1,0 +1,152 @@
+use std::net::SocketAddr;
+
+use minato_inspect::{Forward, ForwardState, PortRow, Transport};
+
+use super::diagnose::diagnose;
+use super::facts::{Facts, Network, Subject, Trial};
+use super::probe::Outcome;
+use super::target::{Place, Target};
+use crate::render::{self, Look, samples};
+
+/// What is so, in a test: told by a few words, seen as an unprivileged user.
+struct World(Facts);
+
+impl World {
+    fn new(subject: Subject) -> World {
+        World(Facts {
+            subject,
+            network_flag: String::new(),
+            network: None,
+            machine: Ok(Vec::new()),
+            trials: Vec::new(),
+            first_bindable: 1024,
+        })
+    }
+
+    fn machine() -> World {
+        World::new(Subject::Machine(vec!["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()]))
+    }
+
+    fn network(&mut self) -> &mut Network {
+        self.0.network.get_or_insert_with(|| Network { hosts: samples::hosts(), ..Network::default() })
+    }
+
+    fn service(mut self, host: &str, address: &str, port: u16) -> World {
+        let row = row(Some(host), address, port);
+        self.network().services.push(row);
+        self
+    }
+
+    fn forward(mut self, from: &str, host: &str, port: u16) -> World {
+        let from: SocketAddr = from.parse().unwrap();
+        let forward = samples::forward(from.ip(), from.port(), host, port, ForwardState::Open);
+        let leads = |row: &&mut PortRow| row.host.as_deref() == Some(host) && row.port == port;
+        self.network().services.iter_mut().filter(leads).for_each(|row| row.forwarded_from.push(forward.clone()));
+        self.network().forwards.push(forward);
+        self
+    }
+
+    fn held(mut self, address: &str, port: u16) -> World {
+        self.0.machine.as_mut().unwrap().push(row(None, address, port));
+        self
+    }
+
+    /// Changes what was added last to UDP.
+    fn udp(mut self) -> World {
+        let rows = self.0.network.as_mut().map(|network| &mut network.services);
+        let last = rows.and_then(|rows| rows.last_mut()).or(self.0.machine.as_mut().unwrap().last_mut());
+        last.unwrap().transport = Transport::Udp;
+        self
+    }
+
+    fn tried(mut self, destination: &str, outcome: Outcome) -> World {
+        self.0.trials.push(Trial { from: None, destination: destination.parse().unwrap(), outcome });
+        self
+    }
+
+    fn explain(&self, target: &str) -> String {
+        let explanation = diagnose(&target.parse().expect("a target"), &self.0);
+        let text = render::explanation(&explanation, &Look::default());
+        format!("$ minato explain {target}\n{text}-> {}\n\n", explanation.code)
+    }
+}
+
+fn row(host: Option<&str>, address: &str, port: u16) -> PortRow {
+    PortRow {
+        host: host.map(str::to_owned),
+        addresses: address.split(' ').map(|address| address.parse().unwrap()).collect(),
+        port,
+        processes: vec![samples::process(u32::from(port), "server")],
+        listening: true,
+        forwarded_from: Vec::<Forward>::new(),
+        ..samples::ports()[1].clone()
+    }
+}
+
+#[test]
+fn every_way_that_a_machines_port_can_break_is_named() {
+    let both = |world: World, port: u16, service| {
+        world.forward(&format!("127.0.0.1:{port}"), "web", service).forward(&format!("[::1]:{port}"), "web", service)
+    };
+    let web = || World::machine().service("web", "0.0.0.0 ::", 80);
+    let texts = [
+        World::machine().explain("8080"),
+        both(web(), 8080, 80).tried("127.0.0.1:8080", Outcome::Connected).explain("8080"),
+        web().forward("127.0.0.1:8080", "web", 80).explain("8080"),
+        both(World::machine().service("web", "127.0.0.1", 3000), 3000, 3000).explain("3000"),
+        both(World::machine().service("web", "0.0.0.0", 3000), 8080, 80).explain("8080"),
+        both(World::machine().service("web", "0.0.0.0", 80).udp(), 8080, 80).explain("8080"),
+        both(World::machine(), 8080, 80).explain("8080"),
+        World::machine().service("db", "0.0.0.0", 5432).explain("5432"),
+        both(web(), 8080, 80).explain("80"),
+        World::machine().service("web", "0.0.0.0", 25).explain("25"),
+        World::machine().held("127.0.0.1", 7000).explain("7000"),
+        World::machine().held("192.0.2.7", 7000).explain("7000"),
+        World::machine().held("0.0.0.0", 6000).udp().explain("6000"),
+        web().forward("127.0.0.1:8080", "web", 80).held("::1", 8080).explain("8080"),
+        World::machine().held("0.0.0.0 ::", 7000).tried("127.0.0.1:7000", Outcome::TimedOut).explain("7000"),
+        World::machine().held("0.0.0.0 ::", 7000).tried("127.0.0.1:7000", Outcome::PortsExhausted).explain("7000"),
+        World::machine().held("0.0.0.0 ::", 53).udp().explain("53/udp"),
+    ];
+    insta::assert_snapshot!(texts.concat());
+}
+
+#[test]
+fn hosts_and_the_world_are_explained_too() {
+    let host = || World::new(Subject::Host("web".into(), None));
+    let elsewhere = || World::new(Subject::Elsewhere(vec!["192.0.2.9".parse().unwrap()]));
+    let at_v6 = World::new(Subject::Host("web".into(), Some("fd77::2".parse().unwrap())));
+    let texts = [
+        host().service("web", "0.0.0.0", 80).tried("10.77.0.2:80", Outcome::Connected).explain("web:80"),
+        at_v6.service("web", "0.0.0.0", 80).explain("[fd77::2]:80"),
+        host().service("web", "127.0.0.1", 80).explain("web:80"),
+        host().service("web", "0.0.0.0", 3000).explain("web:80"),
+        host().service("db", "0.0.0.0", 80).explain("web:80"),
+        World::new(Subject::Host("nobody".into(), None)).explain("nobody:80"),
+        World::new(Subject::Unresolved("no such name".into())).explain("nobody:80"),
+        elsewhere().tried("192.0.2.9:80", Outcome::Refused).explain("192.0.2.9:80"),
+        elsewhere().tried("192.0.2.9:80", Outcome::TimedOut).explain("192.0.2.9:80"),
+        elsewhere().tried("192.0.2.9:80", Outcome::Unreachable("no route".into())).explain("192.0.2.9:80"),
+    ];
+    insta::assert_snapshot!(texts.concat());
+}
+
+#[test]
+fn targets_are_ports_places_and_urls() {
+    let parse = |text: &str| text.parse::<Target>().map(|target| (target.place, target.port, target.transport.name()));
+    let name = |name: &str| Place::Name(name.into());
+    let address = |text: &str| Place::Address(text.parse().unwrap());
+    assert_eq!(parse("8080"), Ok((Place::Machine, 8080, "tcp")));
+    assert_eq!(parse("53/udp"), Ok((Place::Machine, 53, "udp")));
+    assert_eq!(parse(":8080"), Ok((Place::Machine, 8080, "tcp")));
+    assert_eq!(parse("localhost:8080"), Ok((Place::Machine, 8080, "tcp")));
+    assert_eq!(parse("web:80/udp"), Ok((name("web"), 80, "udp")));
+    assert_eq!(parse("10.77.0.2:80"), Ok((address("10.77.0.2"), 80, "tcp")));
+    assert_eq!(parse("[::1]:80"), Ok((address("::1"), 80, "tcp")));
+    assert_eq!(parse("https://example.org/a?b"), Ok((name("example.org"), 443, "tcp")));
+    assert_eq!(parse("http://me@[fd77::2]:81/"), Ok((address("fd77::2"), 81, "tcp")));
+    assert_eq!(parse("postgresql://db"), Ok((name("db"), 5432, "tcp")));
+    for wrong in ["", "0", "65536", "web", "web:", "web:x", "80/sctp", "[::1", "nonsense://x/", "http:///"] {
+        assert!(parse(wrong).is_err(), "{wrong}");
+    }
+}
