@@ -290,13 +290,13 @@ impl Index {
         let mut by_name = self.by_name.clone();
         by_name.sort_by(|(a, _), (b, _)| a.cmp(b));
         let ports: Vec<_> = by_port.iter().map(|(port, offset)| format!("({port}, {offset})")).collect();
-        let names: Vec<_> = by_name.iter().map(|(_, offset)| offset.to_string()).collect();
+        let names: Vec<_> = by_name.iter().map(|(name, offset)| format!("({}, {offset})", prefix(name))).collect();
         format!(
             "// Made by `cargo xtask registry`, together with iana.tsv. Offsets are bytes into that file.\n\n\
              /// Where the lines of a port begin, for every port that occurs, by port.\n\
              pub(super) static BY_PORT: [(u16, u32); {}] = [\n{}];\n\n\
-             /// Where the named lines begin, by name in lower case.\n\
-             pub(super) static BY_NAME: [u32; {}] = [\n{}];\n",
+             /// Where the named lines begin, by name in lower case, of which the first 8 bytes stand here as a number.\n\
+             pub(super) static BY_NAME: [(u64, u32); {}] = [\n{}];\n",
             ports.len(),
             rows(&ports),
             names.len(),
@@ -305,8 +305,13 @@ impl Index {
     }
 }
 
+/// The first 8 bytes, so that numbers are ordered as the names are.
+fn prefix(name: &str) -> u64 {
+    name.bytes().chain([0; 8]).take(8).fold(0, |number, byte| number << 8 | u64::from(byte))
+}
+
 fn rows(items: &[String]) -> String {
-    items.chunks(12).map(|chunk| format!("    {},\n", chunk.join(", "))).collect()
+    items.chunks(8).map(|chunk| format!("    {},\n", chunk.join(", "))).collect()
 }
 
 /// Tells where Debian's file has another name for a port, or one that IANA does not have.

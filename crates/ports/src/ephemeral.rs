@@ -7,9 +7,12 @@
 mod bitmap;
 mod destination;
 mod hold;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -17,14 +20,14 @@ use siphasher::sip::SipHasher13;
 use thiserror::Error;
 
 use crate::{Port, PortRange};
-use bitmap::CountedBitmap;
+use bitmap::CountedSet;
 use destination::{Destination, Key, KeyedState};
 use hold::Holds;
 
 /// Chooses source ports for one transport and one local address.
 ///
 /// The destination is the remote address and port. The same port is given to many destinations at once, but never
-/// twice to one. Memory: about 64 bytes per destination with few ports in use; for a busy one a bitmap of the range,
+/// twice to one. Memory: about 80 bytes per destination with few ports in use; for a busy one a bitmap of the range,
 /// at most 8 KiB, and its counts, a thirty-second of that. A destination with no port in use takes nothing.
 ///
 /// Invariant: a port is in use towards a destination from the [`allocate`](Self::allocate) or
@@ -46,15 +49,16 @@ use hold::Holds;
 pub struct EphemeralAllocator {
     range: PortRange,
     selection: Selection,
-    /// Ports that no destination may get, as offsets into the range.
-    excluded: CountedBitmap,
-    /// Grows with every change of `excluded`; destinations compare it with the state they have counted.
+    /// Ports that are not excluded, as offsets into the range.
+    available: CountedSet,
+    /// Grows with every change of `available`; destinations compare it with the state they have counted.
     version: u64,
     /// Keyed by remote endpoint, used by every call. Peers choose the keys, hence the keyed hasher.
     destinations: HashMap<Key, Destination, KeyedState>,
     /// Positions of [`Selection::Keyed`] (RFC 6056 §3.3.4), indexed by a hash of the destination.
     counters: Box<[u32; COUNTERS]>,
     holds: Holds,
+    hasher: KeyedState,
 }
 
 const COUNTERS: usize = 256;
@@ -95,11 +99,12 @@ impl EphemeralAllocator {
         EphemeralAllocator {
             range,
             selection: Selection::default(),
-            excluded: CountedBitmap::new(range.length()),
+            available: CountedSet::full(range.length()),
             version: 0,
             destinations: HashMap::with_hasher(hasher),
             counters: Box::new([0; COUNTERS]),
             holds: Holds::new(hasher),
+            hasher,
         }
     }
 
@@ -119,27 +124,23 @@ impl EphemeralAllocator {
     /// `random` should be 64 uniform bits; each free port is equally likely, up to 2⁻⁴⁸. [`Selection::Keyed`] ignores
     /// it.
     pub fn allocate(&mut self, destination: SocketAddr, random: u64) -> Result<Port, AllocateError> {
-        let key = Key::from(destination);
-        let state = self.destinations.entry(key).or_insert_with(|| Destination::new(self.version));
-        state.synchronise(&self.excluded, self.version);
-        let free = state.free(&self.excluded);
-        if free == 0 {
-            let used = state.used();
-            if used == 0 {
-                self.destinations.remove(&key);
-            }
-            return Err(AllocateError { range: self.range, destination, used, excluded: self.excluded.count() });
+        if self.available.count() == 0 {
+            return Err(self.exhausted(destination));
         }
-        let rank = match self.selection {
-            Selection::Uniform => scale(random, free),
-            Selection::Keyed => {
-                let position = keyed_position(&mut self.counters[..], self.destinations.hasher(), &key, self.range);
-                let state = &self.destinations[&key];
-                state.rank(position, &self.excluded) % free
-            }
+        let key = Key::from(destination);
+        let position = (self.selection == Selection::Keyed).then(|| self.next_position(&key));
+        let state = self.destinations.entry(key).or_insert_with(|| Destination::new(self.version));
+        state.synchronise(&self.available, self.version);
+        let free = state.free(&self.available);
+        if free == 0 {
+            return Err(self.exhausted(destination));
+        }
+        let rank = match position {
+            None => scale(random, free),
+            // The free ports below the position are skipped; beyond the last one it goes on with the first.
+            Some(position) => state.rank(position, &self.available) % free,
         };
-        let state = self.destinations.get_mut(&key).expect("inserted above");
-        let offset = state.take_kth_free(rank, &self.excluded);
+        let offset = state.take_kth_free(rank, &self.available);
         Ok(self.range.nth(offset).expect("offsets are within the range"))
     }
 
@@ -149,8 +150,8 @@ impl EphemeralAllocator {
     pub fn claim(&mut self, destination: SocketAddr, port: Port) -> bool {
         let Some(offset) = self.range.offset(port) else { return false };
         let state = self.destinations.entry(Key::from(destination)).or_insert_with(|| Destination::new(self.version));
-        state.synchronise(&self.excluded, self.version);
-        state.take(offset, &self.excluded)
+        state.synchronise(&self.available, self.version);
+        state.take(offset, &self.available)
     }
 
     /// Gives a port back at once. False when it was not in use towards `destination`.
@@ -215,16 +216,31 @@ impl EphemeralAllocator {
     fn free(&mut self, key: Key, offset: u32) -> bool {
         let Entry::Occupied(mut entry) = self.destinations.entry(key) else { return false };
         let state = entry.get_mut();
-        state.synchronise(&self.excluded, self.version);
-        let freed = state.give_back(offset, &self.excluded);
+        state.synchronise(&self.available, self.version);
+        let freed = state.give_back(offset, &self.available);
         if state.used() == 0 {
             entry.remove();
         }
         freed
     }
 
+    fn exhausted(&self, destination: SocketAddr) -> AllocateError {
+        let (used, excluded) = (self.used(destination), self.range.length() - self.available.count());
+        AllocateError { range: self.range, destination, used, excluded }
+    }
+
+    /// RFC 6056 §3.3.4: F(destination) plus a counter that is chosen by G(destination) and moves on; one keyed hash yields
+    /// F and G.
+    fn next_position(&mut self, key: &Key) -> u32 {
+        let hash = self.hasher.hash_one((key, "position"));
+        let counter = &mut self.counters[(hash >> 32) as usize % COUNTERS];
+        let position = (hash as u32).wrapping_add(*counter) % self.range.length();
+        *counter = counter.wrapping_add(1);
+        position
+    }
+
     fn change_excluded(&mut self, offset: u32, excluded: bool) -> bool {
-        let changed = if excluded { self.excluded.insert(offset) } else { self.excluded.remove(offset) };
+        let changed = if excluded { self.available.remove(offset) } else { self.available.insert(offset) };
         self.version += u64::from(changed);
         changed
     }
@@ -234,15 +250,4 @@ impl EphemeralAllocator {
 /// worth speaking of).
 fn scale(random: u64, limit: u32) -> u32 {
     ((u128::from(random) * u128::from(limit)) >> 64) as u32
-}
-
-/// RFC 6056 §3.3.4: offset F(destination) plus a counter from a table indexed by G(destination); one keyed hash yields
-/// both.
-fn keyed_position(counters: &mut [u32], hasher: &KeyedState, key: &Key, range: PortRange) -> u32 {
-    use std::hash::BuildHasher;
-    let hash = hasher.hash_one((key, "position"));
-    let counter = &mut counters[(hash >> 32) as usize % COUNTERS];
-    let position = (hash as u32).wrapping_add(*counter) % range.length();
-    *counter = counter.wrapping_add(1);
-    position
 }

@@ -83,8 +83,12 @@ pub fn lookup_all(port: u16) -> impl Iterator<Item = Service> {
 
 /// Every row with this name, by port. Case does not matter (RFC 6335 §5.1).
 pub fn lookup_name(name: &str) -> impl Iterator<Item = Service> {
-    let first = BY_NAME.partition_point(|offset| compare_ignoring_case(name_at(*offset), name).is_lt());
-    BY_NAME[first..].iter().map(|offset| row(*offset)).take_while(move |row| row.name.eq_ignore_ascii_case(name))
+    let wanted = prefix(name);
+    let is_before = |(prefix, offset): &(u64, u32)| {
+        *prefix < wanted || (*prefix == wanted && compare_ignoring_case(name_at(*offset), name).is_lt())
+    };
+    let first = BY_NAME.partition_point(is_before);
+    BY_NAME[first..].iter().map(|(_, offset)| row(*offset)).take_while(move |row| row.name.eq_ignore_ascii_case(name))
 }
 
 /// What a number is assigned to, which tells reserved from unassigned.
@@ -251,6 +255,11 @@ fn parse(line: &'static str) -> Service {
         description,
         historic: remark == "historic",
     }
+}
+
+/// The first 8 bytes in lower case, so that numbers are ordered as the names are.
+fn prefix(name: &str) -> u64 {
+    name.bytes().chain([0; 8]).take(8).fold(0, |number, byte| number << 8 | u64::from(byte.to_ascii_lowercase()))
 }
 
 fn compare_ignoring_case(a: &str, b: &str) -> std::cmp::Ordering {

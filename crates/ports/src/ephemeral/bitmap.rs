@@ -1,3 +1,8 @@
+#[cfg(test)]
+mod tests;
+
+use smallvec::SmallVec;
+
 /// Bits per word of a bitmap.
 const WORD: u32 = u64::BITS;
 /// Words per block: 512 bits, one cache line.
@@ -7,70 +12,63 @@ const GROUP_BLOCKS: usize = 16;
 /// Groups at most: 65,536 bits.
 const GROUPS: usize = 8;
 
-/// A set of offsets with counts of its *absent* ones, so that the k-th absent one is found in constant time.
+/// A set of offsets with counts, so that the k-th member is found in constant time.
 #[derive(Clone, Debug)]
-pub(super) struct CountedBitmap {
-    length: u32,
+pub(super) struct CountedSet {
     words: Box<[u64]>,
-    absent: Counts,
+    counts: Counts,
 }
 
-impl CountedBitmap {
-    /// The empty set of offsets below `length`, at most 65,536.
-    pub(super) fn new(length: u32) -> CountedBitmap {
-        let words = vec![0; length.div_ceil(WORD) as usize].into_boxed_slice();
-        let absent = Counts::new(words.len(), |index| absent_bits(length, index, 0).count_ones());
-        CountedBitmap { length, words, absent }
+impl CountedSet {
+    /// All offsets below `length`, at most 65,536.
+    pub(super) fn full(length: u32) -> CountedSet {
+        let mut words = vec![u64::MAX; length.div_ceil(WORD) as usize].into_boxed_slice();
+        if let (Some(last), 1..) = (words.last_mut(), length % WORD) {
+            *last = (1 << (length % WORD)) - 1;
+        }
+        let counts = Counts::new(words.len(), |index| words[index].count_ones());
+        CountedSet { words, counts }
     }
 
-    pub(super) fn length(&self) -> u32 {
-        self.length
-    }
-
-    /// How many offsets are in the set.
+    /// How many members there are.
     pub(super) fn count(&self) -> u32 {
-        self.length - self.absent.total()
+        self.counts.total()
     }
 
     pub(super) fn contains(&self, offset: u32) -> bool {
         bit(&self.words, offset)
     }
 
-    /// False when it was in the set already.
+    /// False when it was a member already.
     pub(super) fn insert(&mut self, offset: u32) -> bool {
         let new = set_bit(&mut self.words, offset);
         if new {
-            self.absent.decrement(offset);
+            self.counts.increment(offset);
         }
         new
     }
 
-    /// False when it was not in the set.
+    /// False when it was not a member.
     pub(super) fn remove(&mut self, offset: u32) -> bool {
         let was = clear_bit(&mut self.words, offset);
         if was {
-            self.absent.increment(offset);
+            self.counts.decrement(offset);
         }
         was
     }
 
-    /// How many absent offsets are below `offset`.
-    pub(super) fn absent_below(&self, offset: u32) -> u32 {
-        self.absent.rank(offset, |index| self.absent_word(index))
+    /// How many members are below `offset`.
+    pub(super) fn rank(&self, offset: u32) -> u32 {
+        self.counts.rank(offset, |index| self.words[index])
     }
 
-    /// The absent offset that has exactly `rank` absent ones below it. `rank` must be less than their number.
-    pub(super) fn kth_absent(&self, rank: u32) -> u32 {
-        self.absent.select(rank, |index| self.absent_word(index))
+    /// The member that has exactly `rank` members below it. `rank` must be less than their number.
+    pub(super) fn kth(&self, rank: u32) -> u32 {
+        self.counts.select(rank, |index| self.words[index])
     }
 
-    /// The absent offsets of one word, as set bits.
-    pub(super) fn absent_word(&self, index: usize) -> u64 {
-        absent_bits(self.length, index, self.words[index])
-    }
-
-    pub(super) fn words(&self) -> usize {
-        self.words.len()
+    pub(super) fn words(&self) -> &[u64] {
+        &self.words
     }
 }
 
@@ -94,24 +92,19 @@ pub(super) fn clear_bit(words: &mut [u64], offset: u32) -> bool {
     *word != before
 }
 
-/// The zero bits of a word as ones, without those at or beyond `length`.
-fn absent_bits(length: u32, index: usize, word: u64) -> u64 {
-    let valid = length - index as u32 * WORD;
-    if valid >= WORD { !word } else { !word & ((1 << valid) - 1) }
-}
-
 /// How many bits of some bitmap are set, per block and per group of blocks. The bits stay with the caller.
 #[derive(Clone, Debug)]
 pub(super) struct Counts {
-    groups: [u16; GROUPS],
-    blocks: Box<[u16]>,
     total: u32,
+    groups: [u16; GROUPS],
+    /// Beside the groups, without an indirection, for ranges up to IANA's dynamic one.
+    blocks: SmallVec<[u16; 32]>,
 }
 
 impl Counts {
     /// Counts a bitmap of `words` words, of which `ones` tells the number of set bits.
     pub(super) fn new(words: usize, ones: impl Fn(usize) -> u32) -> Counts {
-        let blocks = vec![0; words.div_ceil(BLOCK_WORDS)].into_boxed_slice();
+        let blocks = SmallVec::from_elem(0, words.div_ceil(BLOCK_WORDS));
         let mut counts = Counts { groups: [0; GROUPS], blocks, total: 0 };
         counts.recount(words, ones);
         counts
@@ -131,6 +124,11 @@ impl Counts {
 
     pub(super) fn total(&self) -> u32 {
         self.total
+    }
+
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        size_of::<Counts>() + if self.blocks.spilled() { size_of_val(&*self.blocks) } else { 0 }
     }
 
     pub(super) fn increment(&mut self, offset: u32) {
@@ -190,16 +188,23 @@ fn descend(rank: &mut u32, first: usize, count: impl Fn(usize) -> u32) -> usize 
     }
 }
 
-/// The position of the set bit that has exactly `rank` set bits below it, halving the word at each step.
-fn select_in_word(word: u64, mut rank: u32) -> u32 {
-    let mut position = 0;
-    for width in [32, 16, 8, 4, 2, 1] {
-        let low = word >> position & ((1 << width) - 1);
-        let ones = low.count_ones();
-        if rank >= ones {
-            rank -= ones;
-            position += width;
-        }
+/// The position of the set bit that has exactly `rank` set bits below it: the byte by arithmetic on all bytes at once
+/// (Vigna, Broadword implementation of rank/select queries, 2008), then the bit.
+fn select_in_word(word: u64, rank: u32) -> u32 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH_BITS: u64 = 0x80 * ONES;
+    let pairs = word - ((word >> 1) & (0x55 * ONES));
+    let nibbles = (pairs & (0x33 * ONES)) + ((pairs >> 2) & (0x33 * ONES));
+    let bytes = (nibbles + (nibbles >> 4)) & (0x0f * ONES);
+    // Each byte: the set bits up to its end.
+    let sums = bytes.wrapping_mul(ONES);
+    // The high bit of each byte: whether they are no more than `rank`.
+    let before = (((u64::from(rank) * ONES) | HIGH_BITS) - sums) & HIGH_BITS;
+    let shift = ((before >> 7).wrapping_mul(ONES) >> 56) as u32 * 8;
+    let below = (sums << 8 >> shift) as u32 & 0xff;
+    let mut byte = word >> shift & 0xff;
+    for _ in below..rank {
+        byte &= byte - 1;
     }
-    position
+    shift + byte.trailing_zeros()
 }

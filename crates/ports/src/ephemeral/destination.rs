@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
-use super::bitmap::{CountedBitmap, Counts, bit, clear_bit, set_bit};
+use super::bitmap::{CountedSet, Counts, bit, clear_bit, set_bit};
 
 /// More ports than this in use, and a list becomes a bitmap.
 const LIST_MAX: usize = 64;
@@ -50,7 +50,7 @@ impl BuildHasher for KeyedState {
 
 /// The ports in use towards one destination, as offsets into the range.
 ///
-/// Invariant, after [`synchronise`](Self::synchronise): the counts are those of the exclusions of `version`.
+/// Invariant, after [`synchronise`](Self::synchronise): the counts are those of the available of `version`.
 #[derive(Debug)]
 pub(super) struct Destination {
     version: u64,
@@ -81,17 +81,17 @@ impl Destination {
         Destination { version, used: Used::List { offsets: SmallVec::new(), excluded: 0 } }
     }
 
-    /// Counts again when exclusions have changed since the last time.
-    pub(super) fn synchronise(&mut self, exclusions: &CountedBitmap, version: u64) {
+    /// Counts again when available have changed since the last time.
+    pub(super) fn synchronise(&mut self, available: &CountedSet, version: u64) {
         if self.version == version {
             return;
         }
         self.version = version;
         match &mut self.used {
-            Used::List { offsets, excluded } => *excluded = count_excluded(offsets, exclusions),
+            Used::List { offsets, excluded } => *excluded = count_excluded(offsets, available),
             Used::Bitmap(bitmap) => {
                 let words = &bitmap.words;
-                bitmap.free.recount(words.len(), |index| free_word(words, exclusions, index).count_ones());
+                bitmap.free.recount(words.len(), |index| free_word(words, available, index).count_ones());
             }
         }
     }
@@ -112,69 +112,64 @@ impl Destination {
     }
 
     /// How many ports are neither in use nor excluded.
-    pub(super) fn free(&self, exclusions: &CountedBitmap) -> u32 {
+    pub(super) fn free(&self, available: &CountedSet) -> u32 {
         match &self.used {
-            Used::List { offsets, excluded } => {
-                exclusions.length() - exclusions.count() - (offsets.len() as u32 - u32::from(*excluded))
-            }
+            Used::List { offsets, excluded } => available.count() - (offsets.len() as u32 - u32::from(*excluded)),
             Used::Bitmap(bitmap) => bitmap.free.total(),
         }
     }
 
     /// How many free offsets are below `offset`.
-    pub(super) fn rank(&self, offset: u32, exclusions: &CountedBitmap) -> u32 {
+    pub(super) fn rank(&self, offset: u32, available: &CountedSet) -> u32 {
         match &self.used {
             Used::List { offsets, .. } => {
                 let below = offsets.iter().take_while(|used| u32::from(**used) < offset);
-                exclusions.absent_below(offset)
-                    - below.filter(|used| !exclusions.contains(u32::from(**used))).count() as u32
+                available.rank(offset) - below.filter(|used| available.contains(u32::from(**used))).count() as u32
             }
-            Used::Bitmap(bitmap) => bitmap.free.rank(offset, |index| free_word(&bitmap.words, exclusions, index)),
+            Used::Bitmap(bitmap) => bitmap.free.rank(offset, |index| free_word(&bitmap.words, available, index)),
         }
     }
 
     /// Takes the free offset that has exactly `rank` free ones below it. `rank` must be less than their number.
-    pub(super) fn take_kth_free(&mut self, rank: u32, exclusions: &CountedBitmap) -> u32 {
+    pub(super) fn take_kth_free(&mut self, rank: u32, available: &CountedSet) -> u32 {
         let offset = match &self.used {
-            Used::List { offsets, excluded } => {
-                exclusions.kth_absent(rank + skipped(offsets, *excluded, rank, exclusions))
-            }
-            Used::Bitmap(bitmap) => bitmap.free.select(rank, |index| free_word(&bitmap.words, exclusions, index)),
+            Used::List { offsets, excluded } => available.kth(rank + skipped(offsets, *excluded, rank, available)),
+            Used::Bitmap(bitmap) => bitmap.free.select(rank, |index| free_word(&bitmap.words, available, index)),
         };
-        self.take(offset, exclusions);
+        self.take(offset, available);
         offset
     }
 
     /// False when it is in use already.
-    pub(super) fn take(&mut self, offset: u32, exclusions: &CountedBitmap) -> bool {
+    pub(super) fn take(&mut self, offset: u32, available: &CountedSet) -> bool {
         match &mut self.used {
             Used::List { offsets, excluded } => {
                 let Err(index) = offsets.binary_search(&(offset as u16)) else { return false };
                 offsets.insert(index, offset as u16);
-                *excluded += u16::from(exclusions.contains(offset));
+                *excluded += u16::from(!available.contains(offset));
                 if offsets.len() > LIST_MAX {
-                    self.used = Used::Bitmap(Box::new(Bitmap::from_list(offsets, exclusions)));
+                    self.used = Used::Bitmap(Box::new(Bitmap::from_list(offsets, available)));
                 }
                 true
             }
-            Used::Bitmap(bitmap) => bitmap.take(offset, exclusions),
+            Used::Bitmap(bitmap) => bitmap.take(offset, available),
         }
     }
 
     /// False when it was not in use.
-    pub(super) fn give_back(&mut self, offset: u32, exclusions: &CountedBitmap) -> bool {
+    pub(super) fn give_back(&mut self, offset: u32, available: &CountedSet) -> bool {
         match &mut self.used {
             Used::List { offsets, excluded } => {
                 let Ok(index) = offsets.binary_search(&(offset as u16)) else { return false };
                 offsets.remove(index);
-                *excluded -= u16::from(exclusions.contains(offset));
+                *excluded -= u16::from(!available.contains(offset));
                 true
             }
             Used::Bitmap(bitmap) => {
-                let freed = bitmap.give_back(offset, exclusions);
+                let freed = bitmap.give_back(offset, available);
                 if bitmap.used < BITMAP_MIN {
                     let offsets = bitmap.list();
-                    let excluded = count_excluded(&offsets, exclusions);
+                    let excluded = count_excluded(&offsets, available);
                     self.used = Used::List { offsets, excluded };
                 }
                 freed
@@ -183,13 +178,24 @@ impl Destination {
     }
 }
 
+#[cfg(test)]
+impl Destination {
+    /// Bytes of the bitmap and of its counts; 0 for a list.
+    pub(super) fn memory(&self) -> (usize, usize) {
+        match &self.used {
+            Used::List { .. } => (0, 0),
+            Used::Bitmap(bitmap) => (size_of_val(&*bitmap.words), bitmap.free.memory()),
+        }
+    }
+}
+
 impl Bitmap {
-    fn from_list(offsets: &[u16], exclusions: &CountedBitmap) -> Bitmap {
-        let mut words = vec![0; exclusions.words()].into_boxed_slice();
+    fn from_list(offsets: &[u16], available: &CountedSet) -> Bitmap {
+        let mut words = vec![0; available.words().len()].into_boxed_slice();
         for offset in offsets {
             set_bit(&mut words, u32::from(*offset));
         }
-        let free = Counts::new(words.len(), |index| free_word(&words, exclusions, index).count_ones());
+        let free = Counts::new(words.len(), |index| free_word(&words, available, index).count_ones());
         Bitmap { used: offsets.len() as u32, words, free }
     }
 
@@ -205,22 +211,22 @@ impl Bitmap {
         offsets
     }
 
-    fn take(&mut self, offset: u32, exclusions: &CountedBitmap) -> bool {
+    fn take(&mut self, offset: u32, available: &CountedSet) -> bool {
         let taken = set_bit(&mut self.words, offset);
         if taken {
             self.used += 1;
-            if !exclusions.contains(offset) {
+            if available.contains(offset) {
                 self.free.decrement(offset);
             }
         }
         taken
     }
 
-    fn give_back(&mut self, offset: u32, exclusions: &CountedBitmap) -> bool {
+    fn give_back(&mut self, offset: u32, available: &CountedSet) -> bool {
         let freed = clear_bit(&mut self.words, offset);
         if freed {
             self.used -= 1;
-            if !exclusions.contains(offset) {
+            if available.contains(offset) {
                 self.free.increment(offset);
             }
         }
@@ -228,21 +234,21 @@ impl Bitmap {
     }
 }
 
-fn free_word(words: &[u64], exclusions: &CountedBitmap, index: usize) -> u64 {
-    exclusions.absent_word(index) & !words[index]
+fn free_word(words: &[u64], available: &CountedSet, index: usize) -> u64 {
+    available.words()[index] & !words[index]
 }
 
-fn count_excluded(offsets: &[u16], exclusions: &CountedBitmap) -> u16 {
-    offsets.iter().filter(|offset| exclusions.contains(u32::from(**offset))).count() as u16
+fn count_excluded(offsets: &[u16], available: &CountedSet) -> u16 {
+    offsets.iter().filter(|offset| !available.contains(u32::from(**offset))).count() as u16
 }
 
 /// How many used, not excluded offsets lie below the free one of that rank: a used offset does if at most `rank` free
 /// ones are below it.
-fn skipped(offsets: &[u16], excluded: u16, rank: u32, exclusions: &CountedBitmap) -> u32 {
+fn skipped(offsets: &[u16], excluded: u16, rank: u32, available: &CountedSet) -> u32 {
     if excluded > 0 {
         let mut skipped = 0;
-        for used in offsets.iter().map(|used| u32::from(*used)).filter(|used| !exclusions.contains(*used)) {
-            if exclusions.absent_below(used) - skipped > rank {
+        for used in offsets.iter().map(|used| u32::from(*used)).filter(|used| available.contains(*used)) {
+            if available.rank(used) - skipped > rank {
                 break;
             }
             skipped += 1;
@@ -253,7 +259,7 @@ fn skipped(offsets: &[u16], excluded: u16, rank: u32, exclusions: &CountedBitmap
     let (mut low, mut high) = (0, offsets.len() as u32);
     while low < high {
         let middle = (low + high) / 2;
-        if exclusions.absent_below(u32::from(offsets[middle as usize])) - middle <= rank {
+        if available.rank(u32::from(offsets[middle as usize])) - middle <= rank {
             low = middle + 1;
         } else {
             high = middle;
