@@ -235,7 +235,8 @@ impl Stack {
     /// RFC 1122 §4.2.3.9 and RFC 5927 §4: an ICMP error ends a connection that was not yet established; later it is only a
     /// hint, and retransmission goes on.
     pub(super) fn not_reachable(&mut self, now: Instant, index: u32, reason: Unreachable) {
-        if self.connections.get(index).is_some_and(|connection| connection.state() == State::SynSent) {
+        let opening = |connection: &Connection| matches!(connection.state(), State::SynSent | State::SynReceived);
+        if self.connections.get(index).is_some_and(|connection| opening(connection)) {
             self.conclude(now, index, Ended::Reset(ResetReason::Unreachable(reason)));
         }
     }

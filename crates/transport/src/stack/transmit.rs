@@ -58,7 +58,10 @@ impl Stack {
             return Some((station, outgoing));
         }
         connection.queued = false;
-        let opening = connection.state() == State::SynSent;
+        let opening = matches!(connection.state(), State::SynSent | State::SynReceived);
+        if !matches!(station, Station::Known(_)) {
+            connection.on_no_way(&ctx);
+        }
         self.arm(index);
         match station {
             Station::Pending(next_hop) => {

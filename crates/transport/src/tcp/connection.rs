@@ -289,6 +289,13 @@ impl Connection {
         }
     }
 
+    /// There is no way to the peer just now: what waits is tried again later.
+    pub(crate) fn on_no_way(&mut self, ctx: &Context<'_>) {
+        if !matches!(self.state, State::SynSent | State::SynReceived) {
+            self.send.retry_later(ctx.now, ctx.config);
+        }
+    }
+
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let own = [self.send.deadline(), self.receive.acknowledge_at, self.keep_alive_at, self.expires];
         own.into_iter().flatten().min()

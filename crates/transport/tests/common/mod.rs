@@ -50,6 +50,8 @@ pub struct Pair {
     pub random: Random,
     pub events: [Vec<Event>; 2],
     pub frames: [u64; 2],
+    /// Changes one frame in ten; the right one arrives as well half of the time.
+    pub mutation: Option<fn(&mut Random, &mut Vec<u8>)>,
     air: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
     sent: u64,
 }
@@ -100,6 +102,7 @@ impl Pair {
             random: Random(seed),
             events: [Vec::new(), Vec::new()],
             frames: [0; 2],
+            mutation: None,
             air: BTreeMap::new(),
             sent: 0,
         }
@@ -137,6 +140,15 @@ impl Pair {
     fn launch(&mut self, to: usize, frame: &[u8]) {
         if self.random.chance(self.trouble.loss) {
             return;
+        }
+        if let Some(mutation) = self.mutation.filter(|_| self.random.chance(100)) {
+            let mut changed = frame.to_vec();
+            mutation(&mut self.random, &mut changed);
+            self.sent += 1;
+            self.air.insert((self.now + self.trouble.delay, self.sent), (to, changed));
+            if self.random.chance(500) {
+                return;
+            }
         }
         let copies = if self.random.chance(self.trouble.duplicate) { 2 } else { 1 };
         for _ in 0..copies {

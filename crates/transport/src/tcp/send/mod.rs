@@ -130,6 +130,11 @@ impl SendHalf {
         if end.is_after(self.next) { end.since(self.next) } else { 0 }
     }
 
+    /// Data or FIN that was never sent.
+    fn has_something_new(&self) -> bool {
+        self.unsent() > 0 || (self.shut && !self.fin_sent())
+    }
+
     fn fin_sent(&self) -> bool {
         self.shut && (self.fin_acknowledged || self.next.is_after(self.data_end()))
     }

@@ -119,6 +119,13 @@ impl SendHalf {
         }
     }
 
+    /// Nothing could be sent, for want of a way: the timer that probes windows tries again.
+    pub(in crate::tcp) fn retry_later(&mut self, now: Instant, config: &Config) {
+        if self.outstanding() == 0 && self.has_something_new() {
+            self.start_persist(now, config);
+        }
+    }
+
     /// Does what is due. `heard` is when the peer last sent anything.
     pub(in crate::tcp) fn on_time(&mut self, now: Instant, config: &Config, heard: Instant) -> Expired {
         if self.timers.reorder.is_some_and(|at| at <= now) {

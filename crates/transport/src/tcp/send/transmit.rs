@@ -113,7 +113,7 @@ impl SendHalf {
     fn new_span(&mut self, ctx: &mut Context<'_>, sizes: Sizes, beyond_congestion: bool) -> Option<Span> {
         let unsent = self.unsent();
         let fin_waits = self.shut && !self.fin_sent();
-        if unsent == 0 && !fin_waits {
+        if !self.has_something_new() {
             self.window_limited = false;
             return None;
         }
