@@ -94,6 +94,9 @@ fn act(pair: &mut Pair, side: usize, alive: &mut Vec<(usize, ConnectionId)>) {
 fn mutated_frames_do_no_harm() {
     let seeds = std::env::var("MINATO_SEEDS").map_or(40, |seeds| seeds.parse().expect("a number"));
     for seed in 0..seeds {
+        if std::env::var_os("MINATO_VERBOSE").is_some() {
+            eprintln!("seed {seed}");
+        }
         // With the virtio-net header checksums are trusted, so mutations reach the deepest code.
         let mut pair = Pair::warmed(true, Trouble { loss: 5, ..Trouble::NONE }, seed);
         pair.mutation = Some(|random, frame| mutate(random, frame, 24));

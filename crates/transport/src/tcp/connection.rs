@@ -64,6 +64,8 @@ pub(crate) struct Connection {
     pub(super) timestamp_offset: u32,
     /// When the peer last sent anything.
     pub(super) heard: Instant,
+    /// When a bare segment out of place was answered last.
+    pub(super) answered_at: Option<Instant>,
     pub(super) keep_alive_at: Option<Instant>,
     pub(super) keep_alive_probes: u8,
     pub(super) keep_alive_due: bool,
@@ -102,6 +104,7 @@ impl Connection {
             synchronized_at: None,
             timestamp_offset,
             heard: now,
+            answered_at: None,
             keep_alive_at: None,
             keep_alive_probes: 0,
             keep_alive_due: false,

@@ -7,6 +7,10 @@ use crate::event::ResetReason;
 use crate::tcp::{Connection, Context};
 use crate::wire::tcp::Segment;
 
+/// Two ends whose sequence numbers fell apart would answer each other's bare acknowledgements for ever; as in Linux, such
+/// are answered only so often.
+const ANSWER_INTERVAL: Duration = Duration::from_millis(500);
+
 /// RFC 7323 §5.5: after this long without a segment the peer's clock may have wrapped.
 const TIMESTAMP_LIFETIME: Duration = Duration::from_secs(24 * 24 * 3600);
 
@@ -22,17 +26,30 @@ impl Connection {
         let older = (timestamp.value.wrapping_sub(self.receive.timestamp) as i32) < 0;
         let current = ctx.now.saturating_duration_since(self.receive.timestamp_at) < TIMESTAMP_LIFETIME;
         if older && current {
-            self.receive.acknowledge_now = true;
+            self.answer_unacceptable(ctx, segment);
             return Some(Disposition::Kept);
         }
         None
     }
 
     /// RFC 5961 §3 to §5: an acknowledgement that only the true peer can answer, within the budget of §7.
-    pub(super) fn challenge(&mut self, ctx: &mut Context<'_>) {
+    pub(super) fn challenge(&mut self, ctx: &mut Context<'_>, segment: &Segment<'_>) {
         if ctx.challenges.take(ctx.now) {
-            self.receive.acknowledge_now = true;
+            self.answer_unacceptable(ctx, segment);
         }
+    }
+
+    /// RFC 9293 §3.10.7.4 first: what is out of place is answered with the state of things.
+    pub(super) fn answer_unacceptable(&mut self, ctx: &Context<'_>, segment: &Segment<'_>) {
+        let bare = segment.payload.is_empty() && !segment.flags.fin;
+        let recent = |at| ctx.now.saturating_duration_since(at) < ANSWER_INTERVAL;
+        if bare && self.answered_at.is_some_and(recent) {
+            return;
+        }
+        if bare {
+            self.answered_at = Some(ctx.now);
+        }
+        self.receive.acknowledge_now = true;
     }
 
     /// First to fourth of RFC 9293 §3.10.7.4: the disposition if the segment goes no further.
@@ -43,9 +60,9 @@ impl Connection {
         if !self.receive.is_acceptable(segment) {
             // RFC 5961 §4.2: a SYN is challenged wherever it stands. Anything else but RST is answered with the state of things.
             if segment.flags.syn && !segment.flags.rst {
-                self.challenge(ctx);
+                self.challenge(ctx, segment);
             } else if !segment.flags.rst {
-                self.receive.acknowledge_now = true;
+                self.answer_unacceptable(ctx, segment);
                 // RFC 9293 §3.10.7.4: with a shut window, acknowledgements are processed all the same.
                 if segment.seq == self.receive.next && self.receive.window() == 0 {
                     self.take_acknowledgement(ctx, segment);
@@ -58,11 +75,11 @@ impl Connection {
             if segment.seq == self.receive.next {
                 return Some(Disposition::Ended(Ended::Reset(ResetReason::ByPeer)));
             }
-            self.challenge(ctx);
+            self.challenge(ctx, segment);
             return Some(Disposition::Kept);
         }
         if segment.flags.syn {
-            self.challenge(ctx);
+            self.challenge(ctx, segment);
             return Some(Disposition::Kept);
         }
         None

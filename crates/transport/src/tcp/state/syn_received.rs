@@ -20,12 +20,12 @@ impl Connection {
         }
         let crossed = segment.flags.syn && segment.seq.plus(1) == self.receive.next;
         if !crossed && !self.receive.is_acceptable(segment) {
-            self.receive.acknowledge_now = true;
+            self.answer_unacceptable(ctx, segment);
             return Disposition::Kept;
         }
         // Fourth: a SYN in the window of a passive opening returns to LISTEN; RFC 5961 §4 prefers a challenge.
         if segment.flags.syn && !crossed {
-            self.challenge(ctx);
+            self.challenge(ctx, segment);
             return Disposition::Kept;
         }
         let Some(ack) = segment.ack else { return Disposition::Kept };
@@ -51,7 +51,7 @@ impl Connection {
             return Disposition::Ended(reason);
         }
         if self.receive.is_acceptable(segment) {
-            self.challenge(ctx);
+            self.challenge(ctx, segment);
         }
         Disposition::Kept
     }

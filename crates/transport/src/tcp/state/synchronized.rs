@@ -19,7 +19,7 @@ impl Connection {
         self.receive.note_timestamp(ctx.now, segment);
         if self.take_acknowledgement(ctx, segment) == AckVerdict::Unacceptable {
             // RFC 5961 §5.2.
-            self.challenge(ctx);
+            self.challenge(ctx, segment);
             return Disposition::Kept;
         }
         let ended = self.after_acknowledgement(ctx);
