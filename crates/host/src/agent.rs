@@ -256,10 +256,10 @@ impl Fabric {
         request: &Request,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(Reply, Vec<OwnedFd>), RequestError> {
-        let guard = lock(&self.channel);
+        let mut guard = lock(&self.channel);
         let channel = guard.as_ref().ok_or(RequestError::AgentGone)?.as_fd();
-        protocol::send(channel, request, descriptors).map_err(|_| RequestError::AgentGone)?;
-        match protocol::receive(channel) {
+        let answer = protocol::send(channel, request, descriptors).and_then(|()| protocol::receive(channel));
+        match answer {
             Ok(Some((Reply::UnknownHost, _))) => Err(RequestError::UnknownHost(host.to_owned())),
             Ok(Some((Reply::HostExists, _))) => Err(RequestError::HostExists(host.to_owned())),
             Ok(Some((Reply::Failed { step, detail, errno }, _))) => {
@@ -270,7 +270,11 @@ impl Fabric {
             Err(error) if error.raw_os_error() == Some(libc::EMFILE) => {
                 Err(RequestError::Failed(Step::TalkToAgent.failed()(error)))
             }
-            Ok(None) | Err(_) => Err(RequestError::AgentGone),
+            Ok(None) | Err(_) => {
+                // An answer that comes late would be taken for the next request's: this agent is given up.
+                *guard = None;
+                Err(RequestError::AgentGone)
+            }
         }
     }
 }
