@@ -61,6 +61,7 @@ impl Engine {
                 return Err(failure);
             }
         };
+        minato_host::memory::give_large_buffers_back();
         // From here on the agent removes the directory when we end, however we do.
         let limit = raise_file_limit().map_err(internal)?;
         let rules = Rules::new(minato_relay::Network {

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod check;
 pub mod enter;
 pub mod holder;
+pub mod memory;
 mod netlink;
 pub mod parent;
 pub mod process;

@@ -44,8 +44,6 @@ pub(super) struct PlaneHost {
     pub(super) addresses: Vec<IpAddr>,
     sockets: SockDiag,
     pub(super) services: Services,
-    /// A forward was added that has not been told about the services.
-    behind: bool,
     /// Places of its forwards.
     pub(super) forwards: Vec<usize>,
     /// When to look at its listeners next; `None` while no forward waits.
@@ -92,10 +90,6 @@ impl Default for Stock {
 }
 
 impl PlaneHost {
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.look_at
-    }
-
     fn stock(&mut self, kind: InsideSocket, family: Family) -> &mut Stock {
         let of_kind = match kind {
             InsideSocket::TransparentStream | InsideSocket::Stream => &mut self.streams,
@@ -146,7 +140,6 @@ impl Plane {
             addresses,
             sockets,
             services: Services::default(),
-            behind: false,
             forwards: Vec::new(),
             look_at: None,
             eager_until: self.now + EAGER_FOR,
@@ -175,34 +168,37 @@ impl Plane {
     pub(super) fn look_soon(&mut self, serial: u32) {
         if let Some(host) = self.hosts.get_mut(&serial) {
             host.look_at = Some(self.now);
+            self.next_look = Some(self.now);
         }
     }
 
-    /// As [`Plane::look_soon`], and often for a while: the host has new forwards.
+    /// As [`Plane::look_soon`], and often for a while.
     pub(super) fn look_eagerly(&mut self, serial: u32) {
         if let Some(host) = self.hosts.get_mut(&serial) {
-            host.behind = true;
             host.eager_until = self.now + EAGER_FOR;
-            host.look_at = Some(self.now);
         }
+        self.look_soon(serial);
     }
 
     /// Looks at those hosts whose time has come.
     pub(super) fn look_at_hosts(&mut self) {
         let now = self.now;
+        if self.next_look.is_none_or(|at| at > now) {
+            return;
+        }
         let due = |(serial, host): (&u32, &PlaneHost)| host.look_at.filter(|at| *at <= now).map(|_| *serial);
         let due: Vec<u32> = self.hosts.iter().filter_map(due).collect();
         for serial in due {
             self.look(serial);
         }
+        self.next_look = self.hosts.values().filter_map(|host| host.look_at).min();
     }
 
     fn look(&mut self, serial: u32) {
         let Some(host) = self.hosts.get_mut(&serial) else { return };
         match host.look() {
-            Ok(services) if host.behind || services != host.services => {
+            Ok(services) if services != host.services => {
                 host.services = services;
-                host.behind = false;
                 host.eager_until = self.now + EAGER_FOR;
                 self.follow_services(serial);
             }

@@ -41,8 +41,8 @@ impl Plane {
                 }
                 Ok((_, _, None)) => {}
                 Err(Errno::AGAIN) => return More::No,
-                // The error of a datagram that was sent: a client is gone.
-                Err(_) => {}
+                // Short of memory, or the error of a datagram that was sent. There may be more to take.
+                Err(_) => return More::Later,
             }
         }
         More::Now
@@ -102,14 +102,12 @@ impl Plane {
     ) -> Option<FlowId> {
         let kind = Kind::Forwarded(ForwardedSides { forward: place, origin, inside });
         let descriptors = kind.descriptors();
-        let admitted = self.admission.take(descriptors);
+        if !self.admission.take(descriptors) {
+            return None;
+        }
         let sides = Sides { queued: false, kind };
-        let inserted = self.flows.insert(self.now, Transport::Udp, client, origin.service, sides).ok();
-        let (Some(id), true) = (inserted, admitted) else {
-            self.admission.record(descriptors * usize::from(!admitted));
-            if let Some(id) = inserted {
-                self.remove_flow(id);
-            }
+        let Ok(id) = self.flows.insert(self.now, Transport::Udp, client, origin.service, sides) else {
+            self.admission.give_back(descriptors);
             return None;
         };
         let flow = self.flows.find_mut(id)?;

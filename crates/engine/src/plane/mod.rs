@@ -111,6 +111,8 @@ pub(crate) struct Plane {
 
     /// By serial number, which no peer chooses. Used at each accept and each event of a host's sockets.
     hosts: HashMap<u32, PlaneHost>,
+    /// When the first of them is to be looked at; never later than that.
+    next_look: Option<Instant>,
     forwards: Slab<Forward>,
     ephemeral_tcp: EphemeralAllocator,
     ephemeral_udp: EphemeralAllocator,
@@ -153,6 +155,7 @@ impl Plane {
             forward_queue: Vec::new(),
             stalled: Vec::new(),
             hosts: HashMap::new(),
+            next_look: None,
             forwards: Slab::new(),
             ephemeral_tcp: EphemeralAllocator::new(PortRange::DYNAMIC, setup.key),
             ephemeral_udp: EphemeralAllocator::new(PortRange::DYNAMIC, setup.key),
@@ -193,7 +196,7 @@ impl Plane {
             self.starved,
             self.ephemeral_tcp.poll_timeout(),
             self.ephemeral_udp.poll_timeout(),
-            self.hosts.values().filter_map(PlaneHost::deadline).min(),
+            self.next_look,
         ];
         let next = deadlines.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
