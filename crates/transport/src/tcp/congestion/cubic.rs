@@ -11,7 +11,7 @@ const C: f64 = 0.4;
 const BETA: f64 = 0.7;
 
 /// State of the curve. Windows are in segments, times in seconds, as in the RFC.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Cubic {
     /// The window at the last congestion event, W_max.
     plateau: f64,

@@ -23,7 +23,7 @@ pub(crate) struct Acked {
 }
 
 /// The congestion window of one connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Congestion {
     window: usize,
     slow_start_threshold: usize,
@@ -31,7 +31,7 @@ pub(crate) struct Congestion {
     algorithm: Algorithm,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Algorithm {
     NewReno(NewReno),
     Cubic(Cubic),
@@ -93,6 +93,12 @@ impl Congestion {
         };
         self.slow_start_threshold = reduced.max(2 * self.segment_size);
         self.window = self.slow_start_threshold;
+    }
+
+    /// What was taken for congestion was none (RFC 9438 §4.9.2): back to how it was `before`, unless it is better now.
+    pub(crate) fn restore(&mut self, before: Congestion) {
+        let window = self.window.max(before.window);
+        *self = Congestion { window, ..before };
     }
 
     /// The retransmission timer ran out: RFC 5681 §3.1, the loss window is one segment.

@@ -1,7 +1,7 @@
 //! NewReno: additive increase, halving on loss (RFC 5681; its recovery is the sender's, RFC 6582 and 6675).
 
 /// Counts acknowledged bytes towards the next segment of growth.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct NewReno {
     counted: usize,
 }

@@ -130,6 +130,17 @@ impl ReceiveHalf {
         }
     }
 
+    /// Whether acceptable or not, what arrived before is told (RFC 2883 §4). How many bytes of the segment are known.
+    pub(super) fn note_duplicate(&mut self, segment: &Segment<'_>) -> usize {
+        let start = segment.seq.plus(usize::from(segment.flags.syn));
+        if segment.payload.is_empty() || start.is_at_or_after(self.next) {
+            return 0;
+        }
+        let known = self.next.since(start).min(segment.payload.len());
+        self.duplicate = Some((start, start.plus(known)));
+        known
+    }
+
     /// Takes the text and FIN of an acceptable segment (RFC 9293 §3.10.7.4 "seventh" and "eighth").
     pub(super) fn take(
         &mut self,
@@ -143,15 +154,9 @@ impl ReceiveHalf {
         let mut start = text_start;
         let mut text = segment.payload;
         let before = self.next;
-        if start.is_before(self.next) {
-            // Seen already, wholly or in part.
-            let known = self.next.since(start).min(text.len());
-            if known > 0 {
-                self.duplicate = Some((start, start.plus(known)));
-            }
-            text = &text[known..];
-            start = start.plus(known);
-        }
+        let known = self.note_duplicate(segment);
+        text = &text[known..];
+        start = start.plus(known);
         let edge = self.advertised;
         let room = if edge.is_after(start) { edge.since(start) } else { 0 };
         let cut = text.len() > room;

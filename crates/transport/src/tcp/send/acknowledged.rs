@@ -91,7 +91,7 @@ impl SendHalf {
             let within_next =
                 blocks[1].is_some_and(|(start, end)| from.is_at_or_after(start) && to.is_at_or_before(end));
             if number == 0 && (to.is_at_or_before(self.unacknowledged) || within_next) {
-                delivered.duplicate_reported = true;
+                delivered.duplicate = Some(block);
                 continue;
             }
             let valid = from.is_before(to) && from.is_at_or_after(self.unacknowledged) && to.is_at_or_before(self.next);
@@ -143,6 +143,7 @@ impl SendHalf {
         }
         if self.ecn && segment.flags.ece && !segment.flags.syn && self.mark_end.is_none() && self.recovery.is_open() {
             self.congestion.on_congestion(in_flight);
+            self.undo = None;
             self.mark_end = Some(self.next);
             self.congestion_window_reduced = true;
         }

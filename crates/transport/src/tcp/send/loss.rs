@@ -7,6 +7,7 @@ use super::SendHalf;
 use super::scoreboard::Sent;
 use crate::tcp::Seq;
 use crate::tcp::congestion::Acked;
+use crate::wire::tcp::SackBlock;
 
 /// RFC 5681 §3.2 and RFC 6675 §2.
 const DUPLICATES: u8 = 3;
@@ -27,8 +28,8 @@ pub(super) struct Delivered {
     highest_once: Option<Seq>,
     /// Something that was sent again is among it.
     pub(super) repaired: bool,
-    /// DSACK (RFC 2883): something arrived twice.
-    pub(super) duplicate_reported: bool,
+    /// DSACK (RFC 2883): this arrived twice.
+    pub(super) duplicate: Option<SackBlock>,
 }
 
 impl Delivered {
@@ -118,6 +119,7 @@ impl SendHalf {
         } else if !matches!(self.recovery, Recovery::Fast { .. }) && acked.bytes > 0 {
             self.congestion.on_acknowledged(acked);
         }
+        self.try_undo(delivered);
     }
 
     fn leave_recovery(&mut self) {
@@ -140,6 +142,7 @@ impl SendHalf {
     /// Reduces the window once per recovery.
     pub(super) fn enter_recovery(&mut self, in_flight: usize) {
         if self.recovery.is_open() {
+            self.prepare_undo();
             self.congestion.on_congestion(in_flight);
             self.congestion_window_reduced = self.ecn;
             self.recovery = Recovery::Fast { end: self.next };
@@ -172,7 +175,7 @@ impl SendHalf {
         if self.rack.duplicate_round.is_some_and(|round| self.unacknowledged.is_at_or_after(round)) {
             self.rack.duplicate_round = None;
         }
-        if delivered.duplicate_reported && self.rack.duplicate_round.is_none() {
+        if delivered.duplicate.is_some() && self.rack.duplicate_round.is_none() {
             self.rack.duplicate_round = Some(self.next);
             self.rack.widened = self.rack.widened.saturating_add(1);
             self.rack.wide_for = WIDE_WINDOW_RECOVERIES;
@@ -243,7 +246,7 @@ impl SendHalf {
         if self.unacknowledged.is_before(end) {
             return;
         }
-        if !retransmission || delivered.duplicate_reported {
+        if !retransmission || delivered.duplicate.is_some() {
             self.timers.tail_probe = None;
         } else if self.unacknowledged.is_after(end) {
             // Acknowledged past the probe without a report of a duplicate: only the probe arrived.
@@ -263,6 +266,7 @@ impl SendHalf {
         self.congestion_window_reduced = self.ecn;
         self.scoreboard.forget_sacks();
         self.scoreboard.mark_lost(|_| true);
+        self.undo = None;
         self.recovery = Recovery::Loss { end: self.next };
         self.rack.duplicates = 0;
         self.rack.departed = 0;

@@ -7,6 +7,7 @@ mod rtt;
 mod scoreboard;
 mod timers;
 mod transmit;
+mod undo;
 
 use std::time::Instant;
 
@@ -20,6 +21,7 @@ use rtt::RoundTrip;
 use scoreboard::Scoreboard;
 pub(super) use timers::Expired;
 pub(super) use transmit::{Span, Transmission};
+use undo::Undo;
 
 /// The sending half of a connection. Names follow RFC 9293 §3.3.1.
 ///
@@ -57,6 +59,7 @@ pub(super) struct SendHalf {
     pub(super) round_trip: RoundTrip,
     rack: Rack,
     recovery: Recovery,
+    undo: Option<Box<Undo>>,
     timers: timers::SendTimers,
     /// The congestion window was what held data back.
     window_limited: bool,
@@ -95,6 +98,7 @@ impl SendHalf {
             round_trip: RoundTrip::default(),
             rack: Rack::default(),
             recovery: Recovery::Open,
+            undo: None,
             timers: timers::SendTimers::default(),
             window_limited: false,
             wants_space: false,

@@ -48,6 +48,7 @@ impl SendHalf {
         let former = self.shrunk.map_or(self.segment_size, |shrunk| shrunk.former);
         self.shrunk = Some(Shrunk { former, until: now + RAISE_AFTER });
         self.set_segment_size(segment_size, self.option_bytes);
+        self.undo = None;
     }
 
     /// Tries the former size again when it is time. If the path still takes less, that shows as before.

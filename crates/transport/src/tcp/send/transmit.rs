@@ -87,6 +87,7 @@ impl SendHalf {
         let stop = start.plus(length + usize::from(fin));
         self.scoreboard.retransmit(start, stop, ctx.now);
         self.retransmits += 1;
+        self.note_repair(length);
         self.start_timers(ctx.now, ctx.config);
         Span { start, offset, length, fin, last: stop.is_at_or_after(data_end), retransmission: true }
     }

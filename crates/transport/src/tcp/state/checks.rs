@@ -39,7 +39,7 @@ impl Connection {
         }
     }
 
-    /// RFC 9293 §3.10.7.4 first: what is out of place is answered with the state of things.
+    /// RFC 9293 §3.10.7.4 first: what is out of place is answered with the state of things, and told if it is a duplicate.
     pub(super) fn answer_unacceptable(&mut self, ctx: &Context<'_>, segment: &Segment<'_>) {
         let bare = segment.payload.is_empty() && !segment.flags.fin;
         let recent = |at| ctx.now.saturating_duration_since(at) < ANSWER_INTERVAL;
@@ -49,6 +49,7 @@ impl Connection {
         if bare {
             self.answered_at = Some(ctx.now);
         }
+        self.receive.note_duplicate(segment);
         self.receive.acknowledge_now = true;
     }
 
