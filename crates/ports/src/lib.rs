@@ -1,6 +1,8 @@
 //! Port numbers: what a port is, who may bind which, which one a client gets, and what its number is registered for.
 //!
 //! - [`Port`], [`PortRange`], [`Transport`] and [`PortClass`] are the vocabulary.
+//! - [`registry`] knows what each number is registered for, and each name's number.
+//! - [`PortArgument`] and [`ForwardArgument`] read what people type.
 //! - [`PortTable`] decides who may bind which address and port, with the verdict of Linux's `bind(2)` and `listen(2)`.
 //! - [`EphemeralAllocator`] picks the source port of an outgoing connection: uniformly among the free ones, in constant
 //!   time at any fill.
@@ -9,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod ephemeral;
+mod parse;
 mod port;
 mod range;
 pub mod registry;
@@ -16,6 +19,7 @@ mod table;
 mod transport;
 
 pub use ephemeral::{AllocateError, EphemeralAllocator, Selection};
+pub use parse::{ForwardArgument, ParseError, ParseErrorKind, PortArgument};
 pub use port::{Port, PortClass};
 pub use range::{PortRange, PortRangeError, Ports};
 pub use table::{
