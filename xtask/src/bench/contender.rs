@@ -34,6 +34,14 @@ pub(crate) struct Program(Child);
 
 impl Drop for Program {
     fn drop(&mut self) {
+        // The first process of a process namespace, if this made one: with it all others end. (`--kill-child` does not
+        // do it, since the kernel forgets that wish when a process changes its user.)
+        let pid = self.0.id();
+        if let Ok(children) = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")) {
+            for child in children.split_whitespace() {
+                crate::command::succeeds(Command::new("kill").args(["-KILL", child]));
+            }
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -250,7 +258,7 @@ pub(crate) fn as_user(program: &str) -> Command {
 /// As an ordinary user, in a process namespace: when the command is killed, all that it started is.
 pub(crate) fn family_as_user(program: &str) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "setpriv", "--clear-groups"]);
+    command.args(["--pid", "--fork", "--mount-proc", "setpriv", "--clear-groups"]);
     command.args([format!("--reuid={USER}"), format!("--regid={USER}")]).arg(program);
     with_environment(&mut command);
     command

@@ -69,7 +69,7 @@ pub(crate) fn render_idle(contenders: &[Contender]) -> String {
 impl Start {
     fn median(&self, rounds: u32) -> Option<f64> {
         let beside = self.beside.split_first().map(|(program, arguments)| {
-            let mut command = contender::family_as_user(program);
+            let mut command = contender::as_user(program);
             contender::start("beside", command.args(arguments))
         });
         if beside.is_some() {
@@ -82,10 +82,13 @@ impl Start {
 
     fn once(&self) -> Option<f64> {
         let mut command = contender::as_user(self.command[0]);
-        command.args(&self.command[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(&self.command[1..]).stdin(Stdio::null()).stdout(Stdio::null());
         let start = Instant::now();
         let status = command.status().ok()?;
         let elapsed = start.elapsed().as_secs_f64() * 1e3;
+        if !status.success() {
+            eprintln!("{}: {status}", self.title);
+        }
         // So that the next start is a cold one, where it should be.
         std::thread::sleep(Duration::from_millis(100));
         status.success().then_some(elapsed)
