@@ -1,7 +1,8 @@
 //! What a stack is told when it is made.
 
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
+
+use minato_ports::PortRange;
 
 use crate::tcp;
 use crate::types::{IpCidr, MacAddress};
@@ -18,7 +19,7 @@ pub struct Config {
     /// Take TCP, UDP and echo requests to every destination, as a transparent router does.
     pub any_destination: bool,
     /// Source ports of connections that name none.
-    pub ephemeral: RangeInclusive<u16>,
+    pub ephemeral: PortRange,
     /// Secret of every keyed hash (demux, initial sequence numbers, SYN cookies). Take 16 bytes from the OS.
     pub key: [u8; 16],
     /// TCP's limits and choices.
@@ -36,7 +37,7 @@ impl Config {
             addresses: Vec::new(),
             gateways: Vec::new(),
             any_destination: false,
-            ephemeral: 49152..=65535,
+            ephemeral: PortRange::DYNAMIC,
             key,
             tcp: tcp::Config::default(),
             limits: Limits::default(),

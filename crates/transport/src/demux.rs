@@ -102,10 +102,6 @@ impl Demux {
         }
     }
 
-    pub(crate) fn listener(&self, local: &SocketAddr) -> Option<u32> {
-        self.listeners.get(local).copied()
-    }
-
     pub(crate) fn insert_listener(&mut self, local: SocketAddr, listener: u32) {
         self.listeners.insert(local, listener);
     }

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use minato_ports::{AllocateError, Binding};
+
 /// Why [`Stack::accept_incoming`](crate::Stack::accept_incoming) did not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptError {
@@ -24,12 +26,17 @@ pub enum ConnectError {
         /// The other end.
         remote: SocketAddr,
     },
-    /// Every ephemeral port is used towards this destination.
-    #[error("no free port towards {remote}")]
-    PortsExhausted {
-        /// The other end.
-        remote: SocketAddr,
+    /// The local port is held by another socket of the stack, which is named.
+    #[error("{local} can't be used: {holder} stands in the way")]
+    PortHeld {
+        /// Our end.
+        local: SocketAddr,
+        /// What holds it.
+        holder: Binding,
     },
+    /// Every ephemeral port is used towards this destination.
+    #[error(transparent)]
+    PortsExhausted(#[from] AllocateError),
     /// No own address of the destination's family.
     #[error("no own address to reach {remote} from")]
     NoSourceAddress {
@@ -50,9 +57,14 @@ pub enum ConnectError {
 /// Why [`Stack::listen`](crate::Stack::listen) did not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListenError {
-    /// Another listener of the stack has the address and port.
-    #[error("{0} is in use")]
-    InUse(SocketAddr),
+    /// The address and port are held by another socket of the stack, which is named.
+    #[error("{local} is in use: {holder} stands in the way")]
+    InUse {
+        /// What was asked for.
+        local: SocketAddr,
+        /// What holds it.
+        holder: Binding,
+    },
     /// Port 0, or an address that is not the stack's own.
     #[error("{0} can't be listened on")]
     InvalidAddress(SocketAddr),

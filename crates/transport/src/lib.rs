@@ -19,6 +19,7 @@ mod error;
 mod event;
 mod hash;
 mod id;
+mod leases;
 mod output;
 mod reassembly;
 mod slots;

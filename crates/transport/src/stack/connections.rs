@@ -147,11 +147,19 @@ impl Stack {
             self.send_header(now, &tuple, &header);
         }
         self.detach(index);
+        self.leases.time_wait(&time_wait.lease);
         let (place, forgotten) = self.time_waits.insert(time_wait, self.config.limits.time_wait);
-        if let Some((tuple, owner)) = forgotten {
-            self.demux.remove(&tuple, owner);
+        if let Some((index, oldest)) = forgotten {
+            self.forget_time_wait(index, oldest);
         }
         self.demux.insert(tuple, Owner::TimeWait(place));
+    }
+
+    /// TIME-WAIT is over: flow and port are free.
+    pub(super) fn forget_time_wait(&mut self, index: u32, time_wait: TimeWait) {
+        let tuple = time_wait.tuple;
+        self.demux.remove(&tuple, Owner::TimeWait(index));
+        self.leases.release(time_wait.lease, tuple.local(), tuple.remote());
     }
 
     /// The flow is no longer the connection's; without a caller there is nothing left of it.
@@ -169,7 +177,9 @@ impl Stack {
     pub(super) fn remove_connection(&mut self, index: u32) {
         let Some(mut connection) = self.connections.remove(index) else { return };
         connection.clear(&mut self.pool);
-        self.demux.remove(&connection.tuple, Owner::Connection(index));
+        let tuple = connection.tuple;
+        self.demux.remove(&tuple, Owner::Connection(index));
+        self.leases.release(std::mem::take(&mut connection.lease), tuple.local(), tuple.remote());
         if let Some(listener) = connection.listener {
             self.left_backlog(listener, index);
         }

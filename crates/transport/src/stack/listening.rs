@@ -1,44 +1,60 @@
-//! Listening sockets of the stack itself (RFC 9293 §3.10.1, §3.10.7.2).
+//! Listening sockets of the stack itself (RFC 9293 §3.10.1, §3.10.7.2): a queue of those who knock, bounded, with SYN
+//! cookies beyond; and a queue of those who are through the door and wait for `accept`.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use minato_ports::{Binding, Port, PortTable, Reservation, Transport};
 
 use super::Stack;
 use crate::demux::FourTuple;
 use crate::error::ListenError;
 use crate::event::Event;
 use crate::id::{ConnectionId, ListenerId};
-use crate::tcp::Request;
-use crate::wire::tcp::Segment;
+use crate::tcp::{Connection, Request, Seq, cookie_timestamp};
+use crate::wire::tcp::{Flags, Header, Options, Segment};
 
-/// A listener: who knocks, and who is through the door and waits.
+/// Handshakes under way per listener, at least, before cookies are used.
+const OPENING_MIN: usize = 64;
+
+/// How long after the last cookie acknowledgements are still checked for one (its lifetime is two periods of 64 s).
+const COOKIES_LAST: Duration = Duration::from_secs(128);
+
+/// A listener. Its reservation in the port table owns the demux entry: both come and go together.
 #[derive(Debug)]
 pub(super) struct Listener {
     local: SocketAddr,
+    reservation: Reservation,
     backlog: usize,
     /// Handshakes under way.
     opening: usize,
     /// Complete handshakes that wait for `accept`, oldest first.
     complete: VecDeque<ConnectionId>,
+    /// When a cookie was sent last.
+    cookie_sent: Option<Instant>,
 }
 
 /// TCP: sockets of the stack itself.
 impl Stack {
     /// Listens on `local` (an unspecified address means all own addresses of its family), with at most `backlog`
-    /// connections that wait for `accept`.
+    /// connections that wait for `accept`. The port table decides, as `bind(2)` with `SO_REUSEADDR` would.
     ///
     /// # Errors
     /// If the address and port are taken or can't be listened on.
     pub fn listen(&mut self, local: SocketAddr, backlog: usize) -> Result<ListenerId, ListenError> {
         let own = local.ip().is_unspecified() || self.output.routes.is_own(local.ip());
-        if local.port() == 0 || !own {
-            return Err(ListenError::InvalidAddress(local));
-        }
-        if self.demux.listener(&local).is_some() {
-            return Err(ListenError::InUse(local));
-        }
-        let listener = Listener { local, backlog: backlog.max(1), opening: 0, complete: VecDeque::new() };
+        let port = Port::new(local.port()).filter(|_| own).ok_or(ListenError::InvalidAddress(local))?;
+        let reservation = self.leases.bind(Transport::Tcp, local, port);
+        let reservation = reservation.map_err(|holder: Binding| ListenError::InUse { local, holder })?;
+        let listener = Listener {
+            local,
+            reservation,
+            backlog: backlog.max(1),
+            opening: 0,
+            complete: VecDeque::new(),
+            cookie_sent: None,
+        };
         let (index, generation) = self.listeners.insert(listener);
         self.demux.insert_listener(local, index);
         Ok(ListenerId { index, generation })
@@ -67,15 +83,20 @@ impl Stack {
         }
         let Some(gone) = self.listeners.remove(listener.index) else { return };
         self.demux.remove_listener(&gone.local);
-        let left: Vec<u32> = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| connection.listener == Some(listener.index))
-            .map(|(index, _)| index)
-            .collect();
+        let waits = |connection: &Connection| connection.listener == Some(listener.index);
+        let all = self.connections.iter().filter(|(_, connection)| waits(connection));
+        let left: Vec<u32> = all.map(|(index, _)| index).collect();
         for index in left {
             self.abort_index(now, index);
         }
+        self.leases.unbind(gone.reservation);
+    }
+
+    /// The bindings of the stack's own sockets: listeners, their connections, connections that chose their port, and those
+    /// in TIME-WAIT.
+    #[must_use]
+    pub fn ports(&self) -> &PortTable {
+        self.leases.table()
     }
 }
 
@@ -83,26 +104,94 @@ impl Stack {
     /// A SYN for a listener.
     pub(super) fn request_for_listener(&mut self, now: Instant, index: u32, tuple: &FourTuple, segment: &Segment<'_>) {
         let Some(listener) = self.listeners.get_mut(index) else { return };
-        let full = listener.complete.len() >= listener.backlog || listener.opening >= listener.backlog;
-        if full || self.connections.len() >= self.config.limits.connections {
+        if listener.complete.len() >= listener.backlog || self.connections.len() >= self.config.limits.connections {
             // No answer: the client tries again, when there may be room.
             self.statistics.limited += 1;
             return;
         }
-        listener.opening += 1;
         let request = Request::new(segment, tuple.remote().is_ipv6());
-        self.answer_request(now, tuple, &request, Some(index));
+        if listener.opening >= listener.backlog.max(OPENING_MIN) {
+            listener.cookie_sent = Some(now);
+            self.answer_with_cookie(now, tuple, &request);
+            return;
+        }
+        listener.opening += 1;
+        let lease = self.leases.accept(&listener.reservation, tuple.local());
+        let id = self.answer_request(now, tuple, &request, Some(index));
+        if let Some(connection) = self.connections.get_mut(id.index) {
+            connection.lease = lease;
+        }
     }
 
-    /// RFC 9293 §3.10.7.2 second: an acknowledgement has nothing to acknowledge here.
+    /// RFC 4987 §3.6: SYN-ACK, and nothing is remembered.
+    fn answer_with_cookie(&mut self, now: Instant, tuple: &FourTuple, request: &Request) {
+        let config = &self.config.tcp;
+        let request = &Request {
+            timestamp: request.timestamp.filter(|_| config.timestamps),
+            sack_permitted: request.sack_permitted && config.sack,
+            ecn: request.ecn && config.ecn,
+            ..*request
+        };
+        let clock = self.milliseconds(now).wrapping_add(self.initial.timestamp_offset(tuple));
+        let timestamp = cookie_timestamp(clock, request);
+        let limits = if tuple.remote().is_ipv4() { self.segment_limits.0 } else { self.segment_limits.1 };
+        let scale = request.window_scale.filter(|_| timestamp.is_some());
+        let header = Header {
+            seq: self.cookies.make(now, tuple, request),
+            ack: Some(request.initial.plus(1)),
+            flags: Flags { syn: true, ece: request.ecn && timestamp.is_some(), ..Flags::default() },
+            window: u16::try_from(config.receive_buffer).unwrap_or(u16::MAX),
+            options: Options {
+                maximum_segment_size: Some(limits.segment_size),
+                window_scale: scale.map(|_| config.window_shift()),
+                sack_permitted: request.sack_permitted && timestamp.is_some(),
+                timestamp,
+                ..Options::default()
+            },
+        };
+        self.send_header(now, tuple, &header);
+    }
+
+    /// An acknowledgement for a listener: of a cookie, or of nothing (RFC 9293 §3.10.7.2 second).
     pub(super) fn acknowledgement_for_listener(
         &mut self,
         now: Instant,
-        _index: u32,
+        index: u32,
         tuple: &FourTuple,
         segment: &Segment<'_>,
     ) {
-        self.refuse_segment(now, tuple, segment);
+        let Some(listener) = self.listeners.get_mut(index) else { return };
+        let recent = listener.cookie_sent.is_some_and(|at| now.saturating_duration_since(at) < COOKIES_LAST);
+        let plain = !segment.flags.syn && !segment.flags.rst;
+        let found = if recent && plain { self.cookies.check(now, tuple, segment) } else { None };
+        let Some((request, initial)) = found else { return self.refuse_segment(now, tuple, segment) };
+        if listener.complete.len() >= listener.backlog || self.connections.len() >= self.config.limits.connections {
+            // The client repeats its data until there is room.
+            self.statistics.limited += 1;
+            return;
+        }
+        listener.opening += 1;
+        let lease = self.leases.accept(&listener.reservation, tuple.local());
+        self.complete_by_cookie(now, index, tuple, &request, initial, lease);
+        self.receive_again(now, tuple, segment);
+    }
+
+    fn complete_by_cookie(
+        &mut self,
+        now: Instant,
+        index: u32,
+        tuple: &FourTuple,
+        request: &Request,
+        initial: Seq,
+        lease: crate::leases::Lease,
+    ) {
+        let limits = if tuple.remote().is_ipv4() { self.segment_limits.0 } else { self.segment_limits.1 };
+        let offset = self.initial.timestamp_offset(tuple);
+        let (size, config) = (limits.segment_size, &self.config.tcp);
+        let mut connection = Connection::from_cookie(now, *tuple, initial, offset, size, request, config);
+        connection.listener = Some(index);
+        connection.lease = lease;
+        self.add_connection(connection);
     }
 
     /// A handshake is complete.

@@ -20,10 +20,11 @@ use crate::config::Config;
 use crate::demux::Demux;
 use crate::event::Event;
 use crate::hash::KeyedState;
+use crate::leases::Leases;
 use crate::output::{Budget, Output};
 use crate::reassembly::Reassembly;
 use crate::slots::Slots;
-use crate::tcp::{ChunkPool, Connection, InitialSequence, Limits};
+use crate::tcp::{ChunkPool, Connection, Cookies, InitialSequence, Limits};
 use crate::timers::Timers;
 use datagrams::Datagrams;
 pub use frame::{BODY_SLICES, Datagram, RECEIVE_CHUNKS, Statistics, Transmit};
@@ -54,6 +55,8 @@ pub struct Stack {
     held_order: VecDeque<(Instant, u32, u32)>,
     time_waits: TimeWaits,
     listeners: Slots<Listener>,
+    leases: Leases,
+    cookies: Cookies,
     timers: Timers,
     /// Connections that may have something to send; each at most once.
     ready: VecDeque<u32>,
@@ -91,6 +94,8 @@ impl Stack {
             held_order: VecDeque::new(),
             time_waits: TimeWaits::default(),
             listeners: Slots::default(),
+            leases: Leases::new(config.ephemeral, config.key),
+            cookies: Cookies::new(now, &config.key),
             timers: Timers::default(),
             ready: VecDeque::new(),
             events: VecDeque::new(),
@@ -122,8 +127,8 @@ impl Stack {
             self.connection_due(now, at, index, generation);
         }
         self.expire_held(now);
-        for tuple in self.time_waits.expire(now) {
-            self.demux.remove(&tuple.0, tuple.1);
+        while let Some((index, time_wait)) = self.time_waits.expire(now) {
+            self.forget_time_wait(index, time_wait);
         }
         self.output.handle_timeout(now);
         self.wake_for_neighbors(now);

@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use minato_ports::Port;
+
 use super::Stack;
 use crate::demux::FourTuple;
 use crate::error::ConnectError;
 use crate::id::ConnectionId;
+use crate::leases::Lease;
 use crate::tcp::Connection;
 use crate::wire::ip::is_unicast;
 
@@ -40,25 +43,40 @@ impl Stack {
         if self.connections.len() >= self.config.limits.connections {
             return Err(ConnectError::Full);
         }
-        let local = if local.port() == 0 { self.ephemeral(local, remote, random)? } else { local };
+        let (local, lease) = self.local_end(local, remote, random)?;
         let tuple = FourTuple::new(local, remote);
         if self.demux.flow(&tuple).is_some() {
+            self.leases.release(lease, local, remote);
             return Err(ConnectError::InUse { local, remote });
         }
         let limits = if remote.is_ipv4() { self.segment_limits.0 } else { self.segment_limits.1 };
         let initial = self.initial.choose(now, &tuple);
         let offset = self.initial.timestamp_offset(&tuple);
         let size = limits.segment_size;
-        Ok(self.add_connection(Connection::active(now, tuple, initial, offset, size, &self.config.tcp)))
+        let mut connection = Connection::active(now, tuple, initial, offset, size, &self.config.tcp);
+        connection.lease = lease;
+        Ok(self.add_connection(connection))
     }
 
-    fn ephemeral(&self, local: SocketAddr, remote: SocketAddr, random: u64) -> Result<SocketAddr, ConnectError> {
-        let (first, last) = (*self.config.ephemeral.start(), *self.config.ephemeral.end());
-        let count = u64::from(last.saturating_sub(first)) + 1;
-        (0..count)
-            .map(|step| first + ((random + step) % count) as u16)
-            .map(|port| SocketAddr::new(local.ip(), port))
-            .find(|local| self.demux.flow(&FourTuple::new(*local, remote)).is_none())
-            .ok_or(ConnectError::PortsExhausted { remote })
+    /// Our end as the port table allows it. An address that is not ours has no port space here: its ends must only be
+    /// different from all others.
+    fn local_end(
+        &mut self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        random: u64,
+    ) -> Result<(SocketAddr, Lease), ConnectError> {
+        let Some(port) = Port::new(local.port()) else {
+            let (port, lease) = self.leases.allocate(remote, random)?;
+            return Ok((SocketAddr::new(local.ip(), port.value()), lease));
+        };
+        if !self.output.routes.is_own(local.ip()) {
+            return Ok((local, Lease::default()));
+        }
+        if self.demux.flow(&FourTuple::new(local, remote)).is_some() {
+            return Err(ConnectError::InUse { local, remote });
+        }
+        let lease = self.leases.connect(local, port, remote);
+        lease.map(|lease| (local, lease)).map_err(|holder| ConnectError::PortHeld { local, holder })
     }
 }

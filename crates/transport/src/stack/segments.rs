@@ -69,8 +69,9 @@ impl Stack {
                 }
             }
             TimeWaitAnswer::Reuse => {
-                self.time_waits.remove(index);
-                self.demux.remove(tuple, Owner::TimeWait(index));
+                if let Some(time_wait) = self.time_waits.remove(index) {
+                    self.forget_time_wait(index, time_wait);
+                }
                 let target = self.demux.lookup(tuple, own);
                 self.segment_for_none(now, target, tuple, segment);
             }
@@ -92,6 +93,13 @@ impl Stack {
             Target::Listener(_) => {}
             _ if asks && self.config.any_destination => self.hold(now, tuple, segment),
             _ => self.refuse_segment(now, tuple, segment),
+        }
+    }
+
+    /// The segment made a connection: now it is for that.
+    pub(super) fn receive_again(&mut self, now: Instant, tuple: &FourTuple, segment: &Segment<'_>) {
+        if let Some(Owner::Connection(index)) = self.demux.flow(tuple) {
+            self.segment_for_connection(now, index, segment);
         }
     }
 

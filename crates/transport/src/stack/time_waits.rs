@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::demux::{FourTuple, Owner};
 use crate::slots::Slots;
 use crate::tcp::{TimeWait, TimeWaitAnswer};
 use crate::wire::tcp::Segment;
@@ -21,13 +20,13 @@ impl TimeWaits {
         self.places.len()
     }
 
-    /// The new one's index, and the oldest's flow if it had to make room.
-    pub(super) fn insert(&mut self, time_wait: TimeWait, limit: usize) -> (u32, Option<(FourTuple, Owner)>) {
+    /// The new one's index, and the oldest with its index if it had to make room.
+    pub(super) fn insert(&mut self, time_wait: TimeWait, limit: usize) -> (u32, Option<(u32, TimeWait)>) {
         let mut forgotten = None;
         while self.places.len() >= limit.max(1) {
             let Some((_, index, generation)) = self.order.pop_front() else { break };
             if self.places.is_current(index, generation) {
-                forgotten = self.places.remove(index).map(|old| (old.tuple, Owner::TimeWait(index)));
+                forgotten = self.places.remove(index).map(|old| (index, old));
             }
         }
         let expires = time_wait.expires;
@@ -40,8 +39,8 @@ impl TimeWaits {
         self.places.get(index)
     }
 
-    pub(super) fn remove(&mut self, index: u32) {
-        self.places.remove(index);
+    pub(super) fn remove(&mut self, index: u32) -> Option<TimeWait> {
+        self.places.remove(index)
     }
 
     pub(super) fn on_segment(&self, index: u32, segment: &Segment<'_>) -> TimeWaitAnswer {
@@ -59,9 +58,8 @@ impl TimeWaits {
         self.order.front().map(|(at, ..)| *at)
     }
 
-    /// Forgets those whose time is up; their flows.
-    pub(super) fn expire(&mut self, now: Instant) -> Vec<(FourTuple, Owner)> {
-        let mut gone = Vec::new();
+    /// The next whose time is up, with its index.
+    pub(super) fn expire(&mut self, now: Instant) -> Option<(u32, TimeWait)> {
         while let Some(&(at, index, generation)) = self.order.front() {
             let current = self.places.is_current(index, generation);
             if current && at > now {
@@ -73,9 +71,9 @@ impl TimeWaits {
             }
             match self.places.get(index).map(|time_wait| time_wait.expires) {
                 Some(expires) if expires > now => self.order.push_back((expires, index, generation)),
-                _ => gone.extend(self.places.remove(index).map(|old| (old.tuple, Owner::TimeWait(index)))),
+                _ => return self.places.remove(index).map(|old| (index, old)),
             }
         }
-        gone
+        None
     }
 }

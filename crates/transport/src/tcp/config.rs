@@ -40,6 +40,13 @@ pub struct Config {
     pub fin_wait: Duration,
 }
 
+impl Config {
+    /// The shift that our SYNs announce (RFC 7323 §2.2): the least with which the largest window fits 16 bits.
+    pub(crate) fn window_shift(&self) -> u8 {
+        (0..14).find(|shift| self.receive_buffer_max >> shift <= usize::from(u16::MAX)).unwrap_or(14)
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {

@@ -10,6 +10,7 @@ use super::status::{State, Status};
 use super::{Config, Request, Seq};
 use crate::demux::FourTuple;
 use crate::event::ResetReason;
+use crate::leases::Lease;
 use crate::output::Budget;
 
 /// Seconds between keep-alive probes, and how many go unanswered until the peer counts as gone.
@@ -73,6 +74,8 @@ pub(crate) struct Connection {
     pub(crate) orphan: bool,
     pub(super) expires: Option<Instant>,
     pub(crate) notices: Notices,
+    /// What it holds of our own port space.
+    pub(crate) lease: Lease,
     /// Index of the listener whose backlog it counts to, until it is accepted.
     pub(crate) listener: Option<u32>,
     /// In the stack's queue of connections that may have something to send.
@@ -111,6 +114,7 @@ impl Connection {
             orphan: false,
             expires: None,
             notices: Notices::default(),
+            lease: Lease::default(),
             listener: None,
             queued: false,
             armed: None,
@@ -147,6 +151,24 @@ impl Connection {
         let mut connection = Connection::new(now, tuple, initial, timestamp_offset, segment_size, config);
         connection.state = State::SynReceived;
         connection.agree(now, request, config);
+        connection
+    }
+
+    /// The third segment of a handshake whose first was answered by a SYN cookie: as if that answer had been ours.
+    pub(crate) fn from_cookie(
+        now: Instant,
+        tuple: FourTuple,
+        initial: Seq,
+        timestamp_offset: u32,
+        segment_size: u16,
+        request: &Request,
+        config: &Config,
+    ) -> Connection {
+        let mut connection = Connection::passive(now, tuple, initial, timestamp_offset, segment_size, request, config);
+        connection.synchronize_due = false;
+        connection.attempts = 1;
+        connection.send.next = initial.plus(1);
+        connection.receive.initial_window();
         connection
     }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Connection, Context, Seq};
 use crate::demux::FourTuple;
+use crate::leases::Lease;
 use crate::wire::tcp::{Header, Options, Segment, Timestamp};
 
 /// The ends and the last sequence numbers: far less than a connection.
@@ -18,6 +19,8 @@ pub(crate) struct TimeWait {
     timestamp: Option<u32>,
     timestamp_offset: u32,
     pub(crate) expires: Instant,
+    /// What the connection held of our own port space.
+    pub(crate) lease: Lease,
 }
 
 /// What a segment in TIME-WAIT leads to.
@@ -32,7 +35,7 @@ pub(crate) enum TimeWaitAnswer {
 }
 
 impl TimeWait {
-    pub(crate) fn new(connection: &Connection, now: Instant, duration: Duration) -> TimeWait {
+    pub(crate) fn new(connection: &mut Connection, now: Instant, duration: Duration) -> TimeWait {
         let capacity = connection.receive.capacity() >> connection.receive.window_shift;
         TimeWait {
             tuple: connection.tuple,
@@ -42,6 +45,7 @@ impl TimeWait {
             timestamp: connection.agreed.timestamps.then_some(connection.receive.timestamp),
             timestamp_offset: connection.timestamp_offset,
             expires: now + duration,
+            lease: std::mem::take(&mut connection.lease),
         }
     }
 

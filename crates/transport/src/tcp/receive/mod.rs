@@ -70,7 +70,7 @@ impl ReceiveHalf {
         ReceiveHalf {
             next: Seq(0),
             advertised: Seq(0),
-            window_shift: window::shift_for(config.receive_buffer_max),
+            window_shift: config.window_shift(),
             capacity,
             queue: ChunkQueue::default(),
             gaps: Gaps::default(),

@@ -22,11 +22,6 @@ impl Tuning {
     }
 }
 
-/// RFC 7323 §2.2: the least shift with which the largest window fits 16 bits.
-pub(super) fn shift_for(capacity_max: usize) -> u8 {
-    (0..14).find(|shift| capacity_max >> shift <= usize::from(u16::MAX)).unwrap_or(14)
-}
-
 impl ReceiveHalf {
     /// The window of a SYN or SYN-ACK, which is never scaled (RFC 7323 §2.2).
     pub(in crate::tcp) fn initial_window(&mut self) -> u16 {

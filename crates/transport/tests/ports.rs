@@ -1,0 +1,166 @@
+//! Listening, backlog, floods, and the port table as the authority.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use common::{Pair, Trouble, config, far, host, router};
+use minato_ports::{Port, PortRange, Transport};
+use minato_transport::{ConnectError, Event, ListenError, ResetReason};
+
+fn at(port: u16) -> SocketAddr {
+    SocketAddr::new(host(), port)
+}
+
+#[test]
+fn the_table_refuses_a_second_listener_and_names_the_first() {
+    let mut pair = Pair::new(true, Trouble::NONE, 1);
+    let first = pair.stacks[0].listen(at(80), 1).expect("free");
+    let any = "0.0.0.0:80".parse().expect("ok");
+    let Err(error @ ListenError::InUse { .. }) = pair.stacks[0].listen(any, 1) else { panic!("two listeners") };
+    assert_eq!(error.to_string(), "0.0.0.0:80 is in use: 10.0.0.2:80/tcp stands in the way");
+    pair.stacks[0].listen("[::]:80".parse().expect("ok"), 1).expect("the other family is free");
+    assert_eq!(pair.stacks[0].listen(at(0), 1), Err(ListenError::InvalidAddress(at(0))));
+    assert_eq!(pair.stacks[0].listen(far(80), 1), Err(ListenError::InvalidAddress(far(80))));
+    pair.stacks[0].unlisten(pair.now, first);
+    pair.stacks[0].listen(any, 1).expect("free again");
+}
+
+#[test]
+fn a_listener_on_all_addresses_is_found_after_a_specific_one() {
+    let mut pair = Pair::new(true, Trouble::NONE, 2);
+    let any = pair.stacks[0].listen("[::]:22".parse().expect("ok"), 4).expect("free");
+    let specific = pair.stacks[0].listen(at(22), 4).expect("free");
+    let v6 = "[fd00::2]:22".parse().expect("ok");
+    for (to, listener) in [(at(22), specific), (v6, any)] {
+        let own = if to.is_ipv4() { router() } else { "fd00::1".parse().expect("ok") };
+        let from = Some(SocketAddr::new(own, 0));
+        pair.stacks[1].connect(pair.now, from, to, 5).expect("free");
+        pair.run_for(Duration::from_millis(2));
+        assert_eq!(pair.events[0].pop(), Some(Event::Acceptable(listener)));
+        let id = pair.stacks[0].accept(listener).expect("one waits");
+        assert_eq!(pair.stacks[0].status(id).map(|status| status.local), Some(to));
+    }
+}
+
+#[test]
+fn a_full_backlog_lets_clients_wait() {
+    let mut pair = Pair::new(true, Trouble::NONE, 3);
+    let listener = pair.stacks[0].listen(at(80), 2).expect("free");
+    let clients: Vec<_> = (0..4)
+        .map(|number| {
+            let id = pair.stacks[1].connect(pair.now, Some(far(1000 + number)), at(80), 0).expect("free");
+            pair.run_for(Duration::from_millis(2));
+            id
+        })
+        .collect();
+    let connected = |pair: &Pair| clients.iter().filter(|id| pair.events[1].contains(&Event::Connected(**id))).count();
+    assert_eq!(connected(&pair), 2);
+    assert!(pair.stacks[0].accept(listener).is_some() && pair.stacks[0].accept(listener).is_some());
+    pair.run_for(Duration::from_secs(10));
+    assert_eq!(connected(&pair), 4, "they tried again");
+    pair.stacks[0].unlisten(pair.now, listener);
+    pair.run_for(Duration::from_millis(2));
+    let resets = pair.events[1].iter().filter(|event| matches!(event, Event::Reset(_, ResetReason::ByPeer))).count();
+    assert_eq!(resets, 2, "those that nobody accepted");
+}
+
+#[test]
+fn real_clients_connect_through_a_flood() {
+    for timestamps in [true, false] {
+        let mut host_config = config(1, true);
+        host_config.tcp.timestamps = timestamps;
+        let mut pair = Pair::with(host_config, config(2, true), Trouble::NONE, 4);
+        let listener = pair.stacks[0].listen(at(80), 16).expect("free");
+        // SYNs from everywhere, whose senders never answer: a second router without memory makes them.
+        let mut flood = Pair::with(config(1, true), config(2, true), Trouble::NONE, 5);
+        flood.connect(far(1));
+        let mut accepted = 0;
+        for round in 0..200_u16 {
+            for number in 0..50_u16 {
+                let source = SocketAddr::from(([203, 0, (round % 250) as u8, number as u8], 2000 + round));
+                let id = flood.stacks[1].connect(flood.now, Some(source), at(80), 0).expect("free");
+                while let Some(transmit) = flood.stacks[1].poll_transmit(flood.now) {
+                    let mut frame = transmit.to_vec();
+                    pair.stacks[0].receive(pair.now, &mut frame);
+                }
+                flood.stacks[1].abort(flood.now, id);
+            }
+            // What answers the flood is lost on the way, so that nobody resets.
+            while pair.stacks[0].poll_transmit(pair.now).is_some() {}
+            let client = pair.stacks[1].connect(pair.now, Some(far(10_000 + round)), at(80), 0).expect("free");
+            pair.stacks[1].send(pair.now, client, b"request");
+            pair.run_for(Duration::from_millis(1));
+            assert!(pair.events[1].contains(&Event::Connected(client)), "round {round}");
+            let id = pair.stacks[0].accept(listener).expect("one waits");
+            assert_eq!(pair.stacks[0].receive_chunks(id)[0], b"request");
+            pair.stacks[0].send(pair.now, id, &vec![7; 50_000]);
+            pair.run_for(Duration::from_millis(2));
+            let readable = pair.stacks[1].status(client).map(|status| status.readable);
+            assert_eq!(readable, Some(50_000));
+            accepted += 1;
+            pair.stacks[0].abort(pair.now, id);
+            pair.run_for(Duration::from_millis(1));
+            pair.events = [Vec::new(), Vec::new()];
+        }
+        assert_eq!(accepted, 200);
+        assert!(pair.stacks[0].statistics().connections <= 64, "half open ones are bounded");
+    }
+}
+
+#[test]
+fn ephemeral_ports_run_out_towards_one_destination_only_and_come_back() {
+    let mut host_config = config(1, true);
+    host_config.ephemeral = PortRange::from_numbers(50_000, 50_009).expect("a range");
+    let mut pair = Pair::with(host_config, config(2, true), Trouble::NONE, 6);
+    let busy = pair.stacks[0].listen(at(50_003), 1).expect("free");
+    let mut ports = Vec::new();
+    let mut last = None;
+    for random in 0..9_u64 {
+        let id =
+            pair.stacks[0].connect(pair.now, None, far(80), random.wrapping_mul(0x9e37_79b9_7f4a_7c15)).expect("free");
+        ports.push(pair.stacks[0].status(id).expect("alive").local.port());
+        last = Some(id);
+    }
+    ports.sort_unstable();
+    assert_eq!(ports, [50_000, 50_001, 50_002, 50_004, 50_005, 50_006, 50_007, 50_008, 50_009]);
+    let refused = pair.stacks[0].connect(pair.now, None, far(80), 1);
+    let Err(ConnectError::PortsExhausted(error)) = refused else { panic!("{refused:?}") };
+    assert_eq!((error.used, error.excluded), (9, 1));
+    pair.stacks[0].connect(pair.now, None, far(81), 1).expect("another destination");
+    pair.stacks[0].abort(pair.now, last.expect("nine"));
+    pair.stacks[0].connect(pair.now, None, far(80), 1).expect("one came back");
+    pair.stacks[0].unlisten(pair.now, busy);
+    let id = pair.stacks[0].connect(pair.now, None, far(80), 1).expect("the listener's came back");
+    assert_eq!(pair.stacks[0].status(id).expect("alive").local.port(), 50_003);
+}
+
+#[test]
+fn a_chosen_port_is_reserved_until_the_connection_is_forgotten() {
+    let mut pair = Pair::new(true, Trouble::NONE, 7);
+    pair.stacks[0].listen(at(7000), 1).expect("free");
+    let held = pair.stacks[0].connect(pair.now, Some(at(7000)), far(80), 0);
+    assert!(matches!(held, Err(ConnectError::PortHeld { .. })), "{held:?}");
+    let client = pair.stacks[0].connect(pair.now, Some(at(7001)), far(80), 0).expect("free");
+    let again = pair.stacks[0].connect(pair.now, Some(at(7001)), far(80), 0);
+    assert!(matches!(again, Err(ConnectError::InUse { .. })), "{again:?}");
+    pair.stacks[0].connect(pair.now, Some(at(7001)), far(81), 0).expect("another destination");
+    let port = Port::new(7001).expect("not zero");
+    assert_eq!(pair.stacks[0].ports().at(Transport::Tcp, port).count(), 2);
+    pair.run_for(Duration::from_millis(1));
+    let incoming = pair.events[1].iter().find_map(|event| match event {
+        Event::Incoming(incoming) if incoming.destination == far(80) => Some(incoming.id),
+        _ => None,
+    });
+    let server = pair.stacks[1].accept_incoming(pair.now, incoming.expect("asked")).expect("held");
+    pair.run_for(Duration::from_millis(1));
+    pair.stacks[0].close(pair.now, client);
+    pair.run_for(Duration::from_millis(1));
+    pair.stacks[1].close(pair.now, server);
+    pair.run_for(Duration::from_millis(1));
+    assert_eq!(pair.stacks[0].statistics().time_wait, 1);
+    assert_eq!(pair.stacks[0].ports().at(Transport::Tcp, port).count(), 2, "TIME-WAIT holds it");
+    pair.run_for(Duration::from_secs(61));
+    assert_eq!(pair.stacks[0].ports().at(Transport::Tcp, port).count(), 1);
+}
