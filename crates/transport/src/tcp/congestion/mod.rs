@@ -2,12 +2,14 @@
 
 mod cubic;
 mod new_reno;
+mod slow_start;
 
 use std::time::{Duration, Instant};
 
-use super::CongestionControl;
+use super::{CongestionControl, Seq};
 use cubic::Cubic;
 use new_reno::NewReno;
+use slow_start::{Pace, SlowStart};
 
 /// Windows are kept below this, so that arithmetic in bytes can't overflow: RFC 7323's largest window.
 const WINDOW_MAX: usize = 1 << 30;
@@ -17,7 +19,12 @@ const WINDOW_MAX: usize = 1 << 30;
 pub(crate) struct Acked {
     pub(crate) now: Instant,
     pub(crate) bytes: usize,
+    /// The smoothed round-trip time, and the measurement that this acknowledgement gave.
     pub(crate) round_trip: Option<Duration>,
+    pub(crate) sample: Option<Duration>,
+    /// SND.UNA and SND.NXT.
+    pub(crate) acknowledged: Seq,
+    pub(crate) next: Seq,
     /// Whether the window, and not the sender or the receiver, was what held data back.
     pub(crate) window_limited: bool,
 }
@@ -28,6 +35,8 @@ pub(crate) struct Congestion {
     window: usize,
     slow_start_threshold: usize,
     segment_size: usize,
+    /// The first slow start, which knows no threshold yet.
+    slow_start: SlowStart,
     algorithm: Algorithm,
 }
 
@@ -44,7 +53,8 @@ impl Congestion {
             CongestionControl::Cubic => Algorithm::Cubic(Cubic::default()),
         };
         let window = initial_window(segment_size);
-        Congestion { window, slow_start_threshold: WINDOW_MAX, segment_size, algorithm }
+        let slow_start = SlowStart::default();
+        Congestion { window, slow_start_threshold: WINDOW_MAX, segment_size, slow_start, algorithm }
     }
 
     pub(crate) fn window(&self) -> usize {
@@ -71,10 +81,21 @@ impl Congestion {
         if !acked.window_limited {
             return;
         }
+        let pace = match self.slow_start_threshold {
+            WINDOW_MAX => self.slow_start.on_acknowledged(acked),
+            _ => Pace::Divided(1),
+        };
+        let divisor = match pace {
+            Pace::Divided(divisor) => divisor,
+            Pace::Over => {
+                self.slow_start_threshold = self.window;
+                1
+            }
+        };
         let growth = if self.window < self.slow_start_threshold {
             // RFC 5681 §3.1 with the byte counting of RFC 3465; acknowledgements of 64 KiB segments come rarely, so L is
             // not limited to two segments.
-            acked.bytes.min(self.slow_start_threshold - self.window)
+            (acked.bytes / divisor).min(self.slow_start_threshold - self.window)
         } else {
             match &mut self.algorithm {
                 Algorithm::NewReno(reno) => reno.growth(self.window, self.segment_size, acked.bytes),

@@ -48,13 +48,16 @@ impl SendHalf {
             self.advance(ack, &mut delivered, ctx.pool);
         }
         let newly_sacked = if self.sack { self.take_sacks(segment, &mut delivered) } else { 0 };
-        self.measure(now, &delivered, advanced, echo_rtt);
+        let sample = self.measure(now, &delivered, advanced, echo_rtt);
         self.update_window(segment, window);
         self.note_marks(segment, before);
         let acked = Acked {
             now,
             bytes: delivered.cumulative,
             round_trip: self.round_trip.smoothed(),
+            sample,
+            acknowledged: self.unacknowledged,
+            next: self.next,
             window_limited: self.window_limited || 2 * before >= self.congestion.window(),
         };
         self.after_delivery(now, &acked, &delivered, duplicate, newly_sacked, before);
@@ -104,12 +107,18 @@ impl SendHalf {
 
     /// RFC 6298 §3 (Karn): only transmissions that happened once measure; RFC 7323 §4.1: an echo measures any. If a
     /// retransmission is acknowledged with them, they may have waited for it at the receiver, which says nothing.
-    fn measure(&mut self, now: Instant, delivered: &Delivered, advanced: bool, echo_rtt: Option<Duration>) {
+    fn measure(
+        &mut self,
+        now: Instant,
+        delivered: &Delivered,
+        advanced: bool,
+        echo_rtt: Option<Duration>,
+    ) -> Option<Duration> {
         let once = delivered.newest_once.filter(|_| !delivered.repaired);
         let own = once.map(|at| now.saturating_duration_since(at));
-        if let Some(sample) = own.or(if advanced { echo_rtt } else { None }) {
-            self.round_trip.measure(now, sample);
-        }
+        let sample = own.or(if advanced { echo_rtt } else { None })?;
+        self.round_trip.measure(now, sample);
+        Some(sample)
     }
 
     /// RFC 9293 §3.10.7.4: SND.WL1 and SND.WL2 keep old segments from changing the window.
