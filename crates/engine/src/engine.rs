@@ -240,8 +240,9 @@ fn describe(options: &EngineOptions, subnet: &Subnet) -> Network {
 /// Why this machine can't have a network, with what to do about it.
 fn unsupported(error: &FabricError) -> Problem {
     let check = check::explain(error);
-    let refusal = problem(ProblemKind::Unsupported, format!("{error}: {}", check.evidence));
-    let refusal = with_fix(refusal, "minato doctor");
+    let what = error.to_string();
+    let title = if check.evidence.contains(&what) { check.evidence } else { format!("{what}: {}", check.evidence) };
+    let refusal = problem(ProblemKind::Unsupported, title);
     match check.fix {
         Some(fix) => with_fix(refusal, fix),
         None => refusal,

@@ -38,8 +38,9 @@ impl Control {
         };
         blocking(move || {
             let sockets = Sockets::look(&running, hosts);
+            let relayed: HashSet<SocketAddr> = snapshots.iter().filter_map(|snapshot| snapshot.seen_as).collect();
             let mut flows: Vec<Flow> = snapshots.into_iter().map(|snapshot| sockets.with_processes(snapshot)).collect();
-            flows.extend(sockets.between_hosts());
+            flows.extend(sockets.between_hosts(&relayed));
             flows
         })
         .await
@@ -99,14 +100,16 @@ impl Sockets {
         flow
     }
 
-    /// Connections of which both ends are in hosts, each once: from the side that connected.
-    fn between_hosts(&self) -> impl Iterator<Item = Flow> {
-        self.sockets.iter().filter_map(|(host, socket)| self.internal_flow(host, socket))
+    /// Connections of which both ends are in hosts, each once: from the side that connected. The relay's own sockets
+    /// inside a host are not among them; their addresses are `relayed`.
+    fn between_hosts(&self, relayed: &HashSet<SocketAddr>) -> impl Iterator<Item = Flow> {
+        let own = |(_, socket): &&(String, SocketInfo)| !relayed.contains(&socket.local);
+        self.sockets.iter().filter(own).filter_map(|(host, socket)| self.internal_flow(host, socket))
     }
 
     fn internal_flow(&self, host: &str, socket: &SocketInfo) -> Option<Flow> {
         let transport = convert::to_inspect(convert::from_host(socket.transport));
-        // The relay's own sockets inside a host have a client's address or the gateway's.
+        // Those of the relay that are closed already have a client's address or the gateway's.
         let local = socket.local.ip();
         if !local.is_loopback() && self.hosts.get(&local).is_none_or(|owner| owner != host) {
             return None;

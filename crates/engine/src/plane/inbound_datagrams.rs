@@ -88,7 +88,8 @@ impl Plane {
             return None;
         };
         rustix::net::connect(&inside, &service).ok()?;
-        let origin = Origin { seen_as: service, service, allocated: None, host };
+        let own = rustix::net::getsockname(&inside).ok()?;
+        let origin = Origin { seen_as: own.try_into().ok()?, service, allocated: None, host };
         self.open_forwarded(place, forward_id, client, origin, Some(inside))
     }
 

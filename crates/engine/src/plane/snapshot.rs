@@ -24,7 +24,14 @@ impl Plane {
         let flow = inspect::Flow {
             transport: convert::to_inspect(flow.transport),
             client: self.endpoint(flow.client),
-            server: self.endpoint(flow.server),
+            server: match flow.sides.kind.origin() {
+                // It may be at the loopback of its host.
+                Some(origin) => {
+                    let host = self.hosts.get(&origin.host).map(|host| host.name.clone());
+                    inspect::Endpoint { host, ..self.endpoint(flow.server) }
+                }
+                None => self.endpoint(flow.server),
+            },
             forward: flow.forward,
             state: state(flow.lifecycle()),
             age_seconds: Some(self.now.saturating_duration_since(flow.started).as_secs_f64()),
