@@ -128,15 +128,4 @@ proptest! {
         prop_assert_eq!((parsed.address(), parsed.host_ports().first().value()), (address, first));
         prop_assert_eq!(forward(&parsed.to_string()), parsed);
     }
-
-    #[test]
-    fn any_text_is_read_or_pointed_at(text in r"[\[\]0-9a-z:./+ポ -]{0,24}") {
-        if let Err(error) = text.parse::<ForwardArgument>() {
-            prop_assert!(text.get(error.span.clone()).is_some());
-            prop_assert!(error.pointer().to_string().starts_with(&text));
-        }
-        if let Ok(argument) = text.parse::<PortArgument>() {
-            prop_assert_eq!(argument.to_string().parse::<PortArgument>(), Ok(argument));
-        }
-    }
 }

@@ -1,0 +1,18 @@
+//! The parsers on arbitrary text, as the fuzz target has them.
+
+mod text;
+
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5000))]
+    #[test]
+    fn any_text_is_read_or_pointed_at(typed in ".{0,40}") {
+        text::check(&typed);
+    }
+
+    #[test]
+    fn text_that_looks_right_is_read_or_pointed_at(typed in r"[\[\]0-9a-f:./+tcpudhsポ -]{0,40}") {
+        text::check(&typed);
+    }
+}
