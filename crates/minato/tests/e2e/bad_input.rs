@@ -114,6 +114,15 @@ fn a_taken_port_names_its_holder() {
 }
 
 #[test]
+fn a_doctor_finds_nothing_on_a_good_machine() {
+    Machine::run(&[], |machine| {
+        for account in [machine.user(), machine.root()] {
+            account.minato_finish(&["doctor"]).expect_success();
+        }
+    });
+}
+
+#[test]
 fn without_a_tun_device_the_cause_and_the_fix_are_named() {
     Machine::run(&[], |machine| {
         machine.root().finish("chmod", &["600", "/dev/net/tun"]).expect_success();

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use crate::machine::{MACHINE_V4, MACHINE_V6, Machine, OUTSIDE_V4, OUTSIDE_V6, SOON, wait_for, wait_until};
 use crate::support::api::Api;
-use crate::support::net;
+use crate::support::{net, peer};
 
 #[test]
 fn a_forward_holds_its_port_and_refuses_until_the_service_listens() {
@@ -57,7 +57,7 @@ fn tcp_clients_keep_their_address_and_port_in_both_families() {
             wait_until("the service", SOON, || net::read_from(&address).is_some());
             let (local, seen) = machine.outside(move || {
                 let stream = net::connect(&address).expect("to connect");
-                (stream.local_addr().expect("an address"), crate::support::peer::read_all(stream))
+                (stream.local_addr().expect("an address"), peer::read_all(stream))
             });
             assert_eq!(seen.trim(), local.to_string());
             assert_eq!(local.ip().to_string(), client);
@@ -155,6 +155,16 @@ fn forwards_are_changed_while_the_service_runs() {
             .expect_code(16)
             .expect_stderr(&["8081", "web"]);
         user.minato_finish(&["forward", "add", "-p", "8080:80", "nobody"]).expect_code(10).expect_stderr(&["nobody"]);
+        run.stop();
+    });
+}
+
+#[test]
+fn a_client_may_end_its_direction_and_still_read() {
+    Machine::run(&[], |machine| {
+        let run = machine.user().run(&["--name", "count", "-p", "8080:80"], &machine.peer("count 80"));
+        let stream = wait_for("the service", SOON, || net::connect("127.0.0.1:8080").ok());
+        assert_eq!(peer::half_close(stream, 10_000_000), "10000000 bytes\n");
         run.stop();
     });
 }

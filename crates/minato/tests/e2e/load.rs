@@ -9,28 +9,56 @@ use crate::support::{net, servers};
 
 #[test]
 fn two_hundred_parallel_downloads_are_equal() {
-    const DOWNLOADS: usize = 200;
     Machine::run(&["nginx", "curl", "sha256sum"], |machine| {
-        let nginx = servers::nginx(machine, 8000, "page");
-        let data = machine.work().join("nginx-8000/site/data");
-        let mut random = fs::File::open("/dev/urandom").expect("random data").take(10 << 20);
-        std::io::copy(&mut random, &mut fs::File::create(&data).expect("a file")).expect("10 MiB");
+        let nginx = nginx_with_data(machine);
         let server = machine.root().start(machine.outside_command(&nginx.command));
         wait_until("nginx outside", SOON, || net::http_get(&format!("{OUTSIDE_V4}:8000"), "/").is_some());
-
-        let script = format!(
-            "mkdir copies && curl --silent --show-error --fail --parallel --parallel-immediate --parallel-max {DOWNLOADS} \
-             'http://{OUTSIDE_V4}:8000/data?[1-{DOWNLOADS}]' -o 'copies/#1' && sha256sum copies/*"
-        );
+        let script = download(200, &format!("{OUTSIDE_V4}:8000"));
         let run = machine.user().run(&["--name", "loader"], &["sh", "-c", &script]);
-        let sums = run.finish_within(Duration::from_secs(120)).expect_success().stdout;
-        let expected = machine.user().finish("sha256sum", &[data.to_str().expect("UTF-8")]).expect_success().stdout;
-        let expected = expected.split(' ').next().expect("a sum");
-        let equal = sums.lines().filter(|line| line.starts_with(expected)).count();
-        assert_eq!(equal, DOWNLOADS, "{equal} of {DOWNLOADS} copies are intact");
+        assert_equal_copies(machine, 200, &run.finish_within(Duration::from_secs(120)).expect_success().stdout);
         server.stop();
     });
 }
+
+#[test]
+fn fifty_parallel_downloads_through_a_forward_are_equal() {
+    Machine::run(&["nginx", "curl", "sha256sum"], |machine| {
+        let user = machine.user();
+        let nginx = nginx_with_data(machine);
+        let server = user.run(&["--name", "web", "-p", "8080:8000"], &nginx.command);
+        wait_until("nginx", SOON, || net::http_get("127.0.0.1:8080", "/").is_some());
+        let mut command = user.command("sh");
+        command.args(["-c", &download(50, "127.0.0.1:8080")]);
+        let sums = user.start(command).finish_within(Duration::from_secs(120)).expect_success().stdout;
+        assert_equal_copies(machine, 50, &sums);
+        server.stop();
+    });
+}
+
+/// nginx on port 8000 with 10 MiB of random data in `/data`.
+fn nginx_with_data(machine: &Machine) -> servers::Server {
+    let nginx = servers::nginx(machine, 8000, "page");
+    let mut random = fs::File::open("/dev/urandom").expect("random data").take(10 << 20);
+    std::io::copy(&mut random, &mut fs::File::create(DATA).expect("a file")).expect("10 MiB");
+    nginx
+}
+
+/// A shell script that fetches `/data` many times at once, and prints the sum of each copy.
+fn download(count: usize, from: &str) -> String {
+    format!(
+        "mkdir copies && curl --silent --show-error --fail --parallel --parallel-immediate --parallel-max {count} \
+         'http://{from}/data?[1-{count}]' -o 'copies/#1' && sha256sum copies/*"
+    )
+}
+
+fn assert_equal_copies(machine: &Machine, count: usize, sums: &str) {
+    let expected = machine.user().finish("sha256sum", &[DATA]).expect_success().stdout;
+    let expected = expected.split(' ').next().expect("a sum");
+    let equal = sums.lines().filter(|line| line.starts_with(expected)).count();
+    assert_eq!(equal, count, "{equal} of {count} copies are intact");
+}
+
+const DATA: &str = "/run/work/nginx-8000/site/data";
 
 #[test]
 fn fifty_thousand_short_connections_lose_and_leak_nothing() {

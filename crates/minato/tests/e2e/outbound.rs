@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::machine::{Account, Machine, OUTSIDE_V4, OUTSIDE_V6, SOON, wait_until};
 use crate::support::api::Api;
-use crate::support::{net, servers};
+use crate::support::{net, peer, servers};
 
 #[test]
 fn curl_reaches_a_server_in_both_families() {
@@ -135,5 +135,17 @@ fn datagrams_reach_the_world_and_answers_come_back() {
         let asked =
             machine.user().run(&[], &machine.peer(&format!("ask {OUTSIDE_V4}:7778 marco"))).finish().expect_success();
         assert!(asked.stderr.contains("ConnectionRefused"), "{}", asked.stderr);
+    });
+}
+
+#[test]
+fn a_program_may_end_its_direction_and_still_read() {
+    Machine::run(&[], |machine| {
+        machine.outside_thread(|| peer::count("[::]:7000"));
+        for address in [format!("{OUTSIDE_V4}:7000"), format!("[{OUTSIDE_V6}]:7000")] {
+            let role = format!("upload {address} 10000000");
+            let finished = machine.user().run(&[], &machine.peer(&role)).finish().expect_success();
+            assert_eq!(finished.stderr, "10000000 bytes\n", "{address}");
+        }
     });
 }

@@ -33,14 +33,15 @@ ip link set lo up
 echo "0 2147483647" > /proc/sys/net/ipv4/ping_group_range
 ip netns add outside
 ip link add up0 type veth peer name down0 netns outside
+ip -n outside link set lo up
+ip -n outside link set down0 up
+ip link set up0 up
+# After the links are up: IPv6 addresses that come before lose their first second.
 ip address add 198.51.100.1/24 dev up0
 ip address add 2001:db8:51::1/64 dev up0 nodad
-ip link set up0 up
-ip -n outside link set lo up
 ip -n outside address add 198.51.100.2/24 dev down0
 ip -n outside address add 198.51.100.3/24 dev down0
 ip -n outside address add 2001:db8:51::2/64 dev down0 nodad
-ip -n outside link set down0 up
 ip route add default via 198.51.100.2
 ip -6 route add default via 2001:db8:51::2
 

@@ -44,7 +44,7 @@ pub(crate) fn http_get(address: &str, path: &str) -> Option<String> {
 pub(crate) fn ask(address: &str, text: &str) -> std::io::Result<(SocketAddr, String)> {
     let address: SocketAddr = address.parse().expect("ADDRESS:PORT");
     let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
-    socket.set_read_timeout(Some(Duration::from_secs(3)))?;
+    socket.set_read_timeout(Some(Duration::from_millis(500)))?;
     socket.connect(address)?;
     socket.send(text.as_bytes())?;
     let mut buffer = [0; 2048];

@@ -1,8 +1,9 @@
 //! Small programs that tests run in hosts. They are this very test program in another role, so that nothing has to
-//! be installed for them: `who PORT`, `line PORT`, `connect ADDRESS`, `ask ADDRESS TEXT`.
+//! be installed for them: `who PORT`, `line PORT`, `count PORT`, `connect ADDRESS`, `upload ADDRESS
+//! BYTES`, `ask ADDRESS TEXT`.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ pub(crate) fn play(role: &str) -> i32 {
     match words.as_slice() {
         ["who", address] => who(&listen_address(address)),
         ["line", address] => line(&listen_address(address)),
+        ["count", address] => count(&listen_address(address)),
+        ["upload", address, bytes] => upload(address, bytes.parse().expect("BYTES")),
         ["connect", address] => connect(address.parse().expect("ADDRESS:PORT")),
         ["ask", address, text] => ask(address.parse().expect("ADDRESS:PORT"), text),
         _ => panic!("no such role: {role}"),
@@ -53,6 +56,30 @@ fn line(address: &str) {
             let _ = stream.write_all(text.as_bytes());
         }
     }
+}
+
+/// Reads each connection to its end, and then tells how many bytes came.
+pub(crate) fn count(address: &str) {
+    let listener = TcpListener::bind(address).expect("to listen");
+    for stream in listener.incoming() {
+        let mut stream = stream.expect("to accept");
+        thread::spawn(move || {
+            let bytes = std::io::copy(&mut stream, &mut std::io::sink()).expect("to read");
+            let _ = writeln!(stream, "{bytes} bytes");
+        });
+    }
+}
+
+/// Sends bytes, ends its direction, and prints what comes after that.
+fn upload(address: &str, bytes: u64) {
+    eprint!("{}", half_close(TcpStream::connect(address).expect("to connect"), bytes));
+}
+
+/// Sends bytes and the end of the stream, then reads to the end of the other direction.
+pub(crate) fn half_close(mut stream: TcpStream, bytes: u64) -> String {
+    std::io::copy(&mut std::io::repeat(7).take(bytes), &mut stream).expect("to send");
+    stream.shutdown(Shutdown::Write).expect("to end this direction");
+    read_all(stream)
 }
 
 /// Prints `connected` or the kind of error, and the milliseconds that it took.
