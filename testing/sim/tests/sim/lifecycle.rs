@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use minato_sim::{Bounds, LinkConfig, Loss, Medium, Opening, Outcome, Step, World, seed};
+use minato_sim::{Bounds, LinkConfig, Loss, Medium, Opening, Outcome, Report, Step, World, seed};
 use minato_transport::ResetReason;
 
 use super::scenario::*;
@@ -101,4 +101,58 @@ fn many_short_connections() {
         assert_eq!(report.flows.len(), 400, "{report}");
         world.settle();
     }
+}
+
+/// The server closes first and remembers in TIME-WAIT; the client comes back from the same port (RFC 6191).
+#[test]
+fn a_port_is_used_again_while_the_server_remembers() {
+    for (seed, link) in seeded_links(1601) {
+        let (mut world, [one, two], _) = World::pair(minato_sim::seed(seed), hosts(Medium::IP), &link);
+        world.listen(two, server(), &[Step::Receive(100), Step::Send(1_000), Step::Shutdown, Step::ReceiveEnd]);
+        let client = [Step::Send(100), Step::Receive(1_000), Step::ReceiveEnd, Step::Shutdown, Step::Pause(SECOND)];
+        let local = Some("10.0.0.1:5000".parse().unwrap());
+        world.open(Duration::ZERO, one, Opening { local, repeat: 9, ..Opening::new(server(), &client) });
+        let report = world.run();
+        report.assert_complete();
+        assert_eq!(report.flows.len(), 20, "{report}");
+        world.settle();
+    }
+}
+
+/// Both ends, whose connection stands when the path dies, and how it ends.
+fn outcomes_on_a_dead_path(change: impl Fn(&mut minato_transport::tcp::Config), script: &[Step]) -> Report {
+    let hosts = hosts(Medium::IP).map(|mut config| {
+        change(&mut config.tcp);
+        config
+    });
+    let (mut world, [one, two], links) = World::pair(seed(1701), hosts, &decent());
+    for link in links {
+        world.change_link(SECOND, link, LinkConfig { loss: Loss::Independent(1.0), ..decent() });
+    }
+    world.set_bounds(Bounds { patience: 1_000 * SECOND, ..Bounds::default() });
+    world.listen(two, server(), &[Step::AwaitReset]);
+    world.open(Duration::ZERO, one, Opening::new(server(), script));
+    let report = world.run();
+    world.settle();
+    report
+}
+
+#[test]
+fn an_idle_connection_notices_a_dead_path_if_asked_to() {
+    let report = outcomes_on_a_dead_path(|tcp| tcp.keep_alive = Some(10 * SECOND), &[Step::AwaitReset]);
+    assert!(report.flows.iter().all(|flow| flow.outcome == Outcome::Reset(ResetReason::TimedOut)), "{report}");
+}
+
+#[test]
+fn unacknowledged_data_is_given_up() {
+    let send = [Step::Pause(2 * SECOND), Step::Send(1_000), Step::AwaitReset];
+    let change = |tcp: &mut minato_transport::tcp::Config| {
+        tcp.user_timeout = 30 * SECOND;
+        tcp.keep_alive = Some(60 * SECOND);
+    };
+    let report = outcomes_on_a_dead_path(change, &send);
+    let sender = &report.flows[0];
+    assert_eq!(sender.outcome, Outcome::Reset(ResetReason::TimedOut), "{report}");
+    let late = sender.finished.unwrap() - 2 * SECOND;
+    assert!((30 * SECOND..60 * SECOND).contains(&late), "{report}");
 }

@@ -3,6 +3,7 @@
 mod changing_links;
 mod detection;
 mod fairness;
+mod latency;
 mod lifecycle;
 mod links;
 mod path_mtu;
