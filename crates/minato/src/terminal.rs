@@ -101,7 +101,9 @@ const JSON_VERSION: u32 = 1;
 
 /// The versioned JSON form of a view, one line.
 pub(crate) fn json_view<T: Serialize>(name: &str, data: &T) -> String {
-    format!("{{\"version\":{JSON_VERSION},{}:{}}}\n", serde_json::json!(name), serde_json::json!(data))
+    // Serialising fails for maps with keys that are no text, which no view has.
+    let data = serde_json::to_string(data).unwrap_or_else(|_| "null".into());
+    format!("{{\"version\":{JSON_VERSION},\"{name}\":{data}}}\n")
 }
 
 /// Columns of a terminal; unlimited where the output is none.

@@ -85,6 +85,6 @@ fn json_has_everything() {
     let json = crate::terminal::json_view("failure", &Failure::usage("no").detail("why").fix("do"));
     assert_eq!(
         json,
-        "{\"version\":1,\"failure\":{\"code\":2,\"details\":[\"why\"],\"fixes\":[\"do\"],\"title\":\"no\"}}\n"
+        "{\"version\":1,\"failure\":{\"code\":2,\"title\":\"no\",\"details\":[\"why\"],\"fixes\":[\"do\"]}}\n"
     );
 }

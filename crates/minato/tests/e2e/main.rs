@@ -12,6 +12,7 @@ mod bad_input;
 mod crash;
 mod demo;
 mod dns;
+mod explain;
 mod forwards;
 mod harness;
 mod hosts;
