@@ -30,7 +30,8 @@ use crate::startup::subnet;
 const MTU: u16 = 1500;
 /// Locally administered, the same in every network: each is a link of its own.
 const GATEWAY_MAC: [u8; 6] = [0x02, 0x4d, 0x49, 0x4e, 0x41, 0x54];
-/// File descriptors that are not for flows: TAP, agent, API, hosts, pipes, sockets made ahead.
+/// File descriptors that are not for flows (TAP, agent, API, hosts, pipes, sockets made ahead): a quarter of all, but
+/// not more than this.
 const RESERVED_FILES: u64 = 1024;
 /// How long an engine waits for its first host.
 const FIRST_HOST: Duration = Duration::from_secs(15);
@@ -70,7 +71,7 @@ impl Engine {
             gateway_v6: subnet.gateway_v6,
             prefix_v6: subnet.prefix_v6,
         });
-        let descriptors = usize::try_from(limit.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX);
+        let descriptors = usize::try_from(limit - (limit / 4).min(RESERVED_FILES)).unwrap_or(usize::MAX);
         let (orders, ordered) = channel();
         let key = random_key().map_err(internal)?;
         let agent = rustix::io::dup(&fabric).map_err(internal)?;

@@ -52,7 +52,7 @@ impl Plane {
 
     fn accepted(&mut self, client: WaitingClient) {
         if !self.admission.take(2) {
-            tracing::warn!(client = %client.address, "reset a connection: the limit of open files is reached");
+            self.admission.complain(self.now, "a connection through a forward");
             return sockets::reset(client.socket);
         }
         self.connect_inside(client);

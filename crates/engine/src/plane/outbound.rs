@@ -43,7 +43,7 @@ impl Plane {
 
     fn connect(&mut self, incoming: Incoming, target: SocketAddr, resolver: Option<usize>) {
         if !self.admission.take(1) {
-            tracing::warn!("refused a connection: the limit of open files is reached");
+            self.admission.complain(self.now, "a connection to the outside");
             return self.answer_incoming(incoming.id, Answer::Closed);
         }
         match sockets::connect(target) {
