@@ -192,7 +192,8 @@ impl Stack {
     /// Sends RST for a connection whose peer knows of it.
     pub(super) fn reset_peer(&mut self, now: Instant, index: u32) {
         let Some(connection) = self.connections.get(index) else { return };
-        if connection.is_over() {
+        // RFC 9293 §3.10.5: in SYN-SENT the peer knows of nothing that could be reset.
+        if connection.is_over() || connection.state() == State::SynSent {
             return;
         }
         let (tuple, header) = (connection.tuple, connection.reset());

@@ -100,10 +100,7 @@ impl Stack {
     }
 
     pub(super) fn abort_index(&mut self, now: Instant, index: u32) {
-        // RFC 9293 §3.10.5: in SYN-SENT the peer knows of nothing that could be reset.
-        if self.connections.get(index).is_some_and(|connection| connection.state() != crate::tcp::State::SynSent) {
-            self.reset_peer(now, index);
-        }
+        self.reset_peer(now, index);
         self.remove_connection(index);
     }
 

@@ -50,7 +50,7 @@ impl SendHalf {
         let newly_sacked = if self.sack { self.take_sacks(segment, &mut delivered) } else { 0 };
         let sample = self.measure(now, &delivered, advanced, echo_rtt);
         self.update_window(segment, window);
-        self.note_marks(segment, before);
+        let reduced = self.note_marks(segment, before);
         let acked = Acked {
             now,
             bytes: delivered.cumulative,
@@ -58,7 +58,7 @@ impl SendHalf {
             sample,
             acknowledged: self.unacknowledged,
             next: self.next,
-            window_limited: self.window_limited || 2 * before >= self.congestion.window(),
+            window_limited: !reduced && (self.window_limited || 2 * before >= self.congestion.window()),
         };
         self.after_delivery(now, &acked, &delivered, duplicate, newly_sacked, before);
         self.restart_timers(now, ctx.config, advanced);
@@ -144,17 +144,20 @@ impl SendHalf {
         self.window_from = (segment_seq, self.initial);
     }
 
-    /// RFC 3168 §6.1.2: ECE reduces the window as loss would, once per window of data.
-    fn note_marks(&mut self, segment: &Segment<'_>, in_flight: usize) {
+    /// RFC 3168 §6.1.2: ECE reduces the window as loss would, once per window of data. Whether it did now.
+    fn note_marks(&mut self, segment: &Segment<'_>, in_flight: usize) -> bool {
         // CWR is on the segment that begins there, so an acknowledgement of no more still tells of the old mark.
         if self.mark_end.is_some_and(|end| self.unacknowledged.is_after(end)) {
             self.mark_end = None;
         }
-        if self.ecn && segment.flags.ece && !segment.flags.syn && self.mark_end.is_none() && self.recovery.is_open() {
+        let marked = self.ecn && segment.flags.ece && !segment.flags.syn;
+        let reduces = marked && self.mark_end.is_none() && self.recovery.is_open();
+        if reduces {
             self.congestion.on_congestion(in_flight);
             self.undo = None;
             self.mark_end = Some(self.next);
             self.congestion_window_reduced = true;
         }
+        reduces
     }
 }

@@ -1,0 +1,200 @@
+//! Closing: RFC 9293 §3.6, §3.10.4, §3.10.7.4; TIME-WAIT with RFC 1337 and RFC 6191.
+
+use minato_transport::tcp::State;
+use minato_transport::{Event, ResetReason};
+
+use super::script::Script;
+
+fn shut(script: &mut Script) {
+    let id = script.id();
+    script.stack.shutdown(script.now, id);
+}
+
+#[test]
+fn we_close_first() {
+    let mut script = Script::established("", |_| {});
+    let id = script.id();
+    shut(&mut script);
+    script.expect("F. 1 ack 1");
+    assert_eq!(script.state(), Some(State::FinWait1));
+    script.send(". 1 ack 2");
+    script.nothing();
+    assert_eq!(script.state(), Some(State::FinWait2));
+    script.send("P. 1:11 ack 2");
+    script.expect(". 2 ack 11");
+    assert_eq!(script.read(), 10);
+    script.send("F. 11 ack 2");
+    script.expect(". 2 ack 12");
+    script.expect_event(&Event::Closed(id));
+    script.stack.close(script.now, id);
+    let statistics = script.stack.statistics();
+    assert_eq!((statistics.connections, statistics.time_wait), (0, 1));
+    // RFC 9293 §3.10.7.4: the peer's FIN again is acknowledged, and the time begins anew.
+    script.quiet(30_000);
+    script.send("F. 11 ack 2");
+    script.expect(". 2 ack 12");
+    script.quiet(59_000);
+    assert_eq!(script.stack.statistics().time_wait, 1);
+    script.quiet(32_000);
+    assert_eq!(script.stack.statistics().time_wait, 0);
+}
+
+#[test]
+fn the_peer_closes_first() {
+    let mut script = Script::established("", |_| {});
+    let id = script.id();
+    script.send("F. 1 ack 1");
+    script.expect(". 1 ack 2");
+    assert_eq!(script.state(), Some(State::CloseWait));
+    script.write(10);
+    script.expect("P. 1:11 ack 2");
+    shut(&mut script);
+    script.expect("F. 11 ack 2");
+    assert_eq!(script.state(), Some(State::LastAck));
+    script.send(". 2 ack 12");
+    script.nothing();
+    script.expect_event(&Event::Closed(id));
+    assert_eq!(script.stack.statistics().time_wait, 0);
+    script.stack.close(script.now, id);
+    assert_eq!(script.stack.statistics().connections, 0);
+}
+
+#[test]
+fn both_close_at_once() {
+    let mut script = Script::established("", |_| {});
+    shut(&mut script);
+    script.expect("F. 1 ack 1");
+    script.send("F. 1 ack 1");
+    script.expect(". 2 ack 2");
+    assert_eq!(script.state(), Some(State::Closing));
+    script.send(". 2 ack 2");
+    script.nothing();
+    assert_eq!(script.stack.statistics().time_wait, 1);
+}
+
+#[test]
+fn a_fin_that_acknowledges_ours_goes_straight_to_time_wait() {
+    let mut script = Script::established("", |_| {});
+    shut(&mut script);
+    script.expect("F. 1 ack 1");
+    script.send("F. 1 ack 2");
+    script.expect(". 2 ack 2");
+    assert_eq!(script.stack.statistics().time_wait, 1);
+}
+
+#[test]
+fn fin_goes_with_the_last_data_and_is_repeated() {
+    let mut script = Script::established("", |_| {});
+    script.write(10);
+    shut(&mut script);
+    script.expect("FP. 1:11 ack 1");
+    script.expect_after(200, "FP. 1:11 ack 1");
+    script.send(". 1 ack 11");
+    script.expect_after(200, "F. 11 ack 1");
+    script.send(". 1 ack 12");
+    assert_eq!(script.state(), Some(State::FinWait2));
+}
+
+#[test]
+fn a_closed_connection_does_not_wait_for_ever() {
+    let mut script = Script::established("", |_| {});
+    let id = script.id();
+    script.stack.close(script.now, id);
+    script.expect("F. 1 ack 1");
+    script.send(". 1 ack 2");
+    script.quiet(59_999);
+    assert_eq!(script.stack.statistics().connections, 1);
+    script.quiet(1);
+    assert_eq!(script.stack.statistics().connections, 0);
+}
+
+#[test]
+fn data_for_a_closed_connection_is_reset() {
+    let mut script = Script::established("", |_| {});
+    let id = script.id();
+    script.stack.close(script.now, id);
+    script.expect("F. 1 ack 1");
+    script.send("P. 1:11 ack 2");
+    script.expect("R. 2 ack 1");
+    assert_eq!(script.stack.statistics().connections, 0);
+}
+
+#[test]
+fn closing_with_unread_data_resets() {
+    let mut script = Script::established("", |_| {});
+    let id = script.id();
+    script.send("P. 1:11 ack 1");
+    script.expect(". 1 ack 11");
+    script.stack.close(script.now, id);
+    script.expect("R. 1 ack 11");
+    script.nothing();
+}
+
+#[test]
+fn abort_resets() {
+    let mut script = Script::established("", |_| {});
+    let id = script.id();
+    script.write(10);
+    script.expect("P. 1:11 ack 1");
+    script.stack.abort(script.now, id);
+    script.expect("R. 11 ack 1");
+    script.nothing();
+}
+
+fn in_time_wait(timestamps: bool) -> Script {
+    let options = if timestamps { ",ts=100/0" } else { "" };
+    let stamp = if timestamps { " <ts=100/0>" } else { "" };
+    let mut script = Script::established(options, |config| config.tcp.timestamps = timestamps);
+    let id = script.id();
+    script.stack.close(script.now, id);
+    script.take("F.");
+    script.send(&format!("F. 1 ack 2{stamp}"));
+    script.take(".");
+    assert_eq!(script.stack.statistics().time_wait, 1);
+    script.connection = None;
+    script
+}
+
+#[test]
+fn a_reset_does_not_end_time_wait() {
+    let mut script = in_time_wait(false);
+    script.send("R 2");
+    script.nothing();
+    assert_eq!(script.stack.statistics().time_wait, 1);
+}
+
+#[test]
+fn a_new_syn_takes_over_time_wait_by_sequence_number() {
+    let mut script = in_time_wait(false);
+    // Old: answered with the last acknowledgement.
+    script.send("S 0");
+    script.expect(". 2 ack 2");
+    script.send("S 1000");
+    script.take("S.");
+    assert_eq!(script.stack.statistics().time_wait, 0);
+}
+
+#[test]
+fn a_new_syn_takes_over_time_wait_by_timestamp() {
+    let mut script = in_time_wait(true);
+    script.send("S 1000 <mss=1000,ts=99/0>");
+    script.expect(". 2 ack 2");
+    // RFC 6191: a later clock, even with an earlier sequence number.
+    script.send("S 0 <mss=1000,ts=101/0>");
+    script.take("S.");
+    assert_eq!(script.stack.statistics().time_wait, 0);
+}
+
+#[test]
+fn the_last_acknowledgement_may_get_lost() {
+    let mut script = Script::established("", |_| {});
+    script.send("F. 1 ack 1");
+    script.expect(". 1 ack 2");
+    shut(&mut script);
+    script.expect("F. 1 ack 2");
+    script.expect_after(200, "F. 1 ack 2");
+    script.expect_after(400, "F. 1 ack 2");
+    script.send("R 2");
+    let id = script.id();
+    script.expect_event(&Event::Reset(id, ResetReason::ByPeer));
+}

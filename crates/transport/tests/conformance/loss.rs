@@ -1,0 +1,168 @@
+//! Loss: RFC 6298, RFC 5681, RFC 6582, RFC 6675 and RFC 8985.
+
+use super::script::Script;
+
+/// A round-trip time of 100 ms, and segments that were sent just that long ago.
+fn sending(options: &str, segments: u32) -> Script {
+    let mut script = Script::new(|config| config.tcp.sack = true);
+    script.send(&format!("S 0 <mss=1000{options}>"));
+    script.take("S.");
+    script.quiet(100);
+    script.send(". 1 ack 1");
+    script.accept();
+    script.write(segments as usize * 1000);
+    for number in 0..segments {
+        script.take(if number + 1 == segments { "P." } else { "." });
+    }
+    script.quiet(100);
+    script
+}
+
+#[test]
+fn the_timeout_follows_the_round_trip_and_backs_off() {
+    let mut script = Script::established("", |_| {});
+    script.write(1);
+    script.expect("P. 1:2 ack 1");
+    script.quiet(100);
+    script.send(". 1 ack 2");
+    script.write(10);
+    script.expect("P. 2:12 ack 1");
+    // SRTT of the handshake (0) and one of 100 ms: 12.5 ms and a margin of four times 25 ms, at least 200 ms.
+    script.expect_after(212, "P. 2:12 ack 1");
+    script.expect_after(425, "P. 2:12 ack 1");
+    script.expect_after(850, "P. 2:12 ack 1");
+    // RFC 6298 §5.7 and Karn: an acknowledgement ends the backing off; the repeated data measures nothing.
+    script.send(". 1 ack 12");
+    script.write(10);
+    script.expect("P. 12:22 ack 1");
+    script.expect_after(212, "P. 12:22 ack 1");
+}
+
+#[test]
+fn after_a_timeout_one_segment_goes_and_slow_start_begins() {
+    let mut script = sending("", 8);
+    script.expect_after(200, ". 1:1001 ack 1");
+    script.nothing();
+    script.send(". 1 ack 1001");
+    script.expect(". 1001:2001 ack 1");
+    script.expect(". 2001:3001 ack 1");
+    script.nothing();
+    let id = script.id();
+    assert_eq!(script.stack.status(id).map(|status| status.retransmits), Some(3));
+}
+
+#[test]
+fn three_duplicates_repeat_the_first_segment() {
+    let mut script = sending("", 8);
+    script.send(". 1 ack 1");
+    script.send(". 1 ack 1");
+    script.nothing();
+    script.send(". 1 ack 1");
+    script.expect(". 1:1001 ack 1");
+    script.nothing();
+    // RFC 6582: a partial acknowledgement repeats the next.
+    script.send(". 1 ack 3001");
+    script.expect(". 3001:4001 ack 1");
+    script.send(". 1 ack 8001");
+    script.nothing();
+}
+
+#[test]
+fn acknowledgements_that_change_the_window_are_no_duplicates() {
+    let mut script = sending("", 8);
+    for window in [60_000, 60_001, 60_002, 60_003] {
+        script.send(&format!(". 1 ack 1 win {window}"));
+    }
+    script.nothing();
+}
+
+#[test]
+fn three_selective_acknowledgements_repeat_the_gap() {
+    let mut script = sending(",sackOK", 8);
+    script.send(". 1 ack 1 <sack=1001-2001>");
+    script.send(". 1 ack 1 <sack=1001-3001>");
+    script.nothing();
+    script.send(". 1 ack 1 <sack=1001-4001>");
+    script.expect(". 1:1001 ack 1");
+    script.nothing();
+    script.send(". 1 ack 4001");
+    script.nothing();
+    let id = script.id();
+    assert_eq!(script.stack.status(id).map(|status| status.retransmits), Some(1));
+}
+
+#[test]
+fn several_gaps_are_repaired_within_one_round_trip() {
+    let mut script = sending(",sackOK", 10);
+    script.send(". 1 ack 1 <sack=1001-2001>");
+    script.send(". 1 ack 1 <sack=3001-4001,nop>");
+    script.send(". 1 ack 1 <sack=5001-10001>");
+    script.expect(". 1:1001 ack 1");
+    script.expect(". 2001:3001 ack 1");
+    script.expect(". 4001:5001 ack 1");
+    script.nothing();
+}
+
+#[test]
+fn a_little_reordering_repeats_nothing() {
+    let mut script = sending(",sackOK", 3);
+    // A quarter of the round-trip time is waited.
+    script.send(". 1 ack 1 <sack=1001-2001>");
+    script.nothing();
+    script.send(". 1 ack 2001");
+    script.send(". 1 ack 3001");
+    script.quiet(5_000);
+}
+
+#[test]
+fn a_single_gap_counts_as_loss_after_the_reordering_window() {
+    let mut script = sending(",sackOK", 2);
+    script.send(". 1 ack 1 <sack=1001-2001>");
+    // RFC 8985 §6.2 step 4: a quarter of the least round-trip time.
+    script.expect_after(25, ". 1:1001 ack 1");
+}
+
+#[test]
+fn a_lost_tail_is_probed_before_the_timeout() {
+    let mut script = sending(",sackOK", 3);
+    // RFC 8985 §7.2: two round-trip times after the last segment.
+    script.expect_after(100, "P. 2001:3001 ack 1");
+    script.quiet(100);
+    // The probe shows that the others are lost: they go without waiting for the timeout.
+    script.send(". 1 ack 1 <sack=2001-3001>");
+    script.expect(". 1:1001 ack 1");
+    script.take(".");
+}
+
+#[test]
+fn a_lone_segment_gives_the_peers_acknowledgement_time() {
+    let mut script = sending(",sackOK", 1);
+    // No probe: the timeout of 300 ms comes before two round-trip times and 200 ms.
+    script.expect_after(200, "P. 1:1001 ack 1");
+}
+
+#[test]
+fn what_was_selectively_acknowledged_is_not_trusted_after_a_timeout() {
+    let mut script = sending(",sackOK", 4);
+    script.expect_after(100, "P. 3001:4001 ack 1");
+    script.send(". 1 ack 1 <sack=3001-4001>");
+    script.pass(50_000);
+    // RFC 2018 §8: all of it may have to be sent again.
+    script.send(". 1 ack 1");
+    let id = script.id();
+    let status = script.stack.status(id).expect("alive");
+    assert_eq!(status.in_flight, 4000);
+    script.send(". 1 ack 4001");
+    script.quiet(10_000);
+}
+
+#[test]
+fn nonsense_in_selective_acknowledgements_is_ignored() {
+    let mut script = sending(",sackOK", 4);
+    script.send(". 1 ack 1 <sack=5001-9001>");
+    script.send(". 1 ack 1 <sack=3001-2001>");
+    script.send(". 1 ack 1 <sack=4000000-5000000>");
+    script.nothing();
+    script.send(". 1 ack 4001");
+    script.quiet(5_000);
+}

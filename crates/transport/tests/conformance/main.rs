@@ -1,0 +1,11 @@
+//! Scripted conformance tests, by theme. docs/conformance.md says which clause is shown by which.
+#![allow(unreachable_pub, reason = "modules of one test")]
+
+mod acknowledging;
+mod closing;
+mod handshake;
+mod loss;
+mod resets;
+mod script;
+mod sending;
+mod timestamps;

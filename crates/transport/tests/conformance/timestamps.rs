@@ -1,0 +1,83 @@
+//! Window scale and timestamps: RFC 7323.
+
+use super::script::Script;
+
+fn stamped() -> Script {
+    Script::established(",ts=100/0", |config| config.tcp.timestamps = true)
+}
+
+#[test]
+fn every_segment_echoes_the_clock_of_what_it_acknowledges() {
+    let mut script = stamped();
+    script.send("P. 1:11 ack 1 <ts=105/0>");
+    script.expect(". 1 ack 11 <ts=105>");
+    // Out of order: the clock of the gap's left side is echoed (RFC 7323 §4.3).
+    script.send("P. 21:31 ack 1 <ts=107/0>");
+    script.expect(". 1 ack 11 <ts=105>");
+    script.send("P. 11:21 ack 1 <ts=106/0>");
+    script.expect(". 1 ack 31 <ts=106>");
+}
+
+#[test]
+fn an_older_clock_is_an_old_duplicate() {
+    let mut script = stamped();
+    script.send("P. 1:11 ack 1 <ts=105/0>");
+    script.expect(". 1 ack 11 <ts=105>");
+    script.send("P. 11:21 ack 1 <ts=104/0>");
+    script.expect(". 1 ack 11");
+    assert_eq!(script.read(), 10);
+}
+
+#[test]
+fn a_clock_that_stood_for_weeks_may_have_wrapped() {
+    let mut script = stamped();
+    script.send("P. 1:11 ack 1 <ts=105/0>");
+    script.expect(". 1 ack 11");
+    script.quiet(25 * 24 * 3600 * 1000);
+    script.send("P. 11:21 ack 1 <ts=104/0>");
+    script.expect(". 1 ack 21");
+}
+
+#[test]
+fn a_segment_without_the_agreed_option_is_dropped() {
+    let mut script = stamped();
+    script.send("P. 1:11 ack 1");
+    script.nothing();
+    assert_eq!(script.read(), 0);
+}
+
+#[test]
+fn a_reset_needs_no_clock() {
+    let mut script = stamped();
+    script.send("R 1");
+    script.nothing();
+    assert_eq!(script.stack.statistics().connections, 0);
+}
+
+#[test]
+fn windows_are_scaled_only_after_the_handshake() {
+    let mut script = Script::new(|_| {});
+    script.send("S 0 win 100 <mss=1000,ws=5>");
+    script.take("S.");
+    script.send(". 1 ack 1 win 100");
+    let id = script.accept();
+    assert_eq!(script.stack.status(id).map(|status| status.peer_window), Some(3200));
+}
+
+#[test]
+fn a_shift_above_fourteen_counts_as_fourteen() {
+    let mut script = Script::new(|_| {});
+    script.send("S 0 <mss=1000,ws=200>");
+    script.take("S.");
+    script.send(". 1 ack 1 win 2");
+    let id = script.accept();
+    assert_eq!(script.stack.status(id).map(|status| status.peer_window), Some(2 << 14));
+}
+
+#[test]
+fn segments_leave_room_for_the_option() {
+    let mut script = stamped();
+    script.write(2000);
+    script.expect(". 1:989 ack 1 <ts=100>");
+    script.expect(". 989:1977 ack 1");
+}
