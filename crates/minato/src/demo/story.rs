@@ -57,6 +57,9 @@ fn is_free(port: u16) -> bool {
     !taken(Ipv4Addr::LOCALHOST.into()) && !taken(Ipv6Addr::LOCALHOST.into())
 }
 
+/// What stands before the lines of an act.
+const INDENT: &str = "   ";
+
 /// What the acts of the story share.
 struct Story<'a> {
     demo: Demo,
@@ -142,7 +145,9 @@ impl Story<'_> {
         let mut rows = self.client.ports().await.map_err(|error| error.into_failure(self.client))?;
         rows.retain(|row| row.host.as_deref() == Some(host.name()));
         self.say(&format!("   As 'minato{} ports' shows it:", network_flag(self.client.directory())));
-        render::ports(&rows, &self.terminal.look).lines().for_each(|line| self.say(&format!("   {line}")));
+        render::ports(&rows, &self.terminal.look.narrower(INDENT.len()))
+            .lines()
+            .for_each(|line| self.say(&format!("{INDENT}{line}")));
         Ok(Cast { actors })
     }
 

@@ -7,7 +7,7 @@ use minato_inspect::{Forward, ForwardState};
 use super::table::{Cell, Column, Table, Tone};
 use super::{Look, bytes, transport};
 
-/// The table of forwards.
+/// The table of forwards. Neighbours that differ in nothing but their numbers are one line.
 pub(crate) fn forwards(forwards: &[Forward], look: &Look) -> String {
     let mut table = Table::new([
         Column::shrinks("FROM", 14),
@@ -17,18 +17,31 @@ pub(crate) fn forwards(forwards: &[Forward], look: &Look) -> String {
         Column::number("IN"),
         Column::number("OUT"),
     ]);
-    for forward in forwards {
-        let from = SocketAddr::new(forward.address, forward.host_port);
+    for run in forwards.chunk_by(continues) {
+        let (first, last) = (&run[0], &run[run.len() - 1]);
+        let from = SocketAddr::new(first.address, first.host_port);
+        let sum = |count: fn(&Forward) -> u64| run.iter().map(count).fold(0, u64::saturating_add);
         table.row([
-            format!("{from}/{}", transport(forward.transport)).into(),
-            format!("{}:{}", forward.host, forward.service_port).into(),
-            state(forward.state),
-            forward.connections.to_string().into(),
-            bytes(forward.bytes_in).into(),
-            bytes(forward.bytes_out).into(),
+            format!("{from}{}/{}", until(run, last.host_port), transport(first.transport)).into(),
+            format!("{}:{}{}", first.host, first.service_port, until(run, last.service_port)).into(),
+            state(first.state),
+            sum(|forward| forward.connections).to_string().into(),
+            bytes(sum(|forward| forward.bytes_in)).into(),
+            bytes(sum(|forward| forward.bytes_out)).into(),
         ]);
     }
     table.render(look)
+}
+
+fn continues(one: &Forward, next: &Forward) -> bool {
+    let key = |forward: &Forward| (forward.address, forward.transport, forward.state, forward.host.clone());
+    let ports = one.host_port.checked_add(1) == Some(next.host_port);
+    ports && one.service_port.checked_add(1) == Some(next.service_port) && key(one) == key(next)
+}
+
+/// The end of a range, if there is more than one.
+fn until(run: &[Forward], last: u16) -> String {
+    if run.len() > 1 { format!("-{last}") } else { String::new() }
 }
 
 fn state(state: ForwardState) -> Cell {

@@ -28,6 +28,13 @@ pub(crate) struct Look {
     pub(crate) width: Option<usize>,
 }
 
+impl Look {
+    /// The same, for text that something stands before.
+    pub(crate) fn narrower(self, columns: usize) -> Look {
+        Look { width: self.width.map(|width| width.saturating_sub(columns)), ..self }
+    }
+}
+
 /// What stands where there is nothing to say.
 const NONE: &str = "–";
 

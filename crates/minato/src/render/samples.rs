@@ -128,6 +128,10 @@ pub(crate) fn forwards() -> Vec<Forward> {
     vec![
         forward(V4_LOOPBACK, 8080, "web", 80, ForwardState::Open),
         forward(V6_LOOPBACK, 8080, "web", 80, ForwardState::Open),
+        forward(V4_LOOPBACK, 9000, "web", 3000, ForwardState::Open),
+        forward(V4_LOOPBACK, 9001, "web", 3001, ForwardState::Open),
+        forward(V4_LOOPBACK, 9002, "web", 3002, ForwardState::Open),
+        forward(V4_LOOPBACK, 9003, "web", 3003, ForwardState::Held),
         forward("0.0.0.0".parse().unwrap(), 5432, "a-host-with-a-rather-long-name", 5432, ForwardState::Held),
     ]
 }
