@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use minato_inspect::{ForwardSpec, PortRow, Transport};
-use minato_ports::PortRange;
+use minato_ports::{Port, PortRange};
 
 use crate::explain::Target;
 pub(crate) use name::Name;
@@ -132,7 +132,7 @@ pub(crate) struct PortFilter {
     /// As it was written.
     pub(crate) text: String,
     /// The numbers, or those that the name is registered for.
-    pub(crate) ports: Vec<u16>,
+    pub(crate) ports: PortRange,
     /// Only of this transport.
     pub(crate) transport: Option<Transport>,
 }
@@ -140,7 +140,8 @@ pub(crate) struct PortFilter {
 impl PortFilter {
     /// Whether a row is among them.
     pub(crate) fn matches(&self, row: &PortRow) -> bool {
-        self.ports.contains(&row.port) && self.transport.is_none_or(|transport| transport == row.transport)
+        Port::new(row.port).is_some_and(|port| self.ports.contains(port))
+            && self.transport.is_none_or(|transport| transport == row.transport)
     }
 }
 

@@ -67,8 +67,8 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("run --name Web -- true", &["'W'", "a-z"]),
     ("run --name=-x- -- true", &["begin or end"]),
     ("run --network ../x -- true", &["../x"]),
-    ("run -p 0:80 -- true", &["0:80", "port 0"]),
-    ("run -p 80:0 -- true", &["80:0", "port 0"]),
+    ("run -p 0:80 -- true", &["0:80", "means any port"]),
+    ("run -p 80:0 -- true", &["80:0", "means any port"]),
     ("run -p 65536:80 -- true", &["65536", "65535"]),
     ("run -p 99999999999999999999:80 -- true", &["too high"]),
     ("run -p 80 -- true", &["'-p 80'"]),
@@ -79,21 +79,21 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("run -p eighty:80 -- true", &["eighty"]),
     ("run -p 8080:80/sctp -- true", &["sctp", "udp"]),
     ("run -p 999.0.0.1:8080:80 -- true", &["999.0.0.1"]),
-    ("run -p ::1:8080:80 -- true", &["[::1]"]),
-    ("run -p [127.0.0.1]:8080:80 -- true", &["IPv6"]),
-    ("run -p 10-20:10-19 -- true", &["10-20", "11 ports", "10-19"]),
+    ("run -p ::1:8080:80 -- true", &["::1", "needs brackets"]),
+    ("run -p [127.0.0.1]:8080:80 -- true", &["no IP address"]),
+    ("run -p 10-20:10-19 -- true", &["10-20", "11 are forwarded", "10-19"]),
     ("run -p 20-10:20-10 -- true", &["20-10"]),
     ("run -p 8080:80 -p 8080:81 -- true", &["8080:81", "8080:80", "both"]),
     ("run -p 8000-8010:1-11 -p 8010-8020:1-11 -- true", &["port 8010"]),
     ("run -p 0.0.0.0:80:1 -p 80:2 -- true", &["port 80"]),
     ("run -p 0.0.0.0:80:1 -p 127.0.0.1:80:2 -- true", &["port 80"]),
     ("run --ephemeral-range 60000-50000 -- true", &["60000-50000"]),
-    ("run --ephemeral-range 0-100 -- true", &["port 0"]),
-    ("run --host-port 0 -- true", &["--host-port", "port 0"]),
+    ("run --ephemeral-range 0-100 -- true", &["means any port"]),
+    ("run --host-port 0 -- true", &["--host-port", "means any port"]),
     ("run --host-port x -- true", &["'x'"]),
     ("exec web", &["CMD"]),
     ("exec web_1 -- true", &["'_'"]),
-    ("ports 0", &["port 0"]),
+    ("ports 0", &["means any port"]),
     ("ports 65536", &["65536"]),
     ("ports no-such-service-name", &["no-such-service-name"]),
     ("ports 80/sctp", &["sctp"]),
@@ -101,7 +101,7 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("ps --watch=x", &["'x'"]),
     ("service 70000", &["70000"]),
     ("forward add web", &["--publish"]),
-    ("forward add -p 0:1 web", &["port 0"]),
+    ("forward add -p 0:1 web", &["means any port"]),
     ("forward", &["Usage"]),
     ("demo --port-base 0", &["port-base"]),
     ("demo --port-base 65535", &["port-base"]),
@@ -118,6 +118,16 @@ fn nonsense_is_refused_with_what_is_wrong() {
             assert!(text.contains(name), "{line}: no {name:?} in {text}");
         }
     }
+}
+
+#[test]
+fn what_is_wrong_in_a_forward_is_marked() {
+    insta::assert_snapshot!(parse("run -p 8080:8O -- true").expect_err("letter O").lines().join("\n"), @r"
+    minato: '-p 8080:8O' is no forward: '8O' is neither a port number nor a registered name
+      8080:8O
+           ^^
+      try: -p [IP:]HOSTPORT:PORT[/udp], as -p 8080:80, -p 0.0.0.0:5353:53/udp, -p [::1]:8000-8010:8000-8010
+    ");
 }
 
 #[test]

@@ -11,7 +11,11 @@ fn terminal() -> Terminal {
 }
 
 fn ports(number: u16) -> View {
-    View::Ports(Some(PortFilter { text: number.to_string(), ports: vec![number], transport: None }))
+    View::Ports(Some(PortFilter {
+        text: number.to_string(),
+        ports: minato_ports::PortRange::from_numbers(number, number).expect("a port"),
+        transport: None,
+    }))
 }
 
 async fn code_of(view: View, fake: &Fake) -> u8 {
