@@ -15,6 +15,7 @@ const GROUPS: usize = 8;
 /// A set of offsets with counts, so that the k-th member is found in constant time.
 #[derive(Clone, Debug)]
 pub(super) struct CountedSet {
+    length: u32,
     words: Box<[u64]>,
     counts: Counts,
 }
@@ -27,7 +28,7 @@ impl CountedSet {
             *last = (1 << (length % WORD)) - 1;
         }
         let counts = Counts::new(words.len(), |index| words[index].count_ones());
-        CountedSet { words, counts }
+        CountedSet { length, words, counts }
     }
 
     /// How many members there are.
@@ -59,16 +60,21 @@ impl CountedSet {
 
     /// How many members are below `offset`.
     pub(super) fn rank(&self, offset: u32) -> u32 {
-        self.counts.rank(offset, |index| self.words[index])
+        if self.is_full() { offset } else { self.counts.rank(offset, |index| self.words[index]) }
     }
 
     /// The member that has exactly `rank` members below it. `rank` must be less than their number.
     pub(super) fn kth(&self, rank: u32) -> u32 {
-        self.counts.select(rank, |index| self.words[index])
+        if self.is_full() { rank } else { self.counts.select(rank, |index| self.words[index]) }
     }
 
     pub(super) fn words(&self) -> &[u64] {
         &self.words
+    }
+
+    /// As long as nothing was removed, which is the usual case, rank and offset are the same.
+    fn is_full(&self) -> bool {
+        self.counts.total() == self.length
     }
 }
 

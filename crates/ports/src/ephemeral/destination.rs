@@ -65,13 +65,29 @@ enum Used {
         /// How many of them are excluded too.
         excluded: u16,
     },
-    Bitmap(Box<Bitmap>),
+    Bitmap(Bitmap),
+}
+
+/// Offsets as bits, in one of two sizes: a range's own would need one more indirection, and that is what a choice among
+/// many destinations takes longest for.
+#[derive(Debug)]
+enum Bitmap {
+    /// For ranges of up to 16,384 ports, as IANA's dynamic one.
+    Small(Box<Words<256>>),
+    Large(Box<Words<1024>>),
+}
+
+/// Words and counts in one piece. Aligned, so that the words of a block are in one cache line.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Words<const NUMBER: usize> {
+    words: [u64; NUMBER],
+    tally: Tally,
 }
 
 #[derive(Debug)]
-struct Bitmap {
+struct Tally {
     used: u32,
-    words: Box<[u64]>,
     /// Of the offsets that are neither used nor excluded.
     free: Counts,
 }
@@ -90,8 +106,8 @@ impl Destination {
         match &mut self.used {
             Used::List { offsets, excluded } => *excluded = count_excluded(offsets, available),
             Used::Bitmap(bitmap) => {
-                let words = &bitmap.words;
-                bitmap.free.recount(words.len(), |index| free_word(words, available, index).count_ones());
+                let (words, tally) = bitmap.parts_mut();
+                tally.free.recount(available.words().len(), |index| free_word(words, available, index).count_ones());
             }
         }
     }
@@ -100,14 +116,14 @@ impl Destination {
     pub(super) fn used(&self) -> u32 {
         match &self.used {
             Used::List { offsets, .. } => offsets.len() as u32,
-            Used::Bitmap(bitmap) => bitmap.used,
+            Used::Bitmap(bitmap) => bitmap.parts().1.used,
         }
     }
 
     pub(super) fn is_used(&self, offset: u32) -> bool {
         match &self.used {
             Used::List { offsets, .. } => offsets.binary_search(&(offset as u16)).is_ok(),
-            Used::Bitmap(bitmap) => bit(&bitmap.words, offset),
+            Used::Bitmap(bitmap) => bit(bitmap.parts().0, offset),
         }
     }
 
@@ -115,7 +131,7 @@ impl Destination {
     pub(super) fn free(&self, available: &CountedSet) -> u32 {
         match &self.used {
             Used::List { offsets, excluded } => available.count() - (offsets.len() as u32 - u32::from(*excluded)),
-            Used::Bitmap(bitmap) => bitmap.free.total(),
+            Used::Bitmap(bitmap) => bitmap.parts().1.free.total(),
         }
     }
 
@@ -126,7 +142,10 @@ impl Destination {
                 let below = offsets.iter().take_while(|used| u32::from(**used) < offset);
                 available.rank(offset) - below.filter(|used| available.contains(u32::from(**used))).count() as u32
             }
-            Used::Bitmap(bitmap) => bitmap.free.rank(offset, |index| free_word(&bitmap.words, available, index)),
+            Used::Bitmap(bitmap) => {
+                let (words, tally) = bitmap.parts();
+                tally.free.rank(offset, |index| free_word(words, available, index))
+            }
         }
     }
 
@@ -134,7 +153,10 @@ impl Destination {
     pub(super) fn take_kth_free(&mut self, rank: u32, available: &CountedSet) -> u32 {
         let offset = match &self.used {
             Used::List { offsets, excluded } => available.kth(rank + skipped(offsets, *excluded, rank, available)),
-            Used::Bitmap(bitmap) => bitmap.free.select(rank, |index| free_word(&bitmap.words, available, index)),
+            Used::Bitmap(bitmap) => {
+                let (words, tally) = bitmap.parts();
+                tally.free.select(rank, |index| free_word(words, available, index))
+            }
         };
         self.take(offset, available);
         offset
@@ -148,7 +170,7 @@ impl Destination {
                 offsets.insert(index, offset as u16);
                 *excluded += u16::from(!available.contains(offset));
                 if offsets.len() > LIST_MAX {
-                    self.used = Used::Bitmap(Box::new(Bitmap::from_list(offsets, available)));
+                    self.used = Used::Bitmap(Bitmap::from_list(offsets, available));
                 }
                 true
             }
@@ -167,7 +189,7 @@ impl Destination {
             }
             Used::Bitmap(bitmap) => {
                 let freed = bitmap.give_back(offset, available);
-                if bitmap.used < BITMAP_MIN {
+                if bitmap.parts().1.used < BITMAP_MIN {
                     let offsets = bitmap.list();
                     let excluded = count_excluded(&offsets, available);
                     self.used = Used::List { offsets, excluded };
@@ -184,24 +206,29 @@ impl Destination {
     pub(super) fn memory(&self) -> (usize, usize) {
         match &self.used {
             Used::List { .. } => (0, 0),
-            Used::Bitmap(bitmap) => (size_of_val(&*bitmap.words), bitmap.free.memory()),
+            Used::Bitmap(bitmap) => (size_of_val(bitmap.parts().0), bitmap.parts().1.free.memory()),
         }
     }
 }
 
 impl Bitmap {
     fn from_list(offsets: &[u16], available: &CountedSet) -> Bitmap {
-        let mut words = vec![0; available.words().len()].into_boxed_slice();
+        let length = available.words().len();
+        let tally = Tally { used: 0, free: Counts::new(length, |index| available.words()[index].count_ones()) };
+        let mut bitmap = if length <= 256 {
+            Bitmap::Small(Box::new(Words { words: [0; 256], tally }))
+        } else {
+            Bitmap::Large(Box::new(Words { words: [0; 1024], tally }))
+        };
         for offset in offsets {
-            set_bit(&mut words, u32::from(*offset));
+            bitmap.take(u32::from(*offset), available);
         }
-        let free = Counts::new(words.len(), |index| free_word(&words, available, index).count_ones());
-        Bitmap { used: offsets.len() as u32, words, free }
+        bitmap
     }
 
     fn list(&self) -> SmallVec<[u16; 12]> {
         let mut offsets = SmallVec::new();
-        for (index, word) in self.words.iter().enumerate() {
+        for (index, word) in self.parts().0.iter().enumerate() {
             let mut rest = *word;
             while rest != 0 {
                 offsets.push(index as u16 * u64::BITS as u16 + rest.trailing_zeros() as u16);
@@ -212,25 +239,41 @@ impl Bitmap {
     }
 
     fn take(&mut self, offset: u32, available: &CountedSet) -> bool {
-        let taken = set_bit(&mut self.words, offset);
+        let (words, tally) = self.parts_mut();
+        let taken = set_bit(words, offset);
         if taken {
-            self.used += 1;
+            tally.used += 1;
             if available.contains(offset) {
-                self.free.decrement(offset);
+                tally.free.decrement(offset);
             }
         }
         taken
     }
 
     fn give_back(&mut self, offset: u32, available: &CountedSet) -> bool {
-        let freed = clear_bit(&mut self.words, offset);
+        let (words, tally) = self.parts_mut();
+        let freed = clear_bit(words, offset);
         if freed {
-            self.used -= 1;
+            tally.used -= 1;
             if available.contains(offset) {
-                self.free.increment(offset);
+                tally.free.increment(offset);
             }
         }
         freed
+    }
+
+    fn parts(&self) -> (&[u64], &Tally) {
+        match self {
+            Bitmap::Small(piece) => (&piece.words, &piece.tally),
+            Bitmap::Large(piece) => (&piece.words, &piece.tally),
+        }
+    }
+
+    fn parts_mut(&mut self) -> (&mut [u64], &mut Tally) {
+        match self {
+            Bitmap::Small(piece) => (&mut piece.words, &mut piece.tally),
+            Bitmap::Large(piece) => (&mut piece.words, &mut piece.tally),
+        }
     }
 }
 
