@@ -17,7 +17,8 @@ pub struct Binding {
 
 /// What a socket asks of `bind(2)`: the binding, the options that let it be shared, and the user who asks.
 ///
-/// The options are those at the time of binding; Linux, too, wants them set before.
+/// The options are those at the time of binding; Linux, too, wants them set before. [`BindRequest::new`] makes family and
+/// address fit each other.
 ///
 /// ```
 /// use minato_ports::{BindRequest, Port, Transport};
