@@ -19,8 +19,30 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             let status = rejection.status().as_u16();
             minato_inspect::Problem { status, ..problem(ProblemKind::Usage, rejection.body_text()) }
         })?;
-        let value = serde_json::from_slice(&bytes)
-            .map_err(|error| problem(ProblemKind::Usage, format!("the body is not what is expected here: {error}")))?;
-        Ok(Body(value))
+        Ok(Body(parse(&bytes)?))
+    }
+}
+
+/// Reads all of a body. What it says and we don't know would be silently left undone, so that is refused too.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, minato_inspect::Problem> {
+    let wrong = |error: serde_json::Error| {
+        problem(ProblemKind::Usage, format!("the body is not what is expected here: {error}"))
+    };
+    // serde would take a list for a structure.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(problem(ProblemKind::Usage, "the body is not what is expected here: it is no JSON object"));
+    }
+    let mut unknown = None;
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_ignored::deserialize(&mut reader, |field| {
+        unknown.get_or_insert_with(|| field.to_string());
+    })
+    .map_err(wrong)?;
+    reader.end().map_err(wrong)?;
+    match unknown {
+        None => Ok(value),
+        Some(field) => {
+            Err(problem(ProblemKind::Usage, format!("the body has a field that means nothing here: {field}")))
+        }
     }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{Method, StatusCode, Uri};
-use axum::response::Response;
-use axum::routing::{any, delete, get, post};
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, any, delete, get, post};
 use minato_inspect::{ExecRequest, ForwardRequest, HostRequest, ProblemKind, SessionId};
 
 use crate::control::Control;
@@ -20,26 +20,48 @@ use reply::{Json, Refusal};
 
 /// Largest request body: some 10,000 forwards by name.
 const MAX_BODY: usize = 1 << 20;
+/// What the API looks like, for clients and people.
+const DESCRIPTION: &str = include_str!("../../../../docs/openapi.json");
 
 type Shared = State<Arc<Control>>;
 type Answer<T> = Result<Json<T>, Refusal>;
 
-/// Every endpoint.
+/// One operation of the API: method, path, and what answers.
+type Operation = (Method, &'static str, MethodRouter<Arc<Control>>);
+
+/// Every operation; `docs/openapi.json` describes exactly these.
+fn operations() -> Vec<Operation> {
+    vec![
+        (Method::GET, "/v1/openapi.json", get(description)),
+        (Method::GET, "/v1/network", get(network)),
+        (Method::GET, "/v1/hosts", get(hosts)),
+        (Method::POST, "/v1/hosts", post(create_host)),
+        (Method::GET, "/v1/hosts/{name}", get(host)),
+        (Method::POST, "/v1/hosts/{name}/sessions", post(create_session)),
+        (Method::DELETE, "/v1/sessions/{id}", delete(end_session)),
+        (Method::GET, "/v1/ports", get(ports)),
+        (Method::GET, "/v1/flows", get(flows)),
+        (Method::GET, "/v1/forwards", get(forwards)),
+        (Method::POST, "/v1/forwards", post(add_forwards)),
+        (Method::DELETE, "/v1/forwards", delete(remove_forwards)),
+    ]
+}
+
+/// The server.
 pub(crate) fn router(control: Arc<Control>) -> Router {
-    Router::new()
-        .route("/v1/network", get(network))
-        .route("/v1/hosts", get(hosts).post(create_host))
-        .route("/v1/hosts/{name}", get(host))
-        .route("/v1/hosts/{name}/sessions", post(create_session))
-        .route("/v1/sessions/{id}", delete(end_session))
-        .route("/v1/ports", get(ports))
-        .route("/v1/flows", get(flows))
-        .route("/v1/forwards", get(forwards).post(add_forwards).delete(remove_forwards))
+    let add = |router: Router<Arc<Control>>, (_, path, handler): Operation| router.route(path, handler);
+    operations()
+        .into_iter()
+        .fold(Router::new(), add)
         .route("/", any(unknown))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(control)
+}
+
+async fn description() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION).into_response()
 }
 
 async fn network(State(control): Shared) -> Json<minato_inspect::Network> {
@@ -112,3 +134,6 @@ async fn wrong_method(method: Method, uri: Uri) -> Refusal {
     let status = StatusCode::METHOD_NOT_ALLOWED.as_u16();
     minato_inspect::Problem { status, ..problem(ProblemKind::Usage, title) }.into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,6 +93,14 @@ impl Client {
         }
     }
 
+    /// Sends a request whose answer does not end; takes its head and its first piece.
+    pub(crate) fn stream(&self, method: &str, path: &str, body: &[u8]) -> (Answer, BufReader<UnixStream>) {
+        let mut reader = self.send(method, path, body);
+        let (status, content_type) = head(&mut reader);
+        let body = chunk(&mut reader).unwrap_or_default();
+        (Answer { status, content_type, body }, reader)
+    }
+
     pub(crate) fn end(&self, session: &Session) -> SessionEnd {
         self.request("DELETE", &format!("/v1/sessions/{}", session.id.0), b"").json()
     }
@@ -139,13 +147,18 @@ fn head(reader: &mut impl BufRead) -> (u16, String) {
 
 /// One event: the engine writes each as one chunk.
 fn event(reader: &mut impl BufRead) -> Option<SessionEvent> {
-    let mut lines = reader.lines();
-    let length = usize::from_str_radix(lines.next()?.ok()?.trim(), 16).ok()?;
-    if length == 0 {
-        return None;
-    }
-    let event = lines.next()?.ok()?;
-    assert_eq!(event.len() + 1, length, "an event is a chunk");
-    assert_eq!(lines.next()?.ok()?, "", "the end of the chunk");
-    Some(serde_json::from_str(&event).expect("an event"))
+    let chunk = chunk(reader)?;
+    assert_eq!(chunk.iter().position(|byte| *byte == b'\n'), Some(chunk.len() - 1), "an event is a line is a chunk");
+    Some(serde_json::from_slice(&chunk).expect("an event"))
+}
+
+/// One chunk of a chunked body; `None` at its end.
+pub(crate) fn chunk(reader: &mut impl BufRead) -> Option<Vec<u8>> {
+    let mut size = String::new();
+    reader.read_line(&mut size).ok()?;
+    let length = usize::from_str_radix(size.trim(), 16).ok().filter(|length| *length > 0)?;
+    let mut chunk = vec![0; length + 2];
+    reader.read_exact(&mut chunk).ok()?;
+    assert_eq!(chunk.split_off(length), b"\r\n", "the end of the chunk");
+    Some(chunk)
 }

@@ -11,7 +11,7 @@ use minato_inspect::{
 use crate::client::{Client, Session};
 use crate::engine::{Engine, wait_until};
 
-fn spec(host: u16, service: u16) -> ForwardSpec {
+pub(crate) fn spec(host: u16, service: u16) -> ForwardSpec {
     range(host, service, 1)
 }
 
@@ -28,7 +28,7 @@ fn request(host: &str, forwards: Vec<ForwardSpec>) -> ForwardRequest {
     ForwardRequest { host: host.into(), forwards }
 }
 
-fn open(client: &Client, name: &str, forwards: Vec<ForwardSpec>) -> Session {
+pub(crate) fn open(client: &Client, name: &str, forwards: Vec<ForwardSpec>) -> Session {
     client.open(&HostRequest { name: Some(name.into()), forwards, ..HostRequest::default() })
 }
 
@@ -42,7 +42,7 @@ fn is_refused(port: u16) -> bool {
 }
 
 /// A listener inside the host of a session: a thread goes there and comes not back.
-fn listen_inside(session: &Session, address: &str) -> TcpListener {
+pub(crate) fn listen_inside(session: &Session, address: &str) -> TcpListener {
     let network = std::fs::File::open(&session.enter.network).expect("the host's namespace");
     let address: SocketAddr = address.parse().expect("an address");
     let enter = move || {

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod client;
+mod contract;
 mod engine;
 mod forwards;
 mod refusals;
@@ -24,6 +25,8 @@ const TESTS: &[(&str, fn())] = &[
     ("the_socket_is_private", refusals::the_socket_is_private),
     ("what_does_not_exist_is_a_problem", refusals::what_does_not_exist_is_a_problem),
     ("nonsense_is_refused_and_changes_nothing", refusals::nonsense_is_refused_and_changes_nothing),
+    ("every_operation_answers_as_documented", contract::every_operation_answers_as_documented),
+    ("bad_requests_get_a_documented_problem_and_change_nothing", contract::bad_requests_change_nothing),
     ("a_second_engine_is_refused", refusals::a_second_engine_is_refused),
     ("a_session_opens_a_host", sessions::a_session_opens_a_host),
     ("a_host_lasts_as_long_as_its_last_session", sessions::a_host_lasts_as_long_as_its_last_session),

@@ -1,0 +1,163 @@
+//! The server against its description, `docs/openapi.json`.
+
+mod document;
+
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::engine::{Engine, wait_until};
+use crate::forwards::{listen_inside, open, spec};
+pub(crate) use document::Document;
+
+/// Requests that succeed, in this order, as method, path of the file, real path and body. The network has a host `web`
+/// with a listener on port 80, a forward to it and a connection through that.
+const GOOD: &[(&str, &str, &str, &str)] = &[
+    ("GET", "/v1/openapi.json", "/v1/openapi.json", ""),
+    ("GET", "/v1/network", "/v1/network", ""),
+    ("GET", "/v1/hosts", "/v1/hosts", ""),
+    ("GET", "/v1/hosts/{name}", "/v1/hosts/web", ""),
+    ("GET", "/v1/ports", "/v1/ports", ""),
+    ("GET", "/v1/flows", "/v1/flows", ""),
+    ("POST", "/v1/forwards", "/v1/forwards", ADDED),
+    ("GET", "/v1/forwards", "/v1/forwards", ""),
+    ("DELETE", "/v1/forwards", "/v1/forwards", ADDED),
+];
+const ADDED: &str = r#"{"host": "web", "forwards": [
+    {"address": "127.0.0.1", "host_ports": [9501, 9503], "service_ports": [1, 3], "transport": "tcp"},
+    {"host_ports": [9501, 9501], "service_ports": [53, 53], "transport": "udp"}]}"#;
+
+pub(crate) fn every_operation_answers_as_documented() {
+    let engine = Engine::start();
+    let client = engine.client();
+    let mut document = Document::of(&client.request("GET", "/v1/openapi.json", b""));
+    let session = open(&client, "web", vec![spec(9500, 80)]);
+    let listener = listen_inside(&session, "0.0.0.0:80");
+    wait_until("the forward", || TcpStream::connect(("127.0.0.1", 9500)).is_ok());
+    let through = TcpStream::connect(("127.0.0.1", 9500)).expect("open");
+
+    for (method, path, real, body) in GOOD {
+        let answer = client.request(method, real, body.as_bytes());
+        assert_eq!(answer.status, 200, "{method} {real}");
+        assert!(answer.body.len() > 2, "{method} {real}: an empty answer proves nothing");
+        document.judge(method, path, &answer);
+    }
+    for (path, real) in [("/v1/hosts", "/v1/hosts"), ("/v1/hosts/{name}/sessions", "/v1/hosts/web/sessions")] {
+        let (answer, reader) = client.stream("POST", real, br#"{"command": ["true"]}"#);
+        document.judge("POST", path, &answer);
+        let opened: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        let ended = client.request("DELETE", &format!("/v1/sessions/{}", opened["session"]), b"");
+        document.judge("DELETE", "/v1/sessions/{id}", &ended);
+        drop(reader);
+    }
+    assert_eq!(document.unproven(), [], "operations of the file that this test does not show");
+    drop((through, listener, session));
+    engine.ends();
+}
+
+/// Bodies that are none of the API's.
+const NONSENSE: &[&str] =
+    &["", "{", "[]", "null", "17", "\"web\"", "{} {}", "{\"hots\": \"web\"}", "\u{0}", "{\"command\": \"sh\"}"];
+
+pub(crate) fn bad_requests_change_nothing() {
+    let engine = Engine::start();
+    let client = engine.client();
+    let mut document = Document::of(&client.request("GET", "/v1/openapi.json", b""));
+    let session = open(&client, "web", vec![spec(9600, 80)]);
+    let before = everything(&client);
+
+    for (method, path, real) in [
+        ("POST", "/v1/hosts", "/v1/hosts"),
+        ("POST", "/v1/hosts/{name}/sessions", "/v1/hosts/web/sessions"),
+        ("POST", "/v1/forwards", "/v1/forwards"),
+        ("DELETE", "/v1/forwards", "/v1/forwards"),
+    ] {
+        for body in NONSENSE {
+            let answer = client.request(method, real, body.as_bytes());
+            assert_eq!(answer.problem().status, 400, "{method} {real} {body:?}");
+            document.judge(method, path, &answer);
+        }
+        let answer = client.request(method, real, &vec![b' '; (1 << 20) + 1]);
+        assert_eq!(answer.problem().status, 413, "{method} {real}");
+        document.judge(method, path, &answer);
+    }
+    for (method, path, real, body, status) in refused() {
+        let answer = client.request(method, &real, body.to_string().as_bytes());
+        assert_eq!(answer.problem().status, status, "{method} {real} {body}");
+        document.judge(method, path, &answer);
+    }
+    for (method, path) in document.operations() {
+        let real = path.replace("{name}", "web").replace("{id}", "1");
+        let answer = client.request("PATCH", &real, b"{}").problem();
+        assert_eq!(answer.status, 405, "PATCH instead of {method} {real}");
+    }
+    assert_eq!(everything(&client), before);
+    drop(session);
+    engine.ends();
+}
+
+/// Requests that are well formed and impossible, with the status that they get.
+fn refused() -> Vec<(&'static str, &'static str, String, Value, u16)> {
+    let forward = |address: Option<&str>, port: u16| json!({"address": address, "host_ports": [port, port], "service_ports": [80, 80], "transport": "tcp"});
+    let to = |host: &str, forwards: Vec<Value>| json!({"host": host, "forwards": forwards});
+    let misspelt =
+        json!({"adress": "0.0.0.0", "host_ports": [9601, 9601], "service_ports": [80, 80], "transport": "tcp"});
+    let at = |path: &str| path.to_owned();
+    vec![
+        ("GET", "/v1/hosts/{name}", at("/v1/hosts/nobody"), json!(null), 404),
+        ("GET", "/v1/hosts/{name}", at("/v1/hosts/..%2fweb"), json!(null), 404),
+        ("POST", "/v1/hosts/{name}/sessions", at("/v1/hosts/nobody/sessions"), json!({}), 404),
+        ("DELETE", "/v1/sessions/{id}", at("/v1/sessions/4711"), json!(null), 404),
+        ("DELETE", "/v1/sessions/{id}", at("/v1/sessions/-1"), json!(null), 404),
+        ("POST", "/v1/hosts", at("/v1/hosts"), json!({"name": "web"}), 409),
+        ("POST", "/v1/hosts", at("/v1/hosts"), json!({"name": "Web!"}), 400),
+        (
+            "POST",
+            "/v1/hosts",
+            at("/v1/hosts"),
+            json!({"name": "new", "forwards": [forward(None, 9601), forward(None, 9600)]}),
+            409,
+        ),
+        ("POST", "/v1/hosts", at("/v1/hosts"), json!({"forwards": [misspelt.clone()]}), 400),
+        ("POST", "/v1/forwards", at("/v1/forwards"), to("nobody", vec![forward(None, 9601)]), 404),
+        ("POST", "/v1/forwards", at("/v1/forwards"), to("web", vec![misspelt]), 400),
+        ("POST", "/v1/forwards", at("/v1/forwards"), to("web", vec![forward(None, 9601), forward(None, 0)]), 400),
+        ("POST", "/v1/forwards", at("/v1/forwards"), to("web", vec![forward(None, 9601), forward(None, 9601)]), 400),
+        (
+            "POST",
+            "/v1/forwards",
+            at("/v1/forwards"),
+            to("web", vec![forward(None, 9601), forward(Some("127.0.0.1"), 9600)]),
+            409,
+        ),
+        (
+            "POST",
+            "/v1/forwards",
+            at("/v1/forwards"),
+            to("web", vec![forward(None, 9601), forward(Some("203.0.113.5"), 9601)]),
+            422,
+        ),
+        ("DELETE", "/v1/forwards", at("/v1/forwards"), to("web", vec![forward(None, 9600), forward(None, 9601)]), 404),
+        ("DELETE", "/v1/forwards", at("/v1/forwards"), to("nobody", vec![forward(None, 9600)]), 404),
+    ]
+}
+
+/// All that the engine shows, apart from ages.
+fn everything(client: &Client) -> Vec<Value> {
+    let mut all: Vec<Value> =
+        ["/v1/network", "/v1/hosts", "/v1/ports", "/v1/flows", "/v1/forwards"].map(|path| client.get(path)).into();
+    all.iter_mut().for_each(without_ages);
+    all
+}
+
+fn without_ages(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.remove("age_seconds");
+            map.values_mut().for_each(without_ages);
+        }
+        Value::Array(list) => list.iter_mut().for_each(without_ages),
+        _ => {}
+    }
+}
