@@ -5,6 +5,9 @@
 //! ranges, and the further names of a port whose assignment has not changed since. Debian's /etc/services is compared
 //! with the result, and nothing of it is used.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
