@@ -1,20 +1,48 @@
 //! Who gets a segment: one look-up by both ends, then by port, then the rule for the rest.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::hash::KeyedState;
 
+/// How an IPv4-mapped address begins (RFC 4291 §2.5.5.2).
+const V4_MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
 /// Both ends of a flow. IPv4 addresses are held as IPv4-mapped ones, so that a tuple is 36 plain bytes; such addresses never
 /// come from the wire (`wire::ip::is_allowed_on_link`), so nothing collides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FourTuple {
     local: [u8; 16],
     remote: [u8; 16],
     ports: [u16; 2],
 }
 
+/// Two words for IPv4 and five for IPv6; which is which cannot be confused, since the number of words counts.
+impl Hash for FourTuple {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let word = |octets: &[u8; 16], at: usize| {
+            u64::from_be_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|offset| octets[at + offset]))
+        };
+        let ports = u64::from(self.ports[0]) << 16 | u64::from(self.ports[1]);
+        if self.is_v4() {
+            state.write_u64((word(&self.local, 8) << 32) | (word(&self.remote, 8) & 0xffff_ffff));
+            state.write_u64(ports);
+        } else {
+            state.write_u64(word(&self.local, 0));
+            state.write_u64(word(&self.local, 8));
+            state.write_u64(word(&self.remote, 0));
+            state.write_u64(word(&self.remote, 8));
+            state.write_u64(ports);
+        }
+    }
+}
+
 impl FourTuple {
+    fn is_v4(&self) -> bool {
+        self.local.starts_with(&V4_MAPPED) && self.remote.starts_with(&V4_MAPPED)
+    }
+
     pub(crate) fn new(local: SocketAddr, remote: SocketAddr) -> FourTuple {
         FourTuple { local: octets(local.ip()), remote: octets(remote.ip()), ports: [local.port(), remote.port()] }
     }

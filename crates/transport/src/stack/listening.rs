@@ -125,6 +125,7 @@ impl Stack {
 
     /// RFC 4987 §3.6: SYN-ACK, and nothing is remembered.
     fn answer_with_cookie(&mut self, now: Instant, tuple: &FourTuple, request: &Request) {
+        let milliseconds = self.milliseconds(now);
         let config = &self.config.tcp;
         let request = &Request {
             timestamp: request.timestamp.filter(|_| config.timestamps),
@@ -132,7 +133,7 @@ impl Stack {
             ecn: request.ecn && config.ecn,
             ..*request
         };
-        let clock = self.milliseconds(now).wrapping_add(self.initial.timestamp_offset(tuple));
+        let clock = milliseconds.wrapping_add(self.initial.timestamp_offset(tuple));
         let timestamp = cookie_timestamp(clock, request);
         let limits = if tuple.remote().is_ipv4() { self.segment_limits.0 } else { self.segment_limits.1 };
         let scale = request.window_scale.filter(|_| timestamp.is_some());

@@ -46,6 +46,8 @@ const HEAD_MAX: usize = 10 + 14 + 40 + 60;
 pub struct Stack {
     config: Config,
     epoch: Instant,
+    /// The last `now`, and the milliseconds since the epoch.
+    clock: (Instant, u32),
     output: Output,
     reassembly: Reassembly,
     demux: Demux,
@@ -86,6 +88,7 @@ impl Stack {
         };
         Stack {
             epoch: now,
+            clock: (now, 0),
             output: Output::new(now, &config),
             reassembly: Reassembly::new(KeyedState::new(&config.key, b'f'), config.limits.fragment_bytes),
             demux: Demux::new(&config.key),
@@ -163,7 +166,11 @@ impl Stack {
         &self.config
     }
 
-    fn milliseconds(&self, now: Instant) -> u32 {
-        now.saturating_duration_since(self.epoch).as_millis() as u32
+    /// The clock of the timestamp option. Many calls come with the same `now`.
+    fn milliseconds(&mut self, now: Instant) -> u32 {
+        if self.clock.0 != now {
+            self.clock = (now, now.saturating_duration_since(self.epoch).as_millis() as u32);
+        }
+        self.clock.1
     }
 }

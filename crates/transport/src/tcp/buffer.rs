@@ -51,6 +51,8 @@ impl ChunkPool {
 /// Bytes `start..end` of its memory are used, the rest after `end` is room.
 #[derive(Debug)]
 struct Chunk {
+    /// Where its first used byte is in the stream.
+    position: u64,
     bytes: Box<[u8]>,
     start: usize,
     end: usize,
@@ -70,10 +72,13 @@ impl Chunk {
     }
 }
 
-/// A queue of bytes. Invariants: no chunk is empty except possibly the last; `length` is the sum of the chunks' lengths.
+/// A queue of bytes. Invariants: no chunk is empty except possibly the last; `length` is the sum of the chunks' lengths;
+/// chunks' positions follow each other without gaps, from `position` on.
 #[derive(Debug, Default)]
 pub(crate) struct ChunkQueue {
     chunks: VecDeque<Chunk>,
+    /// How many bytes went through before the first.
+    position: u64,
     length: usize,
 }
 
@@ -105,7 +110,8 @@ impl ChunkQueue {
     fn add_chunk(&mut self, wanted: usize, pool: &mut ChunkPool) {
         // A queue that holds something already is a bulk stream.
         let wanted = if self.length > 0 { CHUNK } else { wanted };
-        let chunk = Chunk { bytes: pool.take(wanted), start: 0, end: 0 };
+        let position = self.position + self.length as u64;
+        let chunk = Chunk { position, bytes: pool.take(wanted), start: 0, end: 0 };
         if let Some(last) = self.chunks.back_mut()
             && last.length() == 0
         {
@@ -143,7 +149,7 @@ impl ChunkQueue {
         let Some(chunk) = self.chunks.pop_back() else { return };
         let mut bytes = pool.take(chunk.length());
         bytes[..chunk.length()].copy_from_slice(chunk.used());
-        self.chunks.push_back(Chunk { start: 0, end: chunk.length(), bytes });
+        self.chunks.push_back(Chunk { position: chunk.position, start: 0, end: chunk.length(), bytes });
         pool.give(chunk.bytes);
     }
 
@@ -160,10 +166,12 @@ impl ChunkQueue {
     pub(crate) fn consume(&mut self, count: usize, pool: &mut ChunkPool) {
         let mut left = count.min(self.length);
         self.length -= left;
+        self.position += left as u64;
         while left > 0 {
             let Some(chunk) = self.chunks.front_mut() else { return };
             let now = left.min(chunk.length());
             chunk.start += now;
+            chunk.position += now as u64;
             left -= now;
             if chunk.length() == 0
                 && let Some(chunk) = self.chunks.pop_front()
@@ -176,39 +184,38 @@ impl ChunkQueue {
     /// Up to `N` slices of the bytes from `offset` on, at most `length` bytes; how many bytes they are.
     pub(crate) fn slices<const N: usize>(&self, offset: usize, length: usize) -> ([&[u8]; N], usize) {
         let mut slices: [&[u8]; N] = [&[]; N];
-        let (mut skip, mut left, mut filled) = (offset, length, 0);
-        for chunk in &self.chunks {
-            if skip >= chunk.length() {
-                skip -= chunk.length();
-                continue;
-            }
-            if filled == N || left == 0 {
+        let (first, mut skip) = self.find(offset);
+        let mut left = length;
+        for (slice, chunk) in slices.iter_mut().zip(self.chunks.range(first..)) {
+            let used = chunk.used().get(skip..).unwrap_or_default();
+            *slice = &used[..used.len().min(left)];
+            skip = 0;
+            left -= slice.len();
+            if left == 0 {
                 break;
             }
-            let used = &chunk.used()[skip..];
-            let part = &used[..used.len().min(left)];
-            skip = 0;
-            left -= part.len();
-            slices[filled] = part;
-            filled += 1;
         }
         (slices, length - left)
     }
 
+    /// The index of the chunk that has the byte at `offset`, and where in it.
+    fn find(&self, offset: usize) -> (usize, usize) {
+        let position = self.position + offset as u64;
+        let after = self.chunks.partition_point(|chunk| chunk.position <= position);
+        let index = after.saturating_sub(1);
+        (index, self.chunks.get(index).map_or(0, |chunk| (position - chunk.position) as usize))
+    }
+
     /// How many of the `length` bytes from `offset` on fit into `n` slices.
     pub(crate) fn reach(&self, offset: usize, length: usize, n: usize) -> usize {
-        let (mut skip, mut left, mut filled) = (offset, length, 0);
-        for chunk in &self.chunks {
-            if skip >= chunk.length() {
-                skip -= chunk.length();
-                continue;
-            }
-            if filled == n || left == 0 {
+        let (first, mut skip) = self.find(offset);
+        let mut left = length;
+        for chunk in self.chunks.range(first..).take(n) {
+            left -= chunk.length().saturating_sub(skip).min(left);
+            skip = 0;
+            if left == 0 {
                 break;
             }
-            left -= (chunk.length() - skip).min(left);
-            skip = 0;
-            filled += 1;
         }
         length - left
     }
@@ -216,6 +223,10 @@ impl ChunkQueue {
     /// Moves all of `other` to the end.
     pub(crate) fn append(&mut self, mut other: ChunkQueue, pool: &mut ChunkPool) {
         self.trim(pool);
+        let end = self.position + self.length as u64;
+        for chunk in &mut other.chunks {
+            chunk.position = end + (chunk.position - other.position);
+        }
         self.length += other.length;
         self.chunks.append(&mut other.chunks);
     }
@@ -240,6 +251,7 @@ impl ChunkQueue {
         for chunk in self.chunks.drain(..) {
             pool.give(chunk.bytes);
         }
+        self.position += self.length as u64;
         self.length = 0;
     }
 }

@@ -32,7 +32,8 @@ pub(crate) struct Fragment {
     pub(crate) more: bool,
 }
 
-/// `None` for anything malformed or that this node must not take.
+/// `None` for anything malformed or that this node must not take. Inlined, since the result is large and would be copied.
+#[inline(always)]
 pub(crate) fn parse(bytes: &[u8]) -> Option<IpPacket<'_>> {
     match bytes.first()? >> 4 {
         4 => parse_v4(bytes),
@@ -41,6 +42,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<IpPacket<'_>> {
     }
 }
 
+#[inline(always)]
 fn parse_v4(bytes: &[u8]) -> Option<IpPacket<'_>> {
     let packet = Ipv4Packet::new_checked(bytes).ok()?;
     if packet.header_len() < 20 || !packet.verify_checksum() {

@@ -1,0 +1,125 @@
+//! Stack to stack in memory on one core, ours and smoltcp's in the same run, with ratios:
+//! `cargo bench -p minato-transport --bench compare`.
+#![allow(
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a program that measures and prints"
+)]
+
+mod ours;
+mod theirs;
+
+use std::time::{Duration, Instant};
+
+use ours::Ours;
+use theirs::Theirs;
+
+const BULK: usize = 256 << 20;
+const SOCKETS: u64 = 10_000;
+
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Units per second: the best of some rounds of `act`, which does `units`.
+fn rate(units: f64, mut act: impl FnMut()) -> f64 {
+    let mut best: f64 = 0.0;
+    let begin = now();
+    let mut rounds = 0;
+    while rounds < 3 || (begin.elapsed() < Duration::from_secs(2) && rounds < 50) {
+        let start = now();
+        act();
+        best = best.max(units / start.elapsed().as_secs_f64());
+        rounds += 1;
+    }
+    best
+}
+
+fn print(what: &str, unit: &str, ours: f64, theirs: f64) {
+    println!("{what:44} {ours:12.2} {theirs:12.2}  {unit:14} {:7.1}×", ours / theirs);
+}
+
+fn main() {
+    if let Some(what) = std::env::var_os("MINATO_PROFILE") {
+        return profile(&what.to_string_lossy());
+    }
+    println!("{:44} {:>12} {:>12}", "", "minato", "smoltcp");
+    let bytes = BULK as f64 / 1e9;
+    for (name, offload) in [("bulk, MTU 1500, checksums in software", false), ("bulk, MTU 1500, offloads", true)] {
+        let mut ours = Ours::new(offload);
+        let pair = ours.connect(1);
+        let our_rate = rate(bytes, || ours.bulk(pair, BULK));
+        let mut theirs = Theirs::new(offload, 1 << 20);
+        let pair = theirs.connect();
+        print(name, "GB/s", our_rate, rate(bytes, || theirs.bulk(pair, BULK)));
+    }
+    let (mut ours, mut theirs) = (Ours::new(false), Theirs::new(false, 8192));
+    let (our_pair, their_pair) = (ours.connect(1), theirs.connect());
+    let repeat = |act: &mut dyn FnMut()| (0..10_000).for_each(|_| act());
+    let our_rate = rate(10_000.0, || repeat(&mut || ours.message(our_pair)));
+    let their_rate = rate(10_000.0, || repeat(&mut || theirs.message(their_pair)));
+    print("64-byte messages there and back", "/s", our_rate, their_rate);
+
+    let (mut ours, mut theirs) = (Ours::new(false), Theirs::new(false, 8192));
+    let mut number = 0;
+    let our_rate = rate(10_000.0, || {
+        repeat(&mut || {
+            number = (number + 1) % 60_000;
+            ours.short(number);
+        });
+    });
+    assert!(ours.is_empty(), "every connection ended in order");
+    let their_rate = rate(10_000.0, || repeat(&mut || theirs.short()));
+    print("connect, message each way, close", "/s", our_rate, their_rate);
+
+    let (mut ours, mut theirs) = (Ours::new(false), Theirs::new(false, 256));
+    let pairs: Vec<_> = (0..SOCKETS).map(|number| ours.connect(number)).collect();
+    let mut turn = 0;
+    let our_rate = rate(10_000.0, || {
+        repeat(&mut || {
+            turn = (turn + 7919) % pairs.len();
+            ours.message(pairs[turn]);
+        });
+    });
+    let pairs: Vec<_> = (0..SOCKETS).map(|_| theirs.connect()).collect();
+    let their_rate = rate(20.0, || {
+        for _ in 0..20 {
+            turn = (turn + 7919) % pairs.len();
+            theirs.message(pairs[turn]);
+        }
+    });
+    print("the same with 10,000 connections open", "/s", our_rate, their_rate);
+    println!("bytes per idle connection: {}", idle_bytes());
+}
+
+/// Only our side of one row, again and again, for a profiler.
+fn profile(what: &str) {
+    let mut ours = Ours::new(what == "offload");
+    let pair = ours.connect(1);
+    let begin = now();
+    while begin.elapsed() < Duration::from_secs(5) {
+        match what {
+            "messages" => (0..1000).for_each(|_| ours.message(pair)),
+            "short" => (0..1000).for_each(|number| ours.short(number + 10)),
+            _ => ours.bulk(pair, BULK),
+        }
+    }
+}
+
+/// What 20,000 more idle connections add to the resident memory, per end of a connection.
+fn idle_bytes() -> usize {
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        status.split_whitespace().nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096
+    };
+    let mut ours = Ours::new(false);
+    let first = ours.connect(0);
+    ours.message(first);
+    let before = resident();
+    for number in 1..=20_000 {
+        let pair = ours.connect(number);
+        ours.message(pair);
+    }
+    (resident() - before) / 40_000
+}

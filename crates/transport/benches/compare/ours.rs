@@ -1,0 +1,139 @@
+//! Two of our stacks, joined in memory.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use minato_transport::{Config, ConnectionId, Event, IpCidr, Link, Stack};
+
+/// Both stacks, and frames' buffers to use again.
+pub struct Ours {
+    stacks: [Stack; 2],
+    now: Instant,
+    air: [Vec<Vec<u8>>; 2],
+    spare: Vec<Vec<u8>>,
+    listener: minato_transport::ListenerId,
+}
+
+impl Ours {
+    pub fn new(virtio: bool) -> Ours {
+        let now = super::now();
+        let make = |number: u8| {
+            let mut config = Config::new(Link::Ip { mtu: 1500, virtio }, [number; 16]);
+            config.addresses = vec![IpCidr::new([10, 0, 0, number].into(), 8).expect("a prefix")];
+            config.any_destination = number == 1;
+            config.tcp.time_wait = Duration::from_millis(1);
+            Stack::new(now, config)
+        };
+        let mut stacks = [make(1), make(2)];
+        let listener = stacks[1].listen(SocketAddr::from(([10, 0, 0, 2], 80)), 100_000).expect("free");
+        Ours { stacks, now, air: [Vec::new(), Vec::new()], spare: Vec::new(), listener }
+    }
+
+    /// Moves all frames once in each direction; whether there were any.
+    fn exchange(&mut self) -> bool {
+        let mut moved = false;
+        for from in 0..2 {
+            while let Some(transmit) = self.stacks[from].poll_transmit(self.now) {
+                let mut frame = self.spare.pop().unwrap_or_default();
+                frame.clear();
+                frame.extend_from_slice(transmit.head);
+                for part in transmit.body {
+                    frame.extend_from_slice(part);
+                }
+                self.air[1 - from].push(frame);
+                moved = true;
+            }
+            for mut frame in self.air[1 - from].drain(..) {
+                self.stacks[1 - from].receive(self.now, &mut frame);
+                self.spare.push(frame);
+            }
+        }
+        moved
+    }
+
+    fn settle(&mut self) {
+        while self.exchange() {}
+        self.now += Duration::from_micros(10);
+        for stack in &mut self.stacks {
+            while stack.poll_event().is_some() {}
+            if stack.poll_timeout().is_some_and(|at| at <= self.now) {
+                stack.handle_timeout(self.now);
+            }
+        }
+    }
+
+    pub fn connect(&mut self, random: u64) -> (ConnectionId, ConnectionId) {
+        let remote = SocketAddr::from(([10, 0, 0, 2], 80));
+        // Many sources, so that ports suffice for many connections.
+        let local = SocketAddr::from(([10, 16, (random >> 12) as u8, 1], 1024 + (random & 0xfff) as u16));
+        let client = self.stacks[0].connect(self.now, Some(local), remote, random).expect("free");
+        self.settle();
+        let server = self.stacks[1].accept(self.listener).expect("connected");
+        (client, server)
+    }
+
+    pub fn bulk(&mut self, (client, server): (ConnectionId, ConnectionId), bytes: usize) {
+        let (mut sent, mut got) = (0, 0);
+        while got < bytes {
+            while sent < bytes {
+                let space = self.stacks[0].send_space(client, 65_536).len().min(bytes - sent);
+                if space == 0 {
+                    break;
+                }
+                self.stacks[0].commit(self.now, client, space);
+                sent += space;
+            }
+            self.exchange();
+            loop {
+                let count: usize = self.stacks[1].receive_chunks(server).iter().map(|chunk| chunk.len()).sum();
+                if count == 0 {
+                    break;
+                }
+                self.stacks[1].consume(self.now, server, count);
+                got += count;
+            }
+            self.now += Duration::from_micros(10);
+            for stack in &mut self.stacks {
+                while stack.poll_event().is_some() {}
+                if stack.poll_timeout().is_some_and(|at| at <= self.now) {
+                    stack.handle_timeout(self.now);
+                }
+            }
+        }
+    }
+
+    /// One message there and one back.
+    pub fn message(&mut self, (client, server): (ConnectionId, ConnectionId)) {
+        let mut buffer = [0; 64];
+        self.stacks[0].send(self.now, client, &buffer);
+        self.exchange();
+        assert_eq!(self.stacks[1].receive_into(self.now, server, &mut buffer), Ok(64));
+        self.stacks[1].send(self.now, server, &buffer);
+        self.exchange();
+        assert_eq!(self.stacks[0].receive_into(self.now, client, &mut buffer), Ok(64));
+        self.settle();
+    }
+
+    /// Opens, sends a message each way, and closes.
+    pub fn short(&mut self, random: u64) {
+        let pair = self.connect(random);
+        self.message(pair);
+        self.stacks[0].shutdown(self.now, pair.0);
+        self.settle();
+        self.stacks[1].close(self.now, pair.1);
+        self.settle();
+        self.stacks[0].close(self.now, pair.0);
+        self.now += Duration::from_millis(2);
+        self.settle();
+    }
+
+    pub fn is_empty(&mut self) -> bool {
+        self.settle();
+        self.stacks.iter_mut().all(|stack| {
+            while let Some(event) = stack.poll_event() {
+                assert!(!matches!(event, Event::Reset(..)));
+            }
+            stack.statistics().connections == 0
+        })
+    }
+}
