@@ -130,6 +130,12 @@ impl Ours {
         self.settle();
     }
 
+    /// Ten quiet seconds.
+    pub fn rest(&mut self) {
+        self.now += Duration::from_secs(10);
+        self.settle();
+    }
+
     pub fn is_empty(&mut self) -> bool {
         self.settle();
         self.stacks.iter_mut().all(|stack| {

@@ -221,6 +221,10 @@ impl Stack {
             return;
         }
         connection.armed = None;
+        if connection.deadline().is_none() {
+            // A last look at a connection that has been idle for a while.
+            connection.shrink(&mut self.pool);
+        }
         if connection.deadline().is_some_and(|due| due <= now)
             && let Some(Disposition::Ended(ended)) = self.drive(now, index, Connection::on_time)
         {

@@ -162,6 +162,14 @@ impl ChunkQueue {
         }
     }
 
+    /// An empty queue keeps no memory at all, not even for its list of chunks.
+    pub(crate) fn shrink(&mut self, pool: &mut ChunkPool) {
+        self.trim(pool);
+        if self.chunks.is_empty() {
+            self.chunks = VecDeque::new();
+        }
+    }
+
     /// Drops `count` bytes from the front (at most all).
     pub(crate) fn consume(&mut self, count: usize, pool: &mut ChunkPool) {
         let mut left = count.min(self.length);

@@ -390,6 +390,12 @@ impl Connection {
         self.send.on_packet_too_big(ctx, mtu.saturating_sub(headers));
     }
 
+    /// Keeps no memory that an idle connection does not need.
+    pub(crate) fn shrink(&mut self, pool: &mut ChunkPool) {
+        self.send.shrink(pool);
+        self.receive.queue.shrink(pool);
+    }
+
     /// Gives all memory back.
     pub(crate) fn clear(&mut self, pool: &mut ChunkPool) {
         self.send.clear(pool);

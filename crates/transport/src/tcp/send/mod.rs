@@ -172,6 +172,12 @@ impl SendHalf {
         if self.shut { 0 } else { config.send_buffer_max.saturating_sub(self.queue.length()) }
     }
 
+    /// Keeps no memory that an idle direction does not need.
+    pub(super) fn shrink(&mut self, pool: &mut ChunkPool) {
+        self.queue.shrink(pool);
+        self.scoreboard.shrink();
+    }
+
     /// Gives all memory back.
     pub(super) fn clear(&mut self, pool: &mut ChunkPool) {
         self.queue.clear(pool);

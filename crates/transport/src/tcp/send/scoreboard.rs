@@ -44,6 +44,13 @@ impl Scoreboard {
         self.records.is_empty()
     }
 
+    /// Without records no memory is kept for them.
+    pub(super) fn shrink(&mut self) {
+        if self.records.is_empty() {
+            self.records = VecDeque::new();
+        }
+    }
+
     pub(super) fn sacked(&self) -> usize {
         self.sacked
     }
