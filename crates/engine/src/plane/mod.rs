@@ -312,7 +312,12 @@ impl Plane {
                     }
                 }
                 Event::Reset(id, _) => self.guest_reset(id),
-                Event::Closed(id) => self.stack.close(self.now, id),
+                // RFC 9293 §3.6: closed is what both have sent, not what was read. The flow closes its connection when
+                // it has passed on the last byte.
+                Event::Closed(id) => match self.flow_of(id) {
+                    Some(flow) => self.enqueue(flow),
+                    None => self.stack.close(self.now, id),
+                },
                 Event::Echo(request) => self.echo(&request),
                 _ => {}
             }

@@ -149,3 +149,23 @@ fn a_program_may_end_its_direction_and_still_read() {
         }
     });
 }
+
+#[test]
+fn every_byte_reaches_a_server_that_ended_its_direction_first() {
+    const BYTES: u64 = 20_000_000;
+    Machine::run(&[], |machine| {
+        let address = format!("{OUTSIDE_V4}:7000");
+        let listening = machine.outside(|| TcpListener::bind("[::]:7000").expect("to listen"));
+        let server = thread::spawn(move || {
+            let (stream, _) = listening.accept().expect("a client");
+            peer::read_slowly(stream)
+        });
+        let user = machine.user();
+        let probe = user.run(&["--name", "probe"], &["sleep", "100"]);
+        Api::USER.host("probe");
+        let role = format!("upload {address} {BYTES}");
+        user.exec("probe", &machine.peer(&role)).finish().expect_success();
+        assert_eq!(server.join().expect("the server"), BYTES);
+        probe.stop();
+    });
+}

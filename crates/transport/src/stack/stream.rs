@@ -27,11 +27,12 @@ impl Stack {
         }
     }
 
-    /// Whether the peer's FIN arrived and everything before it is consumed.
+    /// Whether the peer's FIN arrived and everything before it is consumed. A dead id has not finished: nobody can tell
+    /// any more what its peer had to say.
     #[must_use]
     pub fn is_finished(&self, id: ConnectionId) -> bool {
         let connection = self.index(id).and_then(|index| self.connections.get(index));
-        connection.is_none_or(|connection| connection.is_finished())
+        connection.is_some_and(|connection| connection.is_finished())
     }
 
     /// Copies received data out. `Ok(0)` is the end of the stream (or an empty buffer).

@@ -82,6 +82,20 @@ pub(crate) fn half_close(mut stream: TcpStream, bytes: u64) -> String {
     read_all(stream)
 }
 
+/// Ends its own direction at once, then reads to the end, with pauses; how many bytes came.
+pub(crate) fn read_slowly(mut stream: TcpStream) -> u64 {
+    stream.shutdown(Shutdown::Write).expect("to end this direction");
+    let mut buffer = vec![0; 1 << 18];
+    let mut bytes = 0;
+    loop {
+        match stream.read(&mut buffer).expect("to read") {
+            0 => return bytes,
+            count => bytes += count as u64,
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Prints `connected` or the kind of error, and the milliseconds that it took.
 fn connect(address: SocketAddr) {
     let start = Instant::now();
