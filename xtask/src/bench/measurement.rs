@@ -59,6 +59,8 @@ pub(crate) struct Measurement {
 pub(crate) struct Summary {
     /// Of the runs that succeeded.
     pub(crate) median: Option<f64>,
+    /// Median of the ratios to the baseline, each within one round: both sides of it met the same machine.
+    pub(crate) ratio: Option<f64>,
     /// Largest less smallest result, as a part of the median.
     pub(crate) spread: f64,
     pub(crate) failures: Vec<String>,
@@ -66,9 +68,11 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    pub(crate) fn of(outcomes: &[Outcome]) -> Self {
-        let mut values: Vec<f64> = outcomes.iter().filter_map(|outcome| outcome.as_ref().ok().copied()).collect();
-        values.sort_by(f64::total_cmp);
+    pub(crate) fn of(outcomes: &[Outcome], baseline: &[Outcome]) -> Self {
+        let succeeded = |outcome: &Outcome| outcome.as_ref().ok().copied();
+        let values = sorted(outcomes.iter().filter_map(succeeded));
+        let rounds = outcomes.iter().zip(baseline);
+        let ratios = sorted(rounds.filter_map(|(value, baseline)| Some(succeeded(value)? / succeeded(baseline)?)));
         let median = values.get(values.len() / 2).copied();
         let spread = match (values.first(), values.last(), median) {
             (Some(least), Some(most), Some(median)) if median > 0.0 => (most - least) / median,
@@ -79,8 +83,15 @@ impl Summary {
             _ => None,
         });
         let offered = !outcomes.iter().all(|outcome| matches!(outcome, Err(Failure::NotOffered)));
-        Self { median, spread, failures: failures.collect(), offered }
+        let ratio = ratios.get(ratios.len() / 2).copied();
+        Self { median, ratio, spread, failures: failures.collect(), offered }
     }
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
 }
 
 #[cfg(test)]
@@ -89,15 +100,17 @@ mod tests {
 
     #[test]
     fn the_median_is_of_the_successful_runs_and_failures_stay_visible() {
-        let summary = Summary::of(&[Ok(3.0), Err(Failure::Failed("stalled".to_owned())), Ok(1.0), Ok(2.0)]);
+        let baseline = [Ok(6.0), Ok(6.0), Ok(1.0), Ok(2.0)];
+        let summary = Summary::of(&[Ok(3.0), Err(Failure::Failed("stalled".to_owned())), Ok(1.0), Ok(2.0)], &baseline);
         assert_eq!(summary.median, Some(2.0));
+        assert_eq!(summary.ratio, Some(1.0), "of 0.5, 1 and 1");
         assert!((summary.spread - 1.0).abs() < 1e-9);
         assert_eq!(summary.failures, ["stalled"]);
     }
 
     #[test]
     fn a_path_that_is_not_offered_did_not_fail() {
-        let summary = Summary::of(&[Err(Failure::NotOffered)]);
+        let summary = Summary::of(&[Err(Failure::NotOffered)], &[Ok(1.0)]);
         assert!(!summary.offered && summary.failures.is_empty() && summary.median.is_none());
     }
 }

@@ -14,12 +14,13 @@ pub(crate) fn render(names: &[&str], measurements: &[Measurement], rounds: u32, 
     let _ = writeln!(text, "\n| row | veth | {} |", names[1..].join(" | "));
     let _ = writeln!(text, "|---|---|{}", "---|".repeat(names.len() - 1));
     for measurement in measurements {
-        let summaries: Vec<Summary> = measurement.results.iter().map(|results| Summary::of(results)).collect();
+        let summaries: Vec<Summary> =
+            measurement.results.iter().map(|results| Summary::of(results, &measurement.results[0])).collect();
         let title = format!("{} {}", measurement.row.title, measurement.direction);
-        let baseline = summaries[0].median;
         let absolute = |value: f64| format!("{:.1} {}", value * measurement.row.scale, measurement.row.unit);
-        let veth = baseline.map_or_else(|| "failed".to_owned(), |value| absolute(value) + &spread(&summaries[0]));
-        let cells = summaries[1..].iter().map(|summary| cell(summary, baseline, measurement.row.scale));
+        let veth =
+            summaries[0].median.map_or_else(|| "failed".to_owned(), |value| absolute(value) + &spread(&summaries[0]));
+        let cells = summaries[1..].iter().map(|summary| cell(summary, measurement.row.scale));
         let _ = writeln!(text, "| {title} | {veth} | {} |", cells.collect::<Vec<_>>().join(" | "));
         for (name, summary) in names.iter().zip(&summaries) {
             if let Some(reason) = summary.failures.first() {
@@ -37,16 +38,16 @@ pub(crate) fn render(names: &[&str], measurements: &[Measurement], rounds: u32, 
     text
 }
 
-fn cell(summary: &Summary, baseline: Option<f64>, scale: f64) -> String {
-    match (summary.median, baseline) {
+fn cell(summary: &Summary, scale: f64) -> String {
+    match (summary.median, summary.ratio) {
         _ if !summary.offered => "–".to_owned(),
-        (Some(median), Some(baseline)) => {
+        (Some(median), Some(ratio)) => {
             let failed = if summary.failures.is_empty() {
                 String::new()
             } else {
                 format!(", {} failed", summary.failures.len())
             };
-            format!("**{:.2}** ({:.1}{}{failed})", median / baseline, median * scale, spread(summary))
+            format!("**{ratio:.2}** ({:.1}{}{failed})", median * scale, spread(summary))
         }
         _ => "failed".to_owned(),
     }
@@ -64,7 +65,8 @@ fn conditions(rounds: u32, milliseconds: u32) -> String {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let peers = ["passt", "slirp4netns", "rootlesskit"].map(|package| format!("{package} {}", version(package)));
     format!(
-        "Median of {rounds} runs of {:.1} s each, all contenders in turn; ± is half the spread. cubic at both ends, an ordinary \
+        "Median of {rounds} rounds, in each of which all contenders run in turn for {:.1} s; the ratio is the median of the \
+         rounds' ratios, ± is half the spread of the absolute figure. cubic at both ends, an ordinary \
          user's guest, the other end a socket on the machine's own outer address; MTU 1500 unless the column says otherwise. \
          In brackets: the absolute figure. {cores} cores ({}), Linux {}, load average at the end {}; {}.\n",
         f64::from(milliseconds) / 1e3,
