@@ -1,4 +1,4 @@
-//! The answering side: one thread per connection, one for datagrams.
+//! The answering side: some threads for connections, one for datagrams.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -9,6 +9,9 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use crate::request::{DATAGRAM, MESSAGE, Request};
+
+/// More than any client has connections at once.
+const THREADS: usize = 8;
 
 /// Datagrams received, by the number that they carry.
 type Counts = Arc<Mutex<HashMap<u32, u64>>>;
@@ -25,11 +28,20 @@ pub(crate) fn serve(address: SocketAddr) -> Result<()> {
     let listener = TcpListener::bind(address).context("TCP")?;
     // A server only confirms, which no congestion control governs; not every guest may choose one.
     let _ = rustix::net::sockopt::set_tcp_congestion(&listener, "cubic");
-    for stream in listener.incoming() {
-        let (stream, counts) = (stream?, Arc::clone(&counts));
-        thread::spawn(move || answer(stream, &counts));
-    }
+    // All accept: a thread for each connection would cost more than a short connection itself.
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| accept_all(&listener, &counts));
+        }
+    });
     Ok(())
+}
+
+fn accept_all(listener: &TcpListener, counts: &Counts) {
+    while let Ok((stream, _)) = listener.accept() {
+        // What goes wrong on one connection is seen by its client.
+        let _ = answer(stream, counts);
+    }
 }
 
 fn count(datagrams: &UdpSocket, counts: &Counts) {
