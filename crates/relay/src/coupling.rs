@@ -10,8 +10,11 @@ use minato_transport::RECEIVE_CHUNKS;
 /// What one attempt to move bytes did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transfer {
-    /// Moved this many bytes, at least one.
+    /// Moved this many bytes, at least one; there may be more.
     Moved(usize),
+    /// Moved this many bytes, at least one, and that was all: the socket is empty (read from) or full (written to)
+    /// until it tells otherwise. A stream socket that gives or takes less than it could have is in this state.
+    Last(usize),
     /// Nothing can be moved until the other end of the socket does something.
     Blocked,
     /// The sender has ended its direction; everything before that was moved.
@@ -93,7 +96,7 @@ pub struct Coupling {
     far_ended: bool,
     far_readable: bool,
     far_writable: bool,
-    /// The far side has announced its end or an error, so a short read is not the last one.
+    /// The far side has announced its end or an error, so there is something to read after the last bytes.
     far_hung_up: bool,
 }
 
@@ -141,8 +144,7 @@ impl Coupling {
     ) -> bool {
         while self.far_writable && !self.near_ended {
             let chunks = near.arrived();
-            let available = chunks.iter().map(|chunk| chunk.len()).sum();
-            if available == 0 {
+            if chunks.iter().all(|chunk| chunk.is_empty()) {
                 if near.ended() {
                     far.end();
                     self.near_ended = true;
@@ -158,8 +160,11 @@ impl Coupling {
                 Transfer::Moved(count) => {
                     near.consume(count);
                     progress.to_far += count;
-                    // A stream socket that takes less than it was given is full; it tells when it isn't any more.
-                    self.far_writable = count == available;
+                }
+                Transfer::Last(count) => {
+                    near.consume(count);
+                    progress.to_far += count;
+                    self.far_writable = false;
                 }
                 Transfer::Blocked => self.far_writable = false,
                 Transfer::Ended | Transfer::Failed => return false,
@@ -185,13 +190,16 @@ impl Coupling {
             if space.is_empty() {
                 break;
             }
-            let room = space.len();
             match far.read(space) {
                 Transfer::Moved(count) => {
                     near.commit(count);
                     progress.to_near += count;
-                    // A short read has emptied a stream socket, unless its end is already known to follow.
-                    self.far_readable = count == room || self.far_hung_up;
+                }
+                Transfer::Last(count) => {
+                    near.commit(count);
+                    progress.to_near += count;
+                    // Its end, once announced, is not announced again.
+                    self.far_readable = self.far_hung_up;
                 }
                 Transfer::Blocked => self.far_readable = false,
                 Transfer::Ended => {

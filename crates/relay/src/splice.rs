@@ -1,4 +1,5 @@
-//! Couples two sockets of the machine through a pipe per direction, so that the bytes never enter our memory.
+//! Couples two sockets of the machine through a pipe per direction (or something like it), so that the bytes of bulk
+//! transfers never enter our memory.
 
 use crate::coupling::{Transfer, Verdict};
 use crate::lifecycle::Side;
@@ -9,8 +10,9 @@ pub trait Pipeline {
     fn fill(&mut self, from: Side) -> Transfer;
     /// Moves up to `count` bytes from that direction's pipe into the other side's socket.
     fn drain(&mut self, from: Side, count: usize) -> Transfer;
-    /// That direction's pipe is empty and not needed until the next `fill`.
-    fn release(&mut self, from: Side);
+    /// The pump leaves this direction: bytes in its pipe must stay there until the next `drain`, an empty pipe is not
+    /// needed until the next `fill`.
+    fn park(&mut self, from: Side);
     /// Passes the end of side `from` on to the other side's socket (FIN).
     fn end(&mut self, from: Side);
     /// Resets both sockets (RST).
@@ -50,6 +52,8 @@ pub struct Splice {
     /// Readiness of each side's socket.
     readable: [bool; 2],
     writable: [bool; 2],
+    /// It has announced its end or an error, so there is something to read after the last bytes.
+    hung_up: [bool; 2],
 }
 
 impl Default for Splice {
@@ -61,13 +65,14 @@ impl Default for Splice {
 impl Splice {
     /// Two connected sockets through which nothing has passed.
     pub fn new() -> Splice {
-        Splice { directions: [Direction::default(); 2], readable: [true; 2], writable: [true; 2] }
+        Splice { directions: [Direction::default(); 2], readable: [true; 2], writable: [true; 2], hung_up: [false; 2] }
     }
 
     /// The socket of `side` has become ready.
-    pub fn ready(&mut self, side: Side, readable: bool, writable: bool) {
-        self.readable[index(side)] |= readable;
-        self.writable[index(side)] |= writable;
+    pub fn ready(&mut self, side: Side, readable: bool, writable: bool, hung_up: bool) {
+        self.readable[index(side)] |= readable || hung_up;
+        self.writable[index(side)] |= writable || hung_up;
+        self.hung_up[index(side)] |= hung_up;
     }
 
     /// Moves up to about `budget` bytes in each direction, passes ends on, and passes resets on.
@@ -112,6 +117,11 @@ impl Splice {
                         direction.piped -= count;
                         moved += count;
                     }
+                    Transfer::Last(count) => {
+                        direction.piped -= count;
+                        moved += count;
+                        self.writable[index(from.other())] = false;
+                    }
                     Transfer::Blocked => self.writable[index(from.other())] = false,
                     Transfer::Ended | Transfer::Failed => return (moved, Verdict::Reset),
                 }
@@ -128,15 +138,17 @@ impl Splice {
             } else {
                 match pipeline.fill(from) {
                     Transfer::Moved(count) => direction.piped = count,
+                    Transfer::Last(count) => {
+                        direction.piped = count;
+                        self.readable[index(from)] = self.hung_up[index(from)];
+                    }
                     Transfer::Blocked => self.readable[index(from)] = false,
                     Transfer::Ended => direction.source_ended = true,
                     Transfer::Failed => return (moved, Verdict::Reset),
                 }
             }
         };
-        if self.directions[index(from)].piped == 0 {
-            pipeline.release(from);
-        }
+        pipeline.park(from);
         (moved, verdict)
     }
 }

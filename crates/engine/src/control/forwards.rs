@@ -13,7 +13,7 @@ use minato_ports::{BindRequest, PortTable, Reservation, Transport};
 
 use super::{Control, State, blocking};
 use crate::convert;
-use crate::plane::{Command, ForwardStatus, HeldForward, HeldSocket};
+use crate::plane::{Command, ForwardStatus, HeldForward, HeldSocket, make_room};
 use crate::problem::{ending, problem};
 pub(super) use expand::collapse;
 use expand::{Wanted, expand};
@@ -197,7 +197,7 @@ impl Wanted {
 fn bind(wanted: Wanted) -> Result<HeldSocket, HoldError> {
     match wanted.transport {
         Transport::Tcp => HeldPort::hold(wanted.address).map(HeldSocket::Tcp),
-        Transport::Udp => udp_bind(wanted.address).map(HeldSocket::Udp),
+        Transport::Udp => udp_bind(wanted.address).inspect(|socket| make_room(socket)).map(HeldSocket::Udp),
     }
 }
 

@@ -10,7 +10,7 @@ use minato_host::sockets::{self, Failure};
 use minato_ports::Transport;
 use minato_relay::{FlowId, IdleQueue, Operation, Side, Target};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendFlags, sockopt};
 
 use super::Plane;
 use super::outbound::{Answer, answer_for, answer_to};
@@ -23,6 +23,8 @@ const IDLE: Duration = Duration::from_secs(180);
 const IDLE_WELL_KNOWN: Duration = Duration::from_secs(30);
 /// Most datagrams taken from one socket in one turn.
 const BATCH: usize = 64;
+/// Receive buffer of a socket, in bytes as the kernel counts them.
+const ROOM: usize = 4 << 20;
 /// Largest payload of a datagram (RFC 768: the length field has 16 bits).
 const MAX_PAYLOAD: usize = 65_535;
 
@@ -131,6 +133,7 @@ impl Plane {
             self.admission.give_back(1);
             answer_for(failure)
         })?;
+        make_room(&socket);
         let sides = Sides { queued: false, kind: Kind::Datagrams { socket } };
         let id = self.flows.insert(self.now, Transport::Udp, source, destination, sides).map_err(|_| {
             self.admission.give_back(1);
@@ -224,6 +227,13 @@ pub(super) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Optio
         // What waits only in the error queue (it has no more than that).
         Err(Errno::AGAIN | Errno::INTR) => sockets::take_error(socket).map_or(Ok(None), Err),
         Err(error) => Err(failure(socket, error)),
+    }
+}
+
+/// Lets a UDP socket of the machine hold what arrives while we are not scheduled: as much as the machine allows.
+pub(crate) fn make_room(socket: impl AsFd) {
+    if sockopt::set_socket_recv_buffer_size_force(&socket, ROOM).is_err() {
+        let _ = sockopt::set_socket_recv_buffer_size(&socket, ROOM);
     }
 }
 

@@ -1,5 +1,5 @@
 //! TCP from outside through a forward: the client's connection and one made inside the host, which has the client's
-//! address, joined by splice.
+//! address, joined by splice(2) where there is much to move.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +14,8 @@ use std::time::Duration;
 use super::command::HeldSocket;
 use super::forwards::More;
 use super::hosts::WaitingClient;
-use super::sides::{Kind, Origin, Pipes, Sides, SplicedSides};
+use super::lanes::{Lane, Lanes};
+use super::sides::{Kind, Origin, Sides, SplicedSides};
 use super::token::Token;
 use super::{BUDGET, Plane};
 
@@ -141,7 +142,7 @@ impl Plane {
             client: socket,
             service: inside,
             splice: Splice::new(),
-            pipes: [None, None],
+            lanes: Default::default(),
             origin,
         };
         let sides = Sides { queued: false, kind: Kind::Spliced(Box::new(sides)) };
@@ -169,9 +170,9 @@ impl Plane {
     pub(super) fn pump_spliced(&mut self, id: FlowId) {
         let Some(flow) = self.flows.find_mut(id) else { return };
         let Kind::Spliced(sides) = &mut flow.sides.kind else { return };
-        let SplicedSides { forward, client, service, splice, pipes, .. } = &mut **sides;
+        let SplicedSides { forward, client, service, splice, lanes, .. } = &mut **sides;
         let sockets = [client.as_fd(), service.as_fd()];
-        let mut pipeline = Pipes { sockets, pipes, pool: &mut self.pipes, starved: false };
+        let mut pipeline = Lanes::new(sockets, lanes, &mut self.pipes, &mut self.buffer);
         let spliced = splice.pump(&mut pipeline, BUDGET);
         let starved = pipeline.starved;
         flow.last_used = self.now;
@@ -200,15 +201,15 @@ impl Plane {
         if let Some(flow) = self.flows.find_mut(id)
             && let Kind::Spliced(sides) = &mut flow.sides.kind
         {
-            sides.splice.ready(Side::Initiating, true, false);
-            sides.splice.ready(Side::Target, true, false);
+            sides.splice.ready(Side::Initiating, true, false, false);
+            sides.splice.ready(Side::Target, true, false, false);
             self.enqueue(id);
         }
     }
 
     pub(super) fn spliced_removed(&mut self, sides: SplicedSides) {
         hold(&mut self.ephemeral_tcp, &sides.origin, self.now);
-        sides.pipes.into_iter().flatten().for_each(|pipe| self.pipes.give(pipe));
+        sides.lanes.into_iter().filter_map(Lane::into_pipe).for_each(|pipe| self.pipes.give(pipe));
     }
 }
 

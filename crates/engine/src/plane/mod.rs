@@ -8,10 +8,12 @@ mod admission;
 mod command;
 mod datagrams;
 mod echo;
+mod far;
 mod forwards;
 mod hosts;
 mod inbound;
 mod inbound_datagrams;
+mod lanes;
 mod outbound;
 mod poller;
 mod pump;
@@ -38,6 +40,7 @@ pub(crate) use command::{
     Command, FlowSnapshot, ForwardStatus, HeldForward, HeldSocket, HostSetup, PlaneHandle, Supply,
 };
 use datagrams::DatagramIndex;
+pub(crate) use datagrams::make_room;
 use echo::Echoes;
 use forwards::Forward;
 pub(crate) use hosts::Order;
@@ -103,6 +106,8 @@ pub(crate) struct Plane {
     echoes: Echoes,
     queries: Queries,
     pipes: PipePool,
+    /// For small messages of inbound flows.
+    buffer: Box<[u8]>,
     /// When flows that found no pipe are pumped again.
     starved: Option<Instant>,
     starving: Vec<FlowId>,
@@ -151,6 +156,7 @@ impl Plane {
             echoes: Echoes::default(),
             queries: Queries::new(now),
             pipes: PipePool::new(IDLE_PIPES, PIPE_SIZE),
+            buffer: vec![0; lanes::BUFFER].into_boxed_slice(),
             starved: None,
             starving: Vec::new(),
             forward_queue: Vec::new(),

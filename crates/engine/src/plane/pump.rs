@@ -5,8 +5,9 @@ use std::os::fd::AsFd;
 use minato_relay::{FlowId, Operation, Side, StackSide, Verdict};
 use minato_transport::ConnectionId;
 
+use super::far::FarSide;
 use super::poller::Readiness;
-use super::sides::{FarSide, Kind, Stage, reset_on_close};
+use super::sides::{Kind, Stage, reset_on_close};
 use super::{BUDGET, Flow, Plane, connection_place};
 
 impl Plane {
@@ -38,7 +39,7 @@ impl Plane {
                 self.enqueue(id);
             }
             Kind::Spliced(sides) => {
-                sides.splice.ready(side, readable || hung_up, writable || hung_up);
+                sides.splice.ready(side, readable, writable, hung_up);
                 self.enqueue(id);
             }
             Kind::Datagrams { .. } => self.enqueue(id),

@@ -78,7 +78,7 @@ impl Socket for Far {
             count => {
                 buffer[..count].copy_from_slice(&self.incoming[..count]);
                 self.incoming.drain(..count);
-                Transfer::Moved(count)
+                if count < buffer.len() { Transfer::Last(count) } else { Transfer::Moved(count) }
             }
         }
     }
@@ -94,7 +94,7 @@ impl Socket for Far {
             count => {
                 self.taken.extend(&bytes[..count]);
                 self.takes -= count;
-                Transfer::Moved(count)
+                if count < bytes.len() { Transfer::Last(count) } else { Transfer::Moved(count) }
             }
         }
     }

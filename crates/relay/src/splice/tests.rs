@@ -37,13 +37,13 @@ impl Pipeline for Model {
             count => {
                 peer.sends -= count;
                 *pipe = count;
-                Transfer::Moved(count)
+                if count < PIPE { Transfer::Last(count) } else { Transfer::Moved(count) }
             }
         }
     }
 
     fn drain(&mut self, from: Side, count: usize) -> Transfer {
-        let pipe = self.pipes[index(from)].as_mut().expect("a pipe that holds bytes is not released");
+        let pipe = self.pipes[index(from)].as_mut().expect("a pipe that holds bytes stays");
         assert_eq!(*pipe, count);
         let peer = &mut self.peers[index(from.other())];
         assert!(!peer.end_received);
@@ -53,13 +53,13 @@ impl Pipeline for Model {
                 peer.takes -= moved;
                 peer.received += moved;
                 *pipe -= moved;
-                Transfer::Moved(moved)
+                if moved < count { Transfer::Last(moved) } else { Transfer::Moved(moved) }
             }
         }
     }
 
-    fn release(&mut self, from: Side) {
-        assert_eq!(self.pipes[index(from)].take().unwrap_or(0), 0);
+    fn park(&mut self, from: Side) {
+        self.pipes[index(from)] = self.pipes[index(from)].filter(|held| *held > 0);
     }
 
     fn end(&mut self, from: Side) {
@@ -95,16 +95,16 @@ fn apply(splice: &mut Splice, model: &mut Model, sent: &mut [usize; 2], op: &Op)
         Op::Sends(side, count) if !model.peers[index(side)].ended => {
             sent[index(side)] += count;
             model.peers[index(side)].sends += count;
-            splice.ready(side, true, false);
+            splice.ready(side, true, false, false);
         }
         Op::Sends(..) => {}
         Op::Ends(side) => {
             model.peers[index(side)].ended = true;
-            splice.ready(side, true, false);
+            splice.ready(side, true, false, true);
         }
         Op::Takes(side, count) => {
             model.peers[index(side)].takes += count;
-            splice.ready(side, false, true);
+            splice.ready(side, false, true, false);
         }
         Op::Pump(budget) => {
             splice.pump(model, budget);

@@ -1,0 +1,168 @@
+//! The two directions of an inbound TCP flow: small messages are copied through a buffer, which takes two system calls
+//! each, and bulk goes through a pipe, which takes no copy.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use minato_host::sockets::{self, Failure, Pipe, PipePool, Spliced};
+use minato_relay::{Pipeline, Side, Transfer};
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
+
+use super::far::{failed, moved};
+use super::sides::reset_on_close;
+
+/// Whatever fills the buffer is bulk.
+pub(super) const BUFFER: usize = 16 << 10;
+
+/// One direction of one flow, between two pumps.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    held: Held,
+    /// The last message was bulk, so the next one will be.
+    bulk: bool,
+}
+
+/// Bytes that were taken from the sender and not yet given to the receiver.
+#[derive(Debug, Default)]
+enum Held {
+    #[default]
+    Nothing,
+    Pipe(Pipe),
+    /// Bytes that the receiver had no room for, from this place on.
+    Bytes(Vec<u8>, usize),
+}
+
+/// Both directions of a flow, lent for one pump together with what they share with others.
+#[derive(Debug)]
+pub(super) struct Lanes<'a> {
+    sockets: [BorrowedFd<'a>; 2],
+    lanes: &'a mut [Lane; 2],
+    pool: &'a mut PipePool,
+    buffer: &'a mut [u8],
+    /// Of the direction that is being pumped: what is in the buffer.
+    buffered: std::ops::Range<usize>,
+    /// A pipe was wanted and none could be had: the flow has to be pumped again without an event.
+    pub(super) starved: bool,
+}
+
+impl<'a> Lanes<'a> {
+    /// `sockets` are the client's and the service's; `buffer` is of [`BUFFER`] bytes.
+    pub(super) fn new(
+        sockets: [BorrowedFd<'a>; 2],
+        lanes: &'a mut [Lane; 2],
+        pool: &'a mut PipePool,
+        buffer: &'a mut [u8],
+    ) -> Lanes<'a> {
+        Lanes { sockets, lanes, pool, buffer, buffered: 0..0, starved: false }
+    }
+
+    fn receive(&mut self, from: Side) -> Transfer {
+        match rustix::net::recv(self.sockets[place(from)], &mut *self.buffer, RecvFlags::empty()) {
+            Ok((0, _)) => Transfer::Ended,
+            Ok((count, _)) => {
+                self.buffered = 0..count;
+                self.lanes[place(from)].bulk = count == self.buffer.len();
+                moved(count, self.buffer.len())
+            }
+            Err(errno) => failed(errno),
+        }
+    }
+
+    fn fill_pipe(&mut self, from: Side) -> Transfer {
+        let Ok(mut pipe) = self.pool.take() else {
+            self.starved = true;
+            return Transfer::Blocked;
+        };
+        let transfer = transfer(sockets::splice_in(self.sockets[place(from)], &mut pipe));
+        let lane = &mut self.lanes[place(from)];
+        lane.bulk = matches!(transfer, Transfer::Moved(count) if count >= BUFFER);
+        lane.held = Held::Pipe(pipe);
+        transfer
+    }
+
+    /// Sends bytes that are in our memory; how many went.
+    fn send(&self, from: Side, bytes: &[u8]) -> Transfer {
+        match rustix::net::send(self.sockets[place(from.other())], bytes, SendFlags::NOSIGNAL) {
+            Ok(count) => moved(count, bytes.len()),
+            Err(errno) => failed(errno),
+        }
+    }
+}
+
+impl Pipeline for Lanes<'_> {
+    fn fill(&mut self, from: Side) -> Transfer {
+        // What is left of an emptied pipe or buffer goes first.
+        self.park(from);
+        if self.lanes[place(from)].bulk { self.fill_pipe(from) } else { self.receive(from) }
+    }
+
+    fn drain(&mut self, from: Side, _count: usize) -> Transfer {
+        match std::mem::take(&mut self.lanes[place(from)].held) {
+            Held::Pipe(mut pipe) => {
+                let transfer = transfer(sockets::splice_out(&mut pipe, self.sockets[place(from.other())]));
+                self.lanes[place(from)].held = Held::Pipe(pipe);
+                transfer
+            }
+            Held::Bytes(bytes, at) => {
+                let transfer = self.send(from, &bytes[at..]);
+                self.lanes[place(from)].held = Held::Bytes(bytes, at + count(transfer));
+                transfer
+            }
+            Held::Nothing => {
+                let transfer = self.send(from, &self.buffer[self.buffered.clone()]);
+                self.buffered.start += count(transfer);
+                transfer
+            }
+        }
+    }
+
+    fn park(&mut self, from: Side) {
+        let buffered = std::mem::take(&mut self.buffered);
+        let lane = &mut self.lanes[place(from)];
+        if !buffered.is_empty() {
+            lane.held = Held::Bytes(self.buffer[buffered].to_vec(), 0);
+        }
+        match std::mem::take(&mut lane.held) {
+            Held::Pipe(pipe) if pipe.queued() == 0 => self.pool.give(pipe),
+            Held::Bytes(bytes, at) if at == bytes.len() => {}
+            held => lane.held = held,
+        }
+    }
+
+    fn end(&mut self, from: Side) {
+        let _ = rustix::net::shutdown(self.sockets[place(from.other())], Shutdown::Write);
+    }
+
+    fn reset(&mut self) {
+        self.sockets.iter().for_each(|socket| reset_on_close(socket.as_fd()));
+    }
+}
+
+impl Lane {
+    /// The pipe of a flow that ends.
+    pub(super) fn into_pipe(self) -> Option<Pipe> {
+        match self.held {
+            Held::Pipe(pipe) => Some(pipe),
+            Held::Nothing | Held::Bytes(..) => None,
+        }
+    }
+}
+
+fn place(side: Side) -> usize {
+    usize::from(side == Side::Target)
+}
+
+fn count(transfer: Transfer) -> usize {
+    match transfer {
+        Transfer::Moved(count) | Transfer::Last(count) => count,
+        Transfer::Blocked | Transfer::Ended | Transfer::Failed => 0,
+    }
+}
+
+fn transfer(spliced: Result<Spliced, Failure>) -> Transfer {
+    match spliced {
+        Ok(Spliced::Moved(count)) => Transfer::Moved(count),
+        Ok(Spliced::End) => Transfer::Ended,
+        Ok(Spliced::WouldBlock) => Transfer::Blocked,
+        Err(_) => Transfer::Failed,
+    }
+}
