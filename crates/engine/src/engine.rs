@@ -205,13 +205,23 @@ fn supply(fabric: Arc<Fabric>, orders: Receiver<Order>, plane: PlaneHandle) -> i
 /// Runs the packet loop on a thread of its own; when it ends by itself, so does the engine.
 fn run_plane(plane: Plane, control: Arc<Control>) -> io::Result<JoinHandle<io::Result<()>>> {
     thread::Builder::new().name("packets".into()).spawn(move || {
+        let stop = StopWithLoop(control);
         let result = plane.run();
         if let Err(error) = &result {
             tracing::error!(%error, "the packet loop failed");
-            control.stop(&error.to_string());
+            stop.0.stop(&error.to_string());
         }
         result
     })
+}
+
+/// Stops the engine when the packet loop ends, also by a panic.
+struct StopWithLoop(Arc<Control>);
+
+impl Drop for StopWithLoop {
+    fn drop(&mut self) {
+        self.0.stop("its packet loop has ended");
+    }
 }
 
 fn listen(runtime: &tokio::runtime::Runtime, directory: &RuntimeDirectory) -> io::Result<UnixListener> {

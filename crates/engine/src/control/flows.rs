@@ -22,6 +22,8 @@ struct Sockets {
     hosts: HashMap<IpAddr, String>,
     sockets: Vec<(String, SocketInfo)>,
     processes: HashMap<Ends, Process>,
+    /// By process ID; `None` for those that were gone when they were looked at.
+    described: HashMap<u32, Option<Process>>,
     listening: HashSet<(String, u16)>,
 }
 
@@ -49,8 +51,8 @@ impl Control {
 
 impl Sockets {
     fn look(running: &[(String, Inside)], hosts: HashMap<IpAddr, String>) -> Sockets {
-        let (sockets, processes, listening) = Default::default();
-        let mut all = Sockets { hosts, sockets, processes, listening };
+        let (sockets, processes, described, listening) = Default::default();
+        let mut all = Sockets { hosts, sockets, processes, described, listening };
         for (name, inside) in running {
             let owners = SocketOwners::of(&process::in_network(inside.network_inode));
             let mut table = inside.sockets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,10 +76,11 @@ impl Sockets {
         if socket.remote.port() == 0 {
             return;
         }
-        if let Owner::Processes(pids) = owners.owner(socket.inode)
-            && let Some(process) = pids.first().and_then(|pid| process::describe(*pid))
-        {
-            self.processes.insert(ends(&socket), convert::process(process));
+        if let Owner::Processes([first, ..]) = owners.owner(socket.inode) {
+            let describe = || process::describe(*first).map(convert::process);
+            if let Some(process) = self.described.entry(*first).or_insert_with(describe) {
+                self.processes.insert(ends(&socket), process.clone());
+            }
         }
         self.sockets.push((host.to_owned(), socket));
     }

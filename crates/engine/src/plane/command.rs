@@ -77,7 +77,7 @@ pub(crate) enum Command {
     Flows(oneshot::Sender<Vec<FlowSnapshot>>),
     /// Sockets that the loop had ordered from the agent.
     Supply(Supply),
-    /// Something has happened in the host that may have made a service listen.
+    /// Looks at the host's listeners before the next command is taken.
     Look(u32),
     Stop,
 }

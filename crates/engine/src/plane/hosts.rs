@@ -194,7 +194,8 @@ impl Plane {
         self.next_look = self.hosts.values().filter_map(|host| host.look_at).min();
     }
 
-    fn look(&mut self, serial: u32) {
+    /// Looks at what listens in a host now, and opens and closes forwards accordingly.
+    pub(super) fn look(&mut self, serial: u32) {
         let Some(host) = self.hosts.get_mut(&serial) else { return };
         match host.look() {
             Ok(services) if services != host.services => {
@@ -213,6 +214,7 @@ impl Plane {
         let waits = host.forwards.iter().any(|place| self.forwards[*place].service.is_none());
         let pause = if self.now < host.eager_until { EAGER } else { PATIENT };
         host.look_at = waits.then(|| self.now + pause);
+        self.next_look = [self.next_look, host.look_at].into_iter().flatten().min();
     }
 
     /// Opens and closes the host's forwards as its services demand.

@@ -265,7 +265,7 @@ impl Plane {
             Command::Forwards(answer) => drop(answer.send(self.forward_statuses())),
             Command::Flows(answer) => drop(answer.send(self.flow_snapshots())),
             Command::Supply(supply) => self.take_supply(supply),
-            Command::Look(serial) => self.look_soon(serial),
+            Command::Look(serial) => self.look(serial),
             Command::Stop => self.stopping = true,
         }
     }

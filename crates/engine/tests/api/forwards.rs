@@ -157,6 +157,71 @@ pub(crate) fn forwards_come_and_go() {
     engine.ends();
 }
 
+/// Both ways at once, in pieces of every size, to receivers that pause: so buffers fill up in the middle of messages.
+pub(crate) fn bulk_passes_whole_and_in_order() {
+    let engine = Engine::start();
+    let client = engine.client();
+    let session = open(&client, "web", vec![spec(8401, 80)]);
+    let listener = listen_inside(&session, "0.0.0.0:80");
+    wait_until("the forward to open", || TcpStream::connect(("127.0.0.1", 8401)).is_ok());
+    let mut outer = TcpStream::connect(("127.0.0.1", 8401)).expect("open");
+    outer.write_all(b"!").expect("to send");
+    // The attempt before sent nothing.
+    let inner = std::iter::repeat_with(|| listener.accept().expect("a connection").0)
+        .find_map(|mut stream| stream.read_exact(&mut [0]).is_ok().then_some(stream))
+        .expect("the connection that stays");
+    for stream in [&outer, &inner] {
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("a time limit");
+        stream.set_write_timeout(Some(std::time::Duration::from_secs(20))).expect("a time limit");
+    }
+    std::thread::scope(|scope| {
+        for (from, to) in [(&outer, &inner), (&inner, &outer)] {
+            scope.spawn(move || send_pattern(from));
+            scope.spawn(move || expect_pattern(to));
+        }
+    });
+    client.end(&session);
+    engine.ends();
+}
+
+const LENGTH: usize = 40 << 20;
+
+/// A byte that tells its place.
+fn pattern(place: usize) -> u8 {
+    (place.wrapping_mul(0x9e37_79b9) >> 13) as u8
+}
+
+fn send_pattern(mut stream: &TcpStream) {
+    let bytes: Vec<u8> = (0..LENGTH).map(pattern).collect();
+    let mut at = 0;
+    for size in (0..).map(|turn: usize| [1, 100, 16 << 10, 5000, 16_383, 16_385, 300_000][turn % 7]) {
+        let piece = &bytes[at..LENGTH.min(at + size)];
+        stream.write_all(piece).expect("to send");
+        at += piece.len();
+        if at == LENGTH {
+            break;
+        }
+    }
+    stream.shutdown(std::net::Shutdown::Write).expect("to end");
+}
+
+fn expect_pattern(mut stream: &TcpStream) {
+    let mut buffer = vec![0; 200_000];
+    let mut at = 0;
+    for turn in 0.. {
+        let count = stream.read(&mut buffer).expect("to receive");
+        if count == 0 {
+            break;
+        }
+        assert!(buffer[..count].iter().enumerate().all(|(offset, byte)| *byte == pattern(at + offset)), "at {at}");
+        at += count;
+        if turn % 50 == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+    assert_eq!(at, LENGTH);
+}
+
 pub(crate) fn fifteen_thousand_forwards() {
     let engine = Engine::start();
     let client = engine.client();

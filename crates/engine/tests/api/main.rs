@@ -36,6 +36,7 @@ const TESTS: &[(&str, fn())] = &[
     ("forwards_follow_their_service", forwards::forwards_follow_their_service),
     ("forwards_are_held_all_or_none", forwards::forwards_are_held_all_or_none),
     ("forwards_come_and_go", forwards::forwards_come_and_go),
+    ("bulk_passes_whole_and_in_order", forwards::bulk_passes_whole_and_in_order),
     ("fifteen_thousand_forwards", forwards::fifteen_thousand_forwards),
 ];
 
