@@ -94,12 +94,18 @@ pub(crate) struct Demux {
     flows: HashMap<FourTuple, Owner, KeyedState>,
     /// By local address and port. Keys are our own, but what is looked up is not.
     listeners: HashMap<SocketAddr, u32, KeyedState>,
+    /// UDP sockets by local address and port, as above.
+    sockets: HashMap<SocketAddr, u32, KeyedState>,
 }
 
 impl Demux {
     pub(crate) fn new(key: &[u8; 16]) -> Demux {
         let state = KeyedState::new(key, b'd');
-        Demux { flows: HashMap::with_hasher(state.clone()), listeners: HashMap::with_hasher(state) }
+        Demux {
+            flows: HashMap::with_hasher(state.clone()),
+            listeners: HashMap::with_hasher(state.clone()),
+            sockets: HashMap::with_hasher(state),
+        }
     }
 
     /// `own` says whether the local address is the stack's, so that listeners on all addresses take it.
@@ -128,6 +134,19 @@ impl Demux {
         if self.flows.get(tuple) == Some(&owner) {
             self.flows.remove(tuple);
         }
+    }
+
+    /// The UDP socket of an own address and port: bound to it, or else to the port of any address.
+    pub(crate) fn socket(&self, local: &SocketAddr) -> Option<u32> {
+        self.sockets.get(local).or_else(|| self.sockets.get(&unspecified(*local))).copied()
+    }
+
+    pub(crate) fn insert_socket(&mut self, local: SocketAddr, socket: u32) {
+        self.sockets.insert(local, socket);
+    }
+
+    pub(crate) fn remove_socket(&mut self, local: &SocketAddr) {
+        self.sockets.remove(local);
     }
 
     pub(crate) fn insert_listener(&mut self, local: SocketAddr, listener: u32) {

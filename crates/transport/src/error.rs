@@ -70,6 +70,22 @@ pub enum ListenError {
     InvalidAddress(SocketAddr),
 }
 
+/// Why [`Stack::bind_datagram`](crate::Stack::bind_datagram) did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BindError {
+    /// The address and port are held by another socket of the stack, which is named.
+    #[error("{local} is in use: {holder} stands in the way")]
+    InUse {
+        /// What was asked for.
+        local: SocketAddr,
+        /// What holds it.
+        holder: Binding,
+    },
+    /// Port 0, or an address that is not the stack's own.
+    #[error("{0} can't be bound to")]
+    InvalidAddress(SocketAddr),
+}
+
 /// Why [`Stack::receive_into`](crate::Stack::receive_into) has no data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReceiveError {
@@ -93,6 +109,9 @@ pub enum SendDatagramError {
     /// Neither on the link nor behind a gateway.
     #[error("no route to the destination")]
     NoRoute,
+    /// The socket is gone, or has no peer and none was given.
+    #[error("no destination")]
+    NoDestination,
     /// The packets that wait for `poll_transmit` reach `Limits::outgoing_bytes`.
     #[error("too many packets wait for the link")]
     Full,

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::id::{ConnectionId, IncomingId, ListenerId};
+use crate::id::{ConnectionId, IncomingId, ListenerId, SocketId};
 use crate::types::Unreachable;
 
 /// One thing that happened. Events are edges and coalesce: `Readable` comes again only after more data arrived since the
@@ -30,6 +30,8 @@ pub enum Event {
     /// Both directions ended in order and our FIN is acknowledged: nothing more will happen. Call `close` to free the id
     /// (data that `receive_chunks` has stays readable until then).
     Closed(ConnectionId),
+    /// `receive_bound` has something for this UDP socket.
+    DatagramReadable(SocketId),
     /// An echo request to an address that is not ours, with `any_destination`.
     Echo(EchoRequest),
     /// An ICMP error came back for a datagram that was sent with these ends.

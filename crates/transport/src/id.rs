@@ -28,6 +28,10 @@ handle! {
     IncomingId
 }
 handle! {
+    /// A UDP socket of the stack itself.
+    SocketId
+}
+handle! {
     /// A listening socket of the stack itself.
     ListenerId
 }

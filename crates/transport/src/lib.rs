@@ -30,8 +30,8 @@ mod types;
 mod wire;
 
 pub use config::{Config, Limits, Link};
-pub use error::{AcceptError, ConnectError, ListenError, ReceiveError, SendDatagramError};
+pub use error::{AcceptError, BindError, ConnectError, ListenError, ReceiveError, SendDatagramError};
 pub use event::{EchoRequest, Event, Incoming, ResetReason};
-pub use id::{ConnectionId, IncomingId, ListenerId};
+pub use id::{ConnectionId, IncomingId, ListenerId, SocketId};
 pub use stack::{BODY_SLICES, Datagram, RECEIVE_CHUNKS, Stack, Statistics, Transmit};
 pub use types::{IpCidr, MacAddress, Unreachable};

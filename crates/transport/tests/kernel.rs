@@ -76,7 +76,8 @@ fn check_everything(virtio: bool) {
         assert_eq!(no_host.raw_os_error(), Some(libc::EHOSTUNREACH));
         let no_network = TcpStream::connect(far(NO_NETWORK)[kind]).expect_err("no network");
         assert_eq!(no_network.raw_os_error(), Some(libc::ENETUNREACH));
-        assert!(begin.elapsed() < Duration::from_millis(100), "{:?}", begin.elapsed());
+        // Not after a timeout: all three come at once, on a busy machine too.
+        assert!(begin.elapsed() < Duration::from_millis(900), "{:?}", begin.elapsed());
         check_echo(far(ECHO)[kind]);
         check_datagrams(kind);
         check_inbound(&world, kind);

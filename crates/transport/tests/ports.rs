@@ -164,3 +164,35 @@ fn a_chosen_port_is_reserved_until_the_connection_is_forgotten() {
     pair.run_for(Duration::from_secs(61));
     assert_eq!(pair.stacks[0].ports().at(Transport::Tcp, port).count(), 1);
 }
+
+#[test]
+fn datagram_sockets_are_bound_connected_and_free_again() {
+    let mut pair = Pair::new(true, Trouble::NONE, 8);
+    let now = pair.now;
+    let any = pair.stacks[0].bind_datagram("0.0.0.0:53".parse().expect("ok")).expect("free");
+    let again = pair.stacks[0].bind_datagram(at(53));
+    assert!(matches!(again, Err(minato_transport::BindError::InUse { .. })), "{again:?}");
+    let (peer, other) = (far(4000), far(4001));
+    pair.stacks[1].send_datagram(now, peer, at(53), b"one").expect("room");
+    pair.stacks[1].send_datagram(now, other, at(53), b"two").expect("room");
+    pair.run_for(Duration::from_millis(2));
+    assert_eq!(pair.events[0], [Event::DatagramReadable(any)]);
+    let sources = [peer, other].map(|source| pair.stacks[0].receive_bound(any).map(|got| got.source) == Some(source));
+    assert_eq!(sources, [true, true]);
+    assert!(pair.stacks[0].receive_bound(any).is_none());
+    assert!(pair.stacks[0].send_bound(now, any, None, b"nobody").is_err());
+    pair.stacks[0].connect_datagram(any, Some(peer));
+    pair.stacks[0].send_bound(pair.now, any, None, b"answer").expect("room");
+    pair.stacks[1].send_datagram(pair.now, other, at(53), b"from a stranger").expect("room");
+    pair.stacks[1].send_datagram(pair.now, peer, at(53), b"from the peer").expect("room");
+    pair.run_for(Duration::from_millis(2));
+    let answer = pair.stacks[1].poll_datagram().expect("it arrived");
+    assert_eq!((answer.source, answer.destination, answer.payload), (at(53), peer, &b"answer"[..]));
+    assert_eq!(pair.stacks[0].receive_bound(any).map(|got| got.payload), Some(&b"from the peer"[..]));
+    assert!(pair.stacks[0].receive_bound(any).is_none());
+    let refused = minato_transport::Unreachable::Port;
+    let told = Event::DatagramUnreachable { source: other, destination: at(53), reason: refused };
+    assert!(pair.events[1].contains(&told), "{:?}", pair.events[1]);
+    pair.stacks[0].unbind_datagram(any);
+    pair.stacks[0].bind_datagram(at(53)).expect("free again");
+}

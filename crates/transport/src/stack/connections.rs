@@ -84,6 +84,10 @@ impl Stack {
         let id = match event {
             Event::Readable(id) | Event::Writable(id) => *id,
             Event::Connected(id) | Event::PeerClosed(id) | Event::Closed(id) => *id,
+            Event::DatagramReadable(id) => {
+                let socket = self.socket_mut(*id);
+                return socket.map(|socket| socket.announced = false).is_some();
+            }
             Event::Incoming(incoming) => return self.held.is_current(incoming.id.index, incoming.id.generation),
             _ => return true,
         };

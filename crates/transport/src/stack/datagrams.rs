@@ -48,7 +48,7 @@ impl Datagrams {
     }
 
     /// Whether there was room.
-    fn push(&mut self, datagram: &udp::UdpDatagram<'_>) -> bool {
+    pub(super) fn push(&mut self, datagram: &udp::UdpDatagram<'_>) -> bool {
         let cost = datagram.payload.len() + OVERHEAD;
         if self.bytes + cost > self.limit {
             return false;
@@ -61,7 +61,7 @@ impl Datagrams {
         true
     }
 
-    fn pop(&mut self) -> Option<Datagram<'_>> {
+    pub(super) fn pop(&mut self) -> Option<Datagram<'_>> {
         if let Some(last) = self.current.take()
             && self.spare.len() < SPARE_BUFFERS
         {
@@ -163,6 +163,9 @@ impl Stack {
             return None;
         }
         let datagram = udp::parse(packet, checksum_trusted)?;
+        if recipient == Recipient::Own && self.deliver_to_socket(&datagram) {
+            return Some(());
+        }
         if !self.config.any_destination {
             self.output.send_error(now, packet, Unreachable::Port);
             return Some(());

@@ -1,5 +1,6 @@
 //! The facade: one value that is a whole transport layer.
 
+mod bound;
 mod connections;
 mod datagrams;
 mod frame;
@@ -26,6 +27,7 @@ use crate::reassembly::Reassembly;
 use crate::slots::Slots;
 use crate::tcp::{ChunkPool, Connection, Cookies, InitialSequence, Limits};
 use crate::timers::Timers;
+use bound::BoundSocket;
 use datagrams::Datagrams;
 pub use frame::{BODY_SLICES, Datagram, RECEIVE_CHUNKS, Statistics, Transmit};
 use held::Held;
@@ -57,6 +59,7 @@ pub struct Stack {
     held_order: VecDeque<(Instant, u32, u32)>,
     time_waits: TimeWaits,
     listeners: Slots<Listener>,
+    sockets: Slots<BoundSocket>,
     leases: Leases,
     cookies: Cookies,
     timers: Timers,
@@ -97,6 +100,7 @@ impl Stack {
             held_order: VecDeque::new(),
             time_waits: TimeWaits::default(),
             listeners: Slots::default(),
+            sockets: Slots::default(),
             leases: Leases::new(config.ephemeral, config.key),
             cookies: Cookies::new(now, &config.key),
             timers: Timers::default(),
