@@ -10,8 +10,19 @@ use anyhow::{Context, Result, bail};
 use crate::command;
 
 /// What the end-to-end tests run.
-pub(crate) const TEST: &[&str] =
-    &["apache2-bin", "curl", "iproute2", "iputils-ping", "nginx", "postfix", "procps", "util-linux", "vsftpd"];
+pub(crate) const TEST: &[&str] = &[
+    "apache2-bin",
+    "curl",
+    "iproute2",
+    "iputils-ping",
+    "nftables",
+    "nginx",
+    "postfix",
+    "procps",
+    "socat",
+    "util-linux",
+    "vsftpd",
+];
 
 /// What `cargo xtask bench` compares with, and measures with.
 pub(crate) const BENCH: &[&str] = &["iproute2", "passt", "rootlesskit", "slirp4netns", "uidmap", "util-linux"];

@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod check;
 pub mod enter;
+pub mod firewall;
 pub mod holder;
 pub mod memory;
 mod netlink;

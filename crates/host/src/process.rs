@@ -46,6 +46,12 @@ pub fn describe(pid: u32) -> Option<Process> {
     })
 }
 
+/// Whether a process is stopped: by `SIGSTOP`, by Ctrl-Z in its terminal, or by a debugger.
+pub fn is_stopped(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat_fields(&stat).is_some_and(|(_, fields)| matches!(fields.first(), Some(&("T" | "t"))))
+}
+
 /// Process IDs of those in the network namespace with this inode number, in ascending order. Processes that the caller
 /// may not look into are left out: they can't be in a namespace of the caller's own user.
 pub fn in_network(network_inode: u64) -> Vec<u32> {

@@ -17,7 +17,7 @@ pub use flow::{Endpoint, Flow, FlowState};
 pub use forward::{Forward, ForwardRequest, ForwardSpec, ForwardState};
 pub use host::{Host, Process};
 pub use network::Network;
-pub use port::{PortClass, PortRow, Transport, Unknown};
+pub use port::{AcceptQueue, PortClass, PortRow, Transport, Unknown};
 pub use problem::{Holder, Problem, ProblemKind};
 pub use session::{Enter, ExecRequest, HostRequest, SessionEnd, SessionEvent, SessionId};
 

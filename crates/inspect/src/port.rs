@@ -62,6 +62,25 @@ pub struct PortRow {
     pub process_unknown: Option<Unknown>,
     /// Forwards of the machine that lead here.
     pub forwarded_from: Vec<Forward>,
+    /// Connections that wait to be accepted; `None` for what does not listen for TCP connections.
+    #[serde(default)]
+    pub accept_queue: Option<AcceptQueue>,
     /// Inode number of the socket.
     pub inode: u64,
+}
+
+/// The queue of a listening socket: connections that are established and not yet accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptQueue {
+    /// How many wait.
+    pub waiting: u32,
+    /// The limit, as `listen` and `net.core.somaxconn` set it. The kernel lets one more wait than this.
+    pub limit: u32,
+}
+
+impl AcceptQueue {
+    /// Whether further connections are dropped.
+    pub fn is_full(self) -> bool {
+        self.waiting > self.limit
+    }
 }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use minato_host::process::{self, Owner, SocketOwners};
 use minato_host::sock_diag::{Query, SockDiag, SocketInfo, State, States};
 use minato_host::{Family, Transport as HostTransport};
-use minato_inspect::{PortClass, PortRow, Process, Transport, Unknown};
+use minato_inspect::{AcceptQueue, PortClass, PortRow, Process, Transport, Unknown};
 use minato_ports::registry;
 
 /// Who is bound where on this machine, by port and transport.
@@ -61,6 +61,8 @@ fn merge(
             PortRow { processes: pids.iter().filter_map(&mut look).collect(), ..row.clone() }
         });
         merged.dual_stack |= row.dual_stack;
+        // The fuller one of both families' tells more.
+        merged.accept_queue = merged.accept_queue.into_iter().chain(row.accept_queue).max_by_key(|queue| queue.waiting);
         merged.addresses.extend(row.addresses);
         merged.addresses.sort_unstable();
         merged.addresses.dedup();
@@ -93,8 +95,14 @@ fn row(socket: &SocketInfo, process_unknown: Option<Unknown>) -> PortRow {
         processes: Vec::new(),
         process_unknown,
         forwarded_from: Vec::new(),
+        accept_queue: accept_queue(socket),
         inode: socket.inode,
     }
+}
+
+fn accept_queue(socket: &SocketInfo) -> Option<AcceptQueue> {
+    let listens = socket.transport == HostTransport::Tcp && socket.state == State::Listen;
+    listens.then_some(AcceptQueue { waiting: socket.receive_queue, limit: socket.send_queue })
 }
 
 fn process(process: process::Process) -> Process {

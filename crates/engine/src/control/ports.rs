@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use minato_host::process::{self, Owner, SocketOwners};
 use minato_host::sock_diag::{Query, SocketInfo, State as SocketState, States};
 use minato_host::{Family, Transport};
-use minato_inspect::{Forward, PortRow, Problem, Process, Unknown};
+use minato_inspect::{AcceptQueue, Forward, PortRow, Problem, Process, Unknown};
 use minato_ports::registry;
 
 use super::{Control, Inside, blocking};
@@ -50,6 +50,8 @@ fn rows(host: &str, inside: &Inside, forwards: &[Forward]) -> Vec<PortRow> {
             ..row.clone()
         });
         merged.dual_stack |= row.dual_stack;
+        // The fuller one of both families' tells more.
+        merged.accept_queue = merged.accept_queue.into_iter().chain(row.accept_queue).max_by_key(|queue| queue.waiting);
         merged.addresses.extend(row.addresses);
         merged.addresses.sort_unstable();
         merged.addresses.dedup();
@@ -81,8 +83,14 @@ fn row(host: &str, socket: &SocketInfo, forwards: &[Forward]) -> PortRow {
         processes: Vec::new(),
         process_unknown: None,
         forwarded_from: forwards.iter().filter(leads_here).cloned().collect(),
+        accept_queue: accept_queue(socket),
         inode: socket.inode,
     }
+}
+
+fn accept_queue(socket: &SocketInfo) -> Option<AcceptQueue> {
+    let listens = socket.transport == Transport::Tcp && socket.state == SocketState::Listen;
+    listens.then_some(AcceptQueue { waiting: socket.receive_queue, limit: socket.send_queue })
 }
 
 /// Sockets that hold a port and have no peer.

@@ -1,14 +1,16 @@
 //! Conclusions from facts: pure, so that every case is a table in a test.
 
 mod machine;
+mod readiness;
+mod rivals;
+mod trials;
 
 use std::net::{IpAddr, SocketAddr};
 
-use minato_inspect::{Forward, PortRow, Transport};
+use minato_inspect::{Forward, Host, PortRow, Transport};
 
-use super::facts::{Facts, Network, Subject, Trial};
-use super::probe::Outcome;
-use super::{Explanation, HopState, Target, UNKNOWN};
+use super::facts::{Facts, Network, Subject};
+use super::{Explanation, HopState, Target};
 use crate::failure::code;
 use crate::render;
 
@@ -27,8 +29,7 @@ pub(super) fn diagnose(target: &Target, facts: &Facts) -> Explanation {
         Subject::Elsewhere(addresses) => diagnosis.elsewhere(addresses),
         Subject::Unresolved(reason) => {
             diagnosis.result.hop(HopState::Broken, "name", reason.clone());
-            let why = "the name is neither a minato host's nor one that can be resolved";
-            diagnosis.result.because(code::NOTHING, why, [format!("minato{} ps", facts.network_flag)]);
+            diagnosis.unresolved(target);
         }
     }
     diagnosis.trials();
@@ -63,10 +64,25 @@ impl<'a> Diagnosis<'a> {
         } else {
             self.result.hop(HopState::Good, "service", format!("{} is bound to {}", who(row), render::bind(row)));
         }
+        self.host_rivals(&forward.host, service);
+        self.readiness(row);
+    }
+
+    fn unresolved(&mut self, target: &Target) {
+        let flag = &self.facts.network_flag;
+        let (why, fix) = if self.facts.network.is_some() {
+            ("the name is neither a minato host's nor one that can be resolved", format!("minato{flag} ps"))
+        } else {
+            self.result.hop(HopState::Odd, "network", "none is running here");
+            let fix = format!("minato{flag} run --name {} -- PROGRAM", target.name().unwrap_or("HOST"));
+            ("no minato network is running, and the name can't be resolved otherwise", fix)
+        };
+        self.result.because(code::NOTHING, why, [fix]);
     }
 
     fn service(&self, host: &str, port: u16) -> Option<&'a PortRow> {
-        self.listening(host).find(|row| row.port == port)
+        let rows = || self.listening(host).filter(|row| row.port == port);
+        rows().find(|row| !is_loopback_only(row)).or_else(|| rows().next())
     }
 
     /// What listens in a host, of the target's transport.
@@ -82,7 +98,7 @@ impl<'a> Diagnosis<'a> {
             row.host.as_deref() == Some(host) && row.port == port && row.listening && row.transport != self.transport
         });
         if let Some(row) = other {
-            return self.other_transport(row);
+            return self.other_transport(row, forward);
         }
         let unforwarded = self.listening(host).find(|row| row.forwarded_from.is_empty());
         let elsewhere = unforwarded.or_else(|| self.listening(host).next()).map(|row| row.port);
@@ -126,15 +142,22 @@ impl<'a> Diagnosis<'a> {
         (!is_pair).then_some(forward.address)
     }
 
-    fn other_transport(&mut self, row: &PortRow) {
+    /// The number is bound, but for the other transport, which needs a forward of its own.
+    fn other_transport(&mut self, row: &PortRow, forward: Option<&Forward>) {
         let bound = format!("{}/{}", row.port, render::transport(row.transport));
         let why = format!("{} is bound to {bound}; {} is another port", who(row), self.number(row.port));
         let place = row.host.as_ref().map(|host| format!("{host}:")).unwrap_or_default();
-        self.result.because(
-            code::WRONG_ADDRESS,
-            why,
-            [format!("minato{} explain {place}{bound}", self.facts.network_flag)],
-        );
+        let flag = &self.facts.network_flag;
+        let fix = match forward {
+            Some(forward) => {
+                let pair = self.spelled_address(forward);
+                let wanted = Forward { transport: row.transport, ..forward.clone() };
+                let spelled = render::spelled(&wanted, pair, wanted.service_port);
+                format!("minato{flag} forward add -p {spelled} {}", wanted.host)
+            }
+            None => format!("minato{flag} explain {place}{bound}"),
+        };
+        self.result.because(code::WRONG_ADDRESS, why, [fix]);
     }
 
     fn host(&mut self, name: &str, address: Option<IpAddr>) {
@@ -161,17 +184,16 @@ impl<'a> Diagnosis<'a> {
             self.result.hop(HopState::Broken, "service", seen);
             let why =
                 format!("{} is bound to the loopback of {name}: other hosts can't reach it (forwards can)", who(row));
-            self.result.because(
-                code::WRONG_ADDRESS,
-                why,
-                ["bind it to 0.0.0.0 and ::, or to the host's address".to_owned()],
-            );
+            let fixes = std::iter::once("bind it to 0.0.0.0 and ::, or to the host's address".to_owned());
+            self.result.because(code::WRONG_ADDRESS, why, fixes.chain(self.pass_on(row, host)));
         } else if let Some(address) = address.filter(|address| !covers(&row.addresses, *address)) {
             self.result.hop(HopState::Broken, "service", seen);
             let why = format!("{} is not bound to {address}", who(row));
             self.result.because(code::WRONG_ADDRESS, why, [format!("bind it to {}", any_of_family(address))]);
         } else {
             self.result.hop(HopState::Good, "service", seen);
+            self.host_rivals(name, self.port);
+            self.readiness(row);
         }
         match row.forwarded_from.first() {
             Some(forward) => {
@@ -188,45 +210,17 @@ impl<'a> Diagnosis<'a> {
         self.result.hop(HopState::Good, "address", format!("{list}: neither of this machine nor of a minato host"));
     }
 
-    /// What really happened, and what that says when nothing else explains it.
-    fn trials(&mut self) {
-        if self.transport == Transport::Udp {
-            self.result.hop(HopState::Unknown, "trial", "UDP has no connections: silence says nothing");
-        }
-        // A host is reached by the family that its service is bound to; that the other one fails is worth a look only.
-        let one_came_through = self.facts.trials.iter().any(|trial| trial.outcome == Outcome::Connected);
-        for trial in &self.facts.trials {
-            let (mut state, seen) = outcome(trial);
-            if state == HopState::Broken && !self.result.is_explained() && one_came_through {
-                state = HopState::Odd;
-            }
-            let from = trial.from.as_ref().map(|host| format!(" from inside {host}")).unwrap_or_default();
-            self.result.hop(state, "trial", format!("{}{from}: {seen}", trial.destination));
-        }
-        let failed: Vec<&Trial> =
-            self.facts.trials.iter().filter(|trial| trial.outcome != Outcome::Connected).collect();
-        if self.result.is_explained() || failed.is_empty() || failed.len() < self.facts.trials.len() {
-            return;
-        }
-        let (code, why) = match &failed[0].outcome {
-            Outcome::PortsExhausted => (code::EXHAUSTED, "every ephemeral port towards this destination is in use"),
-            Outcome::Refused if matches!(self.facts.subject, Subject::Elsewhere(_)) => {
-                (code::NOTHING, "nothing listens there, or a firewall there refuses")
-            }
-            Outcome::Refused => (
-                UNKNOWN,
-                "unknown: it listens, but refuses; it may have begun or ended just now, or a firewall refuses",
-            ),
-            Outcome::TimedOut if matches!(self.facts.subject, Subject::Elsewhere(_)) => {
-                (UNKNOWN, "unknown: no answer; nobody may have the address, or a firewall drops the packets")
-            }
-            Outcome::TimedOut => {
-                (UNKNOWN, "unknown: no answer; its accept queue may be full, or a firewall drops the packets")
-            }
-            Outcome::Unreachable(_) => (code::WRONG_ADDRESS, "there is no way to this address"),
-            Outcome::Failed(_) | Outcome::Connected => (UNKNOWN, "unknown"),
+    /// A command that makes a service on the loopback address of its host reachable as it is.
+    fn pass_on(&self, row: &PortRow, host: &Host) -> Option<String> {
+        let (listen, bind, to) = match row.addresses.first()? {
+            IpAddr::V4(address) => ("TCP4", host.address_v4.to_string(), format!("TCP4:{address}")),
+            IpAddr::V6(address) => ("TCP6", format!("[{}]", host.address_v6), format!("TCP6:[{address}]")),
         };
-        self.result.because(code, why, []);
+        let (flag, port) = (&self.facts.network_flag, row.port);
+        (self.transport == Transport::Tcp).then(|| {
+            let listen = format!("{listen}-LISTEN:{port},bind={bind},fork,reuseaddr");
+            format!("minato{flag} exec {} -- socat {listen} {to}:{port}", host.name)
+        })
     }
 
     fn number(&self, port: u16) -> String {
@@ -249,14 +243,4 @@ fn is_loopback_only(row: &PortRow) -> bool {
 
 fn who(row: &PortRow) -> String {
     render::holders(&row.processes, row.process_unknown)
-}
-
-fn outcome(trial: &Trial) -> (HopState, String) {
-    match &trial.outcome {
-        Outcome::Connected => (HopState::Good, "accepted".into()),
-        Outcome::Refused => (HopState::Broken, "refused".into()),
-        Outcome::TimedOut => (HopState::Broken, "no answer".into()),
-        Outcome::PortsExhausted => (HopState::Broken, "no free port to connect from".into()),
-        Outcome::Unreachable(reason) | Outcome::Failed(reason) => (HopState::Broken, reason.clone()),
-    }
 }

@@ -1,7 +1,8 @@
 //! What is so: asked of the engine, the kernel, the resolver and the network, without drawing conclusions.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 
+use minato_host::firewall::{Fate, Packet, Ruleset};
 use minato_inspect::{Forward, Host, PortRow};
 use minato_ports::Transport;
 
@@ -27,6 +28,14 @@ pub(super) struct Facts {
     pub(super) trials: Vec<Trial>,
     /// The lowest port of this machine that the user may bind.
     pub(super) first_bindable: u16,
+    /// Whether the user is root.
+    pub(super) is_root: bool,
+    /// Processes that hold sockets and are stopped.
+    pub(super) stopped: Vec<u32>,
+    /// A port above the target's that a forward could have, if the target's is taken.
+    pub(super) next_free: Option<u16>,
+    /// What this machine's nftables do to the connections that failed; or why that can't be seen. `None`: not asked.
+    pub(super) firewall: Option<Result<Vec<(SocketAddr, Fate)>, String>>,
 }
 
 /// What a target means.
@@ -73,7 +82,22 @@ pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client
         Transport::Udp => Vec::new(),
     };
     let network_flag = crate::client::network_flag(client.directory());
-    Ok(Facts { subject, network_flag, network, machine, trials, first_bindable: first_bindable() })
+    let services = network.iter().flat_map(|network| &network.services);
+    let processes = services.chain(machine.iter().flatten()).flat_map(|row| &row.processes);
+    let stopped = processes.map(|process| process.pid).filter(|pid| minato_host::process::is_stopped(*pid)).collect();
+    let is_held = machine.as_ref().is_ok_and(|rows| !rows.is_empty());
+    Ok(Facts {
+        next_free: if is_held { next_free(target.port, target.transport) } else { None },
+        firewall: firewall(target.transport, &trials),
+        is_root: rustix::process::geteuid().is_root(),
+        first_bindable: first_bindable(),
+        subject,
+        network_flag,
+        network,
+        machine,
+        trials,
+        stopped,
+    })
 }
 
 async fn network(client: &Client) -> Result<Option<Network>, RequestError> {
@@ -156,6 +180,43 @@ async fn try_all(
         trials.push(Trial { from: from.map(str::to_owned), destination, outcome });
     }
     Ok(trials)
+}
+
+/// What the machine's rules do to the connections from here that failed.
+fn firewall(transport: Transport, trials: &[Trial]) -> Option<Result<Vec<(SocketAddr, Fate)>, String>> {
+    let unanswered = |trial: &&Trial| {
+        trial.from.is_none() && !matches!(trial.outcome, Outcome::Connected | Outcome::PortsExhausted(_))
+    };
+    let failed: Vec<SocketAddr> = trials.iter().filter(unanswered).map(|trial| trial.destination).collect();
+    if failed.is_empty() {
+        return None;
+    }
+    let rules = match Ruleset::read() {
+        Ok(rules) => rules,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    let transport = match transport {
+        Transport::Tcp => minato_host::Transport::Tcp,
+        Transport::Udp => minato_host::Transport::Udp,
+    };
+    let fate = |destination: SocketAddr| {
+        let (address, local) = (destination.ip(), is_own(destination.ip()));
+        // This machine talks to itself from the address that it talks to.
+        let source = local.then_some(address);
+        (destination, rules.fate(&Packet { transport, source, destination: address, port: destination.port(), local }))
+    };
+    Some(Ok(failed.into_iter().map(fate).collect()))
+}
+
+/// The next port that is free on both loopback addresses.
+fn next_free(port: u16, transport: Transport) -> Option<u16> {
+    let free = |port: &u16| {
+        [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].into_iter().all(|address| match transport {
+            Transport::Tcp => TcpListener::bind((address, *port)).is_ok(),
+            Transport::Udp => UdpSocket::bind((address, *port)).is_ok(),
+        })
+    };
+    (port..=u16::MAX).skip(1).take(256).find(free)
 }
 
 fn first_bindable() -> u16 {

@@ -4,6 +4,7 @@
 //! looking anywhere, and the result is shown. What could not be seen is "unknown" and never guessed.
 
 mod diagnose;
+mod exhaustion;
 mod facts;
 mod probe;
 mod target;

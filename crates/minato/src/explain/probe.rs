@@ -9,6 +9,7 @@ use minato_inspect::ExecRequest;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 
+use super::exhaustion::{self, Exhaustion};
 use crate::client::{self, Client};
 use crate::commands::DONE;
 use crate::failure::Failure;
@@ -31,7 +32,7 @@ pub(crate) enum Outcome {
     /// There is no way there.
     Unreachable(String),
     /// The client has no port left for this destination.
-    PortsExhausted,
+    PortsExhausted(Exhaustion),
     /// Something else.
     Failed(String),
 }
@@ -43,7 +44,10 @@ pub(super) fn attempt(destination: SocketAddr) -> Outcome {
         Err(error) => match error.kind() {
             io::ErrorKind::ConnectionRefused => Outcome::Refused,
             io::ErrorKind::TimedOut => Outcome::TimedOut,
-            io::ErrorKind::AddrNotAvailable => Outcome::PortsExhausted,
+            io::ErrorKind::AddrNotAvailable => match exhaustion::look(destination) {
+                Ok(Some(exhaustion)) => Outcome::PortsExhausted(exhaustion),
+                _ => Outcome::Unreachable(error.to_string()),
+            },
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
                 Outcome::Unreachable(error.to_string())
             }

@@ -26,6 +26,16 @@ pub(crate) enum Place {
     Name(String),
 }
 
+impl Target {
+    /// The name that it has, if it has one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match &self.place {
+            Place::Name(name) => Some(name),
+            Place::Machine | Place::Address(_) => None,
+        }
+    }
+}
+
 impl std::str::FromStr for Target {
     type Err = String;
 

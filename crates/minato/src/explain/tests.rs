@@ -1,8 +1,10 @@
 use std::net::SocketAddr;
 
-use minato_inspect::{Forward, ForwardState, PortRow, Transport};
+use minato_host::firewall::{Fate, Stop};
+use minato_inspect::{AcceptQueue, Forward, ForwardState, PortRow, Transport};
 
 use super::diagnose::diagnose;
+use super::exhaustion::{Consumer, Exhaustion};
 use super::facts::{Facts, Network, Subject, Trial};
 use super::probe::Outcome;
 use super::target::{Place, Target};
@@ -20,6 +22,10 @@ impl World {
             machine: Ok(Vec::new()),
             trials: Vec::new(),
             first_bindable: 1024,
+            is_root: false,
+            stopped: Vec::new(),
+            next_free: Some(8081),
+            firewall: None,
         })
     }
 
@@ -48,6 +54,32 @@ impl World {
 
     fn held(mut self, address: &str, port: u16) -> World {
         self.0.machine.as_mut().unwrap().push(row(None, address, port));
+        self
+    }
+
+    /// Another program on the same address and port, with `SO_REUSEPORT`.
+    fn shared(mut self, address: &str, port: u16, name: &str) -> World {
+        let row = PortRow { processes: vec![samples::process(77, name)], ..row(None, address, port) };
+        self.0.machine.as_mut().unwrap().push(row);
+        self
+    }
+
+    fn stopped(mut self, pid: u32) -> World {
+        self.0.stopped.push(pid);
+        self
+    }
+
+    fn queue(mut self, waiting: u32, limit: u32) -> World {
+        let rows = self.0.network.as_mut().map(|network| &mut network.services);
+        let last = rows.and_then(|rows| rows.last_mut()).or(self.0.machine.as_mut().unwrap().last_mut());
+        last.unwrap().accept_queue = Some(AcceptQueue { waiting, limit });
+        self
+    }
+
+    fn firewall(mut self, destination: &str, fate: fn(Stop) -> Fate) -> World {
+        let (table, chain) = ("filter".into(), "input".into());
+        let fate = fate(Stop { family: "inet", table, chain, handle: Some(4), rejects: false });
+        self.0.firewall = Some(Ok(vec![(destination.parse().unwrap(), fate)]));
         self
     }
 
@@ -105,8 +137,42 @@ fn every_way_that_a_machines_port_can_break_is_named() {
         World::machine().held("0.0.0.0", 6000).udp().explain("6000"),
         web().forward("127.0.0.1:8080", "web", 80).held("::1", 8080).explain("8080"),
         World::machine().held("0.0.0.0 ::", 7000).tried("127.0.0.1:7000", Outcome::TimedOut).explain("7000"),
-        World::machine().held("0.0.0.0 ::", 7000).tried("127.0.0.1:7000", Outcome::PortsExhausted).explain("7000"),
+        World::machine().held("0.0.0.0 ::", 7000).tried("127.0.0.1:7000", exhausted()).explain("7000"),
         World::machine().held("0.0.0.0 ::", 53).udp().explain("53/udp"),
+    ];
+    insta::assert_snapshot!(texts.concat());
+}
+
+fn exhausted() -> Outcome {
+    let top = Some(Consumer { pid: 99, name: "loader".into(), ports: 8 });
+    Outcome::PortsExhausted(Exhaustion { range: (50_000, 50_009), used: 10, top })
+}
+
+#[test]
+fn programs_that_are_there_and_do_not_answer_are_named() {
+    let held = || World::machine().held("0.0.0.0 ::", 7000);
+    let web = || {
+        World::machine().service("web", "0.0.0.0 ::", 80).forward("127.0.0.1:8080", "web", 80).forward(
+            "[::1]:8080",
+            "web",
+            80,
+        )
+    };
+    let silent = || held().tried("127.0.0.1:7000", Outcome::TimedOut).tried("[::1]:7000", Outcome::Connected);
+    let mut unreadable = silent();
+    unreadable.0.firewall = Some(Err("Operation not permitted".into()));
+    let texts = [
+        web().stopped(80).tried("127.0.0.1:8080", Outcome::Connected).explain("8080"),
+        web().queue(6, 5).tried("127.0.0.1:8080", Outcome::Connected).explain("8080"),
+        web().queue(5, 5).explain("8080"),
+        held().stopped(7000).queue(129, 128).explain("7000"),
+        held().shared("0.0.0.0 ::", 7000, "other").explain("7000"),
+        held().shared("0.0.0.0 ::", 7000, "server").explain("7000"),
+        held().shared("127.0.0.1 ::1", 7000, "other").explain("7000"),
+        World::machine().held("0.0.0.0 ::", 80).service("web", "0.0.0.0", 80).explain("80"),
+        silent().firewall("127.0.0.1:7000", Fate::Stopped).explain("7000"),
+        silent().firewall("127.0.0.1:7000", Fate::Perhaps).explain("7000"),
+        unreadable.explain("7000"),
     ];
     insta::assert_snapshot!(texts.concat());
 }

@@ -141,7 +141,8 @@ Examples:
   minato explain 53/udp
 
 Exit codes: 0 it can be reached; 10 nothing bound there; 11 wrong address, family or transport; 12 forward missing;
-13 privileged port; 14 ephemeral ports used up; 16 two programs share the number; 1 it can't for a reason that can't be seen.";
+13 privileged port; 14 ephemeral ports used up; 16 another program has the number, or several share it; 1 anything
+else: its program is stopped, its accept queue is full, nftables stop it, or a reason that can't be seen.";
 
 const EXEC_EXAMPLES: &str = "\
 Examples:

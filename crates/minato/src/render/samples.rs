@@ -50,6 +50,7 @@ fn row(host: Option<&str>, addresses: &[IpAddr], port: u16, registered: Option<&
         processes: Vec::new(),
         process_unknown: None,
         forwarded_from: Vec::new(),
+        accept_queue: None,
         inode: 1,
     }
 }

@@ -7,19 +7,24 @@ use crate::support::api::Api;
 use crate::support::net;
 
 /// What `explain` says: its exit code is checked, its text must have these parts.
-fn explain(user: &Account<'_>, arguments: &[&str], code: i32, parts: &[&str]) -> String {
+pub(crate) fn explain(user: &Account<'_>, arguments: &[&str], code: i32, parts: &[&str]) -> String {
     let text = user.minato_finish(&[&["explain"], arguments].concat()).expect_code(code).stdout;
     parts.iter().for_each(|part| assert!(text.contains(part), "no {part:?} in:\n{text}"));
     text
 }
 
 /// Runs the fix that was printed last, as somebody would who pastes it.
-fn run_fix(user: &Account<'_>, text: &str) {
-    let fix = text.lines().rev().find_map(|line| line.strip_prefix("FIX  ")).expect("a fix");
+pub(crate) fn run_fix(user: &Account<'_>, text: &str) {
+    let fix = printed_fix(text);
     user.finish("sh", &["-c", &format!("PATH=/run/bin:$PATH; {fix}")]).expect_success();
 }
 
-fn works(user: &Account<'_>, target: &str, address: &str) {
+/// The fix that was printed last, which is the best one.
+pub(crate) fn printed_fix(text: &str) -> &str {
+    text.lines().rev().find_map(|line| line.strip_prefix("FIX  ")).expect("a fix")
+}
+
+pub(crate) fn works(user: &Account<'_>, target: &str, address: &str) {
     wait_until("the fix to work", SOON, || net::read_from(address).is_some());
     explain(user, &[target], 0, &["accepted"]);
 }

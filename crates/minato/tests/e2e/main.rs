@@ -11,6 +11,7 @@ mod support;
 mod bad_input;
 mod crash;
 mod demo;
+mod diagnoses;
 mod dns;
 mod explain;
 mod forwards;

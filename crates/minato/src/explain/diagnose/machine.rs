@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use minato_inspect::{Forward, PortRow, Transport};
 
+use super::rivals::claimants;
 use super::{Diagnosis, covers, who};
 use crate::explain::{HopState, UNKNOWN};
 use crate::failure::code;
@@ -35,6 +36,8 @@ impl<'a> Diagnosis<'a> {
         if holders.iter().all(|(_, holder)| holder.is_none()) {
             self.nothing_on_machine(addresses);
         } else {
+            self.programs(&holders);
+            self.held_instead(&holders);
             self.families_differ(&holders);
         }
     }
@@ -45,7 +48,48 @@ impl<'a> Diagnosis<'a> {
         };
         let holds = |row: &&PortRow| row.transport == self.transport && covers(&row.addresses, address);
         let forward = self.network.forwards.iter().find(leads).map(Holder::Forward);
-        forward.or_else(|| self.machine_rows().iter().find(holds).map(Holder::Program))
+        let claimant = || self.claimants(address).into_iter().next();
+        let program = || claimant().or_else(|| self.machine_rows().iter().find(holds)).map(Holder::Program);
+        forward.or_else(program)
+    }
+
+    fn claimants(&self, address: IpAddr) -> Vec<&'a PortRow> {
+        claimants(self.machine_rows().iter().filter(|row| row.transport == self.transport), address)
+    }
+
+    /// Whether the programs that hold the port are alone there, and take what comes.
+    fn programs(&mut self, holders: &[(IpAddr, Option<Holder<'a>>)]) {
+        let mut seen: Vec<&PortRow> = Vec::new();
+        for (address, holder) in holders {
+            let Some(Holder::Program(row)) = holder else { continue };
+            if seen.iter().any(|known| std::ptr::eq(*known, *row)) {
+                continue;
+            }
+            seen.push(row);
+            self.rivals(&self.claimants(*address), &SocketAddr::new(*address, self.port).to_string());
+            self.readiness(row);
+        }
+    }
+
+    /// A host serves the port, but a program of this machine has the number here.
+    fn held_instead(&mut self, holders: &[(IpAddr, Option<Holder<'a>>)]) {
+        let held = holders.iter().find_map(|(_, holder)| match holder {
+            Some(Holder::Program(row)) => Some(*row),
+            _ => None,
+        });
+        let is_forwarded = holders.iter().any(|(_, holder)| matches!(holder, Some(Holder::Forward(_))));
+        let serves = |row: &&PortRow| {
+            row.port == self.port && row.listening && row.transport == self.transport && row.forwarded_from.is_empty()
+        };
+        let service = self.network.services.iter().find(serves);
+        let (Some(held), Some(service), false) = (held, service, is_forwarded) else { return };
+        let Some(host) = service.host.as_deref() else { return };
+        let (port, flag) = (self.port, &self.facts.network_flag);
+        let why = format!("{} has {} on this machine, so no forward to {host} can", who(held), self.number(port));
+        let suffix = if self.transport == Transport::Udp { "/udp" } else { "" };
+        let add = |free| format!("minato{flag} forward add -p {free}:{port}{suffix} {host}");
+        self.result.hop(HopState::Broken, "forward", format!("none to {host}:{port}, where {} listens", who(service)));
+        self.result.because(code::CONFLICT, why, self.facts.next_free.map(add));
     }
 
     fn machine_rows(&self) -> &'a [PortRow] {
@@ -84,7 +128,7 @@ impl<'a> Diagnosis<'a> {
             return self.result.because(UNKNOWN, "unknown: this machine's sockets can't be looked at", []);
         }
         if let Some(row) = self.machine_rows().iter().find(|row| row.transport != self.transport) {
-            return self.other_transport(row);
+            return self.other_transport(row, None);
         }
         if let Some(row) = self.machine_rows().first() {
             let place = row.addresses.first().map(|address| SocketAddr::new(*address, self.port));
@@ -145,20 +189,24 @@ impl<'a> Diagnosis<'a> {
                 let why = format!(
                     "two programs share the number: which one answers depends on the address ({first} or {second})"
                 );
-                self.result.because(
-                    code::CONFLICT,
-                    why,
-                    [format!(
-                        "connect to {} or {} instead of a name",
-                        SocketAddr::new(*first, self.port),
-                        SocketAddr::new(*second, self.port)
-                    )],
-                );
+                let (first, second) = (SocketAddr::new(*first, self.port), SocketAddr::new(*second, self.port));
+                let avoid = format!("connect to {first} or {second} instead of a name");
+                let end = self.end_stranger(*one, second, *other).or_else(|| self.end_stranger(*other, first, *one));
+                self.result.because(code::CONFLICT, why, std::iter::once(avoid).chain(end));
             }
             (Some(holder), None) => self.family_missing(*holder, *second),
             (None, Some(holder)) => self.family_missing(*holder, *first),
             _ => {}
         }
+    }
+
+    /// The command that puts a forward in the place of the program that has its other address.
+    fn end_stranger(&self, forward: Holder<'_>, at: SocketAddr, stranger: Holder<'_>) -> Option<String> {
+        let (Holder::Forward(forward), Holder::Program(row)) = (forward, stranger) else { return None };
+        let [process] = row.processes.as_slice() else { return None };
+        let flag = &self.facts.network_flag;
+        let add = format!("minato{flag} forward add -p {at}:{} {}", forward.service_port, forward.host);
+        Some(format!("kill {} && sleep 1 && {add}", process.pid))
     }
 
     fn family_missing(&mut self, holder: Holder<'_>, missing: IpAddr) {

@@ -1,5 +1,5 @@
 //! Small programs that tests run in hosts. They are this very test program in another role, so that nothing has to
-//! be installed for them: `who PORT`, `line PORT`, `count PORT`, `connect ADDRESS`, `upload ADDRESS
+//! be installed for them: `who PORT`, `line PORT`, `count PORT`, `connect ADDRESS`, `crowd ADDRESS`, `upload ADDRESS
 //! BYTES`, `ask ADDRESS TEXT`.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,6 +19,7 @@ pub(crate) fn play(role: &str) -> i32 {
         ["count", address] => count(&listen_address(address)),
         ["upload", address, bytes] => upload(address, bytes.parse().expect("BYTES")),
         ["connect", address] => connect(address.parse().expect("ADDRESS:PORT")),
+        ["crowd", address] => crowd(address),
         ["ask", address, text] => ask(address.parse().expect("ADDRESS:PORT"), text),
         _ => panic!("no such role: {role}"),
     }
@@ -103,6 +104,16 @@ fn connect(address: SocketAddr) {
     let elapsed = start.elapsed().as_secs_f64() * 1e3;
     let shown = outcome.map_or_else(|error| format!("{:?}", error.kind()), |_| "connected".to_owned());
     eprintln!("{shown} {elapsed:.1}");
+}
+
+/// Opens connections until one fails, and keeps them.
+fn crowd(address: &str) {
+    let mut all = Vec::new();
+    while let Ok(stream) = TcpStream::connect(address) {
+        all.push(stream);
+    }
+    thread::sleep(Duration::from_secs(100));
+    drop(all);
 }
 
 /// Sends a datagram and prints the answer.
