@@ -60,10 +60,10 @@ fn a_rule_that_drops_is_found_by_root_and_unknown_to_others() {
         let chain = "type filter hook input priority 0;";
         for (rules, part) in [
             (
-                format!("table inet t {{ chain input {{ {chain} tcp dport 7000 drop; }} }}"),
+                format!("table inet t {{ chain input {{ {chain} tcp dport 7000 drop; }}; }}"),
                 "rule 2 of chain inet t input",
             ),
-            (format!("table inet t {{ chain input {{ {chain} policy drop; }} }}"), "the policy of chain inet t input"),
+            (format!("table inet t {{ chain input {{ {chain} policy drop; }}; }}"), "the policy of chain inet t input"),
         ] {
             root.finish("nft", &[&rules]).expect_success();
             explain(&machine.user(), &["7000"], 1, &["? firewall", "nftables can't be read"]);
@@ -170,7 +170,7 @@ fn a_stranger_on_the_other_family_is_replaced() {
         let run = user.run(&["--name", "web", "-p", "127.0.0.1:8080:80"], &machine.peer("who 80"));
         wait_until("the service", SOON, || net::read_from("127.0.0.1:8080").is_some());
         let mut command = user.command("socat");
-        command.args(["TCP6-LISTEN:8080,bind=[::1],fork", "SYSTEM:echo stranger"]);
+        command.args(["TCP6-LISTEN:8080,bind=[::1],reuseaddr,fork", "SYSTEM:echo stranger"]);
         let stranger = user.start(command);
         wait_until("the stranger", SOON, || net::read_from("[::1]:8080").is_some());
         let text = explain(&user, &["8080"], 16, &["two programs share the number"]);

@@ -17,7 +17,8 @@ impl Diagnosis<'_> {
             self.result.hop(HopState::Unknown, "trial", "UDP has no connections: silence says nothing");
         }
         // A host is reached by the family that its service is bound to; that the other one fails is worth a look only.
-        let one_came_through = self.facts.trials.iter().any(|trial| trial.outcome == Outcome::Connected);
+        let is_machine = matches!(self.facts.subject, Subject::Machine(_));
+        let one_came_through = !is_machine && self.facts.trials.iter().any(|trial| trial.outcome == Outcome::Connected);
         for trial in &self.facts.trials {
             let (mut state, seen) = outcome(trial);
             if state == HopState::Broken && !self.result.is_explained() && one_came_through {
