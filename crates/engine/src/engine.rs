@@ -78,12 +78,13 @@ impl Engine {
         let setup = PlaneSetup { stack: stack(&subnet, key), tap, agent, rules, orders, descriptors, key };
         let (handle, plane) = Plane::new(setup).map_err(internal)?;
         let fabric = Arc::new(fabric);
-        let supply = supply(Arc::clone(&fabric), ordered, handle.clone()).map_err(internal)?;
         let network = describe(options, &subnet);
-        let (control, closed) = Control::new(network, Arc::clone(&fabric), handle, directory.path(), descriptors);
+        let (control, closed) =
+            Control::new(network, Arc::clone(&fabric), handle.clone(), directory.path(), descriptors);
+        let supply = run_supply(Arc::clone(&fabric), ordered, handle, &control).map_err(internal)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;
         let listener = listen(&runtime, &directory).map_err(internal)?;
-        let plane = run_plane(plane, Arc::clone(&control)).map_err(internal)?;
+        let plane = run_plane(plane, &control).map_err(internal)?;
         Ok(Engine { runtime, listener, control, closed, plane, supply, fabric, directory })
     }
 
@@ -95,8 +96,7 @@ impl Engine {
             subnet,
             gateway_mac: GATEWAY_MAC,
             mtu: MTU,
-            remove_on_exit: vec![directory.socket(), directory.path().to_owned()],
-            lock: Some(directory.lock_copy().map_err(internal)?),
+            directory: Some(directory.for_agent().map_err(internal)?),
         };
         let (fabric, tap) = Fabric::create(&config).map_err(|error| unsupported(&error))?;
         Ok((subnet, fabric, tap))
@@ -114,27 +114,35 @@ impl Engine {
             until_stopped(server.into_future(), &control).await
         });
         control.stop_plane();
-        let plane = plane.join().map_err(|_| internal("the packet loop panicked"))?;
+        let plane = plane.join();
         // It ends with the packet loop, whose orders it served.
-        let _ = supply.join();
-        drop(control);
+        let supply = supply.join();
         runtime.shutdown_timeout(FAREWELL);
         // The agent ends everything in the network, removes the directory, and we wait for it.
-        drop(fabric);
-        directory.remove_if_left();
+        fabric.end();
+        directory.remove();
         outcome.map_err(internal)?;
-        plane.map_err(internal)
+        supply.map_err(|_| internal("the thread that brings sockets panicked"))?;
+        plane.map_err(|_| internal("the packet loop panicked"))?.map_err(internal)
     }
 }
 
-/// Runs the server; once the engine is to stop, only a little longer.
-async fn until_stopped(server: impl Future<Output = io::Result<()>>, control: &Control) -> io::Result<()> {
-    tokio::pin!(server);
+/// Runs the server; once the engine is to stop, only until every host has ended, and open requests a little longer.
+async fn until_stopped(server: impl Future<Output = io::Result<()>>, control: &Arc<Control>) -> io::Result<()> {
+    let farewell = async {
+        control.stopped().await;
+        tokio::join!(tokio::time::sleep(FAREWELL), control.end_all_hosts());
+    };
+    tokio::pin!(server, farewell);
     tokio::select! {
-        result = &mut server => return result,
-        () = control.stopped() => {}
+        () = &mut farewell => Ok(()),
+        outcome = &mut server => {
+            // It ends by itself when it is told to stop, or fails.
+            control.stop("its API has ended");
+            control.end_all_hosts().await;
+            outcome
+        }
     }
-    tokio::time::timeout(FAREWELL, server).await.unwrap_or(Ok(()))
 }
 
 /// Ends the engine when a signal says so, or nobody makes a host.
@@ -189,8 +197,13 @@ fn random_key() -> io::Result<[u8; 16]> {
 }
 
 /// Brings the packet loop the sockets that it orders, on a thread that may wait for the agent.
-fn supply(fabric: Arc<Fabric>, orders: Receiver<Order>, plane: PlaneHandle) -> io::Result<JoinHandle<()>> {
-    let serve = move || {
+fn run_supply(
+    fabric: Arc<Fabric>,
+    orders: Receiver<Order>,
+    plane: PlaneHandle,
+    control: &Arc<Control>,
+) -> io::Result<JoinHandle<()>> {
+    spawn_vital("supply", control, move || {
         for Order { host, name, kind, family, count } in orders {
             let sockets = fabric.sockets(&name, kind, family, count).unwrap_or_else(|error| {
                 tracing::warn!(%error, host = name, "the agent could not make sockets");
@@ -198,29 +211,44 @@ fn supply(fabric: Arc<Fabric>, orders: Receiver<Order>, plane: PlaneHandle) -> i
             });
             plane.send(Command::Supply(Supply { host, kind, family, sockets }));
         }
-    };
-    thread::Builder::new().name("supply".into()).spawn(serve)
+    })
 }
 
-/// Runs the packet loop on a thread of its own; when it ends by itself, so does the engine.
-fn run_plane(plane: Plane, control: Arc<Control>) -> io::Result<JoinHandle<io::Result<()>>> {
-    thread::Builder::new().name("packets".into()).spawn(move || {
-        let stop = StopWithLoop(control);
+/// Runs the packet loop on a thread of its own.
+fn run_plane(plane: Plane, control: &Arc<Control>) -> io::Result<JoinHandle<io::Result<()>>> {
+    let failing = Arc::clone(control);
+    spawn_vital("packets", control, move || {
         let result = plane.run();
         if let Err(error) = &result {
             tracing::error!(%error, "the packet loop failed");
-            stop.0.stop(&error.to_string());
+            failing.stop(&error.to_string());
         }
         result
     })
 }
 
-/// Stops the engine when the packet loop ends, also by a panic.
-struct StopWithLoop(Arc<Control>);
+/// Starts a thread without which the engine is of no use.
+fn spawn_vital<T: Send + 'static>(
+    name: &'static str,
+    control: &Arc<Control>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    let vital = Vital { name, control: Arc::clone(control) };
+    thread::Builder::new().name(name.into()).spawn(move || {
+        let _vital = vital;
+        work()
+    })
+}
 
-impl Drop for StopWithLoop {
+/// Stops the engine when this thread ends, also by a panic.
+struct Vital {
+    name: &'static str,
+    control: Arc<Control>,
+}
+
+impl Drop for Vital {
     fn drop(&mut self) {
-        self.0.stop("its packet loop has ended");
+        self.control.stop(&format!("its thread {:?} has ended", self.name));
     }
 }
 
@@ -232,7 +260,7 @@ fn listen(runtime: &tokio::runtime::Runtime, directory: &RuntimeDirectory) -> io
 }
 
 fn describe(options: &EngineOptions, subnet: &Subnet) -> Network {
-    let relay = |address: std::net::IpAddr, prefix: u8| format!("{address}/{prefix}");
+    let cidr = |address: std::net::IpAddr, prefix: u8| format!("{address}/{prefix}");
     let [a, b, c, _] = subnet.gateway_v4.octets();
     let mut segments = subnet.gateway_v6.segments();
     segments[4..].fill(0);
@@ -240,9 +268,9 @@ fn describe(options: &EngineOptions, subnet: &Subnet) -> Network {
         name: options.network.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         engine_pid: std::process::id(),
-        subnet_v4: relay(std::net::Ipv4Addr::new(a, b, c, 0).into(), subnet.prefix_v4),
+        subnet_v4: cidr(std::net::Ipv4Addr::new(a, b, c, 0).into(), subnet.prefix_v4),
         gateway_v4: subnet.gateway_v4,
-        subnet_v6: relay(std::net::Ipv6Addr::from(segments).into(), subnet.prefix_v6),
+        subnet_v6: cidr(std::net::Ipv6Addr::from(segments).into(), subnet.prefix_v6),
         gateway_v6: subnet.gateway_v6,
         mtu: MTU,
     }

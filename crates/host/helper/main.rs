@@ -15,7 +15,7 @@ use std::{
 
 use minato_host::{
     Family, Transport,
-    agent::{self, Fabric, FabricConfig, HostConfig, InsideSocket, Subnet},
+    agent::{self, Directory, Fabric, FabricConfig, HostConfig, InsideSocket, Subnet},
     check,
     enter::{Enter, Identity, Namespaces},
     process::{Owner, SocketOwners},
@@ -215,8 +215,9 @@ fn print_median(what: &str, mut times: Vec<f64>) {
 }
 
 fn fabric_config(directory: &Path) -> Result<FabricConfig, Box<dyn Error>> {
-    let socket = directory.join("api.sock");
-    fs::write(&socket, "")?;
+    fs::create_dir_all(directory)?;
+    fs::write(directory.join("api.sock"), "")?;
+    let lock = fs::File::create(directory.join("engine.lock"))?.into();
     Ok(FabricConfig {
         program: PathBuf::from("/proc/self/exe"),
         arguments: vec!["agent".into()],
@@ -228,8 +229,7 @@ fn fabric_config(directory: &Path) -> Result<FabricConfig, Box<dyn Error>> {
         },
         gateway_mac: [2, 0, 0, 0, 0, 1],
         mtu: 1500,
-        remove_on_exit: vec![socket],
-        lock: None,
+        directory: Some(Directory { path: directory.to_owned(), lock }),
     })
 }
 

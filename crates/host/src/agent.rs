@@ -4,7 +4,7 @@
 //! `SOCK_SEQPACKET` pair and passes file descriptors with `SCM_RIGHTS`. When the engine's end closes, for whatever
 //! reason, the agent kills every process in its namespaces and exits, and the kernel frees the rest.
 
-mod cleanup;
+mod directory;
 mod links;
 mod namespaces;
 mod network;
@@ -26,11 +26,13 @@ use std::{
 };
 
 use rustix::{
-    net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt},
+    event::{PollFd, PollFlags, poll},
+    net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair, sockopt},
     process::{Pid, PidfdFlags, pidfd_open},
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::directory::{Directory, remove_directory};
 pub(crate) use self::namespaces::is_privileged;
 use self::protocol::{Reply, Request};
 use crate::{
@@ -54,11 +56,8 @@ pub struct FabricConfig {
     pub gateway_mac: [u8; 6],
     /// MTU of every link.
     pub mtu: u16,
-    /// Files and directories (removed with what they hold) that the agent removes when the engine is gone.
-    pub remove_on_exit: Vec<PathBuf>,
-    /// A file lock that the agent holds too, so that the next engine of this network starts only when this one's agent
-    /// has cleaned up: the descriptor on which the engine called `flock`.
-    pub lock: Option<OwnedFd>,
+    /// A directory that the agent removes when the engine is gone.
+    pub directory: Option<Directory>,
 }
 
 /// The addresses of a network.
@@ -115,11 +114,13 @@ pub enum InsideSocket {
 }
 
 /// The engine's handle on the agent. Requests block for milliseconds; they may come from several threads and are
-/// served one after the other. Dropping it ends the agent and everything in its namespaces, and waits for that.
+/// served one after the other. [`Fabric::end`], and dropping it, end the agent and everything in its namespaces, and wait
+/// for that.
 #[derive(Debug)]
 pub struct Fabric {
-    /// One request and its answer at a time; `None` once dropped.
-    channel: Mutex<Option<OwnedFd>>,
+    channel: OwnedFd,
+    /// One request and its answer at a time.
+    turn: Mutex<()>,
     agent: Child,
     /// Readable when the agent has ended.
     process: OwnedFd,
@@ -146,7 +147,8 @@ impl Fabric {
             .map_err(io::Error::from)
             .map_err(Step::StartAgent.failed())?;
         let mut fabric = Self {
-            channel: Mutex::new(Some(ours)),
+            channel: ours,
+            turn: Mutex::default(),
             agent,
             process,
             hosts: Mutex::default(),
@@ -157,9 +159,9 @@ impl Fabric {
             subnet: config.subnet,
             gateway_mac: config.gateway_mac,
             mtu: config.mtu,
-            remove_on_exit: config.remove_on_exit.clone(),
+            directory: config.directory.as_ref().map(|directory| directory.path.clone()),
         };
-        let lock: Vec<_> = config.lock.iter().map(AsFd::as_fd).collect();
+        let lock: Vec<_> = config.directory.iter().map(|directory| directory.lock.as_fd()).collect();
         match fabric.request("", &request, &lock) {
             Ok((Reply::Created { privileged, ipv6 }, mut descriptors)) if !descriptors.is_empty() => {
                 fabric.privileged = privileged;
@@ -256,8 +258,8 @@ impl Fabric {
         request: &Request,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(Reply, Vec<OwnedFd>), RequestError> {
-        let mut guard = lock(&self.channel);
-        let channel = guard.as_ref().ok_or(RequestError::AgentGone)?.as_fd();
+        let _turn = lock(&self.turn);
+        let channel = self.channel.as_fd();
         let answer = protocol::send(channel, request, descriptors).and_then(|()| protocol::receive(channel));
         match answer {
             Ok(Some((Reply::UnknownHost, _))) => Err(RequestError::UnknownHost(host.to_owned())),
@@ -272,21 +274,36 @@ impl Fabric {
             }
             Ok(None) | Err(_) => {
                 // An answer that comes late would be taken for the next request's: this agent is given up.
-                *guard = None;
+                self.hang_up();
                 Err(RequestError::AgentGone)
             }
         }
+    }
+
+    /// Ends the agent, which ends every process in its namespaces and removes the engine's directory, and waits for
+    /// that. Requests that other threads have under way fail.
+    pub fn end(&self) {
+        self.hang_up();
+        let mut ended = [PollFd::new(&self.process, PollFlags::IN)];
+        let _ = rustix::io::retry_on_intr(|| poll(&mut ended, None));
+        // The agent has ended them, unless it was killed itself.
+        for (_, members) in lock(&self.hosts).drain() {
+            members.kill_until_none();
+        }
+    }
+
+    /// Tells the agent that no more requests come, as our death would; also in the middle of a request.
+    fn hang_up(&self) {
+        // It fails only when that has been done already.
+        let _ = shutdown(&self.channel, Shutdown::Both);
     }
 }
 
 impl Drop for Fabric {
     fn drop(&mut self) {
-        lock(&self.channel).take();
+        self.end();
+        // Takes its status, so that no zombie is left.
         let _ = self.agent.wait();
-        // The agent has ended them, unless it was killed itself.
-        for (_, members) in lock(&self.hosts).drain() {
-            members.kill_until_none();
-        }
     }
 }
 

@@ -178,7 +178,7 @@ fn every_kind_of_resolv_conf_is_covered() {
 #[test]
 fn the_agent_holds_the_lock_to_the_end() {
     in_worlds("the_agent_holds_the_lock_to_the_end", || {
-        use minato_host::agent::Fabric;
+        use minato_host::agent::{Directory, Fabric};
         use rustix::fs::{FlockOperation, flock};
         use std::fs::File;
         let directory = common::TemporaryDirectory::new();
@@ -186,7 +186,7 @@ fn the_agent_holds_the_lock_to_the_end() {
         let lock = File::create(&path).unwrap();
         flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
         let mut config = config();
-        config.lock = Some(lock.into());
+        config.directory = Some(Directory { path: directory.0.clone(), lock: lock.into() });
         let (fabric, _tap) = Fabric::create(&config).unwrap();
         // The engine's own descriptor closes first, as when it is killed.
         drop(config);

@@ -53,8 +53,13 @@ impl RuntimeDir {
     /// Makes the directory with what leads to it, for this user alone.
     pub(crate) fn create(&self) -> Result<(), Failure> {
         for directory in [self.base.clone(), self.path()] {
-            let made = DirBuilder::new().mode(0o700).recursive(true).create(&directory);
-            made.map_err(|error| Failure::caused(format!("cannot make the directory {}", directory.display()), error))?;
+            match DirBuilder::new().mode(0o700).recursive(true).create(&directory) {
+                // An engine that was ending has just removed it, or it is no directory, which the check tells.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made.map_err(|error| {
+                    Failure::caused(format!("cannot make the directory {}", directory.display()), error)
+                })?,
+            }
         }
         self.check()
     }

@@ -23,8 +23,9 @@ use crate::problem::{ending, internal, problem, with_fix};
 
 /// How long processes may take to end by themselves after SIGTERM.
 const GRACE: Duration = Duration::from_millis(500);
-/// How long a new host waits for the end of one of the same name.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the end of a host may take: the grace, and two seconds each for us and the agent with processes that even
+/// SIGKILL does not end at once.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The last parts of addresses in a /24; the first one is the gateway's.
 const NUMBERS: std::ops::RangeInclusive<u8> = 2..=254;
 
@@ -225,6 +226,30 @@ impl Control {
         self.state().release_forwards_of(name);
         self.forget(name);
         left
+    }
+
+    /// Ends every host as with its last session, all at once. Returns when there is none, or after [`PATIENCE`].
+    pub(crate) async fn end_all_hosts(self: &Arc<Self>) {
+        let mut gone = Vec::new();
+        {
+            let mut state = self.state();
+            for (name, host) in &mut state.hosts {
+                gone.push(host.gone.subscribe());
+                if host.phase == Phase::Running {
+                    host.phase = Phase::Ending;
+                    let (control, name) = (Arc::clone(self), name.clone());
+                    tokio::spawn(async move { control.end_host(&name).await });
+                }
+            }
+        }
+        let all = async {
+            for mut gone in gone {
+                let _ = gone.wait_for(|gone| *gone).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, all).await.is_err() {
+            tracing::warn!("not every host has ended in time");
+        }
     }
 
     fn stop_if_empty(&self) {

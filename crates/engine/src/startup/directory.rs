@@ -2,39 +2,40 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use minato_host::agent::{Directory, remove_directory};
 use minato_inspect::{Problem, ProblemKind};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::problem::{internal, problem};
+
+/// How often an ending engine may remove the directory between two of our steps.
+const ATTEMPTS: usize = 100;
 
 /// A directory that is ours alone, locked.
 #[derive(Debug)]
 pub(crate) struct RuntimeDirectory {
     path: PathBuf,
     lock: File,
+    /// The directory itself, locked too: what ages temporary files out (systemd-tmpfiles) leaves those in it alone.
+    _kept: Option<File>,
 }
 
 impl RuntimeDirectory {
     /// Makes the directory if need be, checks that nobody else may use it, and locks it.
     pub(crate) fn claim(path: &Path) -> Result<RuntimeDirectory, Problem> {
-        let parent = path.parent().unwrap_or(path);
-        for directory in [parent, path] {
-            let made = DirBuilder::new().mode(0o700).recursive(true).create(directory);
-            made.map_err(|error| internal(format!("can't make {}: {error}", directory.display())))?;
-            check_private(directory)?;
-        }
-        let lock = lock(&path.join("engine.lock")).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => problem(ProblemKind::Conflict, "an engine of this network runs already"),
-            _ => internal(format!("can't lock {}: {error}", path.display())),
-        })?;
+        let lock = claim_lock(path)?;
         // What an engine left that had no time to clean up.
         let _ = fs::remove_file(path.join("api.sock"));
         let _ = fs::remove_dir_all(path.join("hosts"));
-        Ok(RuntimeDirectory { path: path.to_owned(), lock })
+        let kept = File::open(path).ok();
+        if let Some(kept) = &kept {
+            let _ = flock(kept, FlockOperation::NonBlockingLockShared);
+        }
+        Ok(RuntimeDirectory { path: path.to_owned(), lock, _kept: kept })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -45,29 +46,48 @@ impl RuntimeDirectory {
         self.path.join("api.sock")
     }
 
-    /// A copy of the lock, for whoever cleans up after us.
-    pub(crate) fn lock_copy(&self) -> io::Result<OwnedFd> {
-        Ok(self.lock.try_clone()?.into())
+    /// The same for the agent, which cleans up after us.
+    pub(crate) fn for_agent(&self) -> io::Result<Directory> {
+        Ok(Directory { path: self.path.clone(), lock: self.lock.try_clone()?.into() })
     }
 
-    /// Removes the directory if its agent has not, because something killed it.
-    pub(crate) fn remove_if_left(self) {
-        // Another engine may have made the directory anew. While the lock is the one that we hold, none can.
-        let own = self.lock.metadata().map(|metadata| metadata.ino());
-        let current = fs::metadata(self.path.join("engine.lock")).map(|metadata| metadata.ino());
-        if own.is_ok_and(|own| current.is_ok_and(|current| current == own)) {
-            self.remove();
-        }
-    }
-
-    /// Removes the directory. For engines that have not come so far as to have an agent, which does it otherwise.
+    /// Removes the directory if it is still ours: usually the agent has done so.
     pub(crate) fn remove(self) {
-        let _ = fs::remove_dir_all(&self.path);
+        if let Err(error) = remove_directory(&self.path, self.lock.as_fd()) {
+            tracing::warn!(%error, path = %self.path.display(), "can't remove the network's directory");
+        }
     }
 }
 
+/// Makes the directory and locks it, once more when an engine that was ending removed it meanwhile.
+fn claim_lock(path: &Path) -> Result<File, Problem> {
+    for _ in 0..ATTEMPTS {
+        for directory in [path.parent().unwrap_or(path), path] {
+            match DirBuilder::new().mode(0o700).recursive(true).create(directory) {
+                // It was there, and was gone when it was looked at again; or it is no directory.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made.map_err(|error| internal(format!("can't make {}: {error}", directory.display())))?,
+            }
+            check_private(directory)?;
+        }
+        match lock(&path.join("engine.lock")) {
+            Ok(lock) => return Ok(lock),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(problem(ProblemKind::Conflict, "an engine of this network runs already"));
+            }
+            Err(error) => return Err(internal(format!("can't lock {}: {error}", path.display()))),
+        }
+    }
+    Err(internal(format!("can't keep {}: something removes it", path.display())))
+}
+
 fn check_private(directory: &Path) -> Result<(), Problem> {
-    let metadata = fs::symlink_metadata(directory).map_err(internal)?;
+    let metadata = match fs::symlink_metadata(directory) {
+        // Removed again by an engine that was ending; whoever makes it anew checks it anew.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        metadata => metadata.map_err(internal)?,
+    };
     let own = rustix::process::geteuid().as_raw();
     let why = if !metadata.is_dir() {
         "it is not a directory".to_owned()
@@ -137,11 +157,34 @@ mod tests {
         let replaced = RuntimeDirectory::claim(&path).unwrap();
         fs::remove_dir_all(&path).unwrap();
         let current = RuntimeDirectory::claim(&path).unwrap();
-        replaced.remove_if_left();
+        replaced.remove();
         assert!(path.exists(), "somebody else's was removed");
-        current.remove_if_left();
+        current.remove();
         assert!(!path.exists());
-        RuntimeDirectory::claim(&path).unwrap().remove();
+    }
+
+    /// Several that come and go at once: each has the directory for itself, and none fails for another reason than that.
+    #[test]
+    fn claiming_copes_with_removing() {
+        let temporary = Temporary::new("race");
+        let path = temporary.0.join("minato/default");
+        let come_and_go = || {
+            let mut turns = 0;
+            while turns < 200 {
+                match RuntimeDirectory::claim(&path) {
+                    Ok(claimed) => {
+                        let socket = claimed.socket();
+                        assert!(!socket.exists(), "somebody else is here");
+                        fs::write(&socket, "").expect("the directory is ours");
+                        assert!(socket.exists(), "somebody else removed it");
+                        claimed.remove();
+                        turns += 1;
+                    }
+                    Err(refusal) => assert_eq!(refusal.kind, ProblemKind::Conflict, "{}", refusal.title),
+                }
+            }
+        };
+        std::thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(come_and_go))));
         assert!(!path.exists());
     }
 

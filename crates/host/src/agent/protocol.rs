@@ -21,12 +21,12 @@ const MAX_MESSAGE: usize = 32 * 1024;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// The first one: makes the fabric.
+    /// The first one: makes the fabric. With a directory comes the descriptor of the lock in it.
     Create {
         subnet: Subnet,
         gateway_mac: [u8; 6],
         mtu: u16,
-        remove_on_exit: Vec<PathBuf>,
+        directory: Option<PathBuf>,
     },
     AddHost(HostConfig),
     RemoveHost {

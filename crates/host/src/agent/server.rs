@@ -3,13 +3,13 @@
 use std::{
     collections::HashMap,
     io,
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
-    path::PathBuf,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     process::ExitCode,
 };
 
 use super::{
-    FabricError, HostConfig, InsideSocket, MAX_SOCKETS, Step, Subnet, cleanup,
+    FabricError, HostConfig, InsideSocket, MAX_SOCKETS, Step, Subnet,
+    directory::{Directory, remove_directory},
     namespaces::{Base, inode, join_network},
     network::{self, HostNetwork},
     protocol::{self, Reply, Request},
@@ -41,9 +41,7 @@ pub(super) fn serve(engine: BorrowedFd<'_>) -> ExitCode {
 struct Agent {
     fabric: Option<Made>,
     hosts: HashMap<String, Host>,
-    remove_on_exit: Vec<PathBuf>,
-    /// The engine's lock file: the next engine of this network waits until this agent has cleaned up.
-    _lock: Vec<OwnedFd>,
+    directory: Option<Directory>,
 }
 
 /// A fabric that is made.
@@ -68,9 +66,9 @@ impl Agent {
 
     fn handle(&mut self, request: Request, descriptors: Vec<OwnedFd>) -> Result<(Reply, Vec<OwnedFd>), FabricError> {
         match request {
-            Request::Create { subnet, gateway_mac, mtu, remove_on_exit } => {
-                self.remove_on_exit = remove_on_exit;
-                self._lock = descriptors;
+            Request::Create { subnet, gateway_mac, mtu, directory } => {
+                self.directory =
+                    directory.zip(descriptors.into_iter().next()).map(|(path, lock)| Directory { path, lock });
                 self.create(subnet, gateway_mac, mtu)
             }
             Request::AddHost(config) => self.add_host(&config),
@@ -167,8 +165,11 @@ impl Agent {
         }
         members.networks.extend(self.fabric.iter().filter_map(|made| inode(made.base.network()).ok()));
         members.kill_until_none();
-        for path in &self.remove_on_exit {
-            cleanup::remove(path);
+        if let Some(Directory { path, lock }) = &self.directory
+            && let Err(error) = remove_directory(path, lock.as_fd())
+        {
+            // Standard error is the engine's log.
+            eprintln!("minato-agent: can't remove {}: {error}", path.display());
         }
     }
 }

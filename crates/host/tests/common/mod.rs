@@ -103,8 +103,7 @@ pub(crate) fn config() -> FabricConfig {
         subnet: Subnet { gateway_v4: GATEWAY_V4, prefix_v4: 24, gateway_v6: GATEWAY_V6, prefix_v6: 64 },
         gateway_mac: GATEWAY_MAC,
         mtu: 1500,
-        remove_on_exit: Vec::new(),
-        lock: None,
+        directory: None,
     }
 }
 

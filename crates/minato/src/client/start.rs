@@ -4,8 +4,8 @@
 //! lock: one serves, the others say that there is one already, and their commands connect again. An engine that ends
 //! with its last host may do so between a command's connect and its request; that command starts the next one.
 
-use std::fs::OpenOptions;
-use std::io::{BufRead, BufReader};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -61,30 +61,45 @@ async fn open(client: &Client, path: &str, request: &impl Serialize) -> Result<S
 
 /// Starts an engine and waits until it serves, or says that another one does.
 async fn start(directory: &RuntimeDir) -> Result<(), Failure> {
-    directory.create()?;
-    let mut engine = spawn(directory)?;
+    let log = open_log(directory)?;
+    let mut engine = spawn(directory, log)?;
     let Some(output) = engine.stdout.take() else { return Ok(()) };
     let line = tokio::task::spawn_blocking(move || {
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line).map(|_| line)
     });
-    let line = line.await.map_err(std::io::Error::other).and_then(|line| line);
+    let line = line.await.map_err(io::Error::other).and_then(|line| line);
     let line = line.map_err(|error| Failure::caused("cannot hear from the engine", error))?;
     match Announcement::parse(&line) {
         Announcement::Ready => Ok(()),
-        Announcement::Refused(problem) if problem.kind == ProblemKind::Conflict => {
+        Announcement::Refused(problem) => {
+            // It ends now; nobody else would take its status.
+            let _ = tokio::task::spawn_blocking(move || engine.wait()).await;
+            if problem.kind != ProblemKind::Conflict {
+                return Err(Failure::from(*problem));
+            }
             sleep(PAUSE).await;
             Ok(())
         }
-        Announcement::Refused(problem) => Err(Failure::from(*problem)),
         Announcement::Silence => Err(silent(directory, &mut engine)),
     }
 }
 
+/// The engine's log, in a directory that is made if need be: once more when an engine that was ending removed it again.
+fn open_log(directory: &RuntimeDir) -> Result<File, Failure> {
+    let started = Instant::now();
+    loop {
+        directory.create()?;
+        match OpenOptions::new().create(true).append(true).mode(0o600).open(directory.log()) {
+            Ok(log) => return Ok(log),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && started.elapsed() < PATIENCE => {}
+            Err(error) => return Err(Failure::caused(format!("cannot write {}", directory.log().display()), error)),
+        }
+    }
+}
+
 /// The engine's process: its session is its own, its words go to its log, its readiness to a pipe.
-fn spawn(directory: &RuntimeDir) -> Result<Child, Failure> {
-    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(directory.log());
-    let log = log.map_err(|error| Failure::caused(format!("cannot write {}", directory.log().display()), error))?;
+fn spawn(directory: &RuntimeDir, log: File) -> Result<Child, Failure> {
     Command::new("/proc/self/exe")
         .args(["__engine", "--network", directory.network().as_str(), "--runtime-dir"])
         .arg(directory.path())

@@ -32,6 +32,28 @@ fn the_engine_is_killed() {
     });
 }
 
+/// Programs of every host are asked to end before they are made to, those in the background too.
+#[test]
+fn the_engine_is_told_to_end() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let script = |host: &str| {
+            let polite = format!("trap 'sleep 0.2; echo goodbye > {host}.bye; exit' TERM; echo > {host}.ready");
+            format!("setsid sh -c \"{polite}; while :; do sleep 0.05; done\" & wait")
+        };
+        let runs = ["web", "mail"].map(|host| user.run(&["--name", host], &["sh", "-c", &script(host)]));
+        let exists =
+            |end: &str| ["web", "mail"].iter().all(|host| machine.work().join(format!("{host}.{end}")).exists());
+        wait_until("the programs", SOON, || exists("ready"));
+        machine.engines().iter().for_each(|engine| engine.signal(Signal::TERM));
+        wait_until("the programs' last words", Duration::from_secs(5), || exists("bye"));
+        for run in runs {
+            assert!(!run.finish_within(Duration::from_secs(5)).status.success(), "run must not report success");
+        }
+        works_again(&user, machine);
+    });
+}
+
 #[test]
 fn the_agent_is_killed() {
     Machine::run(&[], |machine| {
