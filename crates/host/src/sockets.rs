@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub use self::{
     failure::Failure,
-    held::{HeldPort, HoldError, udp_bind},
+    held::{Accepted, HeldPort, HoldError, udp_bind},
     ping::{PING_OVERHEAD, PingSocket, Pong},
     splice::{Pipe, PipePool, Spliced, splice_in, splice_out},
     stream::{Transfer, bind_and_connect, connect, receive, reset, send, shutdown_write, take_error},

@@ -39,14 +39,16 @@ impl Tap {
         }
     }
 
-    /// Writes one frame, in pieces. `Ok(false)`: the device takes nothing now, and the frame is as good as lost.
+    /// Writes one frame, in pieces. `Ok(false)`: the device takes nothing until it says so, and the frame is as good as
+    /// lost.
     ///
     /// # Errors
     /// The frame or its virtio header is malformed (`EINVAL`), the device is down (`EIO`) or gone (`EBADFD`).
     pub fn send(&self, frame: &[IoSlice<'_>]) -> io::Result<bool> {
         match rustix::io::retry_on_intr(|| rustix::io::writev(&self.fd, frame)) {
-            Ok(_) => Ok(true),
-            Err(Errno::AGAIN | Errno::NOBUFS) => Ok(false),
+            // Short of memory, it loses the frame, but never tells that it takes more.
+            Ok(_) | Err(Errno::NOBUFS) => Ok(true),
+            Err(Errno::AGAIN) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

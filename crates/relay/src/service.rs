@@ -41,7 +41,7 @@ impl Listener {
     }
 }
 
-/// The services of one host. Rebuilt from a dump of its sockets, thinned out by the announcements of their end.
+/// The services of one host, as a dump of its sockets tells them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Services {
     /// Keyed by what a forward asks for. Only a host's own programs add to it, at one socket each.
@@ -61,18 +61,11 @@ impl Services {
         services
     }
 
-    /// Takes out one listener, if it is there. Several sockets may be bound alike (`SO_REUSEPORT`): one goes.
-    pub fn remove(&mut self, listener: &Listener) -> bool {
-        let key = (listener.transport, listener.port);
-        let Some(same_port) = self.listeners.get_mut(&key) else { return false };
-        let found = same_port.iter().position(|other| other.address == listener.address);
-        if let Some(position) = found {
-            same_port.remove(position);
-        }
-        if same_port.is_empty() {
-            self.listeners.remove(&key);
-        }
-        found.is_some()
+    /// Whether a socket that is bound like this was among them. Several may be (`SO_REUSEPORT`), so that the end of one
+    /// does not tell that the service has ended.
+    pub fn includes(&self, listener: &Listener) -> bool {
+        let same_port = self.listeners.get(&(listener.transport, listener.port));
+        same_port.is_some_and(|same_port| same_port.iter().any(|other| other.address == listener.address))
     }
 
     /// How the service at `port` is reached by clients of one family, in a host that has the addresses `own`. A
@@ -136,14 +129,11 @@ mod tests {
     }
 
     #[test]
-    fn sockets_bound_alike_go_one_by_one() {
-        let twice = listener("0.0.0.0", false);
-        let mut services = Services::new([twice, twice]);
-        assert!(services.remove(&twice));
-        assert_eq!(services.reach(Transport::Tcp, 80, true, &[]), Some(Reach::Own));
-        assert!(services.remove(&twice));
-        assert_eq!(services.reach(Transport::Tcp, 80, true, &[]), None);
-        assert!(!services.remove(&twice));
-        assert_eq!(services, Services::default());
+    fn a_listener_is_known_by_where_it_is_bound() {
+        let services = Services::new([listener("0.0.0.0", false)]);
+        assert!(services.includes(&listener("0.0.0.0", true)));
+        assert!(!services.includes(&listener("10.77.0.2", false)));
+        assert!(!services.includes(&Listener { port: 81, ..listener("0.0.0.0", false) }));
+        assert!(!services.includes(&Listener { transport: Transport::Udp, ..listener("0.0.0.0", false) }));
     }
 }

@@ -54,6 +54,8 @@ pub struct Splice {
     writable: [bool; 2],
     /// It has announced its end or an error, so there is something to read after the last bytes.
     hung_up: [bool; 2],
+    /// The target side's socket is connected.
+    connected: bool,
 }
 
 impl Default for Splice {
@@ -65,7 +67,18 @@ impl Default for Splice {
 impl Splice {
     /// Two connected sockets through which nothing has passed.
     pub fn new() -> Splice {
-        Splice { directions: [Direction::default(); 2], readable: [true; 2], writable: [true; 2], hung_up: [false; 2] }
+        Splice {
+            directions: [Direction::default(); 2],
+            readable: [true; 2],
+            writable: [true; 2],
+            hung_up: [false; 2],
+            connected: true,
+        }
+    }
+
+    /// As [`Splice::new`], but the target side is still being connected: it becomes writable when it is.
+    pub fn connecting() -> Splice {
+        Splice { connected: false, ..Splice::new() }
     }
 
     /// The socket of `side` has become ready.
@@ -73,6 +86,7 @@ impl Splice {
         self.readable[index(side)] |= readable || hung_up;
         self.writable[index(side)] |= writable || hung_up;
         self.hung_up[index(side)] |= hung_up;
+        self.connected |= side == Side::Target && (writable || hung_up);
     }
 
     /// Moves up to about `budget` bytes in each direction, passes ends on, and passes resets on.
@@ -126,7 +140,9 @@ impl Splice {
                     Transfer::Ended | Transfer::Failed => return (moved, Verdict::Reset),
                 }
             } else if direction.source_ended {
-                if !direction.done {
+                // RFC 9293 §3.6: what has ended may still receive. The end is passed on behind the last byte, and not
+                // before there is a connection that could end: a shutdown in SYN-SENT would abort it (§3.10.4).
+                if !direction.done && (self.connected || from == Side::Target) {
                     direction.done = true;
                     pipeline.end(from);
                 }

@@ -11,17 +11,19 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub(super) struct Admission {
     limit: usize,
     used: usize,
+    /// Of pipes, which come and go with the data in flight.
+    pipes: usize,
     complained: Option<Instant>,
 }
 
 impl Admission {
     pub(super) fn new(limit: usize) -> Admission {
-        Admission { limit, used: 0, complained: None }
+        Admission { limit, used: 0, pipes: 0, complained: None }
     }
 
     /// Takes `count` descriptors, or none.
     pub(super) fn take(&mut self, count: usize) -> bool {
-        let enough = self.used + count <= self.limit;
+        let enough = self.used + self.pipes + count <= self.limit;
         if enough {
             self.used += count;
         }
@@ -36,6 +38,26 @@ impl Admission {
         }
     }
 
+    /// How many there are in all.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How many are left.
+    pub(super) fn left(&self) -> usize {
+        self.room_for_pipes().saturating_sub(self.pipes)
+    }
+
+    /// How many descriptors pipes may have, including those that they have.
+    pub(super) fn room_for_pipes(&self) -> usize {
+        self.limit.saturating_sub(self.used)
+    }
+
+    /// Pipes have this many now.
+    pub(super) fn set_pipes(&mut self, descriptors: usize) {
+        self.pipes = descriptors;
+    }
+
     /// Takes `count` descriptors that exist already, whatever the limit says.
     pub(super) fn record(&mut self, count: usize) {
         self.used += count;
@@ -44,5 +66,27 @@ impl Admission {
     pub(super) fn give_back(&mut self, count: usize) {
         debug_assert!(count <= self.used);
         self.used = self.used.saturating_sub(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipes_and_flows_share_one_limit() {
+        let mut admission = Admission::new(10);
+        assert!(admission.take(4));
+        admission.set_pipes(4);
+        assert_eq!((admission.left(), admission.room_for_pipes()), (2, 6));
+        assert!(!admission.take(3));
+        assert!(admission.take(2));
+        assert_eq!(admission.room_for_pipes(), 4);
+        // What exists already may be more than is allowed.
+        admission.record(7);
+        assert_eq!((admission.left(), admission.room_for_pipes()), (0, 0));
+        admission.give_back(13);
+        admission.set_pipes(0);
+        assert_eq!(admission.left(), 10);
     }
 }

@@ -2,12 +2,12 @@
 //! come back, ended when nothing has passed for a while.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use minato_host::sockets::{self, Failure};
-use minato_ports::Transport;
+use minato_ports::{Port, PortClass, Transport};
 use minato_relay::{FlowId, IdleQueue, Operation, Side, Target};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, sockopt};
@@ -26,13 +26,15 @@ const BATCH: usize = 64;
 /// Receive buffer of a socket, in bytes as the kernel counts them.
 const ROOM: usize = 4 << 20;
 /// Largest payload of a datagram (RFC 768: the length field has 16 bits).
-const MAX_PAYLOAD: usize = 65_535;
+pub(super) const MAX_PAYLOAD: usize = 65_535;
 
 /// Which flow a datagram belongs to.
 #[derive(Debug)]
 pub(super) struct DatagramIndex {
     /// By source and destination, which a host's programs choose: hence the standard, keyed hasher.
     outbound: HashMap<(SocketAddr, SocketAddr), FlowId>,
+    /// How many of those each source has.
+    of_source: HashMap<IpAddr, usize>,
     /// Inbound flows by service and by the client as the service sees it. Looked up for every datagram from a host.
     pub(super) inbound: HashMap<(SocketAddr, SocketAddr), FlowId>,
     /// Inbound flows by forward (its ID) and real client. Looked up for every datagram from outside.
@@ -47,6 +49,7 @@ impl Default for DatagramIndex {
     fn default() -> DatagramIndex {
         DatagramIndex {
             outbound: HashMap::new(),
+            of_source: HashMap::new(),
             inbound: HashMap::new(),
             by_client: HashMap::new(),
             long: IdleQueue::new(IDLE),
@@ -62,12 +65,20 @@ impl DatagramIndex {
     }
 
     pub(super) fn remove_outbound(&mut self, client: SocketAddr, server: SocketAddr) {
-        self.outbound.remove(&(client, server));
+        if self.outbound.remove(&(client, server)).is_some()
+            && let Some(count) = self.of_source.get_mut(&client.ip())
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.of_source.remove(&client.ip());
+            }
+        }
     }
 
     /// Ends the flow when it has been idle for as long as its server's port allows.
     pub(super) fn expire_later(&mut self, now: Instant, id: FlowId, server: SocketAddr) {
-        let queue = if server.port() < 1024 { &mut self.short } else { &mut self.long };
+        let class = Port::new(server.port()).map(Port::class);
+        let queue = if class == Some(PortClass::WellKnown) { &mut self.short } else { &mut self.long };
         queue.add(now, id);
     }
 }
@@ -126,7 +137,12 @@ impl Plane {
         destination: SocketAddr,
         target: SocketAddr,
     ) -> Result<FlowId, Answer> {
+        let own = self.datagrams.of_source.get(&source.ip()).copied().unwrap_or(0);
+        if own >= self.datagram_share() {
+            self.evict(|flow| matches!(flow.sides.kind, Kind::Datagrams { .. }) && flow.client.ip() == source.ip());
+        }
         if !self.admission.take(1) {
+            self.admission.complain(self.now, "a datagram to the outside");
             return Err(Answer::Silent);
         }
         let socket = sockets::udp_connect(target).map_err(|failure| {
@@ -140,6 +156,7 @@ impl Plane {
             Answer::Silent
         })?;
         self.datagrams.outbound.insert((source, destination), id);
+        *self.datagrams.of_source.entry(source.ip()).or_default() += 1;
         self.datagrams.expire_later(self.now, id, destination);
         let flow = self.flows.find_mut(id).ok_or(Answer::Silent)?;
         let _ = flow.apply(Operation::Establish);

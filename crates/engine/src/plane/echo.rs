@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use minato_host::sockets::{Failure, PingSocket, Pong};
+use minato_host::sockets::{Failure, PING_OVERHEAD, PingSocket, Pong};
 use minato_relay::{IdleQueue, Target};
 use minato_transport::EchoRequest;
 use slab::Slab;
 
 use super::Plane;
+use super::datagrams::MAX_PAYLOAD;
 use super::outbound::{Answer, answer_for, answer_to};
 use super::token::Token;
 
@@ -47,7 +48,7 @@ impl Default for Echoes {
             conversations: Slab::new(),
             places: HashMap::new(),
             idle: IdleQueue::new(IDLE),
-            buffer: vec![0; 65_535].into_boxed_slice(),
+            buffer: vec![0; MAX_PAYLOAD + PING_OVERHEAD].into_boxed_slice(),
         }
     }
 }
@@ -85,7 +86,7 @@ impl Plane {
             return Ok(*place);
         }
         if !self.admission.take(1) {
-            return Err(Failure::TimedOut);
+            return Err(Failure::NoResources);
         }
         let socket = PingSocket::open(request.destination, super::inbound::random() as u16)
             .inspect_err(|_| self.admission.give_back(1))?;
@@ -131,6 +132,7 @@ impl Plane {
                 }
             }
         }
+        self.again.push(Token::Echo(place));
     }
 
     fn answer_echo(&mut self, request: &EchoRequest, answer: Answer) {

@@ -29,6 +29,8 @@ pub(super) struct Forward {
     pub(super) service: Option<SocketAddr>,
     /// Connections, or clients, so far.
     pub(super) connections: u64,
+    /// UDP clients with a flow now.
+    pub(super) clients: usize,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
 }
@@ -79,9 +81,9 @@ impl Plane {
     pub(super) fn add_forwards(&mut self, host: u32, held: Vec<HeldForward>) {
         self.admission.record(held.len());
         for HeldForward { id, address, service_port, socket } in held {
-            let (service, connections, bytes_in, bytes_out) = (None, 0, 0, 0);
+            let (service, connections, clients, bytes_in, bytes_out) = (None, 0, 0, 0, 0);
             let forward =
-                Forward { id, address, host, service_port, socket, service, connections, bytes_in, bytes_out };
+                Forward { id, address, host, service_port, socket, service, connections, clients, bytes_in, bytes_out };
             let place = self.forwards.insert(forward);
             let token = self.forwards[place].token(place);
             let registered = match &self.forwards[place].socket {
@@ -123,10 +125,10 @@ impl Plane {
         };
         match more {
             More::No => {}
-            More::Now => self.forward_queue.push((place, serial)),
+            More::Now => self.again.push(Token::Forward(place, serial)),
             More::Later => {
-                self.stalled.push((place, serial));
-                self.starved.get_or_insert(self.now + STALL);
+                self.stalled.push(Token::Forward(place, serial));
+                self.stalled_until.get_or_insert(self.now + STALL);
             }
         }
     }

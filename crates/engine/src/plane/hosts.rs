@@ -26,6 +26,8 @@ const EAGER_FOR: Duration = Duration::from_secs(10);
 const PATIENT: Duration = Duration::from_millis(200);
 /// Sockets ordered at once, at least and at most.
 const BATCH: std::ops::RangeInclusive<usize> = 8..=128;
+/// How long large batches are ordered after there was no socket left.
+const BUSY_FOR: Duration = Duration::from_secs(10);
 
 /// Sockets that the packet loop wants from the agent.
 #[derive(Debug)]
@@ -81,15 +83,37 @@ struct Stock {
     sockets: Vec<OwnedFd>,
     ordered: bool,
     batch: usize,
+    /// When there was none last.
+    empty: Option<Instant>,
 }
 
 impl Default for Stock {
     fn default() -> Stock {
-        Stock { sockets: Vec::new(), ordered: false, batch: *BATCH.start() }
+        Stock { sockets: Vec::new(), ordered: false, batch: *BATCH.start(), empty: None }
+    }
+}
+
+impl Stock {
+    /// Takes a socket; batches grow when there is none, and are small again after a while without that.
+    fn take(&mut self, now: Instant) -> Option<OwnedFd> {
+        let socket = self.sockets.pop();
+        if socket.is_none() && !self.ordered {
+            self.batch = (self.batch * 2).min(*BATCH.end());
+            self.empty = Some(now);
+        } else if self.empty.is_some_and(|at| now.saturating_duration_since(at) >= BUSY_FOR) {
+            self.batch = *BATCH.start();
+            self.empty = None;
+        }
+        socket
     }
 }
 
 impl PlaneHost {
+    /// How many sockets are made ahead.
+    fn stocked(&self) -> usize {
+        self.streams.iter().chain(&self.datagrams).map(|stock| stock.sockets.len()).sum()
+    }
+
     fn stock(&mut self, kind: InsideSocket, family: Family) -> &mut Stock {
         let of_kind = match kind {
             InsideSocket::TransparentStream | InsideSocket::Stream => &mut self.streams,
@@ -160,7 +184,7 @@ impl Plane {
         self.end_echoes_of(&addresses);
         addresses.iter().for_each(|address| self.rules.close(*address));
         if let Some(host) = self.hosts.remove(&serial) {
-            self.admission.give_back(2 * host.waiting.len());
+            self.admission.give_back(2 * host.waiting.len() + host.stocked());
         }
     }
 
@@ -240,18 +264,11 @@ impl Plane {
         let Some(host) = self.hosts.get_mut(&serial) else { return };
         let PlaneHost { sockets, services, .. } = host;
         let mut ended = false;
-        let result = sockets.events(|socket| {
-            if let Some(listener) = listener(socket) {
-                ended |= services.remove(&listener);
-            }
-        });
+        let result = sockets.events(|socket| ended |= listener(socket).is_some_and(|end| services.includes(&end)));
         if let Err(EventsError::Io(error)) = &result {
             tracing::warn!(%error, host = host.name, "can't read the events of the host's sockets");
         }
-        if ended {
-            self.follow_services(serial);
-        }
-        // Another socket may be bound alike, and lost events may have told of any.
+        // Another socket may be bound alike, or have taken the place already; and lost events may have told of any.
         if ended || result.is_err() {
             self.look_soon(serial);
         }
@@ -260,11 +277,10 @@ impl Plane {
     /// A socket inside the host. Orders more when few are left; `None` when there is none now.
     pub(super) fn inside_socket(&mut self, serial: u32, kind: InsideSocket, family: Family) -> Option<OwnedFd> {
         let stock = self.hosts.get_mut(&serial)?.stock(kind, family);
-        let socket = stock.sockets.pop();
-        if socket.is_none() && !stock.ordered {
-            stock.batch = (stock.batch * 2).min(*BATCH.end());
-        }
-        if stock.sockets.len() * 2 <= stock.batch {
+        let socket = stock.take(self.now);
+        let low = stock.sockets.len() * 2 <= stock.batch;
+        self.admission.give_back(usize::from(socket.is_some()));
+        if low {
             self.order(serial, kind, family);
         }
         socket
@@ -276,7 +292,8 @@ impl Plane {
         let name = host.name.clone();
         let stock = host.stock(kind, family);
         if !stock.ordered && stock.sockets.len() < stock.batch {
-            let count = stock.batch;
+            // One at least, for who waits for it and was admitted.
+            let count = stock.batch.min(self.admission.left()).max(1);
             stock.ordered = self.orders.send(Order { host: serial, name, kind, family, count }).is_ok();
         }
     }
@@ -286,6 +303,7 @@ impl Plane {
         let failed = supply.sockets.is_empty();
         let stock = host.stock(supply.kind, supply.family);
         stock.ordered = false;
+        self.admission.record(supply.sockets.len());
         stock.sockets.extend(supply.sockets);
         match supply.kind {
             InsideSocket::TransparentStream | InsideSocket::Stream => self.serve_waiting_clients(supply.host, failed),

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use minato_host::Family;
 use minato_host::agent::InsideSocket;
-use minato_host::sockets::{self, Failure};
+use minato_host::sockets::{self, Accepted, Failure};
 use minato_ports::{EphemeralAllocator, Transport};
 use minato_relay::{FlowId, Operation, Side, Splice, Verdict};
 use std::time::Duration;
@@ -28,8 +28,6 @@ const TRIES: usize = 8;
 /// How long a gateway port is not used again towards the same service. The host's kernel holds its 4-tuple in
 /// TIME-WAIT for longer, but takes a new connection after a second (RFC 6191).
 const REUSE: Duration = Duration::from_millis(1100);
-/// When flows that found no pipe try again.
-const STARVED: Duration = Duration::from_millis(10);
 
 impl Plane {
     pub(super) fn accept_clients(&mut self, place: usize) -> More {
@@ -37,11 +35,12 @@ impl Plane {
             let Some(forward) = self.forwards.get(place) else { return More::No };
             let HeldSocket::Tcp(port) = &forward.socket else { return More::No };
             match port.accept() {
-                Ok(Some((socket, address))) => {
+                Ok(Accepted::Connection(socket, address)) => {
                     let forward = forward.id;
                     self.accepted(WaitingClient { forward, place, socket, address });
                 }
-                Ok(None) => return More::No,
+                Ok(Accepted::Gone) => {}
+                Ok(Accepted::None) => return More::No,
                 Err(error) => {
                     tracing::warn!(%error, "can't accept connections");
                     return More::Later;
@@ -65,16 +64,21 @@ impl Plane {
             return self.turn_away(client);
         };
         let (host, Some(service)) = (forward.host, forward.service) else { return self.turn_away(client) };
+        let mut seen_as = Some(client.address);
         for _ in 0..TRIES {
             let family = Family::of(service.ip());
             let Some(inside) = self.inside_socket(host, InsideSocket::TransparentStream, family) else {
                 return self.wait_for_socket(host, client);
             };
-            let Some(origin) = self.tcp_origin(host, client.address, service) else { return self.turn_away(client) };
+            let Some(origin) = self.tcp_origin(host, seen_as, service) else { return self.turn_away(client) };
             match sockets::bind_and_connect(inside.as_fd(), origin.seen_as, service) {
                 Ok(()) => return self.splice(client, inside, origin),
-                // That 4-tuple is in use inside the host; a client that appears as the gateway can have another one.
-                Err(Failure::NoPort) if origin.allocated.is_some() => hold(&mut self.ephemeral_tcp, &origin, self.now),
+                // That 4-tuple is in use inside the host, or the port by a program that shares it with nobody: the client
+                // appears as the gateway, which has other ports.
+                Err(Failure::NoPort) => {
+                    seen_as = None;
+                    hold(&mut self.ephemeral_tcp, &origin, self.now);
+                }
                 Err(failure) => {
                     hold(&mut self.ephemeral_tcp, &origin, self.now);
                     tracing::debug!(?failure, %service, client = %client.address, "can't connect to the service");
@@ -106,10 +110,10 @@ impl Plane {
         }
     }
 
-    /// Where a TCP client seems to come from; `None` when no port is left for it.
-    fn tcp_origin(&mut self, host: u32, client: SocketAddr, service: SocketAddr) -> Option<Origin> {
-        if self.has_address_inside(client, service) {
-            return Some(Origin { seen_as: client, service, allocated: None, host });
+    /// Where a TCP client seems to come from, which is its own address if it has one inside; `None` when no port is left.
+    fn tcp_origin(&mut self, host: u32, client: Option<SocketAddr>, service: SocketAddr) -> Option<Origin> {
+        if let Some(seen_as) = client.filter(|client| self.has_address_inside(*client, service)) {
+            return Some(Origin { seen_as, service, allocated: None, host });
         }
         let gateway = self.rules.network().gateway_like(service.ip());
         let random = random();
@@ -141,12 +145,13 @@ impl Plane {
             forward: place,
             client: socket,
             service: inside,
-            splice: Splice::new(),
+            splice: Splice::connecting(),
             lanes: Default::default(),
             origin,
         };
         let sides = Sides { queued: false, kind: Kind::Spliced(Box::new(sides)) };
         let Ok(id) = self.flows.insert(self.now, Transport::Tcp, address, origin.service, sides) else {
+            hold(&mut self.ephemeral_tcp, &origin, self.now);
             return self.admission.give_back(2);
         };
         let Some(flow) = self.flows.find_mut(id) else { return };
@@ -156,7 +161,6 @@ impl Plane {
             forward.connections += 1;
         }
         let Kind::Spliced(sides) = &flow.sides.kind else { return };
-        let _ = rustix::net::sockopt::set_tcp_nodelay(&sides.client, true);
         let registered = self
             .poller
             .add(sides.client.as_fd(), Token::Flow(id, Side::Initiating))
@@ -172,9 +176,10 @@ impl Plane {
         let Kind::Spliced(sides) = &mut flow.sides.kind else { return };
         let SplicedSides { forward, client, service, splice, lanes, .. } = &mut **sides;
         let sockets = [client.as_fd(), service.as_fd()];
+        self.pipes.limit_descriptors(self.admission.room_for_pipes());
         let mut pipeline = Lanes::new(sockets, lanes, &mut self.pipes, &mut self.buffer);
         let spliced = splice.pump(&mut pipeline, BUDGET);
-        let starved = pipeline.starved;
+        self.admission.set_pipes(self.pipes.descriptors());
         flow.last_used = self.now;
         flow.counters.to_target += spliced.to_target as u64;
         flow.counters.to_initiating += spliced.to_initiating as u64;
@@ -185,10 +190,6 @@ impl Plane {
         for side in spliced.ended.into_iter().flatten() {
             let _ = flow.apply(Operation::End(side));
         }
-        if starved {
-            self.starving.push(id);
-            self.starved.get_or_insert(self.now + STARVED);
-        }
         match spliced.verdict {
             Verdict::Wait => {}
             Verdict::Again => self.enqueue(id),
@@ -196,20 +197,10 @@ impl Plane {
         }
     }
 
-    /// Pumps a flow again that had found no pipe.
-    pub(super) fn wake_starved(&mut self, id: FlowId) {
-        if let Some(flow) = self.flows.find_mut(id)
-            && let Kind::Spliced(sides) = &mut flow.sides.kind
-        {
-            sides.splice.ready(Side::Initiating, true, false, false);
-            sides.splice.ready(Side::Target, true, false, false);
-            self.enqueue(id);
-        }
-    }
-
     pub(super) fn spliced_removed(&mut self, sides: SplicedSides) {
         hold(&mut self.ephemeral_tcp, &sides.origin, self.now);
         sides.lanes.into_iter().filter_map(Lane::into_pipe).for_each(|pipe| self.pipes.give(pipe));
+        self.admission.set_pipes(self.pipes.descriptors());
     }
 }
 

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use minato_host::Family;
 use minato_host::agent::InsideSocket;
-use minato_ports::Transport;
+use minato_ports::{EphemeralAllocator, Transport};
 use minato_relay::{FlowId, Operation, Side};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -20,6 +20,7 @@ use super::datagrams::{receive, send};
 use super::forwards::More;
 use super::hosts::WaitingDatagram;
 use super::inbound::random;
+use super::shares::MAX_CLIENTS;
 use super::sides::{ForwardedSides, Kind, Origin, Sides};
 use super::token::Token;
 
@@ -51,7 +52,13 @@ impl Plane {
     /// Passes on a client's datagram, which is the first `length` bytes of the buffer.
     fn client_datagram(&mut self, place: usize, client: SocketAddr, length: usize) {
         let Some(forward) = self.forwards.get(place) else { return };
-        let known = self.datagrams.by_client.get(&(forward.id, client)).copied();
+        let (forward_id, service) = (forward.id, forward.service);
+        let mut known = self.datagrams.by_client.get(&(forward_id, client)).copied();
+        // The service was bound again elsewhere, or was not bound when the flow began: the client begins anew.
+        if let Some(id) = known.filter(|id| service.is_some_and(|service| self.leads_elsewhere(*id, service))) {
+            self.remove_flow(id);
+            known = None;
+        }
         let Some(id) = known.or_else(|| self.new_client(place, client, length)) else { return };
         let Some(flow) = self.flows.find_mut(id) else { return };
         let Kind::Forwarded(sides) = &flow.sides.kind else { return };
@@ -68,13 +75,21 @@ impl Plane {
         }
     }
 
+    fn leads_elsewhere(&self, id: FlowId, service: SocketAddr) -> bool {
+        let origin = self.flows.find(id).and_then(|flow| flow.sides.kind.origin());
+        origin.is_some_and(|origin| origin.service != service)
+    }
+
     /// Makes a flow for a client that was not heard of before. `None`: its datagram waits, or is lost.
     fn new_client(&mut self, place: usize, client: SocketAddr, length: usize) -> Option<FlowId> {
         let forward = self.forwards.get(place)?;
         let (forward_id, host, port) = (forward.id, forward.host, forward.service_port);
+        if forward.clients >= MAX_CLIENTS {
+            self.evict(|flow| flow.forward == Some(forward_id));
+        }
         let own = &self.hosts.get(&host)?.addresses;
         let likely = own.iter().copied().find(|address| address.is_ipv4() == client.is_ipv4());
-        let service = forward.service.or_else(|| likely.map(|address| (address, port).into()))?;
+        let service = self.forwards.get(place)?.service.or_else(|| likely.map(|address| (address, port).into()))?;
         if !service.ip().is_loopback() {
             let origin = self.udp_origin(host, client, service)?;
             return self.open_forwarded(place, forward_id, client, origin, None);
@@ -104,25 +119,37 @@ impl Plane {
         let kind = Kind::Forwarded(ForwardedSides { forward: place, origin, inside });
         let descriptors = kind.descriptors();
         if !self.admission.take(descriptors) {
+            self.admission.complain(self.now, "a datagram to a forward");
+            release(&mut self.ephemeral_udp, &origin);
             return None;
         }
         let sides = Sides { queued: false, kind };
         let Ok(id) = self.flows.insert(self.now, Transport::Udp, client, origin.service, sides) else {
             self.admission.give_back(descriptors);
+            release(&mut self.ephemeral_udp, &origin);
             return None;
         };
+        if let Some(forward) = self.forwards.get_mut(place) {
+            forward.connections += 1;
+            forward.clients += 1;
+        }
         let flow = self.flows.find_mut(id)?;
         flow.forward = Some(forward);
         let _ = flow.apply(Operation::Establish);
         self.datagrams.by_client.insert((forward, client), id);
         self.datagrams.expire_later(self.now, id, origin.service);
         let Kind::Forwarded(sides) = &flow.sides.kind else { return None };
-        match &sides.inside {
-            Some(socket) => self.poller.add(socket.as_fd(), Token::Flow(id, Side::Target)).ok()?,
-            None => drop(self.datagrams.inbound.insert((origin.service, origin.seen_as), id)),
+        let watched = match &sides.inside {
+            Some(socket) => self.poller.add(socket.as_fd(), Token::Flow(id, Side::Target)).is_ok(),
+            None => {
+                self.datagrams.inbound.insert((origin.service, origin.seen_as), id);
+                true
+            }
+        };
+        if !watched {
+            self.remove_flow(id);
         }
-        self.forwards.get_mut(place)?.connections += 1;
-        Some(id)
+        watched.then_some(id)
     }
 
     /// Where a UDP client seems to come from; `None` when no port is left for it.
@@ -139,7 +166,7 @@ impl Plane {
 
     /// Takes what a service that is bound to its host's loopback has answered.
     pub(super) fn inside_datagrams_ready(&mut self, id: FlowId) {
-        loop {
+        for _ in 0..BATCH {
             let Some(flow) = self.flows.find_mut(id) else { return };
             let Kind::Forwarded(ForwardedSides { forward, inside: Some(socket), .. }) = &flow.sides.kind else {
                 return;
@@ -157,6 +184,7 @@ impl Plane {
                 Err(_) => {}
             }
         }
+        self.enqueue(id);
     }
 
     pub(super) fn serve_waiting_datagrams(&mut self, host: u32, failed: bool) {
@@ -172,13 +200,24 @@ impl Plane {
     }
 
     pub(super) fn forwarded_removed(&mut self, sides: &ForwardedSides, forward: Option<u64>, client: SocketAddr) {
-        let Origin { seen_as, service, allocated, .. } = sides.origin;
-        self.datagrams.inbound.remove(&(service, seen_as));
-        if let Some(forward) = forward {
-            self.datagrams.by_client.remove(&(forward, client));
+        let Origin { seen_as, service, .. } = sides.origin;
+        // Flows through a socket inside are not in this index.
+        if sides.inside.is_none() {
+            self.datagrams.inbound.remove(&(service, seen_as));
         }
-        if let Some(port) = allocated {
-            self.ephemeral_udp.release(service, port);
+        if let Some(id) = forward {
+            self.datagrams.by_client.remove(&(id, client));
+            if let Some(forward) = self.forwards.get_mut(sides.forward).filter(|forward| forward.id == id) {
+                forward.clients -= 1;
+            }
         }
+        release(&mut self.ephemeral_udp, &sides.origin);
+    }
+}
+
+/// Gives a gateway port back.
+fn release(allocator: &mut EphemeralAllocator, origin: &Origin) {
+    if let Some(port) = origin.allocated {
+        allocator.release(origin.service, port);
     }
 }

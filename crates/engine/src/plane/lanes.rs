@@ -40,8 +40,6 @@ pub(super) struct Lanes<'a> {
     buffer: &'a mut [u8],
     /// Of the direction that is being pumped: what is in the buffer.
     buffered: std::ops::Range<usize>,
-    /// A pipe was wanted and none could be had: the flow has to be pumped again without an event.
-    pub(super) starved: bool,
 }
 
 impl<'a> Lanes<'a> {
@@ -52,7 +50,7 @@ impl<'a> Lanes<'a> {
         pool: &'a mut PipePool,
         buffer: &'a mut [u8],
     ) -> Lanes<'a> {
-        Lanes { sockets, lanes, pool, buffer, buffered: 0..0, starved: false }
+        Lanes { sockets, lanes, pool, buffer, buffered: 0..0 }
     }
 
     fn receive(&mut self, from: Side) -> Transfer {
@@ -68,10 +66,8 @@ impl<'a> Lanes<'a> {
     }
 
     fn fill_pipe(&mut self, from: Side) -> Transfer {
-        let Ok(mut pipe) = self.pool.take() else {
-            self.starved = true;
-            return Transfer::Blocked;
-        };
+        // At the limit of open files, bulk is copied too.
+        let Ok(mut pipe) = self.pool.take() else { return self.receive(from) };
         let transfer = transfer(sockets::splice_in(self.sockets[place(from)], &mut pipe));
         let lane = &mut self.lanes[place(from)];
         lane.bulk = matches!(transfer, Transfer::Moved(count) if count >= BUFFER);

@@ -18,6 +18,7 @@ mod outbound;
 mod poller;
 mod pump;
 mod resolver;
+mod shares;
 mod sides;
 mod snapshot;
 mod token;
@@ -108,12 +109,11 @@ pub(crate) struct Plane {
     pipes: PipePool,
     /// For small messages of inbound flows.
     buffer: Box<[u8]>,
-    /// When flows that found no pipe are pumped again.
-    starved: Option<Instant>,
-    starving: Vec<FlowId>,
-    /// Forwards that have more to accept, and those that try again when the starved flows do: place and low ID bits.
-    forward_queue: Vec<(usize, u32)>,
-    stalled: Vec<(usize, u32)>,
+    /// Forwards, echo sockets and questions that had more than one turn's worth: their events don't come again.
+    again: Vec<Token>,
+    /// Forwards for which the kernel was short of something, and when they try again.
+    stalled: Vec<Token>,
+    stalled_until: Option<Instant>,
 
     /// By serial number, which no peer chooses. Used at each accept and each event of a host's sockets.
     hosts: HashMap<u32, PlaneHost>,
@@ -157,10 +157,9 @@ impl Plane {
             queries: Queries::new(now),
             pipes: PipePool::new(IDLE_PIPES, PIPE_SIZE),
             buffer: vec![0; lanes::BUFFER].into_boxed_slice(),
-            starved: None,
-            starving: Vec::new(),
-            forward_queue: Vec::new(),
+            again: Vec::new(),
             stalled: Vec::new(),
+            stalled_until: None,
             hosts: HashMap::new(),
             next_look: None,
             forwards: Slab::new(),
@@ -179,7 +178,7 @@ impl Plane {
         while !self.stopping {
             self.poller.wait(self.sleep())?;
             self.now = Instant::now();
-            self.take_forward_queue();
+            self.take_again();
             self.take_readiness()?;
             self.receive_frames()?;
             self.handle_timeouts();
@@ -192,7 +191,7 @@ impl Plane {
 
     /// How long nothing is to be done; `None` until the next event.
     fn sleep(&self) -> Option<Duration> {
-        if self.tap_readable || self.transmits_wait || !self.queue.is_empty() || !self.forward_queue.is_empty() {
+        if self.tap_readable || self.transmits_wait || !self.queue.is_empty() || !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
         let deadlines = [
@@ -200,7 +199,7 @@ impl Plane {
             self.datagrams.deadline(),
             self.echoes.deadline(),
             self.queries.deadline(),
-            self.starved,
+            self.stalled_until,
             self.ephemeral_tcp.poll_timeout(),
             self.ephemeral_udp.poll_timeout(),
             self.next_look,
@@ -230,10 +229,15 @@ impl Plane {
         Ok(())
     }
 
-    /// Forwards that had more than one turn's worth.
-    fn take_forward_queue(&mut self) {
-        for (place, serial) in std::mem::take(&mut self.forward_queue) {
-            self.forward_ready(place, serial);
+    /// Goes on with what had more than one turn's worth.
+    fn take_again(&mut self) {
+        for token in std::mem::take(&mut self.again) {
+            match token {
+                Token::Forward(place, serial) => self.forward_ready(place, serial),
+                Token::Echo(place) => self.echo_ready(place),
+                Token::Query(place) => self.query_ready(place),
+                Token::Tap | Token::Commands | Token::Agent | Token::Host(_) | Token::Flow(..) => {}
+            }
         }
     }
 
@@ -262,7 +266,11 @@ impl Plane {
                 self.remove_forwards(&ids);
                 let _ = done.send(());
             }
-            Command::Forwards(answer) => drop(answer.send(self.forward_statuses())),
+            Command::Forwards(answer) => {
+                // A look that was asked for before may change the answer.
+                self.look_at_hosts();
+                drop(answer.send(self.forward_statuses()));
+            }
             Command::Flows(answer) => drop(answer.send(self.flow_snapshots())),
             Command::Supply(supply) => self.take_supply(supply),
             Command::Look(serial) => self.look(serial),
@@ -294,12 +302,9 @@ impl Plane {
         self.expire_echoes();
         self.expire_queries();
         self.look_at_hosts();
-        if self.starved.is_some_and(|at| at <= now) {
-            self.starved = None;
-            for id in std::mem::take(&mut self.starving) {
-                self.wake_starved(id);
-            }
-            self.forward_queue.append(&mut self.stalled);
+        if self.stalled_until.is_some_and(|at| at <= now) {
+            self.stalled_until = None;
+            self.again.append(&mut self.stalled);
         }
     }
 

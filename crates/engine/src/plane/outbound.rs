@@ -44,7 +44,8 @@ impl Plane {
     fn connect(&mut self, incoming: Incoming, target: SocketAddr, resolver: Option<usize>) {
         if !self.admission.take(1) {
             self.admission.complain(self.now, "a connection to the outside");
-            return self.answer_incoming(incoming.id, Answer::Closed);
+            // It is tried again a second later (RFC 6298 §2.1), when there may be room.
+            return self.answer_incoming(incoming.id, Answer::Silent);
         }
         match sockets::connect(target) {
             Ok(socket) => self.begin_connecting(incoming, socket, resolver),
@@ -61,7 +62,7 @@ impl Plane {
         let sides = Sides { queued: false, kind };
         let Ok(id) = self.flows.insert(self.now, Transport::Tcp, incoming.source, incoming.destination, sides) else {
             self.admission.give_back(1);
-            return self.answer_incoming(incoming.id, Answer::Closed);
+            return self.answer_incoming(incoming.id, Answer::Silent);
         };
         self.by_incoming.insert(incoming.id, id);
         let Some(flow) = self.flows.find_mut(id) else { return };
@@ -69,7 +70,7 @@ impl Plane {
         let Kind::Outbound { socket, .. } = &flow.sides.kind else { return };
         if self.poller.add(socket.as_fd(), Token::Flow(id, Side::Target)).is_err() {
             self.remove_flow(id);
-            self.answer_incoming(incoming.id, Answer::Closed);
+            self.answer_incoming(incoming.id, Answer::Silent);
         }
     }
 
@@ -128,7 +129,8 @@ impl Plane {
     }
 }
 
-/// How a refusal by rule is answered.
+/// How a refusal by rule is answered: RFC 1122 §3.2.2.1 and RFC 4443 §3.1 have the codes, RFC 9293 §3.10.7.1 the reset
+/// for a closed port.
 pub(super) fn answer_to(refusal: Refusal) -> Answer {
     match refusal {
         Refusal::Closed => Answer::Closed,
@@ -138,15 +140,30 @@ pub(super) fn answer_to(refusal: Refusal) -> Answer {
     }
 }
 
-/// How a failure of the machine's socket is passed on.
+/// How a failure of the machine's socket is passed on: as the message that the kernel made the failure of, so that the
+/// program's kernel makes the same one of it (RFC 1122 §3.2.2.1, RFC 4443 §3.1).
 pub(super) fn answer_for(failure: Failure) -> Answer {
     match failure {
-        Failure::Refused | Failure::Reset | Failure::BrokenPipe | Failure::NoResources => Answer::Closed,
+        Failure::Refused | Failure::Reset | Failure::BrokenPipe => Answer::Closed,
         Failure::NetUnreachable => Answer::Icmp(Unreachable::Network),
         Failure::Prohibited => Answer::Icmp(Unreachable::Prohibited),
-        Failure::TimedOut => Answer::Silent,
-        Failure::HostUnreachable | Failure::NoPort | Failure::TooBig | Failure::Other(_) => {
-            Answer::Icmp(Unreachable::Host)
+        // Short of something, we lose a packet as any router does; whoever sends it again may have more luck. And what was
+        // too big for the path comes in fragments the next time: the kernel remembers the path's size (RFC 8201 §4).
+        Failure::TimedOut | Failure::NoResources | Failure::TooBig => Answer::Silent,
+        Failure::HostUnreachable | Failure::NoPort | Failure::Other(_) => Answer::Icmp(Unreachable::Host),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_is_what_the_program_would_see_without_us() {
+        for loss in [Failure::TooBig, Failure::NoResources, Failure::TimedOut] {
+            assert_eq!(answer_for(loss), Answer::Silent);
         }
+        assert_eq!(answer_for(Failure::Refused), Answer::Closed);
+        assert_eq!(answer_for(Failure::NetUnreachable), Answer::Icmp(Unreachable::Network));
     }
 }

@@ -9,6 +9,16 @@ use rustix::event::{Timespec, epoll};
 
 use super::token::Token;
 
+/// What is watched for.
+const EVENTS: epoll::EventFlags = epoll::EventFlags::IN
+    .union(epoll::EventFlags::OUT)
+    .union(epoll::EventFlags::PRI)
+    .union(epoll::EventFlags::RDHUP)
+    .union(epoll::EventFlags::ET);
+/// After these a read that gives less than it could has not taken all: the end follows, or the kernel has stopped at
+/// urgent data.
+const MORE: epoll::EventFlags =
+    epoll::EventFlags::RDHUP.union(epoll::EventFlags::HUP).union(epoll::EventFlags::ERR).union(epoll::EventFlags::PRI);
 /// Most events taken at once.
 const BATCH: usize = 256;
 
@@ -18,7 +28,7 @@ pub(super) struct Readiness {
     pub(super) token: Token,
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// The peer has ended its direction or the connection is dead.
+    /// The peer has ended its direction or the connection is dead; or urgent data has arrived.
     pub(super) hung_up: bool,
 }
 
@@ -36,8 +46,7 @@ impl Poller {
 
     /// Tells `token` about each edge of `descriptor`, which is taken out again when its last copy is closed.
     pub(super) fn add(&self, descriptor: impl AsFd, token: Token) -> io::Result<()> {
-        let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
-        Ok(epoll::add(&self.epoll, descriptor, epoll::EventData::new_u64(token.to_bits()), flags)?)
+        Ok(epoll::add(&self.epoll, descriptor, epoll::EventData::new_u64(token.to_bits()), EVENTS)?)
     }
 
     /// Waits for events, at most for `timeout` (rounded up to what the kernel can count); then [`Poller::ready`] has them.
@@ -68,6 +77,6 @@ fn readiness(event: &epoll::Event) -> Option<Readiness> {
         token,
         readable: flags.contains(epoll::EventFlags::IN),
         writable: flags.contains(epoll::EventFlags::OUT),
-        hung_up: flags.intersects(epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR),
+        hung_up: flags.intersects(MORE),
     })
 }

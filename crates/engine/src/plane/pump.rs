@@ -57,7 +57,7 @@ impl Plane {
                 Kind::Outbound { .. } => self.pump_outbound(id),
                 Kind::Spliced(_) => self.pump_spliced(id),
                 Kind::Datagrams { .. } => self.pump_datagrams(id),
-                Kind::Forwarded(_) => {}
+                Kind::Forwarded(_) => self.inside_datagrams_ready(id),
             }
         }
     }

@@ -1,3 +1,5 @@
+//! What became of a call on a socket, with the kernel's numbers translated.
+
 use std::io;
 
 use rustix::io::Errno;
@@ -11,7 +13,7 @@ pub enum Failure {
     /// The peer reset the connection.
     #[error("connection reset")]
     Reset,
-    /// No route, or ICMP net unreachable.
+    /// No route, ICMP net unreachable, or a family that the machine does not have.
     #[error("network unreachable")]
     NetUnreachable,
     /// ICMP host unreachable, or no answer to ARP. The kernel tells IPv4's "administratively prohibited" as this too.
@@ -52,7 +54,8 @@ impl From<Errno> for Failure {
         match errno {
             Errno::CONNREFUSED => Self::Refused,
             Errno::CONNRESET => Self::Reset,
-            Errno::NETUNREACH | Errno::NETDOWN => Self::NetUnreachable,
+            // A machine without the family at all has no route there either.
+            Errno::NETUNREACH | Errno::NETDOWN | Errno::AFNOSUPPORT => Self::NetUnreachable,
             Errno::HOSTUNREACH | Errno::HOSTDOWN => Self::HostUnreachable,
             Errno::ACCESS | Errno::PERM => Self::Prohibited,
             Errno::TIMEDOUT => Self::TimedOut,

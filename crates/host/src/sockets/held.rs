@@ -1,3 +1,5 @@
+//! Ports of the machine that are held, whether or not anybody listens there.
+
 use std::{
     fs, io,
     net::SocketAddr,
@@ -13,8 +15,11 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-use super::stream::socket_address;
+use super::stream::{prepare, socket_address};
 use crate::{Transport, holder, sock_diag::State};
+
+/// How often a port of the kernel's choice may be snatched away before it is an error.
+const ATTEMPTS: u32 = 16;
 
 /// A TCP port that is held: bound, but not listening, so that connections are refused.
 ///
@@ -37,8 +42,8 @@ impl HeldPort {
             return Self::hold_any(address);
         }
         let held = Self { socket: open(address, SocketType::STREAM)? };
-        // Connections inherit it.
-        sockopt::set_tcp_nodelay(&held.socket, true).map_err(|errno| HoldError::of(address, errno))?;
+        // Connections inherit the options.
+        prepare(held.socket.as_fd()).map_err(|errno| HoldError::of(address, errno))?;
         match bind(&held.socket, &address) {
             Err(Errno::ADDRINUSE) => held.take_from_remains(address)?,
             result => result.map_err(|errno| HoldError::of(address, errno))?,
@@ -80,21 +85,19 @@ impl HeldPort {
         }
     }
 
-    /// Takes a connection from the queue, with `TCP_NODELAY` set. `Ok(None)`: none waits, or the one that did is gone.
+    /// Takes a connection from the queue, prepared as by [`super::connect`].
     ///
     /// # Errors
     /// Out of file descriptors or memory: stop polling for a while.
-    pub fn accept(&self) -> io::Result<Option<(OwnedFd, SocketAddr)>> {
-        let (socket, remote) = match rustix::net::acceptfrom_with(
-            &self.socket,
-            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        ) {
-            Ok((socket, Some(remote))) => (socket, remote),
-            Ok((_, None)) => return Ok(None),
+    pub fn accept(&self) -> io::Result<Accepted> {
+        match rustix::net::acceptfrom_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok((socket, Some(remote))) => Ok(Accepted::Connection(socket, socket_address(&remote)?)),
+            // INVAL: it does not listen.
+            Err(Errno::AGAIN | Errno::INVAL) => Ok(Accepted::None),
             // Linux passes pending errors of the new connection on here: accept(2).
-            Err(
-                Errno::AGAIN
-                | Errno::INTR
+            Ok((_, None))
+            | Err(
+                Errno::INTR
                 | Errno::CONNABORTED
                 | Errno::PROTO
                 | Errno::NETDOWN
@@ -102,13 +105,10 @@ impl HeldPort {
                 | Errno::HOSTDOWN
                 | Errno::HOSTUNREACH
                 | Errno::NETUNREACH
-                | Errno::OPNOTSUPP
-                // It does not listen.
-                | Errno::INVAL,
-            ) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Some((socket, socket_address(&remote)?)))
+                | Errno::OPNOTSUPP,
+            ) => Ok(Accepted::Gone),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Takes a port that the kernel chooses. A socket that never asked for its port by number gives it back when it stops
@@ -148,8 +148,16 @@ impl HeldPort {
     }
 }
 
-/// How often a port of the kernel's choice may be snatched away before it is an error.
-const ATTEMPTS: u32 = 16;
+/// What the queue of a listening port gave.
+#[derive(Debug)]
+pub enum Accepted {
+    /// A connection and where it comes from.
+    Connection(OwnedFd, SocketAddr),
+    /// One that has died while it waited. There may be more behind it.
+    Gone,
+    /// None waits.
+    None,
+}
 
 impl AsFd for HeldPort {
     fn as_fd(&self) -> BorrowedFd<'_> {

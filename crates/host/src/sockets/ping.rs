@@ -1,3 +1,5 @@
+//! Echo sockets: ping without a privilege where the machine allows it.
+
 use std::{
     net::{IpAddr, SocketAddr},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -71,7 +73,7 @@ impl PingSocket {
         Ok(Self { socket, kind, v6 })
     }
 
-    /// Sends an echo request.
+    /// Sends an echo request. One that the machine has no room for is lost, as on any link.
     ///
     /// # Errors
     /// A failure that is known at once, or of an earlier request.
@@ -87,8 +89,10 @@ impl PingSocket {
             let checksum = internet_checksum(&message);
             message[2..4].copy_from_slice(&checksum.to_be_bytes());
         }
-        send(&self.socket, &message, SendFlags::empty())?;
-        Ok(())
+        match send(&self.socket, &message, SendFlags::empty()) {
+            Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Takes what was heard; the payload of a reply is moved to the start of `buffer`, and cut where `buffer` has less than

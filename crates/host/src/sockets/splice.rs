@@ -1,3 +1,5 @@
+//! splice(2): bytes from socket to socket through a pipe, without a copy.
+
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::{
@@ -6,6 +8,8 @@ use rustix::{
 };
 
 use super::Failure;
+
+const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 
 /// A pipe for [`splice_in`] and [`splice_out`], taken from a [`PipePool`].
 #[derive(Debug)]
@@ -73,43 +77,61 @@ pub fn splice_out(pipe: &mut Pipe, socket: BorrowedFd<'_>) -> Result<Spliced, Fa
     }
 }
 
-const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
-
 /// Empty pipes for reuse, so that an idle connection costs none.
 #[derive(Debug, Default)]
 pub struct PipePool {
     idle: Vec<Pipe>,
     keep: usize,
     capacity: usize,
+    /// Pipes that exist, idle or taken.
+    open: usize,
+    /// Most descriptors that they may use.
+    limit: usize,
 }
 
 impl PipePool {
     /// A pool that keeps at most `keep` idle pipes of `capacity` bytes (rounded up by the kernel). An ordinary user who
     /// has used up `fs.pipe-user-pages-soft` gets smaller ones.
     pub fn new(keep: usize, capacity: usize) -> Self {
-        Self { idle: Vec::new(), keep, capacity }
+        Self { idle: Vec::new(), keep, capacity, open: 0, limit: usize::MAX }
+    }
+
+    /// How many descriptors its pipes use, idle ones included.
+    pub fn descriptors(&self) -> usize {
+        2 * self.open
+    }
+
+    /// Opens no pipe from now on that would make them use more descriptors than that.
+    pub fn limit_descriptors(&mut self, limit: usize) {
+        self.limit = limit;
     }
 
     /// Takes a pipe.
     ///
     /// # Errors
-    /// [`Failure::NoResources`].
+    /// [`Failure::NoResources`]: the kernel has none, or the limit is reached.
     pub fn take(&mut self) -> Result<Pipe, Failure> {
         if let Some(pipe) = self.idle.pop() {
             return Ok(pipe);
+        }
+        if self.descriptors() + 2 > self.limit {
+            return Err(Failure::NoResources);
         }
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let capacity = match fcntl_setpipe_size(&write, self.capacity) {
             Ok(capacity) => capacity,
             Err(_) => fcntl_getpipe_size(&write)?,
         };
+        self.open += 1;
         Ok(Pipe { read, write, queued: 0, capacity })
     }
 
-    /// Gives a pipe back; one that still holds bytes is closed.
+    /// Gives a pipe of this pool back; one that still holds bytes is closed.
     pub fn give(&mut self, pipe: Pipe) {
         if pipe.queued == 0 && self.idle.len() < self.keep {
             self.idle.push(pipe);
+        } else {
+            self.open -= 1;
         }
     }
 }

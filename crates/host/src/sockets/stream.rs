@@ -1,3 +1,5 @@
+//! TCP connections that we make, and what passes through them.
+
 use std::{
     io::{self, IoSlice},
     net::SocketAddr,
@@ -9,13 +11,21 @@ use rustix::{
     io::Errno,
     net::{
         AddressFamily, RecvFlags, Shutdown, SocketAddrAny, SocketFlags, SocketType, bind, connect as start_connect,
-        ipproto, recv, shutdown, socket_with, sockopt,
+        getsockname, ipproto, recv, shutdown, socket_with, sockopt,
     },
 };
 
 use super::Failure;
 
-/// Starts a TCP connection, with `TCP_NODELAY` set. The socket becomes writable when it is decided; then ask
+/// A peer that has vanished without a word is asked after this long without traffic …
+const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(600);
+/// … this often …
+const KEEP_ALIVE_PROBES: u32 = 10;
+/// … with this much in between, before the connection is dead. Together they outlast twenty minutes without a path.
+/// RFC 1122 §4.2.3.6 would wait for two hours; but nobody else would ever close what a relay holds.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(60);
+
+/// Starts a TCP connection, with no delay, keep-alive, and urgent data in line. The socket becomes writable when it is decided; then ask
 /// [`take_error`].
 ///
 /// # Errors
@@ -24,9 +34,25 @@ pub fn connect(remote: SocketAddr) -> Result<OwnedFd, Failure> {
     let family = if remote.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
-    sockopt::set_tcp_nodelay(&socket, true)?;
+    prepare(socket.as_fd())?;
     start(socket.as_fd(), remote)?;
+    // RFC 9293 §3.5: two SYNs that cross make a connection, and so do one that meets itself, when the kernel has chosen
+    // the very port that nobody listens at.
+    if getsockname(&socket).and_then(SocketAddr::try_from).is_ok_and(|local| local == remote) {
+        return Err(Failure::Refused);
+    }
     Ok(socket)
+}
+
+/// Sets what every connection of ours has, or inherits from the socket that listens.
+pub(super) fn prepare(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, KEEP_ALIVE_AFTER)?;
+    sockopt::set_tcp_keepintvl(socket, KEEP_ALIVE_EVERY)?;
+    sockopt::set_tcp_keepcnt(socket, KEEP_ALIVE_PROBES)?;
+    // RFC 6093 §4: the byte that urgent data points to is one of the stream. Otherwise it would be lost on the way.
+    sockopt::set_socket_oobinline(socket, true)
 }
 
 /// Binds a socket (also a transparent one from inside a host) and starts to connect it; as [`connect`].
@@ -34,6 +60,7 @@ pub fn connect(remote: SocketAddr) -> Result<OwnedFd, Failure> {
 /// # Errors
 /// A failure that is known at once; [`Failure::NoPort`] when `local` is taken.
 pub fn bind_and_connect(socket: BorrowedFd<'_>, local: SocketAddr, remote: SocketAddr) -> Result<(), Failure> {
+    prepare(socket)?;
     bind(socket, &local)?;
     start(socket, remote)
 }

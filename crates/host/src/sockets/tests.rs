@@ -45,9 +45,9 @@ fn refusal_follows_listening_and_the_port_stays_held() {
             // Connections of before stay open over the next rounds.
             let client = try_connect(address).unwrap();
             wait(&held, PollFlags::IN);
-            let (server, _) = held.accept().unwrap().unwrap();
+            let Accepted::Connection(server, _) = held.accept().unwrap() else { panic!("no connection") };
             connections.push((client, server));
-            assert!(held.accept().unwrap().is_none());
+            assert!(matches!(held.accept().unwrap(), Accepted::None));
             held.unlisten().unwrap();
             assert_eq!(try_connect(address).unwrap_err(), Failure::Refused);
             assert!(steal(address).is_err(), "held again");
@@ -74,7 +74,7 @@ fn unlisten_resets_what_waits_in_the_queue() {
     held.unlisten().unwrap();
     wait(&client, PollFlags::IN);
     assert_eq!(receive(client.as_fd(), &mut [0; 10]), Err(Failure::Reset));
-    assert!(held.accept().unwrap().is_none());
+    assert!(matches!(held.accept().unwrap(), Accepted::None));
 }
 
 /// A forward that starts again finds its port full of TIME-WAIT, and holds it all the same.
@@ -85,7 +85,7 @@ fn holds_a_port_with_remains_of_old_connections() {
     held.listen(16).unwrap();
     let client = try_connect(address).unwrap();
     wait(&held, PollFlags::IN);
-    drop(held.accept().unwrap().unwrap());
+    let Accepted::Connection(..) = held.accept().unwrap() else { panic!("no connection") };
     wait(&client, PollFlags::IN);
     drop((client, held));
     // The server closed first: its port is in TIME-WAIT.
@@ -221,7 +221,15 @@ fn splice_moves_bytes_and_the_end() {
     shutdown_write(to.as_fd()).unwrap();
     assert_eq!(sink.read(&mut buffer).unwrap(), 0);
     pool.give(pipe);
-    assert_eq!(pool.take().unwrap().queued(), 0);
+    let (pipe, second) = (pool.take().unwrap(), pool.take().unwrap());
+    assert_eq!((pipe.queued(), pool.descriptors()), (0, 4));
+    pool.give(pipe);
+    pool.give(second);
+    assert_eq!(pool.descriptors(), 2, "one is kept");
+    pool.limit_descriptors(3);
+    let kept = pool.take().unwrap();
+    assert_eq!(pool.take().unwrap_err(), Failure::NoResources);
+    pool.give(kept);
 }
 
 /// Two connected ends.
@@ -241,12 +249,17 @@ fn the_file_limit_is_the_hard_limit() {
 }
 
 #[test]
-fn accepted_connections_do_not_wait_to_send() {
+fn connections_do_not_wait_to_send_and_notice_a_vanished_peer() {
     let held = HeldPort::hold("127.0.0.1:0".parse().unwrap()).unwrap();
     held.listen(1).unwrap();
     let client = try_connect(held.local_address().unwrap()).unwrap();
     wait(&held, PollFlags::IN);
-    let (server, remote) = held.accept().unwrap().unwrap();
-    assert!(sockopt::tcp_nodelay(&server).unwrap() && sockopt::tcp_nodelay(&client).unwrap());
+    let Accepted::Connection(server, remote) = held.accept().unwrap() else { panic!("no connection") };
+    for socket in [&server, &client] {
+        assert!(sockopt::tcp_nodelay(socket).unwrap());
+        assert!(sockopt::socket_keepalive(socket).unwrap() && sockopt::socket_oobinline(socket).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(socket).unwrap(), Duration::from_secs(600));
+        assert_eq!(sockopt::tcp_keepcnt(socket).unwrap(), 10);
+    }
     assert!(remote.ip().is_loopback());
 }

@@ -1,3 +1,5 @@
+//! Datagrams.
+
 use std::{
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},

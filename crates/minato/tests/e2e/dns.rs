@@ -31,3 +31,20 @@ fn names_are_resolved_and_a_changed_resolver_is_noticed() {
         host.stop();
     });
 }
+
+#[test]
+fn a_late_answer_is_better_than_none() {
+    Machine::run(&["getent"], |machine| {
+        machine.outside(|| {
+            // Later than the other one is asked and given time, but before the program asks again.
+            let late = Duration::from_millis(4300);
+            dns::serve_after(late, &format!("{OUTSIDE_V4}:53"), Ipv4Addr::new(192, 0, 2, 1));
+            // Takes questions and never answers.
+            std::mem::forget(std::net::UdpSocket::bind(format!("{OUTSIDE_SECOND_V4}:53")).expect("a port"));
+        });
+        let servers = format!("nameserver {OUTSIDE_V4}\nnameserver {OUTSIDE_SECOND_V4}\n");
+        fs::write("/etc/resolv.conf", servers).expect("to set the resolvers");
+        let found = machine.user().run(&[], &["getent", "ahostsv4", "late.test"]).finish().expect_success();
+        assert!(found.stdout.starts_with("192.0.2.1 "), "{}", found.stdout);
+    });
+}

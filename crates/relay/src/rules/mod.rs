@@ -88,8 +88,8 @@ pub enum Refusal {
 /// The rules for flows that begin inside the network. For each flow the first of these that applies decides:
 ///
 /// 1. The source is not an address of the network, or is its gateway: silent.
-/// 2. The destination is not one host's address (unspecified, broadcast, multicast, reserved, or an IPv4 address
-///    written as IPv6): silent.
+/// 2. The destination is not one host's address (unspecified, broadcast, multicast, reserved, an IPv4 address written
+///    as IPv6, or one that a translator would make such an address of): silent.
 /// 3. The gateway, port 53: the machine's resolvers.
 /// 4. The gateway, a port that was opened to this source ([`Rules::open`]): the machine's loopback, same port.
 /// 5. The gateway, any other port: closed.
@@ -187,7 +187,19 @@ fn is_one_hosts(address: IpAddr) -> bool {
         // and ::ffff:127.0.0.1 for the machine's loopback. `::a.b.c.d` covers `::`, but ::1 is told by a later rule.
         IpAddr::V6(address) => {
             let compatible = address.segments()[..6] == [0; 6] && address != Ipv6Addr::LOCALHOST;
-            !address.is_multicast() && address.to_ipv4_mapped().is_none() && !compatible
+            let embedded = embedded_v4(address).is_none_or(|v4| !v4.is_loopback() && is_one_hosts(v4.into()));
+            !address.is_multicast() && address.to_ipv4_mapped().is_none() && !compatible && embedded
         }
+    }
+}
+
+/// The IPv4 address that a packet to `address` ends at: behind a translator (RFC 6052 §2.1, which in §3.1 forbids
+/// loopback and the like there too) or a 6to4 router (RFC 3056 §2).
+fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+            Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+        }
+        _ => None,
     }
 }

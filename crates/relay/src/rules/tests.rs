@@ -47,6 +47,10 @@ fn precedence() {
         ("fd77::2", "[ff02::fb]:5353", Target::Refuse(Silent)),
         ("fd77::2", "[::ffff:127.0.0.1]:5432", Target::Refuse(Silent)),
         ("fd77::2", "[::127.0.0.1]:5432", Target::Refuse(Silent)),
+        ("fd77::2", "[64:ff9b::127.0.0.1]:5432", Target::Refuse(Silent)),
+        ("fd77::2", "[64:ff9b::192.0.2.1]:80", connect("[64:ff9b::192.0.2.1]:80")),
+        ("fd77::2", "[2002:7f00:1::1]:5432", Target::Refuse(Silent)),
+        ("fd77::2", "[2002:c000:201::1]:80", connect("[2002:c000:201::1]:80")),
         // 3 to 5: the gateway
         ("10.77.0.2", "10.77.0.1:53", Target::Resolver),
         ("fd77::2", "[fd77::1]:53", Target::Resolver),

@@ -152,3 +152,16 @@ fn an_idle_flow_holds_no_pipe() {
     let spliced = splice.pump(&mut model, 64);
     assert_eq!((spliced.verdict, model.pipes), (Verdict::Wait, [None, None]));
 }
+
+#[test]
+fn an_end_waits_until_the_target_is_connected() {
+    let mut splice = Splice::connecting();
+    let mut model = Model::default();
+    model.peers[0].ended = true;
+    splice.ready(Side::Initiating, true, false, true);
+    splice.pump(&mut model, 100);
+    assert!(!model.peers[1].end_received);
+    splice.ready(Side::Target, false, true, false);
+    assert_eq!(splice.pump(&mut model, 100).ended, [Some(Side::Initiating), None]);
+    assert!(model.peers[1].end_received);
+}

@@ -1,14 +1,21 @@
 //! A name server that knows one answer: every name has the IPv4 address that it was made with.
 
 use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
 
 /// Answers on `address` until the machine ends. To be called outside.
 pub(crate) fn serve(address: &str, answer: Ipv4Addr) {
+    serve_after(Duration::ZERO, address, answer);
+}
+
+/// As [`serve`], but takes its time for each answer.
+pub(crate) fn serve_after(delay: Duration, address: &str, answer: Ipv4Addr) {
     let socket = UdpSocket::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
     std::thread::spawn(move || {
         let mut query = [0; 512];
         while let Ok((length, client)) = socket.recv_from(&mut query) {
             if let Some(reply) = reply(&query[..length], answer) {
+                std::thread::sleep(delay);
                 let _ = socket.send_to(&reply, client);
             }
         }
