@@ -5,6 +5,7 @@
 //! makes headers.
 
 mod buffer;
+mod calls;
 mod config;
 mod congestion;
 mod connection;
