@@ -5,6 +5,8 @@ mod acknowledging;
 mod closing;
 mod handshake;
 mod loss;
+mod named;
+mod packets;
 mod resets;
 mod script;
 mod sending;

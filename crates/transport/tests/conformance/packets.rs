@@ -1,0 +1,203 @@
+//! Below TCP: addresses, checksums, hop limits, fragments, extension headers, UDP (RFC 791, 1122, 8200, 5722, 768, 6946).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use minato_transport::{Config, ConnectError, IpCidr, Link, Stack};
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv4Repr};
+
+use super::script::{LOCAL, PEER, Script};
+
+#[allow(clippy::disallowed_methods, reason = "where the virtual clock starts does not matter")]
+fn router() -> (Stack, Instant) {
+    let mut config = Config::new(Link::Ip { mtu: 1500, virtio: false }, [4; 16]);
+    config.addresses = vec![
+        IpCidr::new(LOCAL.0.into(), 24).expect("a prefix"),
+        IpCidr::new("fd00::1".parse().expect("an address"), 64).expect("a prefix"),
+    ];
+    config.any_destination = true;
+    let now = Instant::now();
+    (Stack::new(now, config), now)
+}
+
+/// An IPv4 packet from the peer.
+fn v4(destination: Ipv4Addr, protocol: IpProtocol, hop_limit: u8, payload: &[u8]) -> Vec<u8> {
+    let ip = Ipv4Repr {
+        src_addr: PEER.0,
+        dst_addr: destination,
+        next_header: protocol,
+        payload_len: payload.len(),
+        hop_limit,
+    };
+    let mut packet = vec![0; 20 + payload.len()];
+    ip.emit(&mut Ipv4Packet::new_unchecked(&mut packet), &ChecksumCapabilities::default());
+    packet[20..].copy_from_slice(payload);
+    packet
+}
+
+/// A UDP datagram without checksum.
+fn udp(payload: &[u8]) -> Vec<u8> {
+    let mut datagram = vec![0x10, 0, 0, 53, 0, 0, 0, 0];
+    datagram[4..6].copy_from_slice(&(8 + payload.len() as u16).to_be_bytes());
+    datagram.extend_from_slice(payload);
+    datagram
+}
+
+fn fragment(ident: u16, offset: usize, more: bool, payload: &[u8]) -> Vec<u8> {
+    let mut packet = v4(Ipv4Addr::new(192, 0, 2, 1), IpProtocol::Udp, 64, payload);
+    let mut ip = Ipv4Packet::new_unchecked(&mut packet[..]);
+    ip.set_ident(ident);
+    ip.set_dont_frag(false);
+    ip.set_more_frags(more);
+    ip.set_frag_offset(offset as u16);
+    ip.fill_checksum();
+    packet
+}
+
+#[test]
+fn a_segment_with_a_wrong_checksum_is_dropped() {
+    let (mut stack, now) = router();
+    stack.listen(SocketAddr::from(LOCAL), 1).expect("free");
+    let syn = [0x10, 0, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0x12, 0x34, 0, 0];
+    stack.receive(now, &mut v4(LOCAL.0, IpProtocol::Tcp, 64, &syn));
+    assert!(stack.poll_transmit(now).is_none());
+    assert_eq!(stack.statistics().frames_dropped, 1);
+}
+
+#[test]
+fn tcp_to_and_from_groups_is_dropped_and_not_opened() {
+    let mut script = Script::new(|config| config.any_destination = true);
+    for remote in ["255.255.255.255:80", "224.0.0.1:80", "0.0.0.0:80", "10.0.0.9:0"] {
+        let remote = remote.parse().expect("an address");
+        let opened = script.stack.connect(script.now, None, remote, 0);
+        assert_eq!(opened, Err(ConnectError::InvalidAddress { remote }));
+    }
+    let syn = [0x10, 0, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0];
+    for destination in [[10, 0, 0, 255], [224, 0, 0, 1], [255, 255, 255, 255], [127, 0, 0, 1], [240, 0, 0, 1]] {
+        script.stack.receive(script.now, &mut v4(destination.into(), IpProtocol::Tcp, 64, &syn));
+    }
+    script.nothing();
+    assert!(script.events.is_empty(), "{:?}", script.events);
+}
+
+#[test]
+fn the_last_hop_is_told_to_the_sender() {
+    let (mut stack, now) = router();
+    let beyond = Ipv4Addr::new(192, 0, 2, 1);
+    stack.receive(now, &mut v4(beyond, IpProtocol::Udp, 1, &udp(b"trace")));
+    let answer = stack.poll_transmit(now).expect("an error").to_vec();
+    assert_eq!((answer[9], &answer[12..20], &answer[20..22]), (1, &[10, 0, 0, 1, 10, 0, 0, 9][..], &[11, 0][..]));
+    assert!(stack.poll_datagram().is_none());
+    // To ourselves it is the end of the way and not an error.
+    stack.receive(now, &mut v4(LOCAL.0, IpProtocol::Udp, 1, &udp(b"here")));
+    assert!(stack.poll_datagram().is_some());
+}
+
+#[test]
+fn fragments_come_together_in_any_order() {
+    let (mut stack, now) = router();
+    let whole = udp(&[7; 40]);
+    stack.receive(now, &mut fragment(1, 32, false, &whole[32..]));
+    stack.receive(now, &mut fragment(1, 0, true, &whole[..16]));
+    // The same again changes nothing.
+    stack.receive(now, &mut fragment(1, 0, true, &whole[..16]));
+    assert!(stack.poll_datagram().is_none());
+    stack.receive(now, &mut fragment(1, 16, true, &whole[16..32]));
+    assert_eq!(stack.poll_datagram().map(|datagram| datagram.payload), Some(&[7; 40][..]));
+}
+
+#[test]
+fn overlapping_fragments_destroy_their_datagram() {
+    let (mut stack, now) = router();
+    let whole = udp(&[7; 40]);
+    stack.receive(now, &mut fragment(1, 0, true, &whole[..24]));
+    stack.receive(now, &mut fragment(1, 16, true, &whole[16..32]));
+    stack.receive(now, &mut fragment(1, 24, false, &whole[24..]));
+    assert!(stack.poll_datagram().is_none());
+}
+
+#[test]
+fn fragments_that_stay_alone_are_forgotten() {
+    let (mut stack, now) = router();
+    let whole = udp(&[7; 40]);
+    stack.receive(now, &mut fragment(1, 0, true, &whole[..24]));
+    assert_eq!(stack.poll_timeout(), Some(now + Duration::from_secs(60)));
+    stack.handle_timeout(now + Duration::from_secs(60));
+    assert_eq!(stack.poll_timeout(), None);
+    stack.receive(now, &mut fragment(1, 24, false, &whole[24..]));
+    assert!(stack.poll_datagram().is_none());
+}
+
+/// An IPv6 packet from fd00::9 with a chain of headers.
+fn v6(first: u8, rest: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0, 0, 0, first, 64];
+    packet[4..6].copy_from_slice(&(rest.len() as u16).to_be_bytes());
+    packet.extend("fd00::9".parse::<Ipv6Addr>().expect("an address").octets());
+    packet.extend("2001:db8::1".parse::<Ipv6Addr>().expect("an address").octets());
+    packet.extend_from_slice(rest);
+    packet
+}
+
+/// A UDP datagram over IPv6 with its checksum.
+fn udp6(payload: &[u8]) -> Vec<u8> {
+    let mut datagram = udp(payload);
+    let addresses = ["fd00::9", "2001:db8::1"].map(|text| text.parse::<IpAddr>().expect("an address"));
+    let pseudo = smoltcp::wire::checksum::pseudo_header(
+        &addresses[0].into(),
+        &addresses[1].into(),
+        IpProtocol::Udp,
+        datagram.len() as u32,
+    );
+    let sum = !smoltcp::wire::checksum::combine(&[pseudo, smoltcp::wire::checksum::data(&datagram)]);
+    datagram[6..8].copy_from_slice(&sum.to_be_bytes());
+    datagram
+}
+
+fn arrives(packet: &mut [u8]) -> bool {
+    let (mut stack, now) = router();
+    stack.receive(now, packet);
+    stack.poll_datagram().is_some()
+}
+
+#[test]
+fn extension_headers_are_walked() {
+    let datagram = udp6(b"data");
+    let with = |first: u8, header: &[u8]| v6(first, &[header, &datagram].concat());
+    assert!(arrives(&mut v6(17, &datagram)));
+    assert!(arrives(&mut with(0, &[17, 0, 1, 4, 0, 0, 0, 0])), "hop by hop, padding");
+    assert!(arrives(&mut with(60, &[17, 0, 0x1e, 4, 0, 0, 0, 0])), "an unknown option that may be skipped");
+    assert!(!arrives(&mut with(60, &[17, 0, 0x5e, 4, 0, 0, 0, 0])), "an unknown option that must not");
+    assert!(arrives(&mut with(43, &[17, 0, 0, 0, 0, 0, 0, 0])), "a route that is at its end");
+    assert!(!arrives(&mut with(43, &[17, 0, 0, 1, 0, 0, 0, 0])), "a source route");
+    assert!(arrives(&mut with(44, &[17, 0, 0, 0, 0, 0, 0, 9])), "an atomic fragment (RFC 6946)");
+    assert!(!arrives(&mut with(44, &[0, 0, 0, 0, 0, 0, 0, 9])), "hop by hop after others");
+    assert!(!arrives(&mut with(59, &[])), "nothing follows");
+    let chain = [17, 0, 1, 4, 0, 0, 0, 0].repeat(40);
+    assert!(!arrives(&mut with(60, &chain)), "more than a chain");
+}
+
+#[test]
+fn udp_without_checksum_is_taken_over_ipv4_only() {
+    assert!(arrives(&mut v4(Ipv4Addr::new(192, 0, 2, 1), IpProtocol::Udp, 64, &udp(b"data"))));
+    assert!(!arrives(&mut v6(17, &udp(b"data"))));
+    let mut wrong = udp(b"data");
+    wrong[6] = 1;
+    assert!(!arrives(&mut v4(Ipv4Addr::new(192, 0, 2, 1), IpProtocol::Udp, 64, &wrong)));
+}
+
+#[test]
+fn an_unknown_protocol_is_unreachable_at_our_own_address() {
+    let (mut stack, now) = router();
+    stack.receive(now, &mut v4(LOCAL.0, IpProtocol::from(99), 64, b"12345678"));
+    let answer = stack.poll_transmit(now).expect("an error").to_vec();
+    assert_eq!(&answer[20..22], [3, 2]);
+}
+
+#[test]
+fn errors_are_never_about_errors() {
+    let (mut stack, now) = router();
+    let error = [3, 3, 0, 0, 0, 0, 0, 0, 0x45, 0, 0, 0, 0, 0, 0, 0];
+    stack.receive(now, &mut v4(Ipv4Addr::new(192, 0, 2, 1), IpProtocol::Icmp, 1, &error));
+    assert!(stack.poll_transmit(now).is_none());
+}
