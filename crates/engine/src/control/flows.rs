@@ -18,7 +18,7 @@ use crate::problem::ending;
 type Ends = (minato_inspect::Transport, SocketAddr, SocketAddr);
 
 /// The connected sockets of all hosts, and whose they are.
-struct Sockets {
+pub(super) struct Sockets {
     hosts: HashMap<IpAddr, String>,
     sockets: Vec<(String, SocketInfo)>,
     processes: HashMap<Ends, Process>,
@@ -33,10 +33,7 @@ impl Control {
         let snapshots = self.plane.ask(Command::Flows).await.map_err(|_| ending())?;
         let (running, hosts) = {
             let state = self.state();
-            let addresses = |(name, host): (&String, &super::HostRecord)| {
-                host.addresses().into_iter().map(|address| (address, name.clone())).collect::<Vec<_>>()
-            };
-            (state.all_running(), state.hosts.iter().flat_map(addresses).collect())
+            (state.all_running(), state.hosts_by_address())
         };
         blocking(move || {
             let sockets = Sockets::look(&running, hosts);
@@ -50,9 +47,14 @@ impl Control {
 }
 
 impl Sockets {
-    fn look(running: &[(String, Inside)], hosts: HashMap<IpAddr, String>) -> Sockets {
+    /// None yet, of hosts with these addresses.
+    pub(super) fn of(hosts: HashMap<IpAddr, String>) -> Sockets {
         let (sockets, processes, described, listening) = Default::default();
-        let mut all = Sockets { hosts, sockets, processes, described, listening };
+        Sockets { hosts, sockets, processes, described, listening }
+    }
+
+    fn look(running: &[(String, Inside)], hosts: HashMap<IpAddr, String>) -> Sockets {
+        let mut all = Sockets::of(hosts);
         for (name, inside) in running {
             let owners = SocketOwners::of(&process::in_network(inside.network_inode));
             let mut table = inside.sockets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,22 +69,28 @@ impl Sockets {
         all
     }
 
-    fn add(&mut self, host: &str, mut socket: SocketInfo, owners: &SocketOwners) {
-        socket.local.set_ip(socket.local.ip().to_canonical());
-        socket.remote.set_ip(socket.remote.ip().to_canonical());
-        if socket.state == SocketState::Listen {
-            self.listening.insert((host.to_owned(), socket.local.port()));
-        }
-        if socket.remote.port() == 0 {
-            return;
-        }
+    fn add(&mut self, host: &str, socket: SocketInfo, owners: &SocketOwners) {
+        let Some(socket) = self.add_unowned(host, socket) else { return };
         if let Owner::Processes([first, ..]) = owners.owner(socket.inode) {
             let describe = || process::describe(*first).map(convert::process);
             if let Some(process) = self.described.entry(*first).or_insert_with(describe) {
                 self.processes.insert(ends(&socket), process.clone());
             }
         }
+    }
+
+    /// Adds a socket without asking whose it is. Returns it, with plain addresses, if it is connected.
+    pub(super) fn add_unowned(&mut self, host: &str, mut socket: SocketInfo) -> Option<SocketInfo> {
+        socket.local.set_ip(socket.local.ip().to_canonical());
+        socket.remote.set_ip(socket.remote.ip().to_canonical());
+        if socket.state == SocketState::Listen {
+            self.listening.insert((host.to_owned(), socket.local.port()));
+        }
+        if socket.remote.port() == 0 {
+            return None;
+        }
         self.sockets.push((host.to_owned(), socket));
+        Some(socket)
     }
 
     fn process(&self, transport: minato_inspect::Transport, local: SocketAddr, remote: SocketAddr) -> Option<Process> {
@@ -108,6 +116,13 @@ impl Sockets {
     fn between_hosts(&self, relayed: &HashSet<SocketAddr>) -> impl Iterator<Item = Flow> {
         let own = |(_, socket): &&(String, SocketInfo)| !relayed.contains(&socket.local);
         self.sockets.iter().filter(own).filter_map(|(host, socket)| self.internal_flow(host, socket))
+    }
+
+    /// As [`Sockets::between_hosts`], with the client's host and the inode of its socket. The relay's own are among them
+    /// where they are at loopback.
+    pub(super) fn internal_flows(&self) -> impl Iterator<Item = (&str, u64, Flow)> {
+        let flow = |(host, socket): &'_ (String, SocketInfo)| self.internal_flow(host, socket);
+        self.sockets.iter().filter_map(move |own| Some((own.0.as_str(), own.1.inode, flow(own)?)))
     }
 
     fn internal_flow(&self, host: &str, socket: &SocketInfo) -> Option<Flow> {

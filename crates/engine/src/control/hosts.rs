@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use minato_host::agent::{HostConfig, HostNamespace, RequestError};
 use minato_host::process;
 use minato_host::sock_diag::SockDiag;
-use minato_inspect::{Enter, Host, HostRequest, Problem, ProblemKind, Process};
+use minato_inspect::{Enter, ForwardChange, Happening, Host, HostRequest, Problem, ProblemKind, Process};
 use minato_ports::PortRange;
 use tokio::sync::watch;
 
@@ -185,10 +185,21 @@ impl Control {
                 host.phase = Phase::Running;
                 host.inside = Some(inside);
             }
+            self.tell_of_start(&state, reserved);
             (self.open_session_in(&mut state, &reserved.name)?, state.stopping.is_some())
         };
         warnings.into_iter().for_each(|warning| session.warn(warning));
         if stopping { Err(ending()) } else { Ok(session) }
+    }
+
+    fn tell_of_start(&self, state: &State, reserved: &Reserved) {
+        let Reserved { name, address_v4, address_v6, .. } = reserved;
+        let (address_v4, address_v6) = (*address_v4, *address_v6);
+        self.events.tell(|| Happening::HostStarted { host: name.clone(), address_v4, address_v6 });
+        let forwards = state.specs_of(name);
+        if !forwards.is_empty() {
+            self.events.tell(|| Happening::ForwardsAdded(ForwardChange { host: name.clone(), forwards }));
+        }
     }
 
     /// Takes back the name of a host that could not be made.
@@ -223,7 +234,12 @@ impl Control {
         .await
         .unwrap_or_default();
         let _ = self.plane.ask(Command::Forwards).await;
+        let forwards = self.state().specs_of(name);
         self.state().release_forwards_of(name);
+        if !forwards.is_empty() {
+            self.events.tell(|| Happening::ForwardsRemoved(ForwardChange { host: name.to_owned(), forwards }));
+        }
+        self.events.tell(|| Happening::HostEnded { host: name.to_owned() });
         self.forget(name);
         left
     }

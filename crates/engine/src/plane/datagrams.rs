@@ -166,6 +166,7 @@ impl Plane {
             self.remove_flow(id);
             return Err(Answer::Silent);
         }
+        self.tell_of_start(id);
         Ok(id)
     }
 

@@ -148,8 +148,10 @@ impl Plane {
         };
         if !watched {
             self.remove_flow(id);
+            return None;
         }
-        watched.then_some(id)
+        self.tell_of_start(id);
+        Some(id)
     }
 
     /// Where a UDP client seems to come from; `None` when no port is left for it.

@@ -21,6 +21,7 @@ mod resolver;
 mod shares;
 mod sides;
 mod snapshot;
+mod tell;
 mod token;
 
 use std::collections::{HashMap, VecDeque};
@@ -35,6 +36,7 @@ use minato_relay::{FlowId, FlowTable, Rules};
 use minato_transport::{ConnectionId, Event, IncomingId, Stack};
 use slab::Slab;
 
+use crate::events::Events;
 use admission::Admission;
 use command::Commands;
 pub(crate) use command::{
@@ -77,6 +79,8 @@ pub(crate) struct PlaneSetup {
     pub(crate) descriptors: usize,
     /// Secret of the choice of ephemeral ports.
     pub(crate) key: [u8; 16],
+    /// Who is told of flows and of forwards that open and close.
+    pub(crate) events: Events,
 }
 
 /// The packet loop's state.
@@ -94,6 +98,7 @@ pub(crate) struct Plane {
     frame: Box<[u8]>,
     rules: Rules,
     orders: std::sync::mpsc::Sender<Order>,
+    events: Events,
 
     flows: FlowTable<Sides>,
     admission: Admission,
@@ -147,6 +152,7 @@ impl Plane {
             frame: vec![0; MAX_FRAME].into_boxed_slice(),
             rules: setup.rules,
             orders: setup.orders,
+            events: setup.events,
             flows: FlowTable::new(MAX_FLOWS),
             admission: Admission::new(setup.descriptors),
             queue: VecDeque::new(),

@@ -15,7 +15,7 @@ impl Plane {
         self.flows.iter().map(|(_, flow)| self.flow_snapshot(flow)).collect()
     }
 
-    fn flow_snapshot(&self, flow: &Flow) -> FlowSnapshot {
+    pub(super) fn flow_snapshot(&self, flow: &Flow) -> FlowSnapshot {
         let seen_as = flow.sides.kind.origin().map(|origin| origin.seen_as).filter(|seen| *seen != flow.client);
         let status = match &flow.sides.kind {
             Kind::Outbound { stage: Stage::Relayed { connection, .. }, .. } => self.stack.status(*connection),
