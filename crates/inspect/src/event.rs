@@ -27,7 +27,7 @@ pub enum Happening {
         /// Its IPv6 address.
         address_v6: Ipv6Addr,
     },
-    /// A host is gone, with its processes. Releases of its ports may still follow.
+    /// A host is gone, with its processes and sockets.
     HostEnded {
         /// Its name.
         host: String,

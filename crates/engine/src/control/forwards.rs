@@ -8,9 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use minato_host::sockets::{HeldPort, HoldError, udp_bind};
-use minato_inspect::{
-    Forward, ForwardChange, ForwardRequest, ForwardSpec, ForwardState, Happening, Problem, ProblemKind,
-};
+use minato_inspect::{Forward, ForwardRequest, ForwardSpec, ForwardState, Problem, ProblemKind};
 use minato_ports::{BindRequest, PortTable, Reservation, Transport};
 
 use super::{Control, State, blocking};
@@ -48,9 +46,7 @@ impl Control {
         let serial = self.state().running(&request.host)?.0.serial;
         let holding = self.hold(&request.host, request.forwards).await?;
         let (ids, _warnings) = self.hand_over(serial, &request.host, holding).await?;
-        let added = self.forwards_with(&ids).await?;
-        self.tell_of_change(request.host, &added, Happening::ForwardsAdded);
-        Ok(added)
+        self.forwards_with(&ids).await
     }
 
     /// Removes forwards of a host: all of them or, when one does not exist, none. Their connections end.
@@ -63,16 +59,7 @@ impl Control {
         let removed = self.forwards_with(&ids).await?;
         self.plane.ask(|done| Command::RemoveForwards(ids.clone(), done)).await.map_err(|_| ending())?;
         self.state().release_forwards(&ids);
-        self.tell_of_change(request.host, &removed, Happening::ForwardsRemoved);
         Ok(removed)
-    }
-
-    fn tell_of_change(&self, host: String, forwards: &[Forward], what: impl FnOnce(ForwardChange) -> Happening) {
-        let end = |forward: &Forward| {
-            let address = SocketAddr::new(forward.address, forward.host_port);
-            (address, forward.service_port, convert::from_inspect(forward.transport))
-        };
-        self.events.tell(|| what(ForwardChange { host, forwards: collapse(forwards.iter().map(end).collect()) }));
     }
 
     /// Every forward with its state and counters.

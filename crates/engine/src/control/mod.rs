@@ -201,6 +201,11 @@ impl State {
         self.hosts.iter().flat_map(addresses).collect()
     }
 
+    /// Everything that has sockets, whether it runs or is just ending.
+    fn all_there(&self) -> Vec<(String, Inside)> {
+        self.hosts.iter().filter_map(|(name, host)| Some((name.clone(), host.inside.clone()?))).collect()
+    }
+
     /// A host as it is shown, without its processes.
     fn show(&self, name: &str) -> Result<Host, Problem> {
         let (record, _) = self.running(name)?;

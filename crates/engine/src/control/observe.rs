@@ -63,23 +63,23 @@ impl Control {
     }
 
     /// Tells what has changed since the last look, and how long it took to find out. The first look tells nothing.
-    fn look(&self) -> Duration {
+    pub(super) fn look(&self) -> Duration {
         let started = Instant::now();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.events.wanted() {
             *seen = None;
             return Duration::ZERO;
         }
-        let (running, hosts) = {
+        let (hosts, addresses) = {
             let state = self.state();
-            (state.all_running(), state.hosts_by_address())
+            (state.all_there(), state.hosts_by_address())
         };
-        let table = Table::look(&running, Sockets::of(hosts));
+        let table = Table::look(&hosts, Sockets::of(addresses));
         let happened = match &mut *seen {
-            Some(seen) => seen.update(table, &running),
+            Some(seen) => seen.update(table, &hosts),
             None => {
                 let mut first = Seen::default();
-                first.update(table, &running);
+                first.update(table, &hosts);
                 *seen = Some(first);
                 Vec::new()
             }
@@ -96,11 +96,11 @@ struct Table {
 }
 
 impl Table {
-    fn look(running: &[(String, Inside)], mut connected: Sockets) -> Table {
+    fn look(hosts: &[(String, Inside)], mut connected: Sockets) -> Table {
         let mut bound = Vec::new();
         let established = States::of(SocketState::Established);
         let queries = [(Transport::Tcp, States::HOLDING.union(established)), (Transport::Udp, States::UNCONNECTED)];
-        for (name, inside) in running {
+        for (name, inside) in hosts {
             let mut table = inside.sockets.lock().unwrap_or_else(PoisonError::into_inner);
             for (transport, states) in queries {
                 for family in [Family::V4, Family::V6] {
@@ -122,8 +122,8 @@ impl Table {
 
 impl Seen {
     /// Takes over what is there now; returns what that means.
-    fn update(&mut self, table: Table, running: &[(String, Inside)]) -> Vec<Happening> {
-        let mut owners = Owners { running, by_host: HashMap::new() };
+    fn update(&mut self, table: Table, hosts: &[(String, Inside)]) -> Vec<Happening> {
+        let mut owners = Owners { hosts, by_host: HashMap::new() };
         let mut happened = Vec::new();
         self.update_bound(table.bound, &mut owners, &mut happened);
         self.update_flows(&table.connected, &mut owners, &mut happened);
@@ -186,13 +186,13 @@ impl Seen {
 
 /// Whose the sockets of each host are; looked up when something new is seen, once a look.
 struct Owners<'a> {
-    running: &'a [(String, Inside)],
+    hosts: &'a [(String, Inside)],
     by_host: HashMap<String, SocketOwners>,
 }
 
 impl Owners<'_> {
     fn owner(&mut self, host: &str, inode: u64) -> Owner<'_> {
-        let inside = self.running.iter().find(|(name, _)| name == host).map(|(_, inside)| inside);
+        let inside = self.hosts.iter().find(|(name, _)| name == host).map(|(_, inside)| inside);
         let look = || inside.map(|inside| SocketOwners::of(&process::in_network(inside.network_inode)));
         self.by_host.entry(host.to_owned()).or_insert_with(|| look().unwrap_or_default()).owner(inode)
     }
