@@ -6,7 +6,6 @@ mod api;
 mod control;
 mod convert;
 mod engine;
-mod events;
 mod plane;
 mod problem;
 mod startup;

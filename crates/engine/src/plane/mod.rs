@@ -21,7 +21,6 @@ mod resolver;
 mod shares;
 mod sides;
 mod snapshot;
-mod tell;
 mod token;
 
 use std::collections::{HashMap, VecDeque};
@@ -36,12 +35,9 @@ use minato_relay::{FlowId, FlowTable, Rules};
 use minato_transport::{ConnectionId, Event, IncomingId, Stack};
 use slab::Slab;
 
-use crate::events::Events;
 use admission::Admission;
 use command::Commands;
-pub(crate) use command::{
-    Command, FlowSnapshot, ForwardStatus, HeldForward, HeldSocket, HostSetup, PlaneHandle, Supply,
-};
+pub(crate) use command::{Command, ForwardStatus, HeldForward, HeldSocket, HostSetup, PlaneHandle, Supply};
 use datagrams::DatagramIndex;
 pub(crate) use datagrams::make_room;
 use echo::Echoes;
@@ -51,6 +47,7 @@ use hosts::PlaneHost;
 use poller::Poller;
 use resolver::Queries;
 use sides::{Kind, Sides};
+pub(crate) use snapshot::FlowSnapshot;
 use token::{MAX_FLOWS, Token};
 
 /// Most frames taken from the TAP device in one turn.
@@ -79,8 +76,6 @@ pub(crate) struct PlaneSetup {
     pub(crate) descriptors: usize,
     /// Secret of the choice of ephemeral ports.
     pub(crate) key: [u8; 16],
-    /// Who is told of flows and of forwards that open and close.
-    pub(crate) events: Events,
 }
 
 /// The packet loop's state.
@@ -98,7 +93,6 @@ pub(crate) struct Plane {
     frame: Box<[u8]>,
     rules: Rules,
     orders: std::sync::mpsc::Sender<Order>,
-    events: Events,
 
     flows: FlowTable<Sides>,
     admission: Admission,
@@ -152,7 +146,6 @@ impl Plane {
             frame: vec![0; MAX_FRAME].into_boxed_slice(),
             rules: setup.rules,
             orders: setup.orders,
-            events: setup.events,
             flows: FlowTable::new(MAX_FLOWS),
             admission: Admission::new(setup.descriptors),
             queue: VecDeque::new(),

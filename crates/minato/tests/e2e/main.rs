@@ -21,5 +21,4 @@ mod load;
 mod outbound;
 mod run;
 mod services;
-mod watch;
 mod web;
