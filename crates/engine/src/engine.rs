@@ -22,6 +22,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::EngineOptions;
 use crate::api;
 use crate::control::{Control, name};
+use crate::events::Events;
 use crate::plane::{Command, Order, Plane, PlaneHandle, PlaneSetup, Supply};
 use crate::problem::{internal, problem, with_fix};
 use crate::startup::directory::RuntimeDirectory;
@@ -75,12 +76,15 @@ impl Engine {
         let (orders, ordered) = channel();
         let key = random_key().map_err(internal)?;
         let agent = rustix::io::dup(&fabric).map_err(internal)?;
-        let setup = PlaneSetup { stack: stack(&subnet, key), tap, agent, rules, orders, descriptors, key };
+        let events = Events::new();
+        let told = events.clone();
+        let setup =
+            PlaneSetup { stack: stack(&subnet, key), tap, agent, rules, orders, descriptors, key, events: told };
         let (handle, plane) = Plane::new(setup).map_err(internal)?;
         let fabric = Arc::new(fabric);
         let network = describe(options, &subnet);
         let (control, closed) =
-            Control::new(network, Arc::clone(&fabric), handle.clone(), directory.path(), descriptors);
+            Control::new(network, Arc::clone(&fabric), handle.clone(), directory.path(), descriptors, events);
         let supply = run_supply(Arc::clone(&fabric), ordered, handle, &control).map_err(internal)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;
         let listener = listen(&runtime, &directory).map_err(internal)?;
@@ -107,6 +111,7 @@ impl Engine {
         let Engine { runtime, listener, control, closed, plane, supply, fabric, directory } = self;
         let outcome = runtime.block_on(async {
             tokio::spawn(Arc::clone(&control).reap(closed));
+            tokio::spawn(Arc::clone(&control).observe());
             tokio::spawn(watch(Arc::clone(&control)));
             let router = api::router(Arc::clone(&control));
             let stopped = Arc::clone(&control);

@@ -6,6 +6,7 @@ mod api;
 mod control;
 mod convert;
 mod engine;
+mod events;
 mod plane;
 mod problem;
 mod startup;

@@ -2,7 +2,6 @@
 //!
 //! Everything here is non-blocking and close-on-exec. New sockets live in the caller's network namespace.
 
-mod addressed;
 mod failure;
 mod held;
 mod ping;
@@ -15,7 +14,6 @@ use std::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub use self::{
-    addressed::{Arrived, Local, receive_addressed, send_from},
     failure::Failure,
     held::{Accepted, HeldPort, HoldError, udp_bind},
     ping::{PING_OVERHEAD, PingSocket, Pong},

@@ -5,6 +5,7 @@
 //! The JSON form is stable within [`API_VERSION`]; fields are added, never renamed or removed.
 #![forbid(unsafe_code)]
 
+mod event;
 mod flow;
 mod forward;
 mod host;
@@ -13,6 +14,7 @@ mod port;
 mod problem;
 mod session;
 
+pub use event::{BoundSocket, Event, ForwardChange, Happening};
 pub use flow::{Endpoint, Flow, FlowState};
 pub use forward::{Forward, ForwardRequest, ForwardSpec, ForwardState};
 pub use host::{Host, Process};

@@ -94,6 +94,9 @@ pub struct Limits {
     pub incoming: usize,
     /// Connections remembered in TIME-WAIT; above it the oldest is forgotten.
     pub time_wait: usize,
+    /// Bytes of all connections' buffers together from which they grow no more: windows stay as they are, and no connection
+    /// queues more than 64 KiB to send.
+    pub buffer_bytes: usize,
     /// Received datagrams that wait for `poll_datagram`, in bytes.
     pub datagram_bytes: usize,
     /// Packets that wait for `poll_transmit` (datagrams, ICMP, RST), in bytes.
@@ -110,6 +113,7 @@ impl Default for Limits {
             connections: 1 << 20,
             incoming: 16 << 10,
             time_wait: 256 << 10,
+            buffer_bytes: 1 << 30,
             datagram_bytes: 4 << 20,
             outgoing_bytes: 8 << 20,
             fragment_bytes: 1 << 20,

@@ -205,6 +205,33 @@ fn transfers_survive_loss() {
     drop(world.finish());
 }
 
+/// 1,000 transfers, both directions and families, at each rate of loss.
+#[test]
+#[ignore = "takes minutes: cargo test --release -p minato-transport --test kernel -- --ignored --nocapture thousand"]
+fn a_thousand_transfers_at_each_rate_of_loss() {
+    if tap::ran_in_namespace("a_thousand_transfers_at_each_rate_of_loss") {
+        return;
+    }
+    let loss: u64 = std::env::var("MINATO_LOSS").map_or(0, |loss| loss.parse().expect("per thousand"));
+    let begin = Instant::now();
+    let world = World::start(true, loss, true);
+    let threads: Vec<_> = (0..20)
+        .map(|_| {
+            std::thread::spawn(|| {
+                for round in 0..25_u64 {
+                    let (kind, size) = ((round % 2) as usize, 20_000 + round * 9973);
+                    assert_eq!(upload(far(SINK)[kind], size, true), size);
+                    download(far(SOURCE)[kind], size, true);
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().expect("every byte is right");
+    }
+    println!("1,000 transfers at {loss} ‰: {:?}, {:?}", begin.elapsed(), world.finish().statistics());
+}
+
 #[test]
 #[ignore = "prints figures: cargo test --release -p minato-transport --test kernel -- --ignored --nocapture bulk"]
 fn bulk() {

@@ -277,3 +277,33 @@ fn the_receive_window_grows_with_the_reader() {
     assert!(status.own_window > 1 << 20, "{status:?}");
     assert!(time < Duration::from_millis(900), "{time:?}");
 }
+
+#[test]
+fn buffers_stop_growing_where_memory_is_short() {
+    let (mut host_config, mut router_config) = (common::config(1, true), common::config(2, true));
+    host_config.limits.buffer_bytes = 1 << 20;
+    router_config.limits.buffer_bytes = 1 << 20;
+    let mut pair = Pair::with(host_config, router_config, Trouble::NONE, 17);
+    let connections: Vec<_> = (0..30).map(|number| pair.connect(far(1000 + number))).collect();
+    // Nobody reads: every sender queues what it may.
+    let mut queued = vec![0; connections.len()];
+    for _ in 0..100 {
+        for ((client, _), queued) in connections.iter().zip(&mut queued) {
+            *queued += pair.stacks[0].send(pair.now, *client, &[1; 30_000]);
+        }
+        pair.run_for(Duration::from_millis(1));
+    }
+    let total: usize = queued.iter().sum();
+    assert!((2 << 20..6 << 20).contains(&total), "{total}: about 64 KiB there and 64 KiB here for each");
+    // Now all is read: everything arrives.
+    let mut got = vec![0; connections.len()];
+    let mut buffer = vec![0; 100_000];
+    pair.run_until(Duration::from_secs(100), |pair| {
+        for ((_, server), got) in connections.iter().zip(&mut got) {
+            while let Ok(count) = pair.stacks[1].receive_into(pair.now, *server, &mut buffer) {
+                *got += count;
+            }
+        }
+        got == queued
+    });
+}

@@ -1,6 +1,7 @@
 //! The control API: HTTP and JSON on a Unix socket that only its owner may open.
 
 mod body;
+mod events;
 mod reply;
 mod session;
 
@@ -41,6 +42,7 @@ fn operations() -> Vec<Operation> {
         (Method::DELETE, "/v1/sessions/{id}", delete(end_session)),
         (Method::GET, "/v1/ports", get(ports)),
         (Method::GET, "/v1/flows", get(flows)),
+        (Method::GET, "/v1/events", get(happenings)),
         (Method::GET, "/v1/forwards", get(forwards)),
         (Method::POST, "/v1/forwards", post(add_forwards)),
         (Method::DELETE, "/v1/forwards", delete(remove_forwards)),
@@ -103,6 +105,11 @@ async fn ports(State(control): Shared) -> Answer<Vec<minato_inspect::PortRow>> {
 
 async fn flows(State(control): Shared) -> Answer<Vec<minato_inspect::Flow>> {
     Ok(Json(control.flows().await?))
+}
+
+async fn happenings(State(control): Shared) -> Result<Response, Refusal> {
+    let subscriber = control.subscribe().await?;
+    Ok(events::stream(control, subscriber))
 }
 
 async fn forwards(State(control): Shared) -> Answer<Vec<minato_inspect::Forward>> {

@@ -18,7 +18,7 @@ use crate::problem::ending;
 type Ends = (minato_inspect::Transport, SocketAddr, SocketAddr);
 
 /// The connected sockets of all hosts, and whose they are.
-struct Sockets {
+pub(super) struct Sockets {
     hosts: HashMap<IpAddr, String>,
     sockets: Vec<(String, SocketInfo)>,
     processes: HashMap<Ends, Process>,
@@ -31,19 +31,14 @@ impl Control {
     /// Every flow that is known, with processes where they can be told.
     pub(crate) async fn flows(self: &Arc<Self>) -> Result<Vec<Flow>, Problem> {
         let snapshots = self.plane.ask(Command::Flows).await.map_err(|_| ending())?;
-        let (running, hosts, serials) = {
+        let (running, hosts) = {
             let state = self.state();
-            let addresses = |(name, host): (&String, &super::HostRecord)| {
-                host.addresses().into_iter().map(|address| (address, name.clone())).collect::<Vec<_>>()
-            };
-            let serials = state.hosts.iter().map(|(name, host)| (host.serial, name.clone())).collect();
-            (state.all_running(), state.hosts.iter().flat_map(addresses).collect(), serials)
+            (state.all_running(), state.hosts_by_address())
         };
         blocking(move || {
             let sockets = Sockets::look(&running, hosts);
             let relayed: HashSet<SocketAddr> = snapshots.iter().filter_map(|snapshot| snapshot.seen_as).collect();
-            let mut flows: Vec<Flow> =
-                snapshots.iter().map(|snapshot| sockets.with_processes(snapshot, &serials)).collect();
+            let mut flows: Vec<Flow> = snapshots.into_iter().map(|snapshot| sockets.with_processes(snapshot)).collect();
             flows.extend(sockets.between_hosts(&relayed));
             flows
         })
@@ -52,9 +47,14 @@ impl Control {
 }
 
 impl Sockets {
-    fn look(running: &[(String, Inside)], hosts: HashMap<IpAddr, String>) -> Sockets {
+    /// None yet, of hosts with these addresses.
+    pub(super) fn of(hosts: HashMap<IpAddr, String>) -> Sockets {
         let (sockets, processes, described, listening) = Default::default();
-        let mut all = Sockets { hosts, sockets, processes, described, listening };
+        Sockets { hosts, sockets, processes, described, listening }
+    }
+
+    fn look(running: &[(String, Inside)], hosts: HashMap<IpAddr, String>) -> Sockets {
+        let mut all = Sockets::of(hosts);
         for (name, inside) in running {
             let owners = SocketOwners::of(&process::in_network(inside.network_inode));
             let mut table = inside.sockets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,39 +69,44 @@ impl Sockets {
         all
     }
 
-    fn add(&mut self, host: &str, mut socket: SocketInfo, owners: &SocketOwners) {
-        socket.local.set_ip(socket.local.ip().to_canonical());
-        socket.remote.set_ip(socket.remote.ip().to_canonical());
-        if socket.state == SocketState::Listen {
-            self.listening.insert((host.to_owned(), socket.local.port()));
-        }
-        if socket.remote.port() == 0 {
-            return;
-        }
+    fn add(&mut self, host: &str, socket: SocketInfo, owners: &SocketOwners) {
+        let Some(socket) = self.add_unowned(host, socket) else { return };
         if let Owner::Processes([first, ..]) = owners.owner(socket.inode) {
             let describe = || process::describe(*first).map(convert::process);
             if let Some(process) = self.described.entry(*first).or_insert_with(describe) {
                 self.processes.insert(ends(&socket), process.clone());
             }
         }
+    }
+
+    /// Adds a socket without asking whose it is. Returns it, with plain addresses, if it is connected.
+    pub(super) fn add_unowned(&mut self, host: &str, mut socket: SocketInfo) -> Option<SocketInfo> {
+        socket.local.set_ip(socket.local.ip().to_canonical());
+        socket.remote.set_ip(socket.remote.ip().to_canonical());
+        if socket.state == SocketState::Listen {
+            self.listening.insert((host.to_owned(), socket.local.port()));
+        }
+        if socket.remote.port() == 0 {
+            return None;
+        }
         self.sockets.push((host.to_owned(), socket));
+        Some(socket)
     }
 
     fn process(&self, transport: minato_inspect::Transport, local: SocketAddr, remote: SocketAddr) -> Option<Process> {
         self.processes.get(&(transport, local, remote)).cloned()
     }
 
-    /// A flow through the packet loop, with hosts (by serial number: `serials`) and processes.
-    fn with_processes(&self, snapshot: &FlowSnapshot, serials: &HashMap<u32, String>) -> Flow {
-        let name_at = |address| self.hosts.get(&address).cloned();
-        let mut flow = snapshot.view(name_at, |serial| serials.get(&serial).cloned());
+    /// Fills in the processes of a flow through the packet loop.
+    fn with_processes(&self, snapshot: FlowSnapshot) -> Flow {
+        let FlowSnapshot { mut flow, seen_as } = snapshot;
         let client = SocketAddr::new(flow.client.address, flow.client.port);
         let server = SocketAddr::new(flow.server.address, flow.server.port);
         if flow.client.host.is_some() {
             flow.client.process = self.process(flow.transport, client, server);
         }
         if flow.forward.is_some() {
-            flow.server.process = self.process(flow.transport, server, snapshot.seen_as.unwrap_or(client));
+            flow.server.process = self.process(flow.transport, server, seen_as.unwrap_or(client));
         }
         flow
     }
@@ -111,6 +116,13 @@ impl Sockets {
     fn between_hosts(&self, relayed: &HashSet<SocketAddr>) -> impl Iterator<Item = Flow> {
         let own = |(_, socket): &&(String, SocketInfo)| !relayed.contains(&socket.local);
         self.sockets.iter().filter(own).filter_map(|(host, socket)| self.internal_flow(host, socket))
+    }
+
+    /// As [`Sockets::between_hosts`], with the client's host and the inode of its socket. The relay's own are among them
+    /// where they are at loopback.
+    pub(super) fn internal_flows(&self) -> impl Iterator<Item = (&str, u64, Flow)> {
+        let flow = |(host, socket): &'_ (String, SocketInfo)| self.internal_flow(host, socket);
+        self.sockets.iter().filter_map(move |own| Some((own.0.as_str(), own.1.inode, flow(own)?)))
     }
 
     fn internal_flow(&self, host: &str, socket: &SocketInfo) -> Option<Flow> {

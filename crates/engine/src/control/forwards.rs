@@ -15,7 +15,7 @@ use super::{Control, State, blocking};
 use crate::convert;
 use crate::plane::{Command, ForwardStatus, HeldForward, HeldSocket, make_room};
 use crate::problem::{ending, problem};
-pub(super) use expand::collapse;
+pub(crate) use expand::collapse;
 use expand::{Wanted, expand};
 
 /// A forward that is in force; its socket is the packet loop's.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use minato_host::agent::{HostConfig, HostNamespace, RequestError};
 use minato_host::process;
 use minato_host::sock_diag::SockDiag;
-use minato_inspect::{Enter, Host, HostRequest, Problem, ProblemKind, Process};
+use minato_inspect::{Enter, Happening, Host, HostRequest, Problem, ProblemKind, Process};
 use minato_ports::PortRange;
 use tokio::sync::watch;
 
@@ -159,9 +159,7 @@ impl Control {
         blocking(move || {
             control.write_resolv_conf(&config.resolv_conf).map_err(internal)?;
             let namespace = control.fabric.add_host(&config).map_err(agent_problem)?;
-            let table = || control.fabric.sock_diag(&config.name);
-            // Nobody would take the events of the second one.
-            let open = || Ok((table()?, table()?.without_events()));
+            let open = || Ok((control.fabric.sock_diag(&config.name)?, control.fabric.sock_diag(&config.name)?));
             match open() {
                 Ok((for_plane, for_views)) => Ok(Made { namespace, for_plane, for_views }),
                 Err(error) => {
@@ -180,13 +178,19 @@ impl Control {
         inside: Inside,
         holding: Holding,
     ) -> Result<Session, Problem> {
-        let (_, warnings) = self.hand_over(reserved.serial, &reserved.name, holding).await?;
-        let (session, stopping) = {
+        {
             let mut state = self.state();
             if let Some(host) = state.hosts.get_mut(&reserved.name) {
                 host.phase = Phase::Running;
                 host.inside = Some(inside);
             }
+            let Reserved { name, address_v4, address_v6, .. } = reserved;
+            let (address_v4, address_v6) = (*address_v4, *address_v6);
+            self.events.tell(|| Happening::HostStarted { host: name.clone(), address_v4, address_v6 });
+        }
+        let (_, warnings) = self.hand_over(reserved.serial, &reserved.name, holding).await?;
+        let (session, stopping) = {
+            let mut state = self.state();
             (self.open_session_in(&mut state, &reserved.name)?, state.stopping.is_some())
         };
         warnings.into_iter().for_each(|warning| session.warn(warning));
@@ -207,9 +211,9 @@ impl Control {
     /// still in it.
     pub(super) async fn end_host(self: &Arc<Self>, name: &str) -> Vec<Process> {
         let (serial, inside) = {
-            let mut state = self.state();
-            let Some(host) = state.hosts.get_mut(name) else { return Vec::new() };
-            (host.serial, host.inside.take())
+            let state = self.state();
+            let Some(host) = state.hosts.get(name) else { return Vec::new() };
+            (host.serial, host.inside.clone())
         };
         let control = Arc::clone(self);
         let owned = name.to_owned();
@@ -226,6 +230,10 @@ impl Control {
         .unwrap_or_default();
         let _ = self.plane.ask(Command::Forwards).await;
         self.state().release_forwards_of(name);
+        // What the end of its processes has released is told before its own.
+        let control = Arc::clone(self);
+        let _ = blocking(move || control.look()).await;
+        self.events.tell(|| Happening::HostEnded { host: name.to_owned() });
         self.forget(name);
         left
     }

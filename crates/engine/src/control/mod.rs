@@ -7,6 +7,7 @@ mod flows;
 mod forwards;
 mod hosts;
 pub(crate) mod name;
+mod observe;
 mod ports;
 mod sessions;
 
@@ -18,13 +19,15 @@ use std::time::Instant;
 
 use minato_host::agent::Fabric;
 use minato_host::sock_diag::SockDiag;
-use minato_inspect::{Enter, Host, Network, Problem, ProblemKind, SessionEvent, SessionId};
+use minato_inspect::{Enter, Happening, Host, Network, Problem, ProblemKind, SessionEvent, SessionId};
 use minato_ports::PortTable;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
+use crate::events::Events;
 use crate::plane::PlaneHandle;
 use crate::problem::problem;
 use forwards::ForwardRecord;
+pub(crate) use forwards::collapse;
 pub(crate) use sessions::Session;
 
 /// The engine's knowledge and its handles on agent and packet loop.
@@ -38,6 +41,11 @@ pub(crate) struct Control {
     closed: mpsc::UnboundedSender<SessionId>,
     /// Turns true when the engine is to end.
     stopping: watch::Sender<bool>,
+    events: Events,
+    /// What there was when it was last looked for events; `None` while nobody subscribes.
+    seen: Mutex<Option<observe::Seen>>,
+    /// Wakes the observer.
+    subscribed: Notify,
 }
 
 /// What changes.
@@ -99,6 +107,7 @@ impl Control {
         plane: PlaneHandle,
         directory: &Path,
         max_forwards: usize,
+        events: Events,
     ) -> (Arc<Control>, mpsc::UnboundedReceiver<SessionId>) {
         let (closed, closed_sessions) = mpsc::unbounded_channel();
         let state = State {
@@ -113,7 +122,18 @@ impl Control {
         };
         let directory = directory.to_owned();
         let stopping = watch::channel(false).0;
-        let control = Control { network, fabric, plane, directory, state: Mutex::new(state), closed, stopping };
+        let control = Control {
+            network,
+            fabric,
+            plane,
+            directory,
+            state: Mutex::new(state),
+            closed,
+            stopping,
+            events,
+            seen: Mutex::new(None),
+            subscribed: Notify::new(),
+        };
         (Arc::new(control), closed_sessions)
     }
 
@@ -138,6 +158,7 @@ impl Control {
                 let _ = events.send(SessionEvent::EngineStopping { reason: reason.to_owned() });
             }
         }
+        self.events.tell(|| Happening::EngineStopping { reason: reason.to_owned() });
         self.stopping.send_replace(true);
     }
 
@@ -174,6 +195,17 @@ impl State {
         self.hosts.iter().filter(|(_, host)| host.phase == Phase::Running).filter_map(running).collect()
     }
 
+    /// The host of each address.
+    fn hosts_by_address(&self) -> HashMap<IpAddr, String> {
+        let addresses = |(name, host): (&String, &HostRecord)| host.addresses().map(|address| (address, name.clone()));
+        self.hosts.iter().flat_map(addresses).collect()
+    }
+
+    /// Everything that has sockets, whether it runs or is just ending.
+    fn all_there(&self) -> Vec<(String, Inside)> {
+        self.hosts.iter().filter_map(|(name, host)| Some((name.clone(), host.inside.clone()?))).collect()
+    }
+
     /// A host as it is shown, without its processes.
     fn show(&self, name: &str) -> Result<Host, Problem> {
         let (record, _) = self.running(name)?;
@@ -188,8 +220,8 @@ impl State {
 }
 
 impl HostRecord {
-    fn addresses(&self) -> Vec<IpAddr> {
-        vec![self.address_v4.into(), self.address_v6.into()]
+    fn addresses(&self) -> [IpAddr; 2] {
+        [self.address_v4.into(), self.address_v6.into()]
     }
 
     /// The host as it is shown, without its forwards and processes.

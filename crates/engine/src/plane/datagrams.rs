@@ -96,7 +96,7 @@ impl Plane {
                 {
                     flow.last_used = self.now;
                     flow.counters.to_initiating += payload.len() as u64;
-                    forward.answer(sides.local, flow.client, payload);
+                    forward.answer(flow.client, payload);
                 }
                 continue;
             }
@@ -166,6 +166,7 @@ impl Plane {
             self.remove_flow(id);
             return Err(Answer::Silent);
         }
+        self.tell_of_start(id);
         Ok(id)
     }
 

@@ -1,12 +1,12 @@
 //! Forwards: held ports of the machine that lead to services of hosts.
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
 use std::time::Duration;
 
-use minato_host::sockets::{self, Local};
+use minato_inspect::Happening;
 use minato_ports::Transport;
 use minato_relay::Services;
+use rustix::net::SendFlags;
 
 use super::command::{ForwardStatus, HeldForward, HeldSocket};
 use super::token::Token;
@@ -37,11 +37,11 @@ pub(super) struct Forward {
 }
 
 impl Forward {
-    /// Sends a service's datagram to the client that it answers, from the address that the client spoke to.
-    pub(super) fn answer(&mut self, local: Option<Local>, client: SocketAddr, payload: &[u8]) {
+    /// Sends a service's datagram to the client that it answers.
+    pub(super) fn answer(&mut self, client: SocketAddr, payload: &[u8]) {
         if let HeldSocket::Udp(socket) = &self.socket {
             self.bytes_out += payload.len() as u64;
-            let _ = sockets::send_from(socket.as_fd(), local, client, payload);
+            let _ = rustix::net::sendto(socket, payload, SendFlags::NOSIGNAL, &client);
         }
     }
 
@@ -81,11 +81,13 @@ impl Forward {
 impl Plane {
     pub(super) fn add_forwards(&mut self, host: u32, held: Vec<HeldForward>) {
         self.admission.record(held.len());
+        let mut added = Vec::with_capacity(held.len());
         for HeldForward { id, address, service_port, socket } in held {
             let (service, connections, clients, bytes_in, bytes_out) = (None, 0, 0, 0, 0);
             let forward =
                 Forward { id, address, host, service_port, socket, service, connections, clients, bytes_in, bytes_out };
             let place = self.forwards.insert(forward);
+            added.push(place);
             let token = self.forwards[place].token(place);
             let registered = match &self.forwards[place].socket {
                 HeldSocket::Tcp(port) => self.poller.add(port, token),
@@ -98,16 +100,21 @@ impl Plane {
                 host.forwards.push(place);
             }
         }
+        self.tell_of_forwards(host, &added, Happening::ForwardsAdded);
         // Services that are known already are no news that a look would bring.
         self.follow_services(host);
         self.look_eagerly(host);
     }
 
+    /// Removes forwards, all of one host.
     pub(super) fn remove_forwards(&mut self, ids: &[u64]) {
         let ids: std::collections::HashSet<u64> = ids.iter().copied().collect();
         let places: Vec<usize> =
             self.forwards.iter().filter(|(_, forward)| ids.contains(&forward.id)).map(|(place, _)| place).collect();
         self.end_flows_of(|flow| flow.forward.is_some_and(|id| ids.contains(&id)));
+        if let Some(first) = places.first().and_then(|place| self.forwards.get(*place)) {
+            self.tell_of_forwards(first.host, &places, Happening::ForwardsRemoved);
+        }
         let removed: std::collections::HashSet<usize> = places.iter().copied().collect();
         for host in self.hosts.values_mut() {
             host.forwards.retain(|place| !removed.contains(place));

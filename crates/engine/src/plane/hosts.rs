@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use minato_host::Family;
 use minato_host::agent::InsideSocket;
 use minato_host::sock_diag::{EventsError, Query, SockDiag, SocketInfo, States};
-use minato_host::sockets::Local;
+use minato_inspect::Happening;
 use minato_ports::Transport;
 use minato_relay::{Listener, Services};
 
@@ -75,7 +75,6 @@ pub(super) struct WaitingDatagram {
     pub(super) forward: u64,
     pub(super) place: usize,
     pub(super) client: SocketAddr,
-    pub(super) local: Option<Local>,
     pub(super) payload: Vec<u8>,
 }
 
@@ -247,9 +246,16 @@ impl Plane {
     pub(super) fn follow_services(&mut self, serial: u32) {
         let Some(host) = self.hosts.get(&serial) else { return };
         let mut families = [false; 2];
+        let (mut opened, mut closed) = (Vec::new(), Vec::new());
         for place in &host.forwards {
             let Some(forward) = self.forwards.get_mut(*place) else { continue };
+            let was_open = forward.service.is_some();
             forward.follow(&host.services, &host.addresses);
+            match (was_open, forward.service.is_some()) {
+                (false, true) => opened.push(*place),
+                (true, false) => closed.push(*place),
+                _ => {}
+            }
             if let Some(service) = forward.service.filter(|_| forward.socket.transport() == Transport::Tcp) {
                 families[usize::from(service.is_ipv6())] = true;
             }
@@ -259,6 +265,8 @@ impl Plane {
                 self.order(serial, InsideSocket::TransparentStream, family);
             }
         }
+        self.tell_of_forwards(serial, &opened, Happening::ForwardsOpened);
+        self.tell_of_forwards(serial, &closed, Happening::ForwardsClosed);
     }
 
     /// Takes the announcements of sockets that have ended in a host.

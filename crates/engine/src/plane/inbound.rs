@@ -165,6 +165,7 @@ impl Plane {
             .poller
             .add(sides.client.as_fd(), Token::Flow(id, Side::Initiating))
             .and_then(|()| self.poller.add(sides.service.as_fd(), Token::Flow(id, Side::Target)));
+        self.tell_of_start(id);
         match registered {
             Ok(()) => self.enqueue(id),
             Err(_) => self.abort_flow(id),

@@ -21,6 +21,7 @@ mod resolver;
 mod shares;
 mod sides;
 mod snapshot;
+mod tell;
 mod token;
 
 use std::collections::{HashMap, VecDeque};
@@ -35,9 +36,12 @@ use minato_relay::{FlowId, FlowTable, Rules};
 use minato_transport::{ConnectionId, Event, IncomingId, Stack};
 use slab::Slab;
 
+use crate::events::Events;
 use admission::Admission;
 use command::Commands;
-pub(crate) use command::{Command, ForwardStatus, HeldForward, HeldSocket, HostSetup, PlaneHandle, Supply};
+pub(crate) use command::{
+    Command, FlowSnapshot, ForwardStatus, HeldForward, HeldSocket, HostSetup, PlaneHandle, Supply,
+};
 use datagrams::DatagramIndex;
 pub(crate) use datagrams::make_room;
 use echo::Echoes;
@@ -47,7 +51,6 @@ use hosts::PlaneHost;
 use poller::Poller;
 use resolver::Queries;
 use sides::{Kind, Sides};
-pub(crate) use snapshot::FlowSnapshot;
 use token::{MAX_FLOWS, Token};
 
 /// Most frames taken from the TAP device in one turn.
@@ -76,6 +79,8 @@ pub(crate) struct PlaneSetup {
     pub(crate) descriptors: usize,
     /// Secret of the choice of ephemeral ports.
     pub(crate) key: [u8; 16],
+    /// Who is told of flows and of forwards that open and close.
+    pub(crate) events: Events,
 }
 
 /// The packet loop's state.
@@ -93,6 +98,7 @@ pub(crate) struct Plane {
     frame: Box<[u8]>,
     rules: Rules,
     orders: std::sync::mpsc::Sender<Order>,
+    events: Events,
 
     flows: FlowTable<Sides>,
     admission: Admission,
@@ -146,6 +152,7 @@ impl Plane {
             frame: vec![0; MAX_FRAME].into_boxed_slice(),
             rules: setup.rules,
             orders: setup.orders,
+            events: setup.events,
             flows: FlowTable::new(MAX_FLOWS),
             admission: Admission::new(setup.descriptors),
             queue: VecDeque::new(),

@@ -117,6 +117,7 @@ impl Plane {
             self.by_connection.resize(place + 1, None);
         }
         self.by_connection[place] = Some(id);
+        self.tell_of_start(id);
         self.enqueue(id);
     }
 

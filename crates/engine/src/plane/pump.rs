@@ -103,6 +103,7 @@ impl Plane {
     /// Takes a flow out of every index and closes its sockets.
     pub(super) fn remove_flow(&mut self, id: FlowId) {
         let Some(flow) = self.flows.remove(id) else { return };
+        self.tell_of_end(id, &flow);
         self.admission.give_back(flow.sides.kind.descriptors());
         match flow.sides.kind {
             Kind::Outbound { stage: Stage::Connecting { incoming, .. }, .. } => {

@@ -101,6 +101,13 @@ impl Client {
         (Answer { status, content_type, body }, reader)
     }
 
+    /// Opens an answer that does not end, and takes its head: status and content type.
+    pub(crate) fn open_stream(&self, path: &str) -> (u16, String, BufReader<UnixStream>) {
+        let mut reader = self.send("GET", path, b"");
+        let (status, content_type) = head(&mut reader);
+        (status, content_type, reader)
+    }
+
     pub(crate) fn end(&self, session: &Session) -> SessionEnd {
         self.request("DELETE", &format!("/v1/sessions/{}", session.id.0), b"").json()
     }

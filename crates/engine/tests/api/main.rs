@@ -7,6 +7,7 @@
 mod client;
 mod contract;
 mod engine;
+mod events;
 mod forwards;
 mod refusals;
 mod sessions;
@@ -37,6 +38,8 @@ const TESTS: &[(&str, fn())] = &[
     ("forwards_are_held_all_or_none", forwards::forwards_are_held_all_or_none),
     ("forwards_come_and_go", forwards::forwards_come_and_go),
     ("bulk_passes_whole_and_in_order", forwards::bulk_passes_whole_and_in_order),
+    ("everything_that_happens_is_told", events::everything_that_happens_is_told),
+    ("who_does_not_read_hurts_nobody", events::who_does_not_read_hurts_nobody),
     ("fifteen_thousand_forwards", forwards::fifteen_thousand_forwards),
 ];
 

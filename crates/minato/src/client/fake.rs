@@ -17,6 +17,8 @@ pub(crate) enum Reply {
     Json(u16, serde_json::Value),
     /// A session: these lines, and then the stream stays open or ends.
     Session(Vec<serde_json::Value>, Afterwards),
+    /// These lines, and then the stream ends.
+    Lines(Vec<String>),
     /// Nothing: the connection closes.
     Silence,
 }
@@ -93,22 +95,30 @@ async fn answer(mut stream: UnixStream, reply: Reply) {
             let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
             stream.write_all((head + &body).as_bytes()).await.expect("sent");
         }
+        Reply::Lines(lines) => {
+            send_lines(&mut stream, lines).await;
+            stream.write_all(b"0\r\n\r\n").await.expect("sent");
+        }
         Reply::Session(lines, afterwards) => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.expect("sent");
-            for line in lines {
-                // In two pieces, so that a line is not a chunk.
-                let text = format!("{line}\n");
-                let (first, second) = text.split_at(text.len() / 2);
-                for piece in [first, second] {
-                    let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
-                    stream.write_all(chunk.as_bytes()).await.expect("sent");
-                }
-            }
+            send_lines(&mut stream, lines.iter().map(ToString::to_string).collect()).await;
             if afterwards == Afterwards::Ends {
                 stream.write_all(b"0\r\n\r\n").await.expect("sent");
             } else {
                 std::future::pending::<()>().await;
             }
+        }
+    }
+}
+
+async fn send_lines(stream: &mut UnixStream, lines: Vec<String>) {
+    stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.expect("sent");
+    for line in lines {
+        // In two pieces, so that a line is not a chunk; and an empty piece would end the body.
+        let text = format!("{line}\n");
+        let (first, second) = text.split_at(text.len() / 2);
+        for piece in [first, second].into_iter().filter(|piece| !piece.is_empty()) {
+            let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
+            stream.write_all(chunk.as_bytes()).await.expect("sent");
         }
     }
 }

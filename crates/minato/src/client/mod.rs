@@ -1,5 +1,7 @@
 //! Speaks the control API: HTTP and JSON over an engine's Unix socket, a connection for each request.
 
+mod happenings;
+mod lines;
 mod session;
 mod start;
 

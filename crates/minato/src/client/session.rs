@@ -1,10 +1,9 @@
 //! A session: the answer that stays open for as long as a program runs.
 
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use minato_inspect::{Enter, Host, SessionEnd, SessionEvent, SessionId};
 
-use super::{AbortOnDrop, Client, Exchange, RequestError};
+use super::lines::Lines;
+use super::{Client, Exchange, RequestError};
 
 /// An open session. Dropping it closes the connection, which ends the session.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ pub(crate) type Ending = Result<SessionEnd, RequestError>;
 impl Session {
     /// Takes the first event, which says where to go.
     pub(super) async fn begin(client: Client, exchange: Exchange) -> Result<Session, RequestError> {
-        let mut events = Events::new(exchange);
+        let mut events = Events(Lines::of(exchange));
         match events.next().await? {
             Some(SessionEvent::Opened { session, host, enter }) => {
                 Ok(Session { host, enter, id: session, events, client })
@@ -66,35 +65,12 @@ impl Session {
 
 /// JSON Lines from a streaming body.
 #[derive(Debug)]
-struct Events {
-    body: Incoming,
-    buffer: Vec<u8>,
-    _connection: AbortOnDrop,
-}
+struct Events(Lines);
 
 impl Events {
-    fn new(exchange: Exchange) -> Events {
-        let Exchange { response, _connection } = exchange;
-        Events { body: response.into_body(), buffer: Vec::new(), _connection }
-    }
-
-    /// The next event; `None` when the stream has ended. What was received stays in the buffer when cancelled.
+    /// The next event; `None` when the stream has ended.
     async fn next(&mut self) -> Result<Option<SessionEvent>, RequestError> {
-        loop {
-            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                if line.trim_ascii().is_empty() {
-                    continue;
-                }
-                return serde_json::from_slice(&line)
-                    .map(Some)
-                    .map_err(|error| RequestError::Nonsense(error.to_string()));
-            }
-            match self.body.frame().await {
-                Some(Ok(frame)) => self.buffer.extend(frame.data_ref().into_iter().flatten()),
-                Some(Err(error)) => return Err(RequestError::Gone(error.to_string())),
-                None => return Ok(None),
-            }
-        }
+        let Some(line) = self.0.next().await? else { return Ok(None) };
+        serde_json::from_slice(&line).map(Some).map_err(|error| RequestError::Nonsense(error.to_string()))
     }
 }

@@ -100,3 +100,14 @@ async fn an_old_engine_may_end_a_session_without_a_word() {
     let fake = Fake::new(vec![Reply::Json(204, json!(null))]);
     assert!(!fake.client.end_session(SessionId(1)).await.expect("ended").host_gone);
 }
+
+#[tokio::test]
+async fn events_are_read_between_comments() {
+    let event = json!({"time": 1.5, "event": "host-ended", "host": "web"});
+    let fake = Fake::new(vec![Reply::Lines(vec![":".into(), "id: 1".into(), format!("data: {event}"), String::new()])]);
+    let mut happenings = fake.client.happenings().await.expect("a stream");
+    let told = happenings.next().await.expect("an event").expect("an event");
+    assert_eq!(serde_json::to_value(told).expect("JSON"), event);
+    assert_eq!(happenings.next().await.expect("a good end"), None);
+    assert_eq!(fake.requests(), ["GET /v1/events"]);
+}

@@ -7,6 +7,7 @@ mod manual;
 mod run;
 mod service;
 mod views;
+mod watch;
 
 pub(crate) use service::Entry;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8,
     match invocation.command {
         Command::Run(run) => block_on(run::run(run, client()?, terminal)),
         Command::Exec(exec) => block_on(run::exec(exec, client()?, terminal)),
+        Command::Watch(host) => block_on(watch::watch(host.as_ref(), &client()?, terminal)),
         Command::Show(show) => block_on(views::show(&show, &client()?, terminal)),
         Command::AddForwards(host, forwards) => block_on(forward::add(&host, forwards, &client()?, terminal)),
         Command::RemoveForwards(host, forwards) => block_on(forward::remove(&host, forwards, &client()?, terminal)),

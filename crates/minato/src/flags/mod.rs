@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Exec(Exec),
     /// Show what the engine knows.
     Show(Show),
+    /// Tell what happens, in the network or to one host.
+    Watch(Option<Name>),
     /// Add forwards to a host.
     AddForwards(Name, Vec<ForwardSpec>),
     /// Remove forwards from a host.

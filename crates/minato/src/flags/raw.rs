@@ -63,6 +63,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         watch: Watch,
     },
+    /// Print a line for everything that happens: ports bound and released, flows, forwards, hosts.
+    #[command(after_help = WATCH_HELP)]
+    Watch {
+        /// Only what concerns this host.
+        #[arg(value_name = "HOST")]
+        host: Option<Name>,
+    },
     /// Change forwards while programs run.
     #[command(subcommand)]
     Forward(Forward),
@@ -132,6 +139,10 @@ Examples:
       reachable from other machines too
 
 Exit code: the program's own; 127 when there is no such program, 126 when it can't be executed.";
+
+const WATCH_HELP: &str = "\
+Times are UTC. With --json each line is {\"version\":1,\"event\":{…}}. Sockets are looked at every 50 ms: one that lives for
+less may be missed. Ends with the network.";
 
 const EXPLAIN_HELP: &str = "\
 Examples:

@@ -22,6 +22,7 @@ fn command(raw: raw::Command) -> Result<Command, Failure> {
             let filter = port.as_deref().map(argument::ports).transpose()?;
             show(if host { View::MachinePorts(filter) } else { View::Ports(filter) }, watch)
         }
+        raw::Command::Watch { host } => Command::Watch(host),
         raw::Command::Flows { host, watch } => show(View::Flows(host), watch),
         raw::Command::Forward(raw) => forward(raw)?,
         raw::Command::Service { what } => Command::Service(argument::service(&what)?),

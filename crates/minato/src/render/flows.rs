@@ -33,7 +33,7 @@ pub(crate) fn flows(flows: &[Flow], look: &Look) -> String {
 }
 
 /// Host and process of one end, or its address.
-fn party(end: &Endpoint) -> String {
+pub(super) fn party(end: &Endpoint) -> String {
     match &end.process {
         Some(holder) => format!("{} {}", place(end), process(holder)),
         None => place(end),
@@ -41,7 +41,7 @@ fn party(end: &Endpoint) -> String {
 }
 
 /// Host, port and process of the side that was addressed. TCP goes without saying.
-fn server(flow: &Flow) -> String {
+pub(super) fn server(flow: &Flow) -> String {
     let end = &flow.server;
     let suffix = if flow.transport == Transport::Udp { "/udp" } else { "" };
     let port = format!("{}:{}{suffix}", place(end), end.port);

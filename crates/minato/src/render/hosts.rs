@@ -55,7 +55,7 @@ fn command(process: &Process) -> String {
 }
 
 /// A forward as `-p` spells it.
-fn forward(spec: &ForwardSpec) -> String {
+pub(super) fn forward(spec: &ForwardSpec) -> String {
     let host = range(spec.host_ports);
     let place = match spec.address {
         None => host,

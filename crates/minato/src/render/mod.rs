@@ -1,6 +1,7 @@
 //! Views as text: pure functions from the API's types to what is printed.
 
 mod checks;
+mod events;
 mod explanation;
 mod flows;
 mod forwards;
@@ -12,6 +13,7 @@ pub(crate) mod table;
 use minato_inspect::{PortClass, Process, Transport, Unknown};
 
 pub(crate) use checks::checks;
+pub(crate) use events::event;
 pub(crate) use explanation::explanation;
 pub(crate) use flows::flows;
 pub(crate) use forwards::forwards;

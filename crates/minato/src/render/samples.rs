@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use minato_inspect::{
-    Endpoint, Flow, FlowState, Forward, ForwardSpec, ForwardState, Host, PortClass, PortRow, Process, Transport,
-    Unknown,
+    BoundSocket, Endpoint, Event, Flow, FlowState, Forward, ForwardChange, ForwardSpec, ForwardState, Happening, Host,
+    PortClass, PortRow, Process, Transport, Unknown,
 };
 
 const V4_ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -182,4 +182,57 @@ pub(crate) fn flows() -> Vec<Flow> {
             Some(90_000.0),
         ),
     ]
+}
+
+pub(crate) fn events() -> Vec<Event> {
+    let web = || BoundSocket {
+        host: "web".into(),
+        address: V6_ANY,
+        dual_stack: true,
+        port: 80,
+        transport: Transport::Tcp,
+        registered: Some("http".into()),
+        processes: vec![process(4121, "/usr/sbin/apache2 -X")],
+        process_unknown: None,
+    };
+    let gone = BoundSocket {
+        address: V4_LOOPBACK,
+        dual_stack: false,
+        port: 50123,
+        transport: Transport::Udp,
+        registered: None,
+        processes: Vec::new(),
+        process_unknown: Some(Unknown::Vanished),
+        ..web()
+    };
+    let spec = |address, host_ports, service_ports| ForwardSpec {
+        address,
+        host_ports,
+        service_ports,
+        transport: Transport::Tcp,
+    };
+    let specs = vec![spec(None, (8080, 8080), (80, 80)), spec(Some(V4_ANY), (9000, 9009), (1, 10))];
+    let change = || ForwardChange { host: "web".into(), forwards: specs.clone() };
+    let started = flows().into_iter().map(|flow| Happening::FlowStarted { id: "1".into(), flow: Box::new(flow) });
+    let ended = flows().into_iter().map(|flow| Happening::FlowEnded { id: "1".into(), flow: Box::new(flow) });
+    let (address_v4, address_v6) = (Ipv4Addr::new(10, 77, 0, 2), Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2));
+    let mut all = vec![
+        Happening::HostStarted { host: "web".into(), address_v4, address_v6 },
+        Happening::ForwardsAdded(change()),
+        Happening::Bind(web()),
+        Happening::Listen(web()),
+        Happening::ForwardsOpened(change()),
+        Happening::Bind(gone.clone()),
+        Happening::Release(gone),
+    ];
+    all.extend(started.chain(ended));
+    all.extend([
+        Happening::ForwardsClosed(change()),
+        Happening::ForwardsRemoved(change()),
+        Happening::HostEnded { host: "w\u{1b}b".into() },
+        Happening::EventsLost { count: 17 },
+        Happening::EngineStopping { reason: "its last host has ended".into() },
+    ]);
+    let time = |(number, what)| Event { time: 1_767_225_599.5 + 0.25 * f64::from(number), what };
+    (0..).zip(all).map(time).collect()
 }

@@ -35,6 +35,12 @@ fn flows() {
 }
 
 #[test]
+fn events() {
+    let lines: String = samples::events().iter().map(super::event).collect();
+    insta::assert_snapshot!(lines);
+}
+
+#[test]
 fn forwards() {
     insta::assert_snapshot!(at_widths(|look| super::forwards(&samples::forwards(), look)));
 }

@@ -21,4 +21,5 @@ mod load;
 mod outbound;
 mod run;
 mod services;
+mod watch;
 mod web;

@@ -108,7 +108,7 @@ impl Stack {
             events: VecDeque::new(),
             datagrams: Datagrams::new(config.limits.datagram_bytes),
             initial: InitialSequence::new(now, &config.key),
-            pool: ChunkPool::new(SPARE_CHUNKS),
+            pool: ChunkPool::new(SPARE_CHUNKS, config.limits.buffer_bytes),
             challenges: Budget::new(now, CHALLENGES_PER_SECOND),
             segment_limits: (limits(40), limits(60)),
             lent: None,

@@ -24,15 +24,25 @@ pub(crate) struct ChunkPool {
     free: Vec<Box<[u8]>>,
     small: Vec<Box<[u8]>>,
     keep: usize,
+    /// Bytes of chunks that queues have now.
+    used: usize,
+    /// From how many on buffers should not grow.
+    limit: usize,
 }
 
 impl ChunkPool {
     /// `keep` is how many free big chunks are not given back to the allocator.
-    pub(crate) fn new(keep: usize) -> ChunkPool {
-        ChunkPool { free: Vec::new(), small: Vec::new(), keep }
+    pub(crate) fn new(keep: usize, limit: usize) -> ChunkPool {
+        ChunkPool { free: Vec::new(), small: Vec::new(), keep, used: 0, limit }
+    }
+
+    /// Whether so much is used that buffers should not grow.
+    pub(crate) fn is_short(&self) -> bool {
+        self.used >= self.limit
     }
 
     fn take(&mut self, wanted: usize) -> Box<[u8]> {
+        self.used += if wanted <= SMALL_CHUNK { SMALL_CHUNK } else { CHUNK };
         if wanted <= SMALL_CHUNK {
             return self.small.pop().unwrap_or_else(|| vec![0; SMALL_CHUNK].into_boxed_slice());
         }
@@ -40,6 +50,7 @@ impl ChunkPool {
     }
 
     fn give(&mut self, bytes: Box<[u8]>) {
+        self.used -= bytes.len();
         if bytes.len() == CHUNK && self.free.len() < self.keep {
             self.free.push(bytes);
         } else if bytes.len() == SMALL_CHUNK && self.small.len() < SMALL_KEEP {
@@ -274,7 +285,7 @@ mod tests {
 
     #[test]
     fn bytes_come_out_in_order_whatever_the_sizes() {
-        let mut pool = ChunkPool::new(4);
+        let mut pool = ChunkPool::new(4, usize::MAX);
         let mut queue = ChunkQueue::default();
         let mut expected = Vec::new();
         for round in 0..200_usize {
@@ -302,17 +313,18 @@ mod tests {
 
     #[test]
     fn an_idle_queue_holds_no_memory_and_the_pool_keeps_a_few_chunks() {
-        let mut pool = ChunkPool::new(2);
+        let mut pool = ChunkPool::new(2, usize::MAX);
         let mut queue = ChunkQueue::default();
         queue.push(&vec![1; 5 * CHUNK], &mut pool);
         queue.consume(5 * CHUNK, &mut pool);
         queue.trim(&mut pool);
+        assert_eq!(pool.used, 0);
         assert!(queue.chunks.is_empty() && pool.free.len() == 2);
     }
 
     #[test]
     fn joining_moves_chunks() {
-        let mut pool = ChunkPool::new(2);
+        let mut pool = ChunkPool::new(2, usize::MAX);
         let (mut front, mut back) = (ChunkQueue::default(), ChunkQueue::default());
         front.push(b"ab", &mut pool);
         back.push(b"cde", &mut pool);

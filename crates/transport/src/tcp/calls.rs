@@ -36,7 +36,7 @@ impl Connection {
         let count = self.receive.queue.pop_into(buffer, ctx.pool);
         let round_trip = self.send.round_trip.smoothed();
         let size = self.send.payload_size();
-        self.receive.after_reading(ctx.now, count, round_trip, size, ctx.config);
+        self.receive.after_reading(ctx.now, count, round_trip, size, ctx.config, ctx.pool.is_short());
         count
     }
 
@@ -47,7 +47,7 @@ impl Connection {
     }
 
     pub(crate) fn send_space(&mut self, config: &Config, pool: &mut ChunkPool, want: usize) -> &mut [u8] {
-        let room = if self.may_send() { self.send.room(config) } else { 0 };
+        let room = if self.may_send() { self.send.room(config, pool) } else { 0 };
         if room == 0 {
             self.send.wants_space |= self.may_send();
             return &mut [];
@@ -65,7 +65,7 @@ impl Connection {
         if !self.may_send() {
             return 0;
         }
-        let count = count.min(self.send.room(ctx.config));
+        // What was lent is taken, also if memory became short meanwhile.
         self.send.queue.commit(count, ctx.pool)
     }
 
@@ -74,7 +74,7 @@ impl Connection {
     }
 
     pub(crate) fn send(&mut self, ctx: &mut Context<'_>, data: &[u8]) -> usize {
-        let room = if self.may_send() { self.send.room(ctx.config) } else { 0 };
+        let room = if self.may_send() { self.send.room(ctx.config, ctx.pool) } else { 0 };
         let count = data.len().min(room);
         self.send.queue.push(&data[..count], ctx.pool);
         if count < data.len() {

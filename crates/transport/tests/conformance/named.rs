@@ -11,7 +11,7 @@ fn collect(directory: &Path, names: &mut HashSet<String>) {
             collect(&path, names);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = std::fs::read_to_string(&path).expect("readable");
-            let functions = text.lines().filter_map(|line| line.trim_start().strip_prefix("fn "));
+            let functions = text.lines().filter_map(|line| Some(line.split_once("fn ")?.1));
             names.extend(functions.filter_map(|rest| Some(rest.split_once('(')?.0.to_owned())));
         }
     }

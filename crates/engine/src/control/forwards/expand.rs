@@ -65,7 +65,7 @@ fn range(whose: &str, (first, last): (u16, u16)) -> Result<PortRange, Problem> {
 }
 
 /// The shortest way to ask for these forwards.
-pub(in crate::control) fn collapse(forwards: Vec<(SocketAddr, u16, Transport)>) -> Vec<ForwardSpec> {
+pub(crate) fn collapse(forwards: Vec<(SocketAddr, u16, Transport)>) -> Vec<ForwardSpec> {
     let mut singles: BTreeSet<(Transport, Option<IpAddr>, u16, u16)> = forwards
         .into_iter()
         .map(|(address, service_port, transport)| (transport, Some(address.ip()), address.port(), service_port))

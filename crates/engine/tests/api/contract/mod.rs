@@ -6,7 +6,7 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::client::{Answer, Client, chunk};
 use crate::engine::{Engine, wait_until};
 use crate::forwards::{listen_inside, open, spec};
 pub(crate) use document::Document;
@@ -51,6 +51,11 @@ pub(crate) fn every_operation_answers_as_documented() {
         document.judge("DELETE", "/v1/sessions/{id}", &ended);
         drop(reader);
     }
+    let (status, content_type, mut events) = client.open_stream("/v1/events");
+    let other = client.named("other");
+    let body = chunk(&mut events).expect("an event");
+    document.judge("GET", "/v1/events", &Answer { status, content_type, body });
+    drop((events, other));
     assert_eq!(document.unproven(), [], "operations of the file that this test does not show");
     drop((through, listener, session));
     engine.ends();

@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn runs_join_and_the_first_bytes_stay() {
-        let mut pool = ChunkPool::new(1);
+        let mut pool = ChunkPool::new(1, usize::MAX);
         let mut gaps = Gaps::default();
         assert_eq!(gaps.insert(Seq(10), b"aaa", &mut pool), None);
         assert_eq!(gaps.insert(Seq(20), b"bbb", &mut pool), None);

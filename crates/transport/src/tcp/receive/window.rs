@@ -65,10 +65,10 @@ impl ReceiveHalf {
     ) -> bool {
         let count = count.min(self.queue.length());
         self.queue.consume(count, pool);
-        self.after_reading(now, count, round_trip, segment_size, config)
+        self.after_reading(now, count, round_trip, segment_size, config, pool.is_short())
     }
 
-    /// As `consume`, after the bytes were taken by other means.
+    /// As `consume`, after the bytes were taken by other means. `short` memory lets no window grow.
     pub(in crate::tcp) fn after_reading(
         &mut self,
         now: Instant,
@@ -76,8 +76,11 @@ impl ReceiveHalf {
         round_trip: Option<Duration>,
         segment_size: usize,
         config: &Config,
+        short: bool,
     ) -> bool {
-        self.tune(now, count, round_trip, config);
+        if !short {
+            self.tune(now, count, round_trip, config);
+        }
         let current = self.window();
         let gain = self.free().saturating_sub(current);
         // A shut window opens by a segment; otherwise small steps wait for the next acknowledgement.

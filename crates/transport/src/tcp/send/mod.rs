@@ -11,7 +11,7 @@ mod undo;
 
 use std::time::Instant;
 
-use super::buffer::{ChunkPool, ChunkQueue};
+use super::buffer::{CHUNK, ChunkPool, ChunkQueue};
 use super::congestion::Congestion;
 use super::{Config, Seq};
 pub(super) use acknowledged::AckVerdict;
@@ -168,8 +168,9 @@ impl SendHalf {
     }
 
     /// Bytes that may be queued now.
-    pub(super) fn room(&self, config: &Config) -> usize {
-        if self.shut { 0 } else { config.send_buffer_max.saturating_sub(self.queue.length()) }
+    pub(super) fn room(&self, config: &Config, pool: &ChunkPool) -> usize {
+        let most = if pool.is_short() { CHUNK.min(config.send_buffer_max) } else { config.send_buffer_max };
+        if self.shut { 0 } else { most.saturating_sub(self.queue.length()) }
     }
 
     /// Keeps no memory that an idle direction does not need.

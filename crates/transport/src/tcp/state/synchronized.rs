@@ -35,7 +35,8 @@ impl Connection {
         let verdict = self.send.on_acknowledgement(ctx, segment, echo);
         if verdict == (AckVerdict::Accepted { advanced: true })
             && self.send.wants_space
-            && self.send.room(ctx.config) >= (ctx.config.send_buffer_max / 4).min(super::super::buffer::CHUNK)
+            && self.send.room(ctx.config, ctx.pool)
+                >= (ctx.config.send_buffer_max / 4).min(super::super::buffer::CHUNK / 4)
         {
             self.send.wants_space = false;
             self.notices.writable = true;
