@@ -30,11 +30,22 @@ impl Stack {
             }
             let index = self.ready.pop_front()?;
             if let Some((station, outgoing)) = self.next_of(now, index) {
-                // Others take their turn before this connection goes on.
-                self.ready.push_back(index);
+                // Others take their turn before this connection goes on, if it does.
+                self.requeue(index);
                 self.statistics.frames_sent += 1;
                 return self.frame_segment(index, station, &outgoing);
             }
+        }
+    }
+
+    /// A connection that sent something goes to the end of the queue, or out of it if nothing is left to send.
+    fn requeue(&mut self, index: u32) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        connection.queued = connection.has_more();
+        if connection.queued {
+            self.ready.push_back(index);
+        } else {
+            self.arm(index);
         }
     }
 

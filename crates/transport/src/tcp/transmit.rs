@@ -52,6 +52,12 @@ impl Connection {
         }
     }
 
+    /// Whether `next_segment` may have another one. Must not be false where it has.
+    pub(crate) fn has_more(&mut self) -> bool {
+        let own = self.synchronize_due || self.receive.acknowledge_now || self.keep_alive_due;
+        self.send.has_more() || own
+    }
+
     fn sack_blocks_that_fit(&mut self) -> [Option<(Seq, Seq)>; SACK_BLOCKS] {
         // Only what is acknowledged now is told: a duplicate is told once.
         self.receive.sack_blocks(SACK_BLOCKS)

@@ -166,6 +166,10 @@ impl Scoreboard {
         self.sacked = 0;
     }
 
+    pub(super) fn has_lost(&self) -> bool {
+        self.lost > 0
+    }
+
     /// The first lost range.
     pub(super) fn first_lost(&self) -> Option<(Seq, Seq)> {
         if self.lost == 0 {

@@ -64,6 +64,15 @@ impl SendHalf {
         Transmission::Nothing
     }
 
+    /// Whether `next_transmission` may have another one.
+    pub(in crate::tcp) fn has_more(&mut self) -> bool {
+        if self.has_something_new() {
+            return true;
+        }
+        self.window_limited = false;
+        self.timers.probe_due || self.timers.window_probe_due || self.scoreboard.has_lost()
+    }
+
     /// RFC 6675 §5 (C): what is lost goes first, as the pipe allows; after a timeout one segment always may, and so may the
     /// first of a recovery.
     fn lost_span(&mut self, ctx: &mut Context<'_>, sizes: Sizes) -> Option<Span> {
