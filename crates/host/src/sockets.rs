@@ -4,6 +4,7 @@
 
 mod failure;
 mod held;
+mod lease;
 mod ping;
 mod splice;
 mod stream;
@@ -16,6 +17,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub use self::{
     failure::Failure,
     held::{Accepted, HeldPort, HoldError, udp_bind},
+    lease::{LeasedPort, listening_ports},
     ping::{PING_OVERHEAD, PingSocket, Pong},
     splice::{Pipe, PipePool, Spliced, splice_in, splice_out},
     stream::{Transfer, bind_and_connect, connect, receive, reset, send, shutdown_write, take_error},

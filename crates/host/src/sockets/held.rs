@@ -204,7 +204,7 @@ pub enum HoldError {
 }
 
 impl HoldError {
-    fn of(address: SocketAddr, errno: Errno) -> Self {
+    pub(super) fn of(address: SocketAddr, errno: Errno) -> Self {
         match errno {
             Errno::ADDRINUSE => Self::InUse(address),
             Errno::ACCESS => Self::Privileged { address, first: first_unprivileged_port() },

@@ -3,6 +3,7 @@
 mod doctor;
 mod engine;
 mod forward;
+mod lease;
 mod manual;
 mod run;
 mod service;
@@ -35,6 +36,8 @@ pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8,
         Command::Show(show) => block_on(views::show(&show, &client()?, terminal)),
         Command::AddForwards(host, forwards) => block_on(forward::add(&host, forwards, &client()?, terminal)),
         Command::RemoveForwards(host, forwards) => block_on(forward::remove(&host, forwards, &client()?, terminal)),
+        Command::Lease(lease) => lease::lease(&lease, terminal),
+        Command::KeepLease(lease, ports) => lease::keep(&lease, &ports),
         Command::Service(query) => service::service(&query, terminal),
         Command::Explain(target, from) => block_on(explain::explain(&target, from.as_ref(), &client()?, terminal)),
         Command::Probe(destination) => Ok(explain::probe(destination, terminal)),

@@ -39,6 +39,10 @@ pub(crate) enum Command {
     AddForwards(Name, Vec<ForwardSpec>),
     /// Remove forwards from a host.
     RemoveForwards(Name, Vec<ForwardSpec>),
+    /// Hold free ports for servers to come.
+    Lease(Lease),
+    /// Be the process that holds leased ports: these and more.
+    KeepLease(Lease, Vec<u16>),
     /// Look into the registry of port numbers.
     Service(ServiceQuery),
     /// Explain how a target is reached, as seen from this machine or from inside a host.
@@ -83,6 +87,17 @@ pub(crate) struct Exec {
     pub(crate) host: Name,
     /// The program.
     pub(crate) program: Program,
+}
+
+/// `minato lease`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Lease {
+    /// How many ports.
+    pub(crate) count: u16,
+    /// What they are remembered by; a file name.
+    pub(crate) key: Option<String>,
+    /// How long they are held for a server that does not come.
+    pub(crate) within: Duration,
 }
 
 /// A program, its arguments and as whom it runs.

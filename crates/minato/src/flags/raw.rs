@@ -73,6 +73,9 @@ pub(crate) enum Command {
     /// Change forwards while programs run.
     #[command(subcommand)]
     Forward(Forward),
+    /// Print free ports that are held until servers listen on them.
+    #[command(after_help = LEASE_HELP)]
+    Lease(Lease),
     /// Look into IANA's registry of service names and port numbers.
     #[command(after_help = "Examples:\n  minato service 443\n  minato service postgresql\n  minato service 5050-5060")]
     Service {
@@ -122,6 +125,16 @@ pub(crate) enum Command {
         /// Where to.
         destination: std::net::SocketAddr,
     },
+    /// Hold ports (started by `lease`).
+    #[command(name = "__lease", hide = true)]
+    KeepLease {
+        /// The lease.
+        #[command(flatten)]
+        lease: Lease,
+        /// A port that it must have.
+        #[arg(long)]
+        port: Vec<u16>,
+    },
     /// Be one program of the demo.
     #[command(name = "__demo", hide = true)]
     DemoPart(DemoPart),
@@ -143,6 +156,18 @@ Exit code: the program's own; 127 when there is no such program, 126 when it can
 const WATCH_HELP: &str = "\
 Times are UTC. With --json each line is {\"version\":1,\"event\":{…}}. Sockets are looked at every 50 ms: one that lives for
 less may be missed. Ends with the network.";
+
+const LEASE_HELP: &str = "\
+Examples:
+  PORT=$(minato lease) && python3 -m http.server $PORT
+  minato lease 3 --for my-tests
+      the same three ports each time
+
+From the moment they are printed until a server listens on each of them, nobody gets these TCP ports by chance: not by
+asking for any port, not for an outgoing connection, and not by number without SO_REUSEADDR. A server must set SO_REUSEADDR,
+as servers do; one that does not is refused while the port is held.
+
+Exit codes: 14 no ports are left; 16 a port of the key is in use.";
 
 const EXPLAIN_HELP: &str = "\
 Examples:
@@ -183,6 +208,29 @@ pub(crate) struct Run {
     /// The program and its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
     pub(crate) program: Vec<OsString>,
+}
+
+/// `minato lease`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Lease {
+    /// How many.
+    #[arg(value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) count: u16,
+    /// Remember them: the same KEY gets the same ports again.
+    #[arg(long = "for", value_name = "KEY", value_parser = key)]
+    pub(crate) key: Option<String>,
+    /// Hold them for so long when no server comes.
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = clap::value_parser!(u32).range(1..=86400))]
+    pub(crate) within: u32,
+}
+
+/// A key is a file name too.
+fn key(text: &str) -> Result<String, String> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if !text.is_empty() && text.len() <= 64 && text.chars().all(fine) {
+        return Ok(text.to_owned());
+    }
+    Err("a key has 1 to 64 characters of a-z, A-Z, 0-9, - and _".into())
 }
 
 /// `minato exec`.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use minato_inspect::ForwardSpec;
 
 use super::raw;
-use super::{Command, Demo, Exec, Invocation, Program, Run, Show, View, argument};
+use super::{Command, Demo, Exec, Invocation, Lease, Program, Run, Show, View, argument};
 use crate::failure::Failure;
 
 /// Makes sense of a command line.
@@ -25,6 +25,8 @@ fn command(raw: raw::Command) -> Result<Command, Failure> {
         raw::Command::Watch { host } => Command::Watch(host),
         raw::Command::Flows { host, watch } => show(View::Flows(host), watch),
         raw::Command::Forward(raw) => forward(raw)?,
+        raw::Command::Lease(raw) => Command::Lease(lease(raw)),
+        raw::Command::KeepLease { lease: raw, port } => Command::KeepLease(lease(raw), port),
         raw::Command::Service { what } => Command::Service(argument::service(&what)?),
         raw::Command::Explain { target, from } => {
             let wrong = |why: String| {
@@ -54,6 +56,11 @@ fn run(raw: raw::Run) -> Result<Run, Failure> {
         host_ports: raw.host_port.iter().map(|text| argument::host_port(text)).collect::<Result<_, _>>()?,
         program: program(raw.program, raw.map_root)?,
     })
+}
+
+fn lease(raw: raw::Lease) -> Lease {
+    let within = std::time::Duration::from_secs(raw.within.into());
+    Lease { count: raw.count, key: raw.key, within }
 }
 
 fn forward(raw: raw::Forward) -> Result<Command, Failure> {

@@ -17,6 +17,7 @@ mod explain;
 mod forwards;
 mod harness;
 mod hosts;
+mod lease;
 mod load;
 mod outbound;
 mod run;
