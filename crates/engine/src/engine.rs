@@ -115,7 +115,8 @@ impl Engine {
             tokio::spawn(watch(Arc::clone(&control)));
             let router = api::router(Arc::clone(&control));
             let stopped = Arc::clone(&control);
-            let server = axum::serve(listener, router).with_graceful_shutdown(async move { stopped.stopped().await });
+            let server = axum::serve(api::Trusted(listener), router)
+                .with_graceful_shutdown(async move { stopped.stopped().await });
             until_stopped(server.into_future(), &control).await
         });
         control.stop_plane();

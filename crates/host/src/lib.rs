@@ -9,6 +9,7 @@ pub mod check;
 pub mod enter;
 pub mod firewall;
 pub mod holder;
+pub mod inherited;
 pub mod memory;
 mod netlink;
 pub mod parent;

@@ -1,6 +1,8 @@
 //! The kernel's socket table over `NETLINK_SOCK_DIAG`: dumps, and an event at each socket's end.
 
 mod message;
+#[cfg(test)]
+pub(crate) use message::request;
 
 use std::{
     io,

@@ -48,6 +48,13 @@ pub(crate) fn ignore_signal(signal: c_int) {
     unsafe { libc::signal(signal, libc::SIG_IGN) };
 }
 
+/// `close_range(2)` from `first` on.
+pub(crate) fn close_from(first: c_int) -> io::Result<()> {
+    // SAFETY: passes numbers only. That nobody uses these descriptors any more is what our caller promises.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, c_int::MAX, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// `unshare(2)`. Never with `CLONE_FILES`.
 pub(crate) fn unshare(flags: rustix::thread::UnshareFlags) -> io::Result<()> {
     debug_assert!(!flags.contains(rustix::thread::UnshareFlags::FILES));

@@ -2,6 +2,7 @@
 
 mod body;
 mod events;
+mod peers;
 mod reply;
 mod session;
 
@@ -17,6 +18,7 @@ use minato_inspect::{ExecRequest, ForwardRequest, HostRequest, ProblemKind, Sess
 use crate::control::Control;
 use crate::problem::{internal, problem};
 use body::Body;
+pub(crate) use peers::Trusted;
 use reply::{Json, Refusal};
 
 /// Largest request body: some 10,000 forwards by name.

@@ -11,7 +11,7 @@ use minato_host::sockets::{HeldPort, HoldError, udp_bind};
 use minato_inspect::{Forward, ForwardRequest, ForwardSpec, ForwardState, Problem, ProblemKind};
 use minato_ports::{BindRequest, PortTable, Reservation, Transport};
 
-use super::{Control, State, blocking};
+use super::{Control, HostRecord, Phase, State, blocking, no_such_host};
 use crate::convert;
 use crate::plane::{Command, ForwardStatus, HeldForward, HeldSocket, make_room};
 use crate::problem::{ending, problem};
@@ -46,15 +46,18 @@ impl Control {
         let serial = self.state().running(&request.host)?.0.serial;
         let holding = self.hold(&request.host, request.forwards).await?;
         let (ids, _warnings) = self.hand_over(serial, &request.host, holding).await?;
-        self.forwards_with(&ids).await
+        let added = self.forwards_with(&ids).await?;
+        // The host may have ended since.
+        if added.len() == ids.len() { Ok(added) } else { Err(no_such_host(&request.host)) }
     }
 
     /// Removes forwards of a host: all of them or, when one does not exist, none. Their connections end.
     pub(crate) async fn remove_forwards(self: &Arc<Self>, request: ForwardRequest) -> Result<Vec<Forward>, Problem> {
+        let wanted = self.expand(request.forwards).await?;
         let ids = {
             let state = self.state();
             state.running(&request.host)?;
-            state.find_forwards(&request.host, &request.forwards)?
+            state.find_forwards(&request.host, &wanted)?
         };
         let removed = self.forwards_with(&ids).await?;
         self.plane.ask(|done| Command::RemoveForwards(ids.clone(), done)).await.map_err(|_| ending())?;
@@ -78,10 +81,16 @@ impl Control {
 
     /// Holds the ports that these forwards name, for a host.
     pub(super) async fn hold(self: &Arc<Self>, host: &str, specs: Vec<ForwardSpec>) -> Result<Holding, Problem> {
-        let wanted = expand(&specs)?;
+        let wanted = self.expand(specs).await?;
         let control = Arc::clone(self);
         let host = host.to_owned();
         blocking(move || control.hold_all(&host, wanted)).await?
+    }
+
+    /// The single forwards that these name, not more than there may be in total.
+    async fn expand(&self, specs: Vec<ForwardSpec>) -> Result<Vec<Wanted>, Problem> {
+        let max = self.state().max_forwards;
+        blocking(move || expand(&specs, max)).await?
     }
 
     fn hold_all(&self, host: &str, wanted: Vec<Wanted>) -> Result<Holding, Problem> {
@@ -149,18 +158,25 @@ impl Control {
         }
     }
 
-    /// Puts forwards in force. Returns their IDs, and what the user should know about them.
+    /// Puts forwards in force, unless their host has begun to end. Returns their IDs, and what the user should know about
+    /// them.
     pub(super) async fn hand_over(
         &self,
         serial: u32,
         host: &str,
         holding: Holding,
     ) -> Result<(Vec<u64>, Vec<String>), Problem> {
-        let Holding { held, warnings } = holding;
-        let mut forwards = Vec::with_capacity(held.len());
-        {
+        let mut forwards = Vec::with_capacity(holding.held.len());
+        let warnings = {
             let mut state = self.state();
-            for Held { wanted, socket, reservation } in held {
+            // From here on the host's end finds them among the records.
+            let is_there = |host: &HostRecord| host.serial == serial && host.phase != Phase::Ending;
+            if !state.hosts.get(host).is_some_and(is_there) {
+                drop(state);
+                self.release(holding);
+                return Err(no_such_host(host));
+            }
+            for Held { wanted, socket, reservation } in holding.held {
                 let Wanted { address, service_port, transport, .. } = wanted;
                 let id = state.next_forward;
                 state.next_forward += 1;
@@ -168,7 +184,8 @@ impl Control {
                 state.forwards.insert(id, record);
                 forwards.push(HeldForward { id, address, service_port, socket });
             }
-        }
+            holding.warnings
+        };
         let ids = forwards.iter().map(|forward| forward.id).collect();
         let added = self.plane.ask(|done| Command::AddForwards(serial, forwards, done)).await;
         added.map(|()| (ids, warnings)).map_err(|_| ending())
@@ -216,10 +233,9 @@ fn check_apart(wanted: &[Wanted]) -> Result<(), Problem> {
 
 impl State {
     /// The IDs of what these forwards name, which must all exist.
-    fn find_forwards(&self, host: &str, specs: &[ForwardSpec]) -> Result<Vec<u64>, Problem> {
-        let wanted = expand(specs)?;
+    fn find_forwards(&self, host: &str, wanted: &[Wanted]) -> Result<Vec<u64>, Problem> {
         let mut ids = Vec::with_capacity(wanted.len());
-        let mut missing_default = None;
+        let mut missing_default = HashSet::new();
         let by_end: HashMap<_, _> = self
             .forwards
             .iter()
@@ -230,10 +246,8 @@ impl State {
             match by_end.get(&(one.address, one.service_port, one.transport)) {
                 Some(id) => ids.push(*id),
                 // Without IPv6 on the machine a forward has only one of the two loopback addresses.
-                None if one.is_default && missing_default.is_none_or(|port| port != one.address.port()) => {
-                    missing_default = Some(one.address.port());
-                }
-                None => return Err(refuse::no_such_forward(host, one)),
+                None if one.is_default && missing_default.insert((one.port, one.service_port, one.transport)) => {}
+                None => return Err(refuse::no_such_forward(host, *one)),
             }
         }
         Ok(ids)

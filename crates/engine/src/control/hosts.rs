@@ -47,8 +47,12 @@ struct Made {
 impl Control {
     /// Makes a host and a session in it. Nothing is left of one that can't be made.
     pub(crate) async fn create_host(self: &Arc<Self>, request: HostRequest) -> Result<Session, Problem> {
-        let range = check(&request)?;
-        let reserved = self.reserve(&request, range).await?;
+        let reserved = match check(&request) {
+            Ok(range) => self.reserve(&request, range).await.map(|reserved| (reserved, range)),
+            Err(refusal) => Err(refusal),
+        };
+        // An engine that was started for this host only has nothing to wait for.
+        let (reserved, range) = reserved.inspect_err(|_| self.stop_if_empty())?;
         let result = self.make(&reserved, request, range).await;
         match result {
             Ok((inside, holding)) => self.commit(&reserved, inside, holding).await,
@@ -210,10 +214,10 @@ impl Control {
     /// Ends a host whose phase is `Ending`: flows, forwards, processes, namespace. Returns the processes that were
     /// still in it.
     pub(super) async fn end_host(self: &Arc<Self>, name: &str) -> Vec<Process> {
-        let (serial, inside) = {
+        let (serial, inside, addresses) = {
             let state = self.state();
             let Some(host) = state.hosts.get(name) else { return Vec::new() };
-            (host.serial, host.inside.clone())
+            (host.serial, host.inside.clone(), host.addresses())
         };
         let control = Arc::clone(self);
         let owned = name.to_owned();
@@ -228,7 +232,8 @@ impl Control {
         })
         .await
         .unwrap_or_default();
-        let _ = self.plane.ask(Command::Forwards).await;
+        // What its processes began since then ends before the next host gets the addresses.
+        let _ = self.plane.ask(|done| Command::EndFlows(addresses.to_vec(), done)).await;
         self.state().release_forwards_of(name);
         // What the end of its processes has released is told before its own.
         let control = Arc::clone(self);

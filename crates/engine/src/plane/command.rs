@@ -69,6 +69,8 @@ pub(crate) enum Command {
     AddHost(HostSetup, oneshot::Sender<()>),
     /// Ends the host's flows and gives its forwards back.
     RemoveHost(u32, oneshot::Sender<()>),
+    /// Ends the flows from these addresses, and the pings.
+    EndFlows(Vec<IpAddr>, oneshot::Sender<()>),
     AddForwards(u32, Vec<HeldForward>, oneshot::Sender<()>),
     /// By ID; the ports are free when the answer comes.
     RemoveForwards(Vec<u64>, oneshot::Sender<()>),

@@ -79,7 +79,11 @@ impl Forward {
 }
 
 impl Plane {
+    /// Puts forwards in force. Without their host, which has just been removed, their ports are given back.
     pub(super) fn add_forwards(&mut self, host: u32, held: Vec<HeldForward>) {
+        if !self.hosts.contains_key(&host) {
+            return;
+        }
         self.admission.record(held.len());
         let mut added = Vec::with_capacity(held.len());
         for HeldForward { id, address, service_port, socket } in held {

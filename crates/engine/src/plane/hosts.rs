@@ -181,12 +181,18 @@ impl Plane {
         let addresses = host.addresses.clone();
         let ids: Vec<u64> = host.forwards.iter().map(|place| self.forwards[*place].id).collect();
         self.remove_forwards(&ids);
-        self.end_flows_of(|flow: &Flow| addresses.contains(&flow.client.ip()) || flow.sides.kind.leads_to(serial));
-        self.end_echoes_of(&addresses);
+        self.end_flows_of(|flow: &Flow| flow.sides.kind.leads_to(serial));
+        self.end_flows_from(&addresses);
         addresses.iter().for_each(|address| self.rules.close(*address));
         if let Some(host) = self.hosts.remove(&serial) {
             self.admission.give_back(2 * host.waiting.len() + host.stocked());
         }
+    }
+
+    /// Ends what came from a host with these addresses.
+    pub(super) fn end_flows_from(&mut self, addresses: &[IpAddr]) {
+        self.end_flows_of(|flow: &Flow| addresses.contains(&flow.client.ip()));
+        self.end_echoes_of(addresses);
     }
 
     /// Looks at the host's listeners in this turn.

@@ -264,6 +264,10 @@ impl Plane {
                 self.remove_host(serial);
                 let _ = done.send(());
             }
+            Command::EndFlows(addresses, done) => {
+                self.end_flows_from(&addresses);
+                let _ = done.send(());
+            }
             Command::AddForwards(host, held, done) => {
                 self.add_forwards(host, held);
                 let _ = done.send(());

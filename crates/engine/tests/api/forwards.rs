@@ -222,6 +222,30 @@ fn expect_pattern(mut stream: &TcpStream) {
     assert_eq!(at, LENGTH);
 }
 
+/// Whoever is first: either the host has them and they end with it, or it is too late for them.
+pub(crate) fn forwards_added_while_the_host_ends_are_given_back() {
+    let engine = Engine::start();
+    let client = engine.client();
+    let keeper = client.named("keeper");
+    for round in 0..30 {
+        let session = client.named("web");
+        let adding = {
+            let (client, body) = (client.clone(), request("web", vec![range(8300, 80, 50)]));
+            std::thread::spawn(move || {
+                client.request("POST", "/v1/forwards", &serde_json::to_vec(&body).expect("JSON")).status
+            })
+        };
+        std::thread::sleep(std::time::Duration::from_micros(200 * round));
+        client.end(&session);
+        let status = adding.join().expect("no panic");
+        assert!(matches!(status, 200 | 404), "{status}");
+        wait_until("the ports to be free", || (8300..8350).all(is_free));
+        assert_eq!(client.get::<Vec<Forward>>("/v1/forwards"), []);
+    }
+    drop(keeper);
+    engine.ends();
+}
+
 pub(crate) fn fifteen_thousand_forwards() {
     let engine = Engine::start();
     let client = engine.client();

@@ -40,6 +40,7 @@ const TESTS: &[(&str, fn())] = &[
     ("bulk_passes_whole_and_in_order", forwards::bulk_passes_whole_and_in_order),
     ("everything_that_happens_is_told", events::everything_that_happens_is_told),
     ("who_does_not_read_hurts_nobody", events::who_does_not_read_hurts_nobody),
+    ("forwards_added_while_the_host_ends_are_given_back", forwards::forwards_added_while_the_host_ends_are_given_back),
     ("fifteen_thousand_forwards", forwards::fifteen_thousand_forwards),
 ];
 

@@ -19,7 +19,7 @@ const INET_DIAG_PROTOCOL: u16 = 10;
 const INET_DIAG_SKV6ONLY: u16 = 11;
 
 /// The body of a dump request.
-pub(super) fn request(query: Query) -> Vec<u8> {
+pub(crate) fn request(query: Query) -> Vec<u8> {
     let (family, mut socket_id) = match query.family {
         Family::V4 => (libc::AF_INET, SocketId::new_v4()),
         Family::V6 => (libc::AF_INET6, SocketId::new_v6()),

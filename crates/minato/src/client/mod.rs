@@ -174,6 +174,11 @@ impl Client {
     /// Sends a request and takes the head of its answer; an answer that refuses is an error already.
     async fn send(&self, method: Method, path: &str, body: String) -> Result<Exchange, RequestError> {
         let stream = UnixStream::connect(self.socket()).await.map_err(connect_error)?;
+        let engine = stream.peer_cred().map_err(RequestError::Socket)?.uid();
+        if engine != rustix::process::geteuid().as_raw() {
+            let why = format!("what listens there belongs to user {engine}");
+            return Err(RequestError::Socket(io::Error::new(io::ErrorKind::PermissionDenied, why)));
+        }
         let gone = |error: hyper::Error| RequestError::Gone(error.to_string());
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(gone)?;
         let connection = AbortOnDrop(tokio::spawn(async move {

@@ -15,6 +15,10 @@ use crate::program;
 /// which the starter waits for one line.
 pub(super) fn engine(network: &Name, directory: PathBuf) -> Result<u8, Failure> {
     program::rename("minato-engine");
+    if let Err(error) = minato_host::inherited::close_descriptors() {
+        // Standard error is the engine's log.
+        eprintln!("what the engine inherited stays open: {error}");
+    }
     let ready = leave_starter().map_err(|error| Failure::caused("the engine cannot leave its starter", error))?;
     let options = EngineOptions {
         network: network.to_string(),

@@ -168,3 +168,17 @@ fn a_client_may_end_its_direction_and_still_read() {
         run.stop();
     });
 }
+
+/// TCP and UDP of one port, on a machine of which only the IPv4 loopback has an address.
+#[test]
+fn forwards_of_both_transports_are_removed_without_ipv6() {
+    Machine::run(&[], |machine| {
+        let removed = std::process::Command::new("ip").args(["-6", "addr", "del", "::1/128", "dev", "lo"]).status();
+        assert!(removed.expect("ip runs").success());
+        let user = machine.user();
+        let run = user.run(&["--name", "dns", "-p", "5353:53", "-p", "5353:53/udp"], &["sleep", "100"]);
+        crate::support::api::Api::USER.host("dns");
+        user.minato_finish(&["forward", "rm", "-p", "5353:53", "-p", "5353:53/udp", "dns"]).expect_success();
+        run.stop();
+    });
+}

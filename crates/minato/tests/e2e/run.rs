@@ -93,6 +93,27 @@ fn the_engine_socket_is_private() {
     });
 }
 
+/// Whoever waits for the end of a pipe would wait for the engine's.
+#[test]
+fn the_engine_keeps_nothing_open_that_its_starter_had() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let mut command = user.command("sh");
+        command.args(["-c", "exec 7>inherited; exec /run/bin/minato run --name one -- sleep 100"]);
+        let run = user.start(command);
+        Api::USER.host("one");
+        let processes = [machine.engines(), machine.processes_with_argument("__agent")].concat();
+        assert!(processes.len() >= 2);
+        for process in processes {
+            let open = std::fs::read_dir(format!("/proc/{}/fd", process.pid)).expect("its descriptors");
+            let targets = open.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok());
+            let inherited: Vec<_> = targets.filter(|target| target.ends_with("inherited")).collect();
+            assert!(inherited.is_empty(), "{process} has {inherited:?} open");
+        }
+        run.stop();
+    });
+}
+
 #[test]
 fn without_a_runtime_directory_a_private_temporary_one_is_used() {
     Machine::run(&[], |machine| {

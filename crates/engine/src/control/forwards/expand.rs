@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use minato_inspect::{ForwardSpec, Problem, ProblemKind};
 use minato_ports::{Port, PortRange, Transport};
 
-use super::check_apart;
+use super::{check_apart, refuse};
 use crate::convert;
 use crate::problem::problem;
 
@@ -34,9 +34,13 @@ impl Wanted {
     }
 }
 
-/// The single forwards that these name. Refuses nonsense, and forwards that are in each other's way.
-pub(super) fn expand(specs: &[ForwardSpec]) -> Result<Vec<Wanted>, Problem> {
-    let mut wanted = Vec::new();
+/// The single forwards that these name. Refuses nonsense, more than `max`, and forwards that are in each other's way.
+pub(super) fn expand(specs: &[ForwardSpec], max: usize) -> Result<Vec<Wanted>, Problem> {
+    let count = specs.iter().map(count).sum();
+    if count > max {
+        return Err(refuse::too_many(0, count, max));
+    }
+    let mut wanted = Vec::with_capacity(count);
     for spec in specs {
         let host = range("host", spec.host_ports)?;
         let service = range("service", spec.service_ports)?;
@@ -57,6 +61,13 @@ pub(super) fn expand(specs: &[ForwardSpec]) -> Result<Vec<Wanted>, Problem> {
     }
     check_apart(&wanted)?;
     Ok(wanted)
+}
+
+/// How many single forwards this names; a range that is none is refused later.
+fn count(spec: &ForwardSpec) -> usize {
+    let (first, last) = spec.host_ports;
+    let addresses = if spec.address.is_some() { 1 } else { LOOPBACKS.len() };
+    addresses * (usize::from(last.saturating_sub(first)) + 1)
 }
 
 fn range(whose: &str, (first, last): (u16, u16)) -> Result<PortRange, Problem> {
@@ -112,16 +123,24 @@ mod tests {
     }
 
     fn usage(specs: &[ForwardSpec]) -> String {
-        let refusal = expand(specs).unwrap_err();
+        let refusal = expand(specs, usize::MAX).unwrap_err();
         assert_eq!((refusal.kind, refusal.status), (ProblemKind::Usage, 400));
         refusal.title
     }
 
     #[test]
     fn without_an_address_both_loopbacks_are_wanted() {
-        let wanted = expand(&[spec(None, (8080, 8081), (80, 81))]).unwrap();
+        let wanted = expand(&[spec(None, (8080, 8081), (80, 81))], 4).unwrap();
         let shown: Vec<String> = wanted.iter().map(|one| format!("{} {}", one.address, one.service_port)).collect();
         assert_eq!(shown, ["127.0.0.1:8080 80", "[::1]:8080 80", "127.0.0.1:8081 81", "[::1]:8081 81"]);
+    }
+
+    #[test]
+    fn too_many_are_refused_before_they_are_listed() {
+        let everything = vec![spec(None, (1, 65_535), (1, 65_535)); 10_000];
+        let refusal = expand(&everything, 30_000).unwrap_err();
+        assert_eq!(refusal.kind, ProblemKind::Exhausted);
+        assert!(refusal.title.contains("1310700000 more"), "{}", refusal.title);
     }
 
     #[test]
@@ -140,7 +159,7 @@ mod tests {
             vec![spec(None, (8080, 8080), (80, 80)), spec(None, (8081, 8081), (90, 90))],
             vec![spec(Some("0.0.0.0"), (8080, 8080), (80, 80)), spec(Some("::1"), (1000, 1001), (2000, 2001))],
         ] {
-            let singles = expand(&specs).unwrap();
+            let singles = expand(&specs, usize::MAX).unwrap();
             let singles = singles.iter().map(|one| (one.address, one.service_port, one.transport)).collect();
             assert_eq!(collapse(singles), specs);
         }

@@ -44,7 +44,8 @@ pub(super) fn by_machine(wanted: Wanted, error: HoldError) -> Problem {
 
 /// More forwards than the limit of open files allows.
 pub(super) fn too_many(others: usize, wanted: usize, max: usize) -> Problem {
-    let title = format!("{wanted} more forwards besides {others} are too many: the limit of open files allows {max}");
+    let besides = if others == 0 { String::new() } else { format!(" besides {others}") };
+    let title = format!("{wanted} more forwards{besides} are too many: the limit of open files allows {max}");
     with_fix(problem(ProblemKind::Exhausted, title), "raise the hard limit: ulimit -Hn")
 }
 

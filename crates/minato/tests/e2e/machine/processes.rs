@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::fs;
 
 /// A process that runs; zombies don't.
+#[derive(Clone)]
 pub(crate) struct Process {
     pub(crate) pid: u32,
     pub(crate) parent: u32,
