@@ -2,6 +2,7 @@
 //!
 //! Everything here is non-blocking and close-on-exec. New sockets live in the caller's network namespace.
 
+mod addressed;
 mod failure;
 mod held;
 mod lease;
@@ -15,6 +16,7 @@ use std::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub use self::{
+    addressed::{Arrived, Local, receive_addressed, send_from},
     failure::Failure,
     held::{Accepted, HeldPort, HoldError, udp_bind},
     lease::{LeasedPort, listening_ports},

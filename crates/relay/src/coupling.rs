@@ -145,6 +145,7 @@ impl Coupling {
         while self.far_writable && !self.near_ended {
             let chunks = near.arrived();
             if chunks.iter().all(|chunk| chunk.is_empty()) {
+                // RFC 9293 §3.6: an end says that its sender has no more to send; it may still receive.
                 if near.ended() {
                     far.end();
                     self.near_ended = true;
@@ -202,6 +203,7 @@ impl Coupling {
                     self.far_readable = self.far_hung_up;
                 }
                 Transfer::Blocked => self.far_readable = false,
+                // RFC 9293 §3.6, as above.
                 Transfer::Ended => {
                     near.end();
                     self.far_ended = true;

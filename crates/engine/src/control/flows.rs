@@ -31,14 +31,17 @@ impl Control {
     /// Every flow that is known, with processes where they can be told.
     pub(crate) async fn flows(self: &Arc<Self>) -> Result<Vec<Flow>, Problem> {
         let snapshots = self.plane.ask(Command::Flows).await.map_err(|_| ending())?;
-        let (running, hosts) = {
+        let (running, hosts, serials) = {
             let state = self.state();
-            (state.all_running(), state.hosts_by_address())
+            let serials: HashMap<u32, String> =
+                state.hosts.iter().map(|(name, host)| (host.serial, name.clone())).collect();
+            (state.all_running(), state.hosts_by_address(), serials)
         };
         blocking(move || {
             let sockets = Sockets::look(&running, hosts);
             let relayed: HashSet<SocketAddr> = snapshots.iter().filter_map(|snapshot| snapshot.seen_as).collect();
-            let mut flows: Vec<Flow> = snapshots.into_iter().map(|snapshot| sockets.with_processes(snapshot)).collect();
+            let mut flows: Vec<Flow> =
+                snapshots.iter().map(|snapshot| sockets.with_processes(snapshot, &serials)).collect();
             flows.extend(sockets.between_hosts(&relayed));
             flows
         })
@@ -97,16 +100,17 @@ impl Sockets {
         self.processes.get(&(transport, local, remote)).cloned()
     }
 
-    /// Fills in the processes of a flow through the packet loop.
-    fn with_processes(&self, snapshot: FlowSnapshot) -> Flow {
-        let FlowSnapshot { mut flow, seen_as } = snapshot;
+    /// A flow through the packet loop, with hosts (by serial number: `serials`) and processes.
+    fn with_processes(&self, snapshot: &FlowSnapshot, serials: &HashMap<u32, String>) -> Flow {
+        let name_at = |address| self.hosts.get(&address).cloned();
+        let mut flow = snapshot.view(name_at, |serial| serials.get(&serial).cloned());
         let client = SocketAddr::new(flow.client.address, flow.client.port);
         let server = SocketAddr::new(flow.server.address, flow.server.port);
         if flow.client.host.is_some() {
             flow.client.process = self.process(flow.transport, client, server);
         }
         if flow.forward.is_some() {
-            flow.server.process = self.process(flow.transport, server, seen_as.unwrap_or(client));
+            flow.server.process = self.process(flow.transport, server, snapshot.seen_as.unwrap_or(client));
         }
         flow
     }

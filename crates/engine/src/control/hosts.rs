@@ -163,7 +163,9 @@ impl Control {
         blocking(move || {
             control.write_resolv_conf(&config.resolv_conf).map_err(internal)?;
             let namespace = control.fabric.add_host(&config).map_err(agent_problem)?;
-            let open = || Ok((control.fabric.sock_diag(&config.name)?, control.fabric.sock_diag(&config.name)?));
+            let table = || control.fabric.sock_diag(&config.name);
+            // Nobody would take the events of the second one.
+            let open = || Ok((table()?, table()?.without_events()));
             match open() {
                 Ok((for_plane, for_views)) => Ok(Made { namespace, for_plane, for_views }),
                 Err(error) => {

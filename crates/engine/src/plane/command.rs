@@ -10,10 +10,11 @@ use minato_host::Family;
 use minato_host::agent::InsideSocket;
 use minato_host::sock_diag::SockDiag;
 use minato_host::sockets::HeldPort;
-use minato_inspect::Flow;
 use minato_ports::Transport;
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
+
+use super::snapshot::FlowSnapshot;
 
 /// A host, as the packet loop knows it.
 #[derive(Debug)]
@@ -53,14 +54,6 @@ impl HeldSocket {
             HeldSocket::Udp(_) => Transport::Udp,
         }
     }
-}
-
-/// A flow with what is needed to find its processes.
-#[derive(Debug)]
-pub(crate) struct FlowSnapshot {
-    pub(crate) flow: Flow,
-    /// The client's address as the service sees it, when that is another one.
-    pub(crate) seen_as: Option<SocketAddr>,
 }
 
 /// What the packet loop is asked to do.

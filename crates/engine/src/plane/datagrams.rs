@@ -96,7 +96,7 @@ impl Plane {
                 {
                     flow.last_used = self.now;
                     flow.counters.to_initiating += payload.len() as u64;
-                    forward.answer(flow.client, payload);
+                    forward.answer(sides.local, flow.client, payload);
                 }
                 continue;
             }

@@ -1,12 +1,13 @@
 //! Forwards: held ports of the machine that lead to services of hosts.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use minato_host::sockets::{self, Local};
 use minato_inspect::Happening;
 use minato_ports::Transport;
 use minato_relay::Services;
-use rustix::net::SendFlags;
 
 use super::command::{ForwardStatus, HeldForward, HeldSocket};
 use super::token::Token;
@@ -37,11 +38,11 @@ pub(super) struct Forward {
 }
 
 impl Forward {
-    /// Sends a service's datagram to the client that it answers.
-    pub(super) fn answer(&mut self, client: SocketAddr, payload: &[u8]) {
+    /// Sends a service's datagram to the client that it answers, from the address that the client spoke to.
+    pub(super) fn answer(&mut self, local: Option<Local>, client: SocketAddr, payload: &[u8]) {
         if let HeldSocket::Udp(socket) = &self.socket {
             self.bytes_out += payload.len() as u64;
-            let _ = rustix::net::sendto(socket, payload, SendFlags::NOSIGNAL, &client);
+            let _ = sockets::send_from(socket.as_fd(), local, client, payload);
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use minato_host::Family;
 use minato_host::agent::InsideSocket;
 use minato_host::sock_diag::{EventsError, Query, SockDiag, SocketInfo, States};
+use minato_host::sockets::Local;
 use minato_inspect::Happening;
 use minato_ports::Transport;
 use minato_relay::{Listener, Services};
@@ -75,6 +76,7 @@ pub(super) struct WaitingDatagram {
     pub(super) forward: u64,
     pub(super) place: usize,
     pub(super) client: SocketAddr,
+    pub(super) local: Option<Local>,
     pub(super) payload: Vec<u8>,
 }
 

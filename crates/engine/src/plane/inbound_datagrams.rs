@@ -9,10 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use minato_host::Family;
 use minato_host::agent::InsideSocket;
+use minato_host::sockets::{self, Arrived, Local};
 use minato_ports::{EphemeralAllocator, Transport};
 use minato_relay::{FlowId, Operation, Side};
-use rustix::io::Errno;
-use rustix::net::RecvFlags;
 
 use super::Plane;
 use super::command::HeldSocket;
@@ -34,14 +33,9 @@ impl Plane {
         for _ in 0..BATCH {
             let Some(forward) = self.forwards.get(place) else { return More::No };
             let HeldSocket::Udp(socket) = &forward.socket else { return More::No };
-            match rustix::net::recvfrom(socket, &mut *self.datagrams.buffer, RecvFlags::empty()) {
-                Ok((length, _, Some(client))) => {
-                    if let Ok(client) = SocketAddr::try_from(client) {
-                        self.client_datagram(place, client, length);
-                    }
-                }
-                Ok((_, _, None)) => {}
-                Err(Errno::AGAIN) => return More::No,
+            match sockets::receive_addressed(socket.as_fd(), &mut self.datagrams.buffer) {
+                Ok(Some(Arrived { length, sender, local })) => self.client_datagram(place, sender, local, length),
+                Ok(None) => return More::No,
                 // Short of memory, or the error of a datagram that was sent. There may be more to take.
                 Err(_) => return More::Later,
             }
@@ -50,7 +44,7 @@ impl Plane {
     }
 
     /// Passes on a client's datagram, which is the first `length` bytes of the buffer.
-    fn client_datagram(&mut self, place: usize, client: SocketAddr, length: usize) {
+    fn client_datagram(&mut self, place: usize, client: SocketAddr, local: Option<Local>, length: usize) {
         let Some(forward) = self.forwards.get(place) else { return };
         let (forward_id, service) = (forward.id, forward.service);
         let mut known = self.datagrams.by_client.get(&(forward_id, client)).copied();
@@ -59,9 +53,10 @@ impl Plane {
             self.remove_flow(id);
             known = None;
         }
-        let Some(id) = known.or_else(|| self.new_client(place, client, length)) else { return };
+        let Some(id) = known.or_else(|| self.new_client(place, client, local, length)) else { return };
         let Some(flow) = self.flows.find_mut(id) else { return };
-        let Kind::Forwarded(sides) = &flow.sides.kind else { return };
+        let Kind::Forwarded(sides) = &mut flow.sides.kind else { return };
+        sides.local = local;
         flow.last_used = self.now;
         flow.counters.to_target += length as u64;
         if let Some(forward) = self.forwards.get_mut(place) {
@@ -81,7 +76,7 @@ impl Plane {
     }
 
     /// Makes a flow for a client that was not heard of before. `None`: its datagram waits, or is lost.
-    fn new_client(&mut self, place: usize, client: SocketAddr, length: usize) -> Option<FlowId> {
+    fn new_client(&mut self, place: usize, client: SocketAddr, local: Option<Local>, length: usize) -> Option<FlowId> {
         let forward = self.forwards.get(place)?;
         let (forward_id, host, port) = (forward.id, forward.host, forward.service_port);
         if forward.clients >= MAX_CLIENTS {
@@ -98,7 +93,7 @@ impl Plane {
             let waiting = &mut self.hosts.get_mut(&host)?.waiting_datagrams;
             if waiting.len() < MAX_WAITING {
                 let payload = self.datagrams.buffer[..length].to_vec();
-                waiting.push_back(WaitingDatagram { forward: forward_id, place, client, payload });
+                waiting.push_back(WaitingDatagram { forward: forward_id, place, client, local, payload });
             }
             return None;
         };
@@ -116,7 +111,7 @@ impl Plane {
         origin: Origin,
         inside: Option<OwnedFd>,
     ) -> Option<FlowId> {
-        let kind = Kind::Forwarded(ForwardedSides { forward: place, origin, inside });
+        let kind = Kind::Forwarded(ForwardedSides { forward: place, origin, inside, local: None });
         let descriptors = kind.descriptors();
         if !self.admission.take(descriptors) {
             self.admission.complain(self.now, "a datagram to a forward");
@@ -170,7 +165,7 @@ impl Plane {
     pub(super) fn inside_datagrams_ready(&mut self, id: FlowId) {
         for _ in 0..BATCH {
             let Some(flow) = self.flows.find_mut(id) else { return };
-            let Kind::Forwarded(ForwardedSides { forward, inside: Some(socket), .. }) = &flow.sides.kind else {
+            let Kind::Forwarded(ForwardedSides { forward, inside: Some(socket), local, .. }) = &flow.sides.kind else {
                 return;
             };
             match receive(socket.as_fd(), &mut self.datagrams.buffer) {
@@ -178,7 +173,7 @@ impl Plane {
                     flow.last_used = self.now;
                     flow.counters.to_initiating += length as u64;
                     if let Some(forward) = self.forwards.get_mut(*forward) {
-                        forward.answer(flow.client, &self.datagrams.buffer[..length]);
+                        forward.answer(*local, flow.client, &self.datagrams.buffer[..length]);
                     }
                 }
                 Ok(None) => return,
@@ -196,7 +191,7 @@ impl Plane {
             if current && !failed {
                 let length = waiting.payload.len();
                 self.datagrams.buffer[..length].copy_from_slice(&waiting.payload);
-                self.client_datagram(waiting.place, waiting.client, length);
+                self.client_datagram(waiting.place, waiting.client, waiting.local, length);
             }
         }
     }

@@ -39,9 +39,7 @@ use slab::Slab;
 use crate::events::Events;
 use admission::Admission;
 use command::Commands;
-pub(crate) use command::{
-    Command, FlowSnapshot, ForwardStatus, HeldForward, HeldSocket, HostSetup, PlaneHandle, Supply,
-};
+pub(crate) use command::{Command, ForwardStatus, HeldForward, HeldSocket, HostSetup, PlaneHandle, Supply};
 use datagrams::DatagramIndex;
 pub(crate) use datagrams::make_room;
 use echo::Echoes;
@@ -51,6 +49,7 @@ use hosts::PlaneHost;
 use poller::Poller;
 use resolver::Queries;
 use sides::{Kind, Sides};
+pub(crate) use snapshot::FlowSnapshot;
 use token::{MAX_FLOWS, Token};
 
 /// Most frames taken from the TAP device in one turn.

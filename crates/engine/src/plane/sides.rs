@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use minato_host::sockets::Local;
 use minato_ports::Port;
 use minato_relay::{Coupling, Splice};
 use minato_transport::{ConnectionId, IncomingId};
@@ -65,6 +66,8 @@ pub(super) struct ForwardedSides {
     pub(super) origin: Origin,
     /// A socket inside the host, for services that are bound to its loopback only.
     pub(super) inside: Option<OwnedFd>,
+    /// The machine's address that the client speaks to, if the forward is bound to several.
+    pub(super) local: Option<Local>,
 }
 
 /// Where an inbound flow seems to come from, for its service.

@@ -1,60 +1,101 @@
-//! What the packet loop shows of itself.
+//! What the packet loop shows of its flows: it copies what it has, and whoever asked finds the names.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use minato_inspect as inspect;
-use minato_relay::Lifecycle;
+use minato_ports::Transport;
+use minato_relay::{Counters, Lifecycle};
 
-use super::command::FlowSnapshot;
 use super::sides::{Kind, Stage};
 use super::{Flow, Plane};
 use crate::convert;
 
-impl Plane {
-    pub(super) fn flow_snapshots(&mut self) -> Vec<FlowSnapshot> {
-        self.flows.iter().map(|(_, flow)| self.flow_snapshot(flow)).collect()
-    }
+/// A flow, and what is needed to find its hosts and processes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlowSnapshot {
+    transport: Transport,
+    client: SocketAddr,
+    server: SocketAddr,
+    /// The client's address as the service sees it, when that is another one.
+    pub(crate) seen_as: Option<SocketAddr>,
+    /// Serial number of the host that an inbound flow's service is in.
+    service_host: Option<u32>,
+    forward: Option<u64>,
+    lifecycle: Lifecycle,
+    age: Duration,
+    counters: Counters,
+    retransmits: Option<u64>,
+    round_trip: Option<Duration>,
+}
 
-    pub(super) fn flow_snapshot(&self, flow: &Flow) -> FlowSnapshot {
-        let seen_as = flow.sides.kind.origin().map(|origin| origin.seen_as).filter(|seen| *seen != flow.client);
-        let status = match &flow.sides.kind {
-            Kind::Outbound { stage: Stage::Relayed { connection, .. }, .. } => self.stack.status(*connection),
-            _ => None,
-        };
-        let flow = inspect::Flow {
-            transport: convert::to_inspect(flow.transport),
-            client: self.endpoint(flow.client),
-            server: match flow.sides.kind.origin() {
-                // It may be at the loopback of its host.
-                Some(origin) => {
-                    let host = self.hosts.get(&origin.host).map(|host| host.name.clone());
-                    inspect::Endpoint { host, ..self.endpoint(flow.server) }
-                }
-                None => self.endpoint(flow.server),
-            },
-            forward: flow.forward,
-            state: state(flow.lifecycle()),
-            age_seconds: Some(self.now.saturating_duration_since(flow.started).as_secs_f64()),
-            bytes_in: Some(flow.counters.to_target),
-            bytes_out: Some(flow.counters.to_initiating),
-            retransmits: status.as_ref().map(|status| status.retransmits),
-            rtt_micros: status.and_then(|status| status.round_trip).map(|time| time.as_micros() as u64),
-        };
-        FlowSnapshot { flow, seen_as }
-    }
-
-    fn endpoint(&self, address: SocketAddr) -> inspect::Endpoint {
-        inspect::Endpoint {
-            host: self.host_at(address.ip()),
+impl FlowSnapshot {
+    /// The flow as the API shows it, without processes; `name_at` and `name_of` name hosts by address and serial number.
+    pub(crate) fn view(
+        &self,
+        name_at: impl Fn(IpAddr) -> Option<String>,
+        name_of: impl Fn(u32) -> Option<String>,
+    ) -> inspect::Flow {
+        let endpoint = |host: Option<String>, address: SocketAddr| inspect::Endpoint {
+            host,
             address: address.ip(),
             port: address.port(),
             process: None,
             name: None,
+        };
+        let server = match self.service_host {
+            // It may be at the loopback of its host.
+            Some(serial) => name_of(serial),
+            None => name_at(self.server.ip()),
+        };
+        inspect::Flow {
+            transport: convert::to_inspect(self.transport),
+            client: endpoint(name_at(self.client.ip()), self.client),
+            server: endpoint(server, self.server),
+            forward: self.forward,
+            state: state(self.lifecycle),
+            age_seconds: Some(self.age.as_secs_f64()),
+            bytes_in: Some(self.counters.to_target),
+            bytes_out: Some(self.counters.to_initiating),
+            retransmits: self.retransmits,
+            rtt_micros: self.round_trip.map(|time| time.as_micros() as u64),
         }
     }
+}
 
-    fn host_at(&self, address: IpAddr) -> Option<String> {
-        self.hosts.values().find(|host| host.addresses.contains(&address)).map(|host| host.name.clone())
+impl Plane {
+    pub(super) fn flow_snapshots(&self) -> Vec<FlowSnapshot> {
+        self.flows.iter().map(|(_, flow)| self.flow_snapshot(flow)).collect()
+    }
+
+    /// One flow as the API shows it.
+    pub(super) fn flow_view(&self, flow: &Flow) -> inspect::Flow {
+        let host_at = |address: IpAddr| self.hosts.values().find(|host| host.addresses.contains(&address));
+        self.flow_snapshot(flow).view(
+            |address| host_at(address).map(|host| host.name.clone()),
+            |serial| self.hosts.get(&serial).map(|host| host.name.clone()),
+        )
+    }
+
+    fn flow_snapshot(&self, flow: &Flow) -> FlowSnapshot {
+        let origin = flow.sides.kind.origin();
+        let status = match &flow.sides.kind {
+            Kind::Outbound { stage: Stage::Relayed { connection, .. }, .. } => self.stack.status(*connection),
+            _ => None,
+        };
+        FlowSnapshot {
+            transport: flow.transport,
+            client: flow.client,
+            server: flow.server,
+            seen_as: origin.map(|origin| origin.seen_as).filter(|seen| *seen != flow.client),
+            service_host: origin.map(|origin| origin.host),
+            forward: flow.forward,
+            lifecycle: flow.lifecycle(),
+            age: self.now.saturating_duration_since(flow.started),
+            counters: flow.counters,
+            retransmits: status.as_ref().map(|status| status.retransmits),
+            round_trip: status.and_then(|status| status.round_trip),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ impl Plane {
     /// A flow's two sides are connected, or its first datagram passes.
     pub(super) fn tell_of_start(&self, id: FlowId) {
         let Some(flow) = self.flows.find(id).filter(|_| self.events.wanted()) else { return };
-        let flow = Box::new(self.flow_snapshot(flow).flow);
+        let flow = Box::new(self.flow_view(flow));
         self.events.tell(|| Happening::FlowStarted { id: name(id), flow });
     }
 
@@ -19,7 +19,7 @@ impl Plane {
         if !self.events.wanted() || matches!(flow.lifecycle(), Lifecycle::New | Lifecycle::Connecting) {
             return;
         }
-        let flow = Box::new(self.flow_snapshot(flow).flow);
+        let flow = Box::new(self.flow_view(flow));
         self.events.tell(|| Happening::FlowEnded { id: name(id), flow });
     }
 

@@ -15,6 +15,7 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
+use super::addressed::tell_local;
 use super::stream::{prepare, socket_address};
 use crate::{Transport, holder, sock_diag::State};
 
@@ -165,12 +166,16 @@ impl AsFd for HeldPort {
     }
 }
 
-/// A UDP socket bound to `address`; IPv6 sockets are v6-only.
+/// A UDP socket bound to `address`; IPv6 sockets are v6-only. With the unspecified address it tells where datagrams come
+/// to ([`super::receive_addressed`]).
 ///
 /// # Errors
 /// As [`HeldPort::hold`].
 pub fn udp_bind(address: SocketAddr) -> Result<OwnedFd, HoldError> {
     let socket = open(address, SocketType::DGRAM)?;
+    if address.ip().is_unspecified() {
+        tell_local(socket.as_fd(), address.is_ipv6()).map_err(HoldError::Io)?;
+    }
     bind(&socket, &address).map_err(|errno| HoldError::of(address, errno))?;
     Ok(socket)
 }

@@ -263,3 +263,26 @@ fn connections_do_not_wait_to_send_and_notice_a_vanished_peer() {
     }
     assert!(remote.ip().is_loopback());
 }
+
+#[test]
+fn answers_leave_from_where_the_question_came_to() {
+    for (bound, asked) in [("0.0.0.0:0", "127.0.0.7"), ("[::]:0", "::1")] {
+        let Ok(server) = udp_bind(bound.parse().unwrap()) else { continue };
+        let port = UdpSocket::from(server.try_clone().unwrap()).local_addr().unwrap().port();
+        let local = if bound.starts_with('0') { "127.0.0.1:0" } else { "[::1]:0" };
+        let client = UdpSocket::bind(local).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+        client.connect((asked, port)).unwrap();
+        client.send(b"ping").unwrap();
+        wait(&server, PollFlags::IN);
+        let mut buffer = [0; 10];
+        let arrived = receive_addressed(server.as_fd(), &mut buffer).unwrap().unwrap();
+        assert_eq!(arrived.length, 4);
+        assert_eq!(arrived.sender, client.local_addr().unwrap());
+        assert_eq!(arrived.local.map(|local| local.address().to_string()).as_deref(), Some(asked));
+        assert_eq!(receive_addressed(server.as_fd(), &mut buffer), Ok(None));
+        assert_eq!(send_from(server.as_fd(), arrived.local, arrived.sender, b"pong"), Ok(Transfer::Moved(4)));
+        // A connected socket takes it from there only.
+        assert_eq!(client.recv(&mut buffer).unwrap(), 4);
+    }
+}

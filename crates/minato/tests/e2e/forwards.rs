@@ -81,6 +81,19 @@ fn udp_clients_keep_their_address_and_port_in_both_families() {
 }
 
 #[test]
+fn a_connected_udp_client_gets_answers_from_the_address_that_it_asked() {
+    Machine::run(&[], |machine| {
+        let run = machine.user().run(&["--name", "udp", "-p", "0.0.0.0:5353:5300/udp"], &machine.peer("who 5300"));
+        // The kernel alone would answer from 127.0.0.1, which a socket connected to another address does not take.
+        let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        client.connect("127.0.0.9:5353").expect("to connect");
+        client.set_read_timeout(Some(std::time::Duration::from_millis(200))).expect("a timeout");
+        wait_until("an answer", SOON, || client.send(b"who").is_ok() && client.recv(&mut [0; 100]).is_ok());
+        run.stop();
+    });
+}
+
+#[test]
 fn a_loopback_udp_client_appears_as_the_gateway() {
     Machine::run(&[], |machine| {
         let run = machine.user().run(&["--name", "udp", "-p", "5353:5300/udp"], &machine.peer("who 5300"));
