@@ -163,12 +163,19 @@ impl Sockets {
             forward: None,
             state: state(socket.state),
             age_seconds: None,
-            bytes_in: socket.tcp.map(|details| details.bytes_acked),
+            bytes_in: socket.tcp.map(|details| acknowledged_data(socket.state, details.bytes_acked)),
             bytes_out: socket.tcp.map(|details| details.bytes_received),
             retransmits: socket.tcp.map(|details| u64::from(details.retransmits)),
             rtt_micros: socket.tcp.map(|details| u64::from(details.rtt_microseconds)),
         })
     }
+}
+
+/// The kernel counts the acknowledgement of the SYN of a side that connects as a byte.
+fn acknowledged_data(state: SocketState, bytes_acked: u64) -> u64 {
+    // The FIN takes a number too, and is acknowledged in the states behind it.
+    let fin = matches!(state, SocketState::FinWait2 | SocketState::TimeWait);
+    bytes_acked.saturating_sub(1 + u64::from(fin))
 }
 
 fn ends(socket: &SocketInfo) -> Ends {

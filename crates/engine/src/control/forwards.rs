@@ -4,7 +4,7 @@ mod expand;
 mod refuse;
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use minato_host::sockets::{HeldPort, HoldError, udp_bind};
@@ -76,7 +76,12 @@ impl Control {
 
     async fn forwards_with(&self, ids: &[u64]) -> Result<Vec<Forward>, Problem> {
         let ids: HashSet<u64> = ids.iter().copied().collect();
-        Ok(self.forwards().await?.into_iter().filter(|forward| ids.contains(&forward.id)).collect())
+        let statuses = self.plane.ask(Command::Forwards).await.map_err(|_| ending())?;
+        let state = self.state();
+        let wanted = statuses.iter().filter(|status| ids.contains(&status.id));
+        let mut forwards: Vec<Forward> = wanted.filter_map(|status| state.show_forward(status)).collect();
+        forwards.sort_by_key(|forward| forward.id);
+        Ok(forwards)
     }
 
     /// Holds the ports that these forwards name, for a host.
@@ -117,7 +122,8 @@ impl Control {
     fn hold_one(&self, host: &str, wanted: Wanted) -> Result<Held, Refused> {
         let reserved = self.state().table.reserve(wanted.bind_request(), host.to_owned());
         let reservation = reserved.map_err(|error| {
-            let conflict = refuse::held_by_forward(wanted, &error.holder.owner);
+            let in_the_way = self.state().forward_in_the_way(wanted);
+            let conflict = refuse::held_by_forward(wanted, &error.holder.owner, in_the_way);
             Refused::because(self.with_free_port(conflict, wanted))
         })?;
         match bind(wanted) {
@@ -136,14 +142,14 @@ impl Control {
 
     /// Names the next port that could be had instead.
     fn with_free_port(&self, failure: Problem, wanted: Wanted) -> Problem {
-        let free = |port: &u16| {
-            wanted
-                .at(*port)
-                .iter()
-                .all(|other| self.state().table.check(&other.bind_request()).is_ok() && bind(*other).is_ok())
+        let unreserved = |port: &u16| {
+            let state = self.state();
+            wanted.at(*port).iter().all(|other| state.table.check(&other.bind_request()).is_ok())
         };
-        let candidates = (wanted.address.port()..=u16::MAX).skip(1).take(256);
-        match candidates.into_iter().find(free) {
+        let free = |port: &u16| wanted.at(*port).iter().all(|other| bind(*other).is_ok());
+        // Our own table is asked for nothing, the kernel is not.
+        let mut candidates = (wanted.address.port()..=u16::MAX).skip(1).filter(unreserved).take(256);
+        match candidates.find(free) {
             Some(port) => refuse::with_port(failure, wanted, port),
             None => failure,
         }
@@ -251,6 +257,24 @@ impl State {
             }
         }
         Ok(ids)
+    }
+
+    /// The forward whose port is in the way of this one, as it would be asked for.
+    fn forward_in_the_way(&self, wanted: Wanted) -> Option<ForwardSpec> {
+        let overlaps = |address: IpAddr| {
+            let ip = wanted.address.ip();
+            address.is_ipv4() == ip.is_ipv4() && (address == ip || address.is_unspecified() || ip.is_unspecified())
+        };
+        let port = wanted.address.port();
+        let same_port = |record: &&ForwardRecord| record.transport == wanted.transport && record.address.port() == port;
+        let record = self.forwards.values().filter(same_port).find(|record| overlaps(record.address.ip()))?;
+        // With its twin on the other loopback address, if it has one: they were asked for as one.
+        let alike = self.forwards.values().filter(same_port).filter(|other| {
+            (&other.host, other.service_port) == (&record.host, record.service_port)
+                && other.address.ip().is_loopback() == record.address.ip().is_loopback()
+        });
+        let alike = collapse(alike.map(|other| (other.address, other.service_port, other.transport)).collect());
+        alike.into_iter().find(|spec| spec.address.is_none_or(overlaps))
     }
 
     fn show_forward(&self, status: &ForwardStatus) -> Option<Forward> {

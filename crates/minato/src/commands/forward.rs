@@ -1,34 +1,32 @@
 //! `minato forward add` and `rm`: changes while programs run.
 
-use minato_inspect::{Forward, ForwardRequest, ForwardSpec};
+use minato_inspect::{Forward, ForwardRequest, ForwardSpec, PortClass, PortRow, Transport};
 
 use super::{DONE, views};
 use crate::client::Client;
 use crate::failure::{Failure, code};
-use crate::flags::Name;
+use crate::flags::{Name, Which};
 use crate::terminal::Terminal;
 
 /// `minato forward add`.
-pub(super) async fn add(
-    host: &Name,
-    forwards: Vec<ForwardSpec>,
-    client: &Client,
-    terminal: &Terminal,
-) -> Result<u8, Failure> {
+pub(super) async fn add(host: &Name, which: Which, client: &Client, terminal: &Terminal) -> Result<u8, Failure> {
     views::require(Some(host), client).await?;
+    let forwards = match which {
+        Which::These(forwards) => forwards,
+        Which::All => unforwarded(host, client).await?,
+    };
     let request = ForwardRequest { host: host.to_string(), forwards };
     let added = client.add_forwards(&request).await.map_err(|error| error.into_failure(client))?;
     Ok(changed(&added, terminal))
 }
 
 /// `minato forward rm`.
-pub(super) async fn remove(
-    host: &Name,
-    forwards: Vec<ForwardSpec>,
-    client: &Client,
-    terminal: &Terminal,
-) -> Result<u8, Failure> {
+pub(super) async fn remove(host: &Name, which: Which, client: &Client, terminal: &Terminal) -> Result<u8, Failure> {
     views::require(Some(host), client).await?;
+    let forwards = match which {
+        Which::These(forwards) => forwards,
+        Which::All => client.host(host.as_str()).await.map_err(|error| error.into_failure(client))?.forwards,
+    };
     let request = ForwardRequest { host: host.to_string(), forwards };
     let removed = client.remove_forwards(&request).await.map_err(|error| match error.into_failure(client) {
         // The host is there, so what is missing is the forward.
@@ -36,6 +34,28 @@ pub(super) async fn remove(
         failure => failure,
     })?;
     Ok(changed(&removed, terminal))
+}
+
+/// A forward of the same number for each port on which the host listens and that has none.
+async fn unforwarded(host: &Name, client: &Client) -> Result<Vec<ForwardSpec>, Failure> {
+    let rows = client.ports().await.map_err(|error| error.into_failure(client))?;
+    let is_client = |row: &PortRow| row.transport == Transport::Udp && row.class == PortClass::Dynamic;
+    let lacks = |row: &&PortRow| {
+        row.host.as_deref() == Some(host.as_str()) && row.listening && row.forwarded_from.is_empty() && !is_client(row)
+    };
+    let mut ends: Vec<(Transport, u16)> = rows.iter().filter(lacks).map(|row| (row.transport, row.port)).collect();
+    ends.sort_unstable();
+    ends.dedup();
+    if ends.is_empty() {
+        return Err(Failure::new(code::NOTHING, format!("nothing listens in {host} that is not forwarded already")));
+    }
+    let same = |(transport, port)| ForwardSpec {
+        address: None,
+        host_ports: (port, port),
+        service_ports: (port, port),
+        transport,
+    };
+    Ok(ends.into_iter().map(same).collect())
 }
 
 /// A change is silent for people, as `rm` is, and complete for programs.

@@ -7,7 +7,7 @@ use minato_inspect::{Endpoint, PortRow};
 use super::DONE;
 use crate::client::{Client, RequestError, no_such_host, not_running_message};
 use crate::failure::{Failure, code};
-use crate::flags::{Name, PortFilter, Show, View};
+use crate::flags::{Name, PortQuery, Show, View};
 use crate::machine;
 use crate::render;
 use crate::terminal::Terminal;
@@ -59,15 +59,16 @@ async fn look(view: &View, client: &Client, terminal: &Terminal) -> Result<Seen,
             let (hosts, running) = all(client.hosts().await, client)?;
             Ok(seen(terminal.list("hosts", &hosts, render::hosts), running))
         }
-        View::Ports(filter) => {
+        View::Ports(query) => {
+            require(query.of.as_ref(), client).await?;
             let (rows, running) = all(client.ports().await, client)?;
             let place = format!("in network '{}'", client.directory().network());
-            Ok(ports(rows, running, filter.as_ref(), &place, terminal))
+            Ok(ports(rows, running, query, &place, terminal))
         }
-        View::MachinePorts(filter) => {
+        View::MachinePorts(query) => {
             let rows =
                 machine::ports().map_err(|error| Failure::caused("cannot read the kernel's socket table", error))?;
-            Ok(ports(rows, true, filter.as_ref(), "on this machine", terminal))
+            Ok(ports(rows, true, query, "on this machine", terminal))
         }
         View::Flows(host) => {
             require(host.as_ref(), client).await?;
@@ -85,11 +86,12 @@ async fn look(view: &View, client: &Client, terminal: &Terminal) -> Result<Seen,
     }
 }
 
-fn ports(mut rows: Vec<PortRow>, running: bool, filter: Option<&PortFilter>, place: &str, terminal: &Terminal) -> Seen {
-    rows.retain(|row| filter.is_none_or(|filter| filter.matches(row)));
-    let missing = filter
+fn ports(mut rows: Vec<PortRow>, running: bool, query: &PortQuery, place: &str, terminal: &Terminal) -> Seen {
+    query.choose(&mut rows);
+    let missing = query
+        .words()
         .filter(|_| rows.is_empty())
-        .map(|filter| Failure::new(code::NOTHING, format!("nothing is bound to port {} {place}", filter.text)));
+        .map(|words| Failure::new(code::NOTHING, format!("nothing is bound {words} {place}")));
     Seen { missing, ..seen(terminal.list("ports", &rows, render::ports), running) }
 }
 

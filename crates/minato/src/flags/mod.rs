@@ -36,9 +36,9 @@ pub(crate) enum Command {
     /// Tell what happens, in the network or to one host.
     Watch(Option<Name>),
     /// Add forwards to a host.
-    AddForwards(Name, Vec<ForwardSpec>),
+    AddForwards(Name, Which),
     /// Remove forwards from a host.
-    RemoveForwards(Name, Vec<ForwardSpec>),
+    RemoveForwards(Name, Which),
     /// Hold free ports for servers to come.
     Lease(Lease),
     /// Be the process that holds leased ports: these and more.
@@ -100,6 +100,15 @@ pub(crate) struct Lease {
     pub(crate) within: Duration,
 }
 
+/// Which forwards of a host to change.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Which {
+    /// `-p all`: to add, one for each port on which the host listens and that has none; to remove, every one.
+    All,
+    /// These.
+    These(Vec<ForwardSpec>),
+}
+
 /// A program, its arguments and as whom it runs.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Program {
@@ -134,16 +143,64 @@ pub(crate) enum View {
     /// Hosts and processes.
     Hosts,
     /// Bound ports, all or some.
-    Ports(Option<PortFilter>),
+    Ports(PortQuery),
     /// Bound ports of this machine itself, all or some.
-    MachinePorts(Option<PortFilter>),
+    MachinePorts(PortQuery),
     /// Who talks to whom, all or one host's.
     Flows(Option<Name>),
     /// Forwards, all or one host's.
     Forwards(Option<Name>),
 }
 
-/// Which ports to show.
+/// Which ports to show, and in which order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct PortQuery {
+    /// Only those that were asked for by number or name.
+    pub(crate) filter: Option<PortFilter>,
+    /// Only those in this host.
+    pub(crate) of: Option<Name>,
+    /// Only those of processes with this name.
+    pub(crate) process: Option<String>,
+    /// Only those of this transport.
+    pub(crate) transport: Option<Transport>,
+    /// In this order instead of the engine's: by host, port and transport.
+    pub(crate) sort: Option<raw::PortOrder>,
+}
+
+impl PortQuery {
+    /// The rows that were asked for, in the order that was asked for.
+    pub(crate) fn choose(&self, rows: &mut Vec<PortRow>) {
+        rows.retain(|row| self.matches(row));
+        let process = |row: &PortRow| row.processes.first().map(|process| (process.name.clone(), process.pid));
+        match self.sort {
+            None => {}
+            Some(raw::PortOrder::Port) => rows.sort_by_key(|row| (row.port, row.transport)),
+            Some(raw::PortOrder::Host) => rows.sort_by(|one, other| one.host.cmp(&other.host)),
+            // Unknown ones come last.
+            Some(raw::PortOrder::Process) => rows.sort_by_key(|row| (row.processes.is_empty(), process(row))),
+        }
+    }
+
+    /// Whether a row is among them.
+    fn matches(&self, row: &PortRow) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.matches(row))
+            && self.of.as_ref().is_none_or(|host| row.host.as_deref() == Some(host.as_str()))
+            && self.process.as_ref().is_none_or(|name| row.processes.iter().any(|process| process.name == *name))
+            && self.transport.is_none_or(|transport| transport == row.transport)
+    }
+
+    /// What was asked for, in words; nothing if that was everything.
+    pub(crate) fn words(&self) -> Option<String> {
+        let port = self.filter.as_ref().map(|filter| format!("to port {}", filter.text));
+        let process = self.process.as_ref().map(|name| format!("by {name}"));
+        let transport = self.transport.map(|transport| format!("for {}", crate::render::transport(transport)));
+        let host = self.of.as_ref().map(|host| format!("in {host}"));
+        let words: Vec<String> = [port, process, transport, host].into_iter().flatten().collect();
+        (!words.is_empty()).then(|| words.join(" "))
+    }
+}
+
+/// Ports by number or name.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PortFilter {
     /// As it was written.

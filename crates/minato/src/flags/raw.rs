@@ -50,6 +50,9 @@ pub(crate) enum Command {
         /// Show this machine's own ports instead of the network's.
         #[arg(long)]
         host: bool,
+        /// Only these, and in this order.
+        #[command(flatten)]
+        choice: PortChoice,
         /// How often to look.
         #[command(flatten)]
         watch: Watch,
@@ -247,6 +250,37 @@ pub(crate) struct Exec {
     pub(crate) program: Vec<OsString>,
 }
 
+/// Which ports, and in which order.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PortChoice {
+    /// Only ports of this host.
+    #[arg(long, value_name = "HOST", conflicts_with = "host")]
+    pub(crate) of: Option<Name>,
+    /// Only ports of processes with this name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) process: Option<String>,
+    /// Only TCP.
+    #[arg(long, conflicts_with = "udp")]
+    pub(crate) tcp: bool,
+    /// Only UDP.
+    #[arg(long)]
+    pub(crate) udp: bool,
+    /// Sort by this [default: host, then port].
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) sort: Option<PortOrder>,
+}
+
+/// What ports can be sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PortOrder {
+    /// The number.
+    Port,
+    /// The host.
+    Host,
+    /// The name of the process.
+    Process,
+}
+
 /// `minato forward`.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Forward {
@@ -269,8 +303,9 @@ pub(crate) enum Forward {
 /// Forwards of a host.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ForwardChange {
-    /// The forward, spelled as for `run`. May be repeated.
-    #[arg(short, long, required = true, value_name = "[IP:]HOSTPORT:PORT[/udp]")]
+    /// The forward, spelled as for `run`. May be repeated. `all` alone: to add, the same number for each port on which
+    /// the host listens and that has no forward; to remove, every forward of the host.
+    #[arg(short, long, required = true, value_name = "[IP:]HOSTPORT:PORT[/udp]|all")]
     pub(crate) publish: Vec<String>,
     /// The host.
     #[arg(value_name = "HOST")]

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use minato_inspect::ForwardSpec;
+use minato_inspect::{ForwardSpec, Transport};
 
 use super::raw;
-use super::{Command, Demo, Exec, Invocation, Lease, Program, Run, Show, View, argument};
+use super::{Command, Demo, Exec, Invocation, Lease, PortQuery, Program, Run, Show, View, Which, argument};
 use crate::failure::Failure;
 
 /// Makes sense of a command line.
@@ -18,9 +18,9 @@ fn command(raw: raw::Command) -> Result<Command, Failure> {
         raw::Command::Run(raw) => Command::Run(run(raw)?),
         raw::Command::Exec(raw) => Command::Exec(Exec { host: raw.host, program: program(raw.program, raw.map_root)? }),
         raw::Command::Ps { watch } => show(View::Hosts, watch),
-        raw::Command::Ports { port, host, watch } => {
-            let filter = port.as_deref().map(argument::ports).transpose()?;
-            show(if host { View::MachinePorts(filter) } else { View::Ports(filter) }, watch)
+        raw::Command::Ports { port, host, choice, watch } => {
+            let query = port_query(port.as_deref(), choice)?;
+            show(if host { View::MachinePorts(query) } else { View::Ports(query) }, watch)
         }
         raw::Command::Watch { host } => Command::Watch(host),
         raw::Command::Flows { host, watch } => show(View::Flows(host), watch),
@@ -65,10 +65,27 @@ fn lease(raw: raw::Lease) -> Lease {
 
 fn forward(raw: raw::Forward) -> Result<Command, Failure> {
     Ok(match raw {
-        raw::Forward::Add(change) => Command::AddForwards(change.host, forwards(&change.publish)?),
-        raw::Forward::Rm(change) => Command::RemoveForwards(change.host, forwards(&change.publish)?),
+        raw::Forward::Add(change) => Command::AddForwards(change.host, which(&change.publish)?),
+        raw::Forward::Rm(change) => Command::RemoveForwards(change.host, which(&change.publish)?),
         raw::Forward::Ls { host, watch } => show(View::Forwards(host), watch),
     })
+}
+
+fn which(texts: &[String]) -> Result<Which, Failure> {
+    match texts {
+        [all] if all == "all" => Ok(Which::All),
+        _ => forwards(texts).map(Which::These),
+    }
+}
+
+fn port_query(port: Option<&str>, choice: raw::PortChoice) -> Result<PortQuery, Failure> {
+    let raw::PortChoice { of, process, tcp, udp, sort } = choice;
+    let transport = match (tcp, udp) {
+        (true, _) => Some(Transport::Tcp),
+        (_, true) => Some(Transport::Udp),
+        (false, false) => None,
+    };
+    Ok(PortQuery { filter: port.map(argument::ports).transpose()?, of, process, transport, sort })
 }
 
 fn show(view: View, watch: raw::Watch) -> Command {

@@ -139,15 +139,23 @@ fn an_empty_program_name_is_refused() {
 #[test]
 fn ports_are_filtered_by_number_transport_range_and_name() {
     let matching = |line: &str| match parse(line).expect("good").command {
-        Command::Show(Show { view: View::Ports(filter), .. }) => {
-            let rows = crate::render::samples::ports();
-            let matches = rows.iter().filter(|row| filter.as_ref().is_none_or(|filter| filter.matches(row)));
-            matches.map(|row| row.port).collect::<Vec<_>>()
+        Command::Show(Show { view: View::Ports(query), .. }) => {
+            let mut rows = crate::render::samples::ports();
+            query.choose(&mut rows);
+            rows.iter().map(|row| row.port).collect::<Vec<_>>()
         }
         other => panic!("{other:?}"),
     };
     assert_eq!(matching("ports"), [80, 3000, 5432, 5353, 50123]);
     assert_eq!(matching("ports 80"), [80]);
+    assert_eq!(matching("ports --of db"), [5432]);
+    assert_eq!(matching("ports --udp"), [5353]);
+    assert_eq!(matching("ports --tcp --of web"), [80, 3000]);
+    assert_eq!(matching("ports --process postgres"), [5432]);
+    assert_eq!(matching("ports --process nobody"), [0; 0]);
+    assert_eq!(matching("ports --sort port"), [80, 3000, 5353, 5432, 50123]);
+    assert_eq!(matching("ports --sort host"), [50123, 5353, 5432, 80, 3000]);
+    assert_eq!(matching("ports --sort process --of web"), [80, 3000]);
     assert_eq!(matching("ports 80/udp"), [0u16; 0]);
     assert_eq!(matching("ports 5353/udp"), [5353]);
     assert_eq!(matching("ports 3000-5400"), [3000, 5353]);

@@ -69,3 +69,23 @@ fn networks_are_separate() {
         second.stop();
     });
 }
+
+#[test]
+fn flows_between_hosts_count_what_the_programs_sent() {
+    Machine::run(&["bash"], |machine| {
+        let user = machine.user();
+        let server = user.run(&["--name", "server"], &machine.peer("line 80"));
+        wait_until("the service", SOON, || Api::USER.port("server", 80).is_some());
+        let address = Api::USER.host("server").address_v4;
+        // No line ends, so the connection lasts.
+        let script = format!("exec 3<>/dev/tcp/{address}/80; printf hello >&3; sleep 100");
+        let client = user.run(&["--name", "client"], &["bash", "-c", &script]);
+        let flow = wait_for("the flow", SOON, || {
+            let flows: Vec<minato_inspect::Flow> = Api::USER.get("/v1/flows")?;
+            flows.into_iter().find(|flow| flow.client.host.as_deref() == Some("client") && flow.bytes_in != Some(0))
+        });
+        assert_eq!((flow.bytes_in, flow.bytes_out), (Some(5), Some(0)));
+        client.stop();
+        server.stop();
+    });
+}

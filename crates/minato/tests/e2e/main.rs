@@ -19,6 +19,7 @@ mod harness;
 mod hosts;
 mod lease;
 mod load;
+mod many_forwards;
 mod outbound;
 mod run;
 mod services;

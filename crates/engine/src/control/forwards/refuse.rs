@@ -4,18 +4,22 @@ use std::net::IpAddr;
 
 use minato_host::holder::{self, HolderProcesses};
 use minato_host::sockets::HoldError;
-use minato_inspect::{Holder, Problem, ProblemKind, Unknown};
+use minato_inspect::{ForwardSpec, Holder, Problem, ProblemKind, Unknown};
 
 use super::expand::Wanted;
 use crate::convert;
 use crate::problem::{internal, problem, with_fix};
 
 /// A forward of our own has it.
-pub(super) fn held_by_forward(wanted: Wanted, host: &str) -> Problem {
+pub(super) fn held_by_forward(wanted: Wanted, host: &str, other: Option<ForwardSpec>) -> Problem {
     let title = format!("{}/{} is in use by a forward to host {host:?}", wanted.address, wanted.transport);
     let holder = Holder { host: Some(host.to_owned()), ..holder(wanted, Vec::new(), None) };
     let conflict = Problem { holder: Some(Box::new(holder)), ..problem(ProblemKind::Conflict, title) };
-    with_fix(conflict, format!("minato forward rm -p {} {host}", argument(wanted, wanted.port.value())))
+    // One that is only being added, or removed, has no name yet, or none any more.
+    match other {
+        Some(other) => with_fix(conflict, format!("minato forward rm -p {} {host}", spelled(&other))),
+        None => conflict,
+    }
 }
 
 /// The machine's kernel refused.
@@ -45,7 +49,9 @@ pub(super) fn by_machine(wanted: Wanted, error: HoldError) -> Problem {
 /// More forwards than the limit of open files allows.
 pub(super) fn too_many(others: usize, wanted: usize, max: usize) -> Problem {
     let besides = if others == 0 { String::new() } else { format!(" besides {others}") };
-    let title = format!("{wanted} more forwards{besides} are too many: the limit of open files allows {max}");
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.map(|limit| format!(" ({limit})")).unwrap_or_default();
+    let title = format!("{wanted} more forwards{besides} are too many: the limit of open files{limit} allows {max}");
     with_fix(problem(ProblemKind::Exhausted, title), "raise the hard limit: ulimit -Hn")
 }
 
@@ -95,11 +101,21 @@ fn holder(wanted: Wanted, processes: Vec<minato_inspect::Process>, unknown: Opti
 
 /// How this forward would be asked for at another port.
 fn argument(wanted: Wanted, port: u16) -> String {
-    let address = match wanted.address.ip() {
-        _ if wanted.is_default => String::new(),
-        IpAddr::V4(address) => format!("{address}:"),
-        IpAddr::V6(address) => format!("[{address}]:"),
+    spelled(&ForwardSpec {
+        address: (!wanted.is_default).then_some(wanted.address.ip()),
+        host_ports: (port, port),
+        service_ports: (wanted.service_port, wanted.service_port),
+        transport: convert::to_inspect(wanted.transport),
+    })
+}
+
+/// A single forward as the command line takes it.
+fn spelled(spec: &ForwardSpec) -> String {
+    let address = match spec.address {
+        None => String::new(),
+        Some(IpAddr::V4(address)) => format!("{address}:"),
+        Some(IpAddr::V6(address)) => format!("[{address}]:"),
     };
-    let suffix = if wanted.transport == minato_ports::Transport::Udp { "/udp" } else { "" };
-    format!("{address}{port}:{}{suffix}", wanted.service_port)
+    let suffix = if spec.transport == minato_inspect::Transport::Udp { "/udp" } else { "" };
+    format!("{address}{}:{}{suffix}", spec.host_ports.0, spec.service_ports.0)
 }

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::{look, show};
 use crate::client::fake::{Fake, Reply};
-use crate::flags::{PortFilter, Show, View};
+use crate::flags::{PortFilter, PortQuery, Show, View};
 use crate::render::samples;
 use crate::terminal::Terminal;
 
@@ -11,11 +11,12 @@ fn terminal() -> Terminal {
 }
 
 fn ports(number: u16) -> View {
-    View::Ports(Some(PortFilter {
+    let filter = PortFilter {
         text: number.to_string(),
         ports: minato_ports::PortRange::from_numbers(number, number).expect("a port"),
         transport: None,
-    }))
+    };
+    View::Ports(PortQuery { filter: Some(filter), ..PortQuery::default() })
 }
 
 async fn code_of(view: View, fake: &Fake) -> u8 {
@@ -26,7 +27,7 @@ async fn code_of(view: View, fake: &Fake) -> u8 {
 #[tokio::test]
 async fn views_of_nothing_succeed_and_questions_about_nothing_do_not() {
     let fake = Fake::absent();
-    for view in [View::Hosts, View::Ports(None), View::Flows(None), View::Forwards(None)] {
+    for view in [View::Hosts, View::Ports(PortQuery::default()), View::Flows(None), View::Forwards(None)] {
         assert_eq!(code_of(view, &fake).await, 0);
     }
     assert_eq!(code_of(ports(80), &fake).await, 10);

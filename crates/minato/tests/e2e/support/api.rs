@@ -34,6 +34,18 @@ impl Api {
         Some(serde_json::from_str(body).unwrap_or_else(|error| panic!("GET {path}: {error}: {body}")))
     }
 
+    /// Sends a body; the status of the answer.
+    pub(crate) fn send(&self, method: &str, path: &str, body: &str) -> u16 {
+        let socket = format!("/run/user/{}/minato/default/api.sock", self.uid);
+        let mut stream = UnixStream::connect(socket).expect("an engine");
+        let length = body.len();
+        write!(stream, "{method} {path} HTTP/1.0\r\nHost: minato\r\nContent-Length: {length}\r\n\r\n{body}")
+            .expect("to send");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
+    }
+
     pub(crate) fn network(&self) -> Network {
         self.get("/v1/network").expect("an engine")
     }
