@@ -114,6 +114,7 @@ impl Control {
     fn addresses(&self, number: u8) -> (Ipv4Addr, Ipv6Addr) {
         let [a, b, c, _] = self.network.gateway_v4.octets();
         let mut segments = self.network.gateway_v6.segments();
+        // 10.77.0.12 and fd77::12: the same digits are easier on people, so the decimal ones are read as hexadecimal.
         segments[7] = u16::from_str_radix(&number.to_string(), 16).unwrap_or(u16::from(number));
         (Ipv4Addr::new(a, b, c, number), segments.into())
     }
