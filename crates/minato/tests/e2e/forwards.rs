@@ -195,3 +195,27 @@ fn forwards_of_both_transports_are_removed_without_ipv6() {
         run.stop();
     });
 }
+
+#[test]
+fn datagrams_before_the_service_do_not_spoil_those_after_it() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let run =
+            user.run(&["--name", "late", "-p", "5353:5300/udp", "-p", "198.51.100.1:5353:5300/udp"], &["sleep", "100"]);
+        Api::USER.host("late");
+        let addresses = ["127.0.0.1:5353", "[::1]:5353", "198.51.100.1:5353"];
+        for address in addresses {
+            assert!(net::ask(address, "nobody").is_err(), "{address}: an answer from nobody");
+        }
+        for _ in 0..2 {
+            let service = user.exec("late", &machine.peer("who 5300"));
+            for address in addresses {
+                wait_until("an answer from the late service", SOON, || net::ask(address, "who").is_ok());
+            }
+            service.stop();
+            wait_until("its end", SOON, || Api::USER.port("late", 5300).is_none());
+            assert!(net::ask("127.0.0.1:5353", "nobody").is_err(), "an answer after its end");
+        }
+        run.stop();
+    });
+}
