@@ -190,3 +190,66 @@ fn congestion_marks_are_echoed_until_the_sender_reacts() {
     script.send_marked("W. 21:31 ack 1", 2);
     script.expect(". 1 ack 31");
 }
+
+#[test]
+fn a_scaled_window_that_nobody_empties_closes() {
+    let mut script = Script::established(",ws=7", |config| config.tcp.receive_buffer = 8192);
+    let mut at = 1;
+    // Every acknowledgement rounds the window up to its unit of 128; none may give back what the text took.
+    for _ in 0..300 {
+        script.send(&format!(". {at}:{} ack 1", at + 100));
+        at += 100;
+        script.poll();
+        script.pass(50);
+    }
+    let id = script.id();
+    let status = script.stack.status(id).expect("alive");
+    assert!(status.readable <= 8192 + 128, "{}", status.readable);
+    assert!(status.own_window < 128, "{}", status.own_window);
+    assert_eq!(script.read(), status.readable);
+}
+
+#[test]
+fn a_scaled_edge_never_moves_left() {
+    let mut script = Script::established(",ws=7", |config| config.tcp.receive_buffer = 8192);
+    // 8192 were offered in the SYN-ACK; then one byte short of each unit.
+    let mut at = 1;
+    while at + 127 <= 8192 {
+        script.send(&format!(". {at}:{} ack 1", at + 127));
+        at += 127;
+        script.poll();
+    }
+    let rest = 8193 - at;
+    script.send(&format!(". {at}:{} ack 1", at + rest));
+    script.poll();
+    assert_eq!(script.read(), 8192);
+}
+
+#[test]
+fn text_after_fin_is_cut_off() {
+    let mut script = Script::established("", |_| {});
+    let id = script.id();
+    // FIN at 21, and text that goes on beyond it fills the gap.
+    script.send("F. 11:21 ack 1");
+    script.expect(". 1 ack 1");
+    script.send(". 1:31 ack 1");
+    script.expect(". 1 ack 22");
+    assert_eq!(script.read(), 20);
+    script.expect_event(&Event::PeerClosed(id));
+}
+
+#[test]
+fn fin_before_text_that_is_there_is_ignored() {
+    let mut script = Script::established("", |_| {});
+    let id = script.id();
+    script.send(". 21:31 ack 1");
+    script.expect(". 1 ack 1");
+    script.send("F. 11:16 ack 1");
+    script.expect(". 1 ack 1");
+    script.send(". 1:21 ack 1");
+    script.expect(". 1 ack 31");
+    script.send("F. 31 ack 1");
+    script.expect(". 1 ack 32");
+    assert_eq!(script.read(), 30);
+    script.expect_event(&Event::PeerClosed(id));
+}

@@ -36,6 +36,11 @@ impl Gaps {
         self.runs.is_empty()
     }
 
+    /// The end of the last run.
+    pub(super) fn end(&self) -> Option<Seq> {
+        self.runs.last().map(Run::end)
+    }
+
     /// Adds text; bytes that are there already stay as they are. The range, if all of it was there.
     pub(super) fn insert(&mut self, start: Seq, text: &[u8], pool: &mut ChunkPool) -> Option<SackBlock> {
         let (mut at, mut rest) = (start, text);

@@ -19,8 +19,11 @@ const QUICK_ACKNOWLEDGEMENTS: u8 = 16;
 pub(super) struct ReceiveHalf {
     /// RCV.NXT.
     pub(super) next: Seq,
-    /// RCV.NXT + RCV.WND as it was last told: the right edge, which never moves left.
+    /// RCV.NXT + RCV.WND as it was told: the right edge, which never moves left.
     advertised: Seq,
+    /// The right edge before the window field's unit rounded it up, by which `advertised` may be ahead of it. All that lies
+    /// before it fits into `capacity`.
+    granted: Seq,
     /// Shift of our window field.
     pub(super) window_shift: u8,
     /// Bytes of unread data that we are willing to hold.
@@ -70,6 +73,7 @@ impl ReceiveHalf {
         ReceiveHalf {
             next: Seq(0),
             advertised: Seq(0),
+            granted: Seq(0),
             window_shift: config.window_shift(),
             capacity,
             queue: ChunkQueue::default(),
@@ -96,6 +100,7 @@ impl ReceiveHalf {
     pub(super) fn begin(&mut self, now: Instant, request: &Request) {
         self.next = request.initial.plus(1);
         self.advertised = self.next.plus(self.told_in_syn);
+        self.granted = self.advertised;
         self.last_acknowledged = self.next;
         if let Some(timestamp) = request.timestamp {
             self.timestamp = timestamp.value;
@@ -161,8 +166,13 @@ impl ReceiveHalf {
         let room = if edge.is_after(start) { edge.since(start) } else { 0 };
         let cut = text.len() > room;
         text = &text[..text.len().min(room)];
-        if segment.flags.fin && !cut && self.fin.is_none() {
-            self.fin = Some(text_start.plus(segment.payload.len()));
+        let fin = text_start.plus(segment.payload.len());
+        // A FIN before the end of what is there already is nonsense, and so is text after FIN.
+        if segment.flags.fin && !cut && self.fin.is_none() && fin.is_at_or_after(self.reached()) {
+            self.fin = Some(fin);
+        }
+        if let Some(fin) = self.fin {
+            text = &text[..text.len().min(if fin.is_after(start) { fin.since(start) } else { 0 })];
         }
         let in_order = start == self.next && self.gaps.is_empty();
         if !text.is_empty() {
@@ -176,6 +186,11 @@ impl ReceiveHalf {
             self.schedule_acknowledgement(now, segment, in_order && !cut, segment_size, config);
         }
         Taken { readable: bytes > 0, finished: self.finished && before != self.next }
+    }
+
+    /// The end of all that arrived.
+    fn reached(&self) -> Seq {
+        self.gaps.end().map_or(self.next, |end| end.max(self.next))
     }
 
     fn place(&mut self, start: Seq, text: &[u8], pool: &mut ChunkPool) {
@@ -196,6 +211,7 @@ impl ReceiveHalf {
             self.finished = true;
             // The window counts from RCV.NXT, whose FIN takes no buffer.
             self.advertised = self.advertised.max(self.next);
+            self.granted = self.granted.max(self.next);
         }
     }
 

@@ -28,6 +28,7 @@ impl ReceiveHalf {
         let window = self.capacity.min(usize::from(u16::MAX));
         self.told_in_syn = window;
         self.advertised = self.advertised.max(self.next.plus(window));
+        self.granted = self.advertised;
         window as u16
     }
 
@@ -35,20 +36,28 @@ impl ReceiveHalf {
         self.capacity.saturating_sub(self.queue.length())
     }
 
+    /// What may still come and surely fits.
+    fn granted_window(&self) -> usize {
+        if self.granted.is_after(self.next) { self.granted.since(self.next) } else { 0 }
+    }
+
     /// The window field of a segment that leaves now, after which the peer may send up to there.
     pub(super) fn advertise(&mut self, segment_size: usize) -> u16 {
-        let current = self.window();
+        let current = self.granted_window();
         let free = self.free();
         // RFC 9293 §3.8.6.2.2: the right edge moves by at least half the buffer or a segment, or not at all.
         let step = (self.capacity / 2).min(segment_size);
         let unit = 1 << self.window_shift;
+        let most = usize::from(u16::MAX);
         let field = if free >= current + step {
-            free / unit
+            let field = (free / unit).min(most);
+            self.granted = self.next.plus(field * unit).max(self.granted);
+            field
         } else {
-            // Rounded up, since the edge must not move left (RFC 9293 §3.8.6 "shrinking").
-            current.div_ceil(unit)
+            // Rounded up, since the edge must not move left (RFC 9293 §3.8.6 "shrinking"). What rounding adds is taken if it
+            // comes, but the next rounding does not start from it: otherwise a window that nobody empties would never close.
+            current.div_ceil(unit).min(most)
         };
-        let field = field.min(usize::from(u16::MAX));
         self.advertised = self.next.plus(field * unit).max(self.advertised);
         field as u16
     }
@@ -81,7 +90,7 @@ impl ReceiveHalf {
         if !short {
             self.tune(now, count, round_trip, config);
         }
-        let current = self.window();
+        let current = self.granted_window();
         let gain = self.free().saturating_sub(current);
         // A shut window opens by a segment; otherwise small steps wait for the next acknowledgement.
         let closed = current < segment_size && gain >= segment_size.min(self.capacity / 2);
