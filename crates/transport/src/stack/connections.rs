@@ -251,11 +251,10 @@ impl Stack {
         }
     }
 
-    /// RFC 1122 §4.2.3.9 and RFC 5927 §4: an ICMP error ends a connection that was not yet established; later it is only a
-    /// hint, and retransmission goes on.
+    /// RFC 1122 §4.2.3.9, RFC 5461 §4 and RFC 5927 §4: an ICMP error ends a connection that is being opened; for any other,
+    /// one whose SYN we answered included, it is only a hint, and retransmission goes on.
     pub(super) fn not_reachable(&mut self, now: Instant, index: u32, reason: Unreachable) {
-        let opening = |connection: &Connection| matches!(connection.state(), State::SynSent | State::SynReceived);
-        if self.connections.get(index).is_some_and(|connection| opening(connection)) {
+        if self.connections.get(index).is_some_and(|connection| connection.state() == State::SynSent) {
             self.conclude(now, index, Ended::Reset(ResetReason::Unreachable(reason)));
         }
     }

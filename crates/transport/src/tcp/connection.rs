@@ -98,7 +98,7 @@ impl Connection {
         Connection {
             tuple,
             state: State::Closed,
-            send: SendHalf::new(initial, segment_size, config),
+            send: SendHalf::new(initial, segment_size, tuple.remote().is_ipv6(), config),
             receive: ReceiveHalf::new(now, config),
             agreed: Agreed::default(),
             active: false,
@@ -208,12 +208,19 @@ impl Connection {
 
     /// There is no way to the peer just now: what waits is tried again later.
     pub(crate) fn on_no_way(&mut self, ctx: &Context<'_>) {
-        if !matches!(self.state, State::SynSent | State::SynReceived) {
-            self.send.retry_later(ctx.now, ctx.config);
+        match self.state {
+            // Who opened hears at once that there is none.
+            State::SynSent => {}
+            State::SynReceived => self.count_attempt(ctx),
+            _ => self.send.retry_later(ctx.now, ctx.config),
         }
     }
 
+    /// When `on_time` has something to do. A connection that is over waits for its caller only.
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        if self.is_over() {
+            return None;
+        }
         let own = [self.send.deadline(), self.receive.acknowledge_at, self.keep_alive_at, self.expires];
         own.into_iter().flatten().min()
     }
@@ -221,6 +228,9 @@ impl Connection {
     /// Does what is due.
     pub(crate) fn on_time(&mut self, ctx: &mut Context<'_>) -> Disposition {
         let now = ctx.now;
+        if self.is_over() {
+            return Disposition::Kept;
+        }
         if self.expires.is_some_and(|at| at <= now) {
             return Disposition::Ended(Ended::Forgotten);
         }

@@ -74,8 +74,7 @@ impl Connection {
             self.send.retransmits += 1;
         }
         self.send.next = self.send.initial.plus(1);
-        self.send.start_handshake_timer(ctx.now, ctx.config, self.attempts);
-        self.attempts = self.attempts.saturating_add(1);
+        self.count_attempt(ctx);
         let offers = |agreed: bool| !answer || agreed;
         let window_scale = offers(self.agreed.window_scale).then_some(self.receive.window_shift);
         let ecn = if answer { self.agreed.ecn } else { ctx.config.ecn && self.attempts <= 2 };
@@ -95,6 +94,15 @@ impl Connection {
             },
         };
         Some(Outgoing { header, offset: 0, length: 0, segment_size: 0, ecn_capable: false })
+    }
+
+    /// RFC 6298 §5: what goes because the timer ran out starts it anew and counts as an attempt. An answer to the peer's
+    /// repeated SYN does neither, so that a peer that repeats it often is not given up early.
+    pub(super) fn count_attempt(&mut self, ctx: &Context<'_>) {
+        if !self.send.handshake_timer_runs() {
+            self.send.start_handshake_timer(ctx.now, ctx.config, self.attempts);
+            self.attempts = self.attempts.saturating_add(1);
+        }
     }
 
     fn timestamp(&self, ctx: &Context<'_>) -> Timestamp {

@@ -230,3 +230,40 @@ fn initial_sequence_numbers_differ_and_grow_with_time() {
     // RFC 6528: the same ends, a second later: 250,000 ticks of four microseconds.
     assert_eq!(first.initial.expect("seen").wrapping_sub(one), 250_000);
 }
+
+#[test]
+fn a_repeated_syn_does_not_count_as_our_repetition() {
+    let mut script = Script::new(|config| config.tcp.syn_retries = 2);
+    script.send("S 0 <mss=1000>");
+    script.expect("S. 0 ack 1");
+    for _ in 0..5 {
+        script.send("S 0 <mss=1000>");
+        script.expect("S. 0 ack 1");
+    }
+    script.expect_after(1000, "S. 0 ack 1");
+    script.expect_after(2000, "S. 0 ack 1");
+    script.expect_after(4000, "R. 1 ack 1");
+}
+
+#[test]
+fn a_reset_with_syn_does_not_take_our_answer_back() {
+    let mut script = Script::new(|_| {});
+    script.send("S 0 <mss=1000>");
+    script.send("SR 0");
+    script.expect("S. 0 ack 1");
+    script.expect_after(1000, "S. 0 ack 1");
+}
+
+#[test]
+fn icmp_errors_do_not_end_an_opening_that_we_answered() {
+    let mut script = Script::new(|_| {});
+    script.send("S 0 <mss=1000>");
+    script.expect("S. 0 ack 1");
+    // RFC 5461 §4 is about SYN-SENT.
+    for code in [0, 1, 3, 13] {
+        script.send_icmp(3, code, 0, 0);
+    }
+    script.nothing();
+    script.send(". 1 ack 1");
+    script.accept();
+}

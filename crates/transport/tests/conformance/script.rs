@@ -127,6 +127,10 @@ impl Script {
         self.stack.receive(self.now, &mut packet);
     }
 
+    fn local_port(&self) -> u16 {
+        self.connection.and_then(|id| self.stack.status(id)).map_or(LOCAL.1, |status| status.local.port())
+    }
+
     /// The peer's segment as an IP packet.
     fn packet(&self, line: &Line) -> Vec<u8> {
         let mut options = [0; 40];
@@ -150,8 +154,7 @@ impl Script {
         };
         let mut packet = vec![0; 20 + length];
         ip.emit(&mut Ipv4Packet::new_unchecked(&mut packet), &ChecksumCapabilities::default());
-        let local_port =
-            self.connection.and_then(|id| self.stack.status(id)).map_or(LOCAL.1, |status| status.local.port());
+        let local_port = self.local_port();
         let mut tcp = TcpPacket::new_unchecked(&mut packet[20..]);
         tcp.set_src_port(PEER.1);
         tcp.set_dst_port(local_port);
@@ -283,7 +286,7 @@ impl Script {
             hop_limit: 9,
         };
         ip.emit(&mut Ipv4Packet::new_unchecked(&mut quoted), &ChecksumCapabilities::default());
-        let local_port = self.stack.status(self.id()).map_or(LOCAL.1, |status| status.local.port());
+        let local_port = self.local_port();
         quoted[20..22].copy_from_slice(&local_port.to_be_bytes());
         quoted[22..24].copy_from_slice(&PEER.1.to_be_bytes());
         let seq = self.initial.unwrap_or(0).wrapping_add(seq);

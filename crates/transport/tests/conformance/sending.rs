@@ -184,3 +184,46 @@ fn an_idle_connection_starts_again_from_the_initial_window() {
     }
     assert_eq!(count, 10);
 }
+
+#[test]
+fn full_segments_are_smaller_while_gaps_are_told() {
+    let mut script = Script::established(",sackOK", |config| config.tcp.sack = true);
+    script.send(". 101:201 ack 1");
+    script.expect(". 1 ack 1 <sack=101-201>");
+    script.write(3000);
+    // 12 bytes of selective acknowledgement in each: full all the same.
+    script.expect(". 1:989 ack 1 <sack=101-201>");
+    script.expect(". 989:1977 ack 1 <sack=101-201>");
+    script.expect(". 1977:2965 ack 1 <sack=101-201>");
+    script.expect("P. 2965:3001 ack 1 <sack=101-201>");
+    script.nothing();
+}
+
+#[test]
+fn a_peer_that_was_silent_before_is_probed_before_it_is_given_up() {
+    let mut script = Script::established("", |_| {});
+    script.write(100);
+    script.expect("P. 1:101 ack 1");
+    script.send(". 1 ack 101 win 0");
+    // Longer than the user timeout, with nothing to say on either side.
+    script.quiet(1_000_000);
+    script.write(50);
+    script.expect_after(200, ". 100 ack 1");
+    script.send(". 1 ack 101 win 1000");
+    script.expect("P. 101:151 ack 1");
+}
+
+#[test]
+fn a_connection_that_is_over_is_not_kept_alive() {
+    let mut script = Script::established("", |config| config.tcp.keep_alive = Some(Duration::from_secs(7200)));
+    let id = script.id();
+    script.send("PF. 1:11 ack 1");
+    script.expect(". 1 ack 12");
+    script.stack.shutdown(script.now, id);
+    script.expect("F. 1 ack 12");
+    script.send(". 12 ack 2");
+    script.expect_event(&Event::Closed(id));
+    script.quiet(100_000_000);
+    assert!(!script.events.iter().any(|event| matches!(event, Event::Reset(..))));
+    assert_eq!(script.read(), 10);
+}

@@ -44,6 +44,8 @@ pub(super) struct SendHalf {
     pub(super) window_shift: u8,
     /// Largest TCP payload, options included in the count (RFC 9293 §3.7.1, RFC 6691).
     pub(super) segment_size: u16,
+    /// Least segment size that the path makes us use: the family's least MTU.
+    segment_size_min: u16,
     /// Bytes of every segment's options.
     pub(super) option_bytes: u16,
     /// The path turned out to take less than it did.
@@ -76,7 +78,7 @@ pub(super) struct SendHalf {
 }
 
 impl SendHalf {
-    pub(super) fn new(initial: Seq, segment_size: u16, config: &Config) -> SendHalf {
+    pub(super) fn new(initial: Seq, segment_size: u16, ipv6: bool, config: &Config) -> SendHalf {
         SendHalf {
             initial,
             unacknowledged: initial,
@@ -86,6 +88,7 @@ impl SendHalf {
             window_max: 0,
             window_shift: 0,
             segment_size,
+            segment_size_min: path::segment_size_min(ipv6),
             option_bytes: 0,
             shrunk: None,
             queue: ChunkQueue::default(),

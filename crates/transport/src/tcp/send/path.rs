@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 use super::SendHalf;
 use crate::tcp::Context;
 
-/// Least segment size that an ICMP error makes us use (RFC 5927 §7.2): a path MTU of 576.
-const SEGMENT_SIZE_MIN: u16 = 536;
+/// Least segment size that an ICMP error makes us use: over IPv4 a path MTU of 576 (RFC 5927 §7.2), over IPv6 its least MTU
+/// of 1280 (RFC 8201 §4).
+pub(super) fn segment_size_min(ipv6: bool) -> u16 {
+    if ipv6 { 1220 } else { 536 }
+}
 
 /// Consecutive timeouts after which large segments are suspected to be what the path swallows, and the segment size to go on
 /// with: first that of the least MTU of IPv6, which nearly every path carries, then that of IPv4's 576 bytes.
-const SUSPICIONS: [(u8, u16); 2] = [(3, 1220), (5, SEGMENT_SIZE_MIN)];
+const SUSPICIONS: [(u8, u16); 2] = [(3, 1220), (5, 536)];
 
 /// RFC 1191 §6.3, RFC 8201 §5.3: after ten minutes the path may have become better.
 const RAISE_AFTER: Duration = Duration::from_secs(600);
@@ -25,9 +28,9 @@ pub(super) struct Shrunk {
 
 impl SendHalf {
     /// The path takes segments of `segment_size` only: what is under way and larger is lost. RFC 8201 §4: less than the
-    /// least MTU of IPv6 is not believed, and a larger value than ours says nothing.
+    /// family's least MTU is not believed, and a larger value than ours says nothing.
     pub(in crate::tcp) fn on_packet_too_big(&mut self, ctx: &mut Context<'_>, segment_size: u16) {
-        if segment_size >= self.segment_size || segment_size < SEGMENT_SIZE_MIN {
+        if segment_size >= self.segment_size || segment_size < self.segment_size_min {
             return;
         }
         self.shrink_segments(ctx.now, segment_size);
@@ -39,8 +42,9 @@ impl SendHalf {
     pub(super) fn suspect_path(&mut self, now: Instant, timeouts: u8) {
         let suspicion = SUSPICIONS.iter().find(|(count, _)| *count == timeouts);
         let Some((_, segment_size)) = suspicion else { return };
-        if self.segment_size > *segment_size && self.outstanding() > usize::from(*segment_size) {
-            self.shrink_segments(now, *segment_size);
+        let segment_size = self.segment_size_min.max(*segment_size);
+        if self.segment_size > segment_size && self.outstanding() > usize::from(segment_size) {
+            self.shrink_segments(now, segment_size);
         }
     }
 
@@ -57,6 +61,26 @@ impl SendHalf {
             self.shrunk.take_if(|shrunk| shrunk.until <= now && self.recovery.is_open())
         {
             self.set_segment_size(former, self.option_bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SendHalf;
+    use crate::tcp::{Config, Seq};
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    fn suspicion_stops_at_the_least_mtu_of_the_family() {
+        let now = std::time::Instant::now();
+        for (ipv6, least) in [(false, 536), (true, 1220)] {
+            let mut half = SendHalf::new(Seq(0), 1440, ipv6, &Config::default());
+            half.next = Seq(5000);
+            half.suspect_path(now, 3);
+            assert_eq!(half.segment_size, 1220);
+            half.suspect_path(now, 5);
+            assert_eq!(half.segment_size, least);
         }
     }
 }

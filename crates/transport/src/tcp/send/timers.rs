@@ -30,6 +30,8 @@ pub(super) struct SendTimers {
     pub(super) reorder: Option<Instant>,
     persist: Option<Instant>,
     persist_backoff: u8,
+    /// When probing began.
+    persist_since: Option<Instant>,
     /// The window must be probed now.
     pub(super) window_probe_due: bool,
     /// Since when the peer acknowledges nothing although something is under way.
@@ -40,6 +42,7 @@ impl SendTimers {
     /// RFC 9293 §3.8.6.1: with an open window there is nothing to probe.
     pub(super) fn window_opened(&mut self) {
         self.persist = None;
+        self.persist_since = None;
         self.persist_backoff = 0;
         self.window_probe_due = false;
     }
@@ -115,6 +118,7 @@ impl SendHalf {
     /// Something waits that the peer's window does not let out, and nothing is under way that would be acknowledged.
     pub(super) fn start_persist(&mut self, now: Instant, config: &Config) {
         if self.timers.persist.is_none() {
+            self.timers.persist_since = Some(now);
             self.timers.persist = Some(now + self.timeout(config, self.timers.persist_backoff));
         }
     }
@@ -142,7 +146,9 @@ impl SendHalf {
             return Expired::GiveUp;
         }
         if self.timers.persist.is_some_and(|at| at <= now) {
-            // RFC 9293 §3.8.6.1: a peer that answers probes keeps the connection however long its window is shut.
+            // RFC 9293 §3.8.6.1: a peer that answers probes keeps the connection however long its window is shut. That it said
+            // nothing before it was asked does not count against it.
+            let heard = self.timers.persist_since.map_or(heard, |began| began.max(heard));
             if now.saturating_duration_since(heard) >= config.user_timeout {
                 return Expired::GiveUp;
             }
@@ -182,6 +188,11 @@ impl SendHalf {
     /// Our SYN is acknowledged.
     pub(in crate::tcp) fn stop_handshake_timer(&mut self) {
         self.timers.retransmit = None;
+    }
+
+    /// Whether the handshake's timer is set.
+    pub(in crate::tcp) fn handshake_timer_runs(&self) -> bool {
+        self.timers.retransmit.is_some()
     }
 
     /// Whether the handshake's timer ran out.

@@ -138,7 +138,7 @@ impl SendHalf {
         let reached = self.queue.reach(offset, length, BODY_SLICES);
         let length = whole_segments(reached, unsent, sizes.segment);
         let fin = fin_waits && length == unsent && offered > length;
-        if !fin && !self.is_worth_sending(length, unsent) {
+        if !fin && !self.is_worth_sending(length, unsent, sizes.segment) {
             self.window_limited = congestion < unsent.min(offered);
             if self.outstanding() == 0 {
                 self.start_persist(ctx.now, ctx.config);
@@ -154,11 +154,11 @@ impl SendHalf {
     }
 
     /// RFC 9293 §3.8.6.2.1, the sender's half of avoiding silly windows, and §3.7.4 (Nagle).
-    fn is_worth_sending(&mut self, length: usize, unsent: usize) -> bool {
+    fn is_worth_sending(&mut self, length: usize, unsent: usize, segment: usize) -> bool {
         if length == 0 {
             return false;
         }
-        let full = length >= self.payload_size();
+        let full = length >= segment;
         let all = length == unsent;
         let quiet = self.outstanding() == 0;
         let half_window = length >= self.window_max / 2;

@@ -8,8 +8,9 @@ use crate::wire::tcp::Segment;
 impl Connection {
     pub(super) fn on_segment_syn_received(&mut self, ctx: &mut Context<'_>, segment: &Segment<'_>) -> Disposition {
         // The SYN again: our answer was lost.
-        if segment.flags.syn && segment.seq.plus(1) == self.receive.next && segment.ack.is_none() {
-            self.synchronize_due = !segment.flags.rst;
+        let repeats = segment.flags.syn && !segment.flags.rst && segment.ack.is_none();
+        if repeats && segment.seq.plus(1) == self.receive.next {
+            self.synchronize_due = true;
             return Disposition::Kept;
         }
         if let Some(disposition) = self.check_timestamp(ctx, segment) {
