@@ -8,9 +8,10 @@ pub(crate) mod leftovers;
 mod outside;
 mod processes;
 mod program;
+mod report;
 
-use std::cell::RefCell;
 use std::fs;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
@@ -41,12 +42,11 @@ pub(crate) const OUTSIDE_SECOND_V4: &str = "198.51.100.3";
 /// A machine of its own for one test.
 pub(crate) struct Machine {
     test: &'static str,
-    programs: RefCell<Vec<PathBuf>>,
 }
 
 /// Somebody on the machine who runs programs.
 pub(crate) struct Account<'m> {
-    machine: &'m Machine,
+    _machine: PhantomData<&'m Machine>,
     uid: u32,
 }
 
@@ -82,27 +82,24 @@ impl Machine {
     }
 
     fn inside(test: &'static str, body: impl FnOnce(&Machine)) -> i32 {
-        let machine = Machine { test, programs: RefCell::default() };
+        let machine = Machine { test };
         keep_engine_logs();
+        report::on_panic();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             body(&machine);
             leftovers::assert_none();
         }));
-        if outcome.is_ok() {
-            return PASSED;
-        }
-        machine.report();
-        1
+        if outcome.is_ok() { PASSED } else { 1 }
     }
 
     /// The ordinary user, in whose name `minato` usually runs.
     pub(crate) fn user(&self) -> Account<'_> {
-        Account { machine: self, uid: USER }
+        Account { _machine: PhantomData, uid: USER }
     }
 
     /// The machine's administrator.
     pub(crate) fn root(&self) -> Account<'_> {
-        Account { machine: self, uid: 0 }
+        Account { _machine: PhantomData, uid: 0 }
     }
 
     /// A directory that everybody may write, for the test's files.
@@ -132,20 +129,6 @@ impl Machine {
     pub(crate) fn processes_named(&self, name: &str) -> Vec<Process> {
         processes::all().into_iter().filter(|process| process.name == name).collect()
     }
-
-    /// Everything that helps to understand a failure, to stderr.
-    fn report(&self) {
-        for path in self.programs.borrow().iter() {
-            show_file(path);
-        }
-        for entry in fs::read_dir("/run/kept").into_iter().flatten().flatten() {
-            show_file(&entry.path());
-        }
-        eprintln!("--- processes");
-        for process in processes::all() {
-            eprintln!("{process}");
-        }
-    }
 }
 
 impl Account<'_> {
@@ -173,9 +156,7 @@ impl Account<'_> {
 
     /// Starts a program that goes on beside the test.
     pub(crate) fn start(&self, mut command: impl std::borrow::BorrowMut<Command>) -> Program {
-        let program = Program::start(command.borrow_mut());
-        self.machine.programs.borrow_mut().extend([program.stdout_path(), program.stderr_path()]);
-        program
+        Program::start(command.borrow_mut())
     }
 
     /// Starts `minato run ARGUMENTS -- COMMAND`.
@@ -278,13 +259,4 @@ fn engine_logs() -> Vec<PathBuf> {
         .map(|directory| directory.join("engine.log"))
         .filter(|log| log.exists())
         .collect()
-}
-
-fn show_file(path: &Path) {
-    const SHOWN: usize = 6000;
-    let text = fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    if !text.trim().is_empty() {
-        let from = text.char_indices().rev().nth(SHOWN).map_or(0, |(index, _)| index);
-        eprintln!("--- {}\n{}", path.display(), text[from..].trim_end());
-    }
 }
