@@ -1,5 +1,12 @@
 //! A table of values with reusable places. A place counts its tenants, so that a handle of a former tenant finds nothing.
 
+use std::collections::VecDeque;
+
+use crate::timers::Deadline;
+
+/// So few entries of a queue are not worth a look.
+const STALE_MIN: usize = 64;
+
 /// Values by index, O(1) for everything. A place's generation goes up when its value is removed.
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
@@ -67,9 +74,36 @@ impl<T> Slots<T> {
     }
 }
 
+/// Takes the entries whose tenant is gone out of a queue of deadlines once they are the larger part of it: behind one that
+/// lives long they would stay as long. Constant cost per entry.
+pub(crate) fn drop_stale<T>(order: &mut VecDeque<Deadline>, slots: &Slots<T>) {
+    if order.len() > 2 * slots.len() + STALE_MIN {
+        order.retain(|(_, index, generation)| slots.is_current(*index, *generation));
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Slots;
+    use std::collections::VecDeque;
+
+    use super::{STALE_MIN, Slots, drop_stale};
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    fn deadlines_of_former_tenants_do_not_gather_behind_a_live_one() {
+        let now = std::time::Instant::now();
+        let (mut slots, mut order) = (Slots::default(), VecDeque::new());
+        for number in 0..10_000 {
+            let (index, generation) = slots.insert(number);
+            order.push_back((now, index, generation));
+            drop_stale(&mut order, &slots);
+            if number > 0 {
+                slots.remove(index);
+            }
+            assert!(order.len() <= 2 * slots.len() + STALE_MIN + 2);
+        }
+        assert_eq!(order.front(), Some(&(now, 0, 0)));
+    }
 
     #[test]
     fn a_former_tenant_is_recognised() {

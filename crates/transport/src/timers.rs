@@ -21,6 +21,19 @@ impl Timers {
         self.heap.push(Reverse(deadline));
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Keeps the entries that `is_live` knows, each once.
+    pub(crate) fn retain(&mut self, mut is_live: impl FnMut(&Deadline) -> bool) {
+        let mut entries = std::mem::take(&mut self.heap).into_vec();
+        entries.retain(|Reverse(deadline)| is_live(deadline));
+        entries.sort_unstable();
+        entries.dedup();
+        self.heap = entries.into();
+    }
+
     pub(crate) fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, ..))| *at)
     }

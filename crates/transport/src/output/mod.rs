@@ -55,7 +55,7 @@ impl Output {
         Output {
             framing: Framing::new(config.link),
             routes: Routes::new(&config.addresses, &config.gateways),
-            neighbors: Neighbors::new(key, config.limits.neighbors),
+            neighbors: Neighbors::new(key, config.limits.neighbors, config.limits.outgoing_bytes / 4),
             queue: Queue::new(config.limits.outgoing_bytes),
             next_ident: u32::from_le_bytes([config.key[0], config.key[5], config.key[10], config.key[15]]),
             error_budget: Budget::new(now, ERRORS_PER_SECOND),
@@ -77,7 +77,7 @@ impl Output {
             fill(&mut payload);
             return self.send_fragments(now, header, &payload);
         }
-        let mut frame = self.queue.buffer(headroom + ip_length + header.payload_length).ok_or(SendError::Full)?;
+        let mut frame = self.buffer(headroom + ip_length + header.payload_length).ok_or(SendError::Full)?;
         header.emit(&mut frame[headroom..]);
         fill(&mut frame[headroom + ip_length..]);
         self.framing.emit_virtio(&mut frame, &offload);
@@ -100,7 +100,7 @@ impl Output {
                 ..header
             };
             let start = headroom + own.length();
-            let mut frame = self.queue.buffer(start + own.payload_length).ok_or(SendError::Full)?;
+            let mut frame = self.buffer(start + own.payload_length).ok_or(SendError::Full)?;
             own.emit(&mut frame[headroom..]);
             if extension > 0 {
                 emit_fragment_header(&mut frame[start..start + 8], header.protocol, ident, offset, more);
@@ -114,6 +114,11 @@ impl Output {
         Ok(())
     }
 
+    /// A buffer of zeroes for a frame; `None` if too much waits already, for the link or for neighbours.
+    fn buffer(&mut self, length: usize) -> Option<Vec<u8>> {
+        self.queue.buffer(length, self.neighbors.held_bytes())
+    }
+
     /// Gives a complete frame its station address, or holds it until that is known.
     fn dispatch(&mut self, now: Instant, destination: IpAddr, mut frame: Vec<u8>) -> Result<(), SendError> {
         match self.station(now, destination) {
@@ -123,8 +128,11 @@ impl Output {
                 Ok(())
             }
             Station::Pending(next_hop) => {
-                self.neighbors.hold(next_hop, frame);
-                Ok(())
+                if self.neighbors.hold(next_hop, frame) {
+                    Ok(())
+                } else {
+                    Err(SendError::Full)
+                }
             }
             Station::NoRoute => {
                 self.queue.recycle(frame);

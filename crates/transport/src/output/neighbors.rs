@@ -16,7 +16,8 @@ const QUESTIONS: u8 = 3;
 /// Age at which an address that is used is asked for again.
 const STALE_AFTER: Duration = Duration::from_secs(60);
 
-/// Frames that wait for one neighbour; the oldest makes room (RFC 4861 §7.2.2 asks for at least one).
+/// Frames that wait for one neighbour; the oldest makes room (RFC 4861 §7.2.2 asks for at least one). A large datagram in
+/// fragments finds room.
 const HELD_FRAMES: usize = 64;
 
 /// A connection that waits for a neighbour, by index and generation.
@@ -27,6 +28,9 @@ pub(crate) type Waiter = (u32, u32);
 pub(crate) struct Neighbors {
     entries: HashMap<IpAddr, Entry, KeyedState>,
     limit: usize,
+    /// Bytes of all frames that wait.
+    held_bytes: usize,
+    held_bytes_max: usize,
     /// Not later than the earliest question that is due.
     next: Option<Instant>,
     /// Connections whose neighbour is found, for the stack to wake.
@@ -51,10 +55,13 @@ pub(crate) enum Resolution {
 }
 
 impl Neighbors {
-    pub(crate) fn new(key: KeyedState, limit: usize) -> Neighbors {
+    /// At most `limit` neighbours, for whom at most `held_bytes_max` bytes of frames wait.
+    pub(crate) fn new(key: KeyedState, limit: usize, held_bytes_max: usize) -> Neighbors {
         Neighbors {
             entries: HashMap::with_hasher(key),
             limit,
+            held_bytes: 0,
+            held_bytes_max,
             next: None,
             found: Vec::new(),
             absent: Vec::new(),
@@ -101,20 +108,30 @@ impl Neighbors {
             return;
         }
         if let Some(victim) = self.entries.keys().next().copied()
-            && let Some(Entry::Asked { waiters, .. }) = self.entries.remove(&victim)
+            && let Some(Entry::Asked { waiters, frames, .. }) = self.entries.remove(&victim)
         {
+            self.held_bytes -= bytes_of(&frames);
             self.absent.extend(waiters);
         }
     }
 
-    /// Holds a frame until `address`, which is being asked, answers.
-    pub(crate) fn hold(&mut self, address: IpAddr, frame: Vec<u8>) {
-        if let Some(Entry::Asked { frames, .. }) = self.entries.get_mut(&address) {
-            if frames.len() == HELD_FRAMES {
-                frames.pop_front();
-            }
+    /// Holds a frame until `address`, which is being asked, answers. Whether there was room.
+    pub(crate) fn hold(&mut self, address: IpAddr, frame: Vec<u8>) -> bool {
+        let Some(Entry::Asked { frames, .. }) = self.entries.get_mut(&address) else { return false };
+        if frames.len() == HELD_FRAMES {
+            self.held_bytes -= frames.pop_front().map_or(0, |oldest| oldest.len());
+        }
+        let fits = self.held_bytes + frame.len() <= self.held_bytes_max;
+        if fits {
+            self.held_bytes += frame.len();
             frames.push_back(frame);
         }
+        fits
+    }
+
+    /// Bytes of all frames that wait.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// Wakes a connection when `address`, which is being asked, answers.
@@ -136,6 +153,7 @@ impl Neighbors {
         }
         let known = Entry::Known { station, confirmed: now, asked: None, questions: 0 };
         if let Some(Entry::Asked { frames, waiters, .. }) = self.entries.insert(address, known) {
+            self.held_bytes -= bytes_of(&frames);
             self.found.extend(waiters);
             let ipv6 = address.is_ipv6();
             self.released.extend(frames.into_iter().map(|frame| (station, ipv6, frame)));
@@ -153,12 +171,13 @@ impl Neighbors {
         }
         let mut again = Vec::new();
         let mut earliest: Option<Instant> = None;
-        let absent = &mut self.absent;
+        let (absent, held_bytes) = (&mut self.absent, &mut self.held_bytes);
         self.entries.retain(|address, entry| {
-            let Entry::Asked { questions, next, waiters, .. } = entry else { return true };
+            let Entry::Asked { questions, next, waiters, frames } = entry else { return true };
             if *next <= now {
                 if *questions >= QUESTIONS {
                     absent.append(waiters);
+                    *held_bytes -= bytes_of(frames);
                     return false;
                 }
                 *questions += 1;
@@ -170,5 +189,44 @@ impl Neighbors {
         });
         self.next = earliest;
         again
+    }
+}
+
+fn bytes_of(frames: &VecDeque<Vec<u8>>) -> usize {
+    frames.iter().map(Vec::len).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::time::{Duration, Instant};
+
+    use super::{HELD_FRAMES, Neighbors};
+    use crate::hash::KeyedState;
+    use crate::types::MacAddress;
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    fn frames_for_neighbours_that_never_answer_are_bounded_together() {
+        let now = Instant::now();
+        let mut neighbors = Neighbors::new(KeyedState::new(&[1; 16], b'n'), 100, 50_000);
+        let address = |number: u8| IpAddr::from([10, 0, 0, number]);
+        let mut held = 0;
+        for number in 1..=50 {
+            neighbors.resolve(now, address(number));
+            for _ in 0..2 * HELD_FRAMES {
+                held += usize::from(neighbors.hold(address(number), vec![0; 100]));
+            }
+        }
+        assert_eq!(neighbors.held_bytes(), 50_000);
+        assert!(held >= 500, "{held}");
+        // One answers and the others do not: nothing is left.
+        neighbors.learn(now, address(1), MacAddress([2; 6]), true);
+        assert_eq!(neighbors.released.len(), HELD_FRAMES);
+        assert_eq!(neighbors.held_bytes(), 50_000 - 100 * HELD_FRAMES);
+        for second in 1..=3 {
+            neighbors.handle_timeout(now + Duration::from_secs(second));
+        }
+        assert_eq!(neighbors.held_bytes(), 0);
     }
 }

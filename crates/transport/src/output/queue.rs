@@ -21,9 +21,9 @@ impl Queue {
         Queue { frames: VecDeque::new(), bytes: 0, limit, spare: Vec::new(), refused: 0 }
     }
 
-    /// A buffer of zeroes for a frame; `None` if too much waits already.
-    pub(crate) fn buffer(&mut self, length: usize) -> Option<Vec<u8>> {
-        if self.bytes + length > self.limit {
+    /// A buffer of zeroes for a frame; `None` if too much waits already, here and (`elsewhere`) for neighbours.
+    pub(crate) fn buffer(&mut self, length: usize, elsewhere: usize) -> Option<Vec<u8>> {
+        if self.bytes + elsewhere + length > self.limit {
             self.refused += 1;
             return None;
         }

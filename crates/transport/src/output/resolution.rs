@@ -151,7 +151,7 @@ impl Output {
 
     fn send_arp(&mut self, station: MacAddress, message: &ArpRepr) {
         let headroom = self.framing.headroom();
-        let Some(mut frame) = self.queue.buffer(headroom + message.buffer_len()) else { return };
+        let Some(mut frame) = self.buffer(headroom + message.buffer_len()) else { return };
         message.emit(&mut ArpPacket::new_unchecked(&mut frame[headroom..]));
         self.framing.emit_virtio(&mut frame, &Offload::default());
         self.framing.emit_ethernet_protocol(&mut frame, station, EthernetProtocol::Arp);
@@ -169,7 +169,7 @@ impl Output {
             payload_length: message.buffer_len(),
         };
         let start = self.framing.headroom();
-        let Some(mut frame) = self.queue.buffer(start + header.length() + header.payload_length) else { return };
+        let Some(mut frame) = self.buffer(start + header.length() + header.payload_length) else { return };
         header.emit(&mut frame[start..]);
         let mut packet = Icmpv6Packet::new_unchecked(&mut frame[start + header.length()..]);
         message.emit(&source, &destination, &mut packet, &ChecksumCapabilities::default());

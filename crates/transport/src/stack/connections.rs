@@ -213,7 +213,20 @@ impl Stack {
         {
             connection.armed = Some(at);
             self.timers.push((at, index, generation));
+            self.drop_stale_timers();
         }
+    }
+
+    /// A deadline that moved nearer leaves its later entry in the heap. Once such entries are the larger part of it, they go.
+    fn drop_stale_timers(&mut self) {
+        if self.timers.len() <= 2 * self.connections.len() + 64 {
+            return;
+        }
+        let connections = &self.connections;
+        self.timers.retain(|(at, index, generation)| {
+            let armed = connections.get(*index).and_then(|connection| connection.armed);
+            armed == Some(*at) && connections.is_current(*index, *generation)
+        });
     }
 
     pub(super) fn connection_due(&mut self, now: Instant, at: Instant, index: u32, generation: u32) {
@@ -257,5 +270,35 @@ impl Stack {
         if self.connections.get(index).is_some_and(|connection| connection.state() == State::SynSent) {
             self.conclude(now, index, Ended::Reset(ResetReason::Unreachable(reason)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::{Duration, Instant};
+
+    use crate::config::{Config, Link};
+    use crate::stack::Stack;
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    fn a_far_deadline_behind_many_near_ones_is_in_the_heap_once() {
+        let now = Instant::now();
+        let mut stack = Stack::new(now, Config::new(Link::Ip { mtu: 1500, virtio: false }, [3; 16]));
+        let end = |port| SocketAddr::from(([10, 0, 0, 1], port));
+        let id = stack.connect(now, Some(end(1)), end(2), 0).expect("free");
+        assert!(stack.poll_transmit(now).is_some());
+        assert!(stack.poll_transmit(now).is_none());
+        for round in 0..10_000 {
+            // What a timer that moves nearer and runs out leaves behind: first far, then near, then far again.
+            let Some(connection) = stack.connections.get_mut(id.index) else { panic!("it is opening") };
+            connection.armed = None;
+            stack.arm(id.index);
+            stack.timers.push((now + Duration::from_secs(round), id.index, 7));
+            stack.drop_stale_timers();
+            assert!(stack.timers.len() <= 67, "{}", stack.timers.len());
+        }
+        assert_eq!(stack.timers.next(), Some(now + Duration::from_secs(1)));
     }
 }

@@ -11,6 +11,7 @@ use crate::error::AcceptError;
 use crate::event::{Event, Incoming};
 use crate::id::{ConnectionId, IncomingId};
 use crate::output::HOP_LIMIT;
+use crate::slots::drop_stale;
 use crate::tcp::{Connection, Request, Seq};
 use crate::types::Unreachable;
 use crate::wire::ip::IpHeader;
@@ -92,6 +93,7 @@ impl Stack {
         let request = Request::new(segment, tuple.remote().is_ipv6());
         let (index, generation) = self.held.insert(Held { tuple: *tuple, request });
         self.held_order.push_back((now + HELD_FOR, index, generation));
+        drop_stale(&mut self.held_order, &self.held);
         self.demux.insert(*tuple, Owner::Incoming(index));
         let id = IncomingId { index, generation };
         self.events.push_back(Event::Incoming(Incoming { id, source: tuple.remote(), destination: tuple.local() }));

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::slots::Slots;
+use crate::slots::{Slots, drop_stale};
 use crate::tcp::{TimeWait, TimeWaitAnswer};
 use crate::wire::tcp::Segment;
 
@@ -32,6 +32,7 @@ impl TimeWaits {
         let expires = time_wait.expires;
         let (index, generation) = self.places.insert(time_wait);
         self.order.push_back((expires, index, generation));
+        drop_stale(&mut self.order, &self.places);
         (index, forgotten)
     }
 
