@@ -31,8 +31,17 @@ struct Key {
     ident: u32,
 }
 
+/// Longest header of a first fragment that an ICMP error can quote: IPv4's longest, or IPv6's with some extensions. It is
+/// within `OVERHEAD`.
+const HEADER_MAX: usize = 128;
+
+/// As much of a first fragment as any ICMP error quotes.
+const QUOTED_MAX: usize = 1280 - 48;
+
 #[derive(Debug)]
 struct Partial {
+    /// All before the payload of the first fragment, once that arrived.
+    header: Vec<u8>,
     /// Sorted by offset, without overlap.
     fragments: Vec<(usize, Vec<u8>)>,
     /// Known once the last fragment is there.
@@ -55,6 +64,8 @@ pub(crate) struct Whole {
     pub(crate) hop_limit: u8,
     pub(crate) ecn: u8,
     pub(crate) payload: Vec<u8>,
+    /// The beginning of the first fragment: what an ICMP error quotes (RFC 792, RFC 4443 §2.4 c).
+    pub(crate) beginning: Vec<u8>,
 }
 
 /// All datagrams that miss fragments. Keyed by what RFC 791 names; remote parties choose it, so the hasher is keyed.
@@ -130,6 +141,7 @@ impl Reassembly {
 impl Partial {
     fn new(deadline: Instant, first: &IpPacket<'_>) -> Partial {
         Partial {
+            header: Vec::new(),
             fragments: Vec::new(),
             total: None,
             bytes: 0,
@@ -167,6 +179,10 @@ impl Partial {
         if !more {
             self.total = Some(end);
         }
+        let header = &packet.whole[..packet.whole.len().saturating_sub(payload.len())];
+        if offset == 0 && header.len() <= HEADER_MAX {
+            self.header = header.to_vec();
+        }
         self.ecn = self.ecn.max(packet.ecn);
         self.bytes += payload.len();
         self.fragments.insert(place, (offset, payload.to_vec()));
@@ -179,6 +195,10 @@ impl Partial {
 
     fn into_whole(self, key: &Key) -> Whole {
         let mut payload = Vec::with_capacity(self.bytes);
+        let mut beginning = self.header;
+        if let Some((_, first)) = self.fragments.first().filter(|_| !beginning.is_empty()) {
+            beginning.extend_from_slice(&first[..first.len().min(QUOTED_MAX - beginning.len())]);
+        }
         for (_, bytes) in self.fragments {
             payload.extend_from_slice(&bytes);
         }
@@ -189,6 +209,7 @@ impl Partial {
             hop_limit: self.hop_limit,
             ecn: self.ecn,
             payload,
+            beginning,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Small values that the public interface speaks in: link addresses, prefixes, and the reasons for not delivering.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A 48-bit Ethernet address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +23,12 @@ impl fmt::Display for MacAddress {
         let [a, b, c, d, e, g] = self.0;
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
+}
+
+/// An end as the stack's tables know it: an IPv4-mapped address as IPv4, without scope and flow label, which mean nothing
+/// here. Everything that callers pass in goes through this once.
+pub(crate) fn canonical(end: SocketAddr) -> SocketAddr {
+    SocketAddr::new(end.ip().to_canonical(), end.port())
 }
 
 /// An address and the length of the prefix that it shares with its neighbours on the link.

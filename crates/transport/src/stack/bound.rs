@@ -10,6 +10,7 @@ use super::{Datagram, Stack};
 use crate::error::{BindError, SendDatagramError};
 use crate::event::Event;
 use crate::id::SocketId;
+use crate::types::canonical;
 use crate::wire::udp::UdpDatagram;
 
 /// Bytes of unread datagrams that one socket holds.
@@ -34,6 +35,7 @@ impl Stack {
     /// # Errors
     /// If the address and port are taken or can't be bound to.
     pub fn bind_datagram(&mut self, local: SocketAddr) -> Result<SocketId, BindError> {
+        let local = canonical(local);
         let own = local.ip().is_unspecified() || self.output.routes.is_own(local.ip());
         let port = Port::new(local.port()).filter(|_| own).ok_or(BindError::InvalidAddress(local))?;
         let reservation = self.leases.bind(Transport::Udp, local, port);
@@ -49,7 +51,7 @@ impl Stack {
     /// again.
     pub fn connect_datagram(&mut self, id: SocketId, remote: Option<SocketAddr>) {
         if let Some(socket) = self.socket_mut(id) {
-            socket.remote = remote;
+            socket.remote = remote.map(canonical);
         }
     }
 
@@ -71,7 +73,7 @@ impl Stack {
     ) -> Result<(), SendDatagramError> {
         let socket = self.socket_mut(id).ok_or(SendDatagramError::NoDestination)?;
         let (local, remote) = (socket.local, socket.remote);
-        let destination = destination.or(remote).ok_or(SendDatagramError::NoDestination)?;
+        let destination = destination.map(canonical).or(remote).ok_or(SendDatagramError::NoDestination)?;
         let source = if local.ip().is_unspecified() {
             // RFC 1122 §4.1.3.5: the source is one of ours.
             let own = self.output.routes.own_address_towards(destination.ip());

@@ -10,7 +10,7 @@ use super::receive::Recipient;
 use super::{Datagram, Stack};
 use crate::error::SendDatagramError;
 use crate::output::{HOP_LIMIT, SendError};
-use crate::types::Unreachable;
+use crate::types::{Unreachable, canonical};
 use crate::wire::ip::{IpHeader, IpPacket, header_length};
 use crate::wire::udp;
 use crate::wire::virtio::Offload;
@@ -92,6 +92,7 @@ impl Stack {
         destination: SocketAddr,
         payload: &[u8],
     ) -> Result<(), SendDatagramError> {
+        let (source, destination) = (canonical(source), canonical(destination));
         if source.is_ipv4() != destination.is_ipv4() {
             return Err(SendDatagramError::FamilyMismatch);
         }
@@ -133,6 +134,7 @@ impl Stack {
         payload: &[u8],
         reason: Unreachable,
     ) {
+        let (source, destination) = (canonical(source), canonical(destination));
         if source.is_ipv4() != destination.is_ipv4() {
             return;
         }

@@ -31,6 +31,7 @@ impl Stack {
         sequence: u16,
         payload: &[u8],
     ) {
+        let (source, destination) = (source.to_canonical(), destination.to_canonical());
         if source.is_ipv4() != destination.is_ipv4() || payload.len() > 65_535 - 28 {
             return;
         }
@@ -50,7 +51,7 @@ impl Stack {
 
     /// Answers an echo request, as `Event::Echo` gave it, with an ICMP error.
     pub fn echo_unreachable(&mut self, now: Instant, request: &EchoRequest, reason: Unreachable) {
-        let (source, destination) = (request.source, request.destination);
+        let (source, destination) = (request.source.to_canonical(), request.destination.to_canonical());
         if source.is_ipv4() != destination.is_ipv4() {
             return;
         }

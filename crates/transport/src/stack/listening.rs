@@ -13,6 +13,7 @@ use crate::error::ListenError;
 use crate::event::Event;
 use crate::id::{ConnectionId, ListenerId};
 use crate::tcp::{Connection, Request, Seq, cookie_timestamp};
+use crate::types::canonical;
 use crate::wire::tcp::{Flags, Header, Options, Segment};
 
 /// Handshakes under way per listener, at least, before cookies are used.
@@ -43,6 +44,7 @@ impl Stack {
     /// # Errors
     /// If the address and port are taken or can't be listened on.
     pub fn listen(&mut self, local: SocketAddr, backlog: usize) -> Result<ListenerId, ListenError> {
+        let local = canonical(local);
         let own = local.ip().is_unspecified() || self.output.routes.is_own(local.ip());
         let port = Port::new(local.port()).filter(|_| own).ok_or(ListenError::InvalidAddress(local))?;
         let reservation = self.leases.bind(Transport::Tcp, local, port);

@@ -11,6 +11,7 @@ use crate::error::ConnectError;
 use crate::id::ConnectionId;
 use crate::leases::Lease;
 use crate::tcp::Connection;
+use crate::types::canonical;
 use crate::wire::ip::is_unicast;
 
 impl Stack {
@@ -27,11 +28,12 @@ impl Stack {
         remote: SocketAddr,
         random: u64,
     ) -> Result<ConnectionId, ConnectError> {
+        let remote = canonical(remote);
         if remote.port() == 0 || !is_unicast(remote.ip()) {
             return Err(ConnectError::InvalidAddress { remote });
         }
         let local = match local {
-            Some(local) => local,
+            Some(local) => canonical(local),
             None => {
                 let own = self.output.routes.own_address_towards(remote.ip());
                 SocketAddr::new(own.ok_or(ConnectError::NoSourceAddress { remote })?, 0)

@@ -81,7 +81,7 @@ impl Stack {
             ecn: whole.ecn,
             fragment: None,
             payload: &whole.payload,
-            whole: &[],
+            whole: &whole.beginning,
         };
         // A checksum that the sender left to the link is finished before the packet is cut, so it is verified here.
         self.receive_packet(now, &packet, recipient, false)

@@ -141,8 +141,12 @@ fn v6(first: u8, rest: &[u8]) -> Vec<u8> {
 
 /// A UDP datagram over IPv6 with its checksum.
 fn udp6(payload: &[u8]) -> Vec<u8> {
+    udp6_to("2001:db8::1", payload)
+}
+
+fn udp6_to(destination: &str, payload: &[u8]) -> Vec<u8> {
     let mut datagram = udp(payload);
-    let addresses = ["fd00::9", "2001:db8::1"].map(|text| text.parse::<IpAddr>().expect("an address"));
+    let addresses = ["fd00::9", destination].map(|text| text.parse::<IpAddr>().expect("an address"));
     let pseudo = smoltcp::wire::checksum::pseudo_header(
         &addresses[0].into(),
         &addresses[1].into(),
@@ -200,4 +204,48 @@ fn errors_are_never_about_errors() {
     let error = [3, 3, 0, 0, 0, 0, 0, 0, 0x45, 0, 0, 0, 0, 0, 0, 0];
     stack.receive(now, &mut v4(Ipv4Addr::new(192, 0, 2, 1), IpProtocol::Icmp, 1, &error));
     assert!(stack.poll_transmit(now).is_none());
+}
+
+#[test]
+fn an_error_about_a_datagram_in_fragments_quotes_the_first() {
+    let (_, now) = router();
+    let mut config = Config::new(Link::Ip { mtu: 1500, virtio: false }, [4; 16]);
+    config.addresses = vec![IpCidr::new(LOCAL.0.into(), 24).expect("a prefix")];
+    let mut stack = Stack::new(now, config);
+    let whole = udp(&[7; 40]);
+    let to_us = |offset: usize, more: bool, payload: &[u8]| {
+        let mut packet = v4(LOCAL.0, IpProtocol::Udp, 64, payload);
+        let mut ip = Ipv4Packet::new_unchecked(&mut packet[..]);
+        ip.set_ident(77);
+        ip.set_dont_frag(false);
+        ip.set_more_frags(more);
+        ip.set_frag_offset(offset as u16);
+        ip.fill_checksum();
+        packet
+    };
+    stack.receive(now, &mut to_us(24, false, &whole[24..]));
+    let mut first = to_us(0, true, &whole[..24]);
+    stack.receive(now, &mut first);
+    let error = stack.poll_transmit(now).expect("port unreachable").to_vec();
+    assert_eq!((error[9], error[20], error[21]), (1, 3, 3));
+    assert_eq!(error[28..], first);
+}
+
+#[test]
+fn mapped_addresses_and_scopes_mean_nothing_to_the_tables() {
+    let (mut stack, now) = router();
+    let mapped = |address: Ipv4Addr, port| SocketAddr::new(address.to_ipv6_mapped().into(), port);
+    let id = stack.connect(now, Some(mapped(LOCAL.0, 5000)), mapped(PEER.0, 80), 0).expect("IPv4");
+    let status = stack.status(id).expect("opening");
+    assert_eq!((status.local, status.remote), (SocketAddr::from((LOCAL.0, 5000)), SocketAddr::from((PEER.0, 80))));
+    assert_eq!(stack.poll_transmit(now).expect("SYN").to_vec()[0], 0x45);
+    stack.send_datagram(now, mapped(LOCAL.0, 53), SocketAddr::from(PEER), b"x").expect("IPv4");
+    assert_eq!(stack.poll_transmit(now).expect("a datagram").to_vec()[0], 0x45);
+    // A scope given to bind does not keep datagrams away.
+    let own = std::net::SocketAddrV6::new("fd00::1".parse().expect("an address"), 53, 9, 3);
+    let socket = stack.bind_datagram(own.into()).expect("own");
+    let mut packet = v6(17, &udp6_to("fd00::1", b"data"));
+    packet[24..40].copy_from_slice(&own.ip().octets());
+    stack.receive(now, &mut packet);
+    assert!(stack.receive_bound(socket).is_some());
 }
