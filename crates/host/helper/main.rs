@@ -148,7 +148,8 @@ fn timing(directory: &Path) -> Result<(), Box<dyn Error>> {
         fabric.sockets(&host.name, InsideSocket::TransparentStream, Family::V4, 32)?;
         sockets.push(milliseconds(start));
         let start = Instant::now();
-        fabric.remove_host(&host.name, Duration::from_millis(500))?;
+        fabric.end_processes(&host.name, Duration::from_millis(500))?;
+        fabric.remove_host(&host.name)?;
         remove.push(milliseconds(start));
     }
     for (what, times) in [("add host", add), ("run true", program), ("32 sockets", sockets), ("remove host", remove)] {

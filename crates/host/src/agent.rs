@@ -210,16 +210,24 @@ impl Fabric {
         })
     }
 
-    /// Ends every process in a host (SIGTERM, and SIGKILL to what is left after `grace`) and removes it. Blocks up to
-    /// `grace`, without keeping other requests waiting. Close the host's [`SockDiag`] and sockets before: each of them
-    /// keeps its namespace alive.
+    /// Ends every process in a host: SIGTERM, and SIGKILL to what is left after `grace`. Blocks up to `grace`, without
+    /// keeping other requests waiting. The host stays, and its kernel goes on to deliver what they had sent.
     ///
     /// # Errors
-    /// [`RequestError::UnknownHost`], or the agent is gone.
-    pub fn remove_host(&self, name: &str, grace: Duration) -> Result<(), RequestError> {
+    /// [`RequestError::UnknownHost`].
+    pub fn end_processes(&self, name: &str, grace: Duration) -> Result<(), RequestError> {
         let members = lock(&self.hosts).get(name).cloned();
         let members = members.ok_or_else(|| RequestError::UnknownHost(name.to_owned()))?;
         process::terminate(&members, grace);
+        Ok(())
+    }
+
+    /// Removes a host, with SIGKILL to the processes that are left in it. Close its [`SockDiag`] and sockets before: each
+    /// of them keeps its namespace alive.
+    ///
+    /// # Errors
+    /// [`RequestError::UnknownHost`], or the agent is gone.
+    pub fn remove_host(&self, name: &str) -> Result<(), RequestError> {
         let (reply, _) = self.request(name, &Request::RemoveHost { name: name.to_owned() }, &[])?;
         lock(&self.hosts).remove(name);
         if matches!(reply, Reply::HostRemoved) { Ok(()) } else { Err(unexpected(&reply)) }

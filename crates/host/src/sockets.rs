@@ -22,7 +22,9 @@ pub use self::{
     lease::{LeasedPort, listening_ports},
     ping::{PING_OVERHEAD, PingSocket, Pong},
     splice::{Pipe, PipePool, Spliced, splice_in, splice_out},
-    stream::{Transfer, bind_and_connect, connect, receive, reset, send, shutdown_write, take_error},
+    stream::{
+        Transfer, bind_and_connect, connect, discard, is_delivering, receive, reset, send, shutdown_write, take_error,
+    },
     udp::{receive_from, send_to, udp_connect},
 };
 

@@ -92,7 +92,8 @@ fn a_host_that_ends_takes_its_processes_along() {
             std::thread::sleep(Duration::from_millis(5));
         }
         let start = Instant::now();
-        world.fabric.remove_host(&host.name, Duration::from_millis(200)).unwrap();
+        world.fabric.end_processes(&host.name, Duration::from_millis(200)).unwrap();
+        world.fabric.remove_host(&host.name).unwrap();
         assert!(start.elapsed() >= Duration::from_millis(200));
         assert!(polite.wait().unwrap().code().is_none());
         assert!(stubborn.wait().unwrap().code().is_none());
@@ -109,7 +110,7 @@ fn names_are_unique_and_known() {
         world.host(2);
         let again = world.fabric.add_host(&world.host_config(2));
         assert!(matches!(again, Err(RequestError::HostExists(name)) if name == "host-2"));
-        let unknown = world.fabric.remove_host("nobody", Duration::ZERO);
+        let unknown = world.fabric.remove_host("nobody");
         assert!(matches!(unknown, Err(RequestError::UnknownHost(name)) if name == "nobody"));
     });
 }
@@ -167,7 +168,7 @@ fn every_kind_of_resolv_conf_is_covered() {
             // The rest of /etc is there.
             shell(&first, "test -s /etc/passwd && getent passwd root");
             assert_eq!(outside(), before, "{kind}");
-            world.fabric.remove_host(&first.name, Duration::ZERO).unwrap();
+            world.fabric.remove_host(&first.name).unwrap();
             drop(world);
             assert_eq!(outside(), before, "{kind}");
         });

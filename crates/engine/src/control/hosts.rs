@@ -18,14 +18,14 @@ use super::forwards::Holding;
 use super::sessions::Session;
 use super::{Control, HostRecord, Inside, Phase, State, blocking, name, no_such_host};
 use crate::convert;
-use crate::plane::{Command, HostSetup};
+use crate::plane::{Command, DRAIN, HostSetup};
 use crate::problem::{ending, internal, problem, with_fix};
 
 /// How long processes may take to end by themselves after SIGTERM.
 const GRACE: Duration = Duration::from_millis(500);
-/// How long the end of a host may take: the grace, and two seconds each for us and the agent with processes that even
-/// SIGKILL does not end at once.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the end of a host may take: the grace, what is to be delivered, and two seconds each for us and the agent
+/// with processes that even SIGKILL does not end at once.
+const PATIENCE: Duration = Duration::from_secs(5).saturating_add(DRAIN);
 /// The last parts of addresses in a /24; the first one is the gateway's.
 const NUMBERS: std::ops::RangeInclusive<u8> = 2..=254;
 
@@ -170,7 +170,7 @@ impl Control {
             match open() {
                 Ok((for_plane, for_views)) => Ok(Made { namespace, for_plane, for_views }),
                 Err(error) => {
-                    let _ = control.fabric.remove_host(&config.name, Duration::ZERO);
+                    let _ = control.fabric.remove_host(&config.name);
                     Err(agent_problem(error))
                 }
             }
@@ -227,14 +227,24 @@ impl Control {
         let left = blocking(move || {
             let left = inside.map(|inside| processes(inside.network_inode)).unwrap_or_default();
             // Frees the ports while the processes have their grace.
-            control.plane.send(Command::RemoveHost(serial, tokio::sync::oneshot::channel().0));
-            if let Err(error) = control.fabric.remove_host(&owned, GRACE) {
-                tracing::warn!(%error, host = owned, "the agent could not remove the host");
-            }
+            control.plane.send(Command::CloseHost(serial, tokio::sync::oneshot::channel().0));
+            let _ = control.fabric.end_processes(&owned, GRACE);
             left
         })
         .await
         .unwrap_or_default();
+        self.state().release_forwards_of(name);
+        // What they had sent when they ended is delivered. Then nothing of ours keeps the namespace.
+        let _ = self.plane.ask(|done| Command::DrainHost(serial, done)).await;
+        let _ = self.plane.ask(|done| Command::RemoveHost(serial, done)).await;
+        let control = Arc::clone(self);
+        let owned = name.to_owned();
+        let _ = blocking(move || {
+            if let Err(error) = control.fabric.remove_host(&owned) {
+                tracing::warn!(%error, host = owned, "the agent could not remove the host");
+            }
+        })
+        .await;
         // What its processes began since then ends before the next host gets the addresses.
         let _ = self.plane.ask(|done| Command::EndFlows(addresses.to_vec(), done)).await;
         self.state().release_forwards_of(name);

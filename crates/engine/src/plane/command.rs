@@ -60,6 +60,10 @@ impl HeldSocket {
 #[derive(Debug)]
 pub(crate) enum Command {
     AddHost(HostSetup, oneshot::Sender<()>),
+    /// Gives the host's forwards back; its flows go on.
+    CloseHost(u32, oneshot::Sender<()>),
+    /// Delivers what the host has sent, now that its programs are gone.
+    DrainHost(u32, oneshot::Sender<()>),
     /// Ends the host's flows and gives its forwards back.
     RemoveHost(u32, oneshot::Sender<()>),
     /// Ends the flows from these addresses, and the pings.

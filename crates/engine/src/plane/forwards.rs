@@ -113,10 +113,16 @@ impl Plane {
 
     /// Removes forwards, all of one host.
     pub(super) fn remove_forwards(&mut self, ids: &[u64]) {
+        let concerned: std::collections::HashSet<u64> = ids.iter().copied().collect();
+        self.end_flows_of(|flow| flow.forward.is_some_and(|id| concerned.contains(&id)));
+        self.give_forwards_back(ids);
+    }
+
+    /// Frees the ports of forwards that no flow needs any more.
+    pub(super) fn give_forwards_back(&mut self, ids: &[u64]) {
         let ids: std::collections::HashSet<u64> = ids.iter().copied().collect();
         let places: Vec<usize> =
             self.forwards.iter().filter(|(_, forward)| ids.contains(&forward.id)).map(|(place, _)| place).collect();
-        self.end_flows_of(|flow| flow.forward.is_some_and(|id| ids.contains(&id)));
         if let Some(first) = places.first().and_then(|place| self.forwards.get(*place)) {
             self.tell_of_forwards(first.host, &places, Happening::ForwardsRemoved);
         }

@@ -14,7 +14,7 @@ use minato_host::sock_diag::{EventsError, Query, SockDiag, SocketInfo, States};
 use minato_host::sockets::Local;
 use minato_inspect::Happening;
 use minato_ports::Transport;
-use minato_relay::{Listener, Services};
+use minato_relay::{FlowId, Listener, Services};
 
 use super::command::{HostSetup, Supply};
 use super::{Flow, Plane, Token};
@@ -183,8 +183,11 @@ impl Plane {
         let addresses = host.addresses.clone();
         let ids: Vec<u64> = host.forwards.iter().map(|place| self.forwards[*place].id).collect();
         self.remove_forwards(&ids);
-        self.end_flows_of(|flow: &Flow| flow.sides.kind.leads_to(serial));
-        self.end_flows_from(&addresses);
+        let concerned = |flow: &Flow| addresses.contains(&flow.client.ip()) || flow.sides.kind.leads_to(serial);
+        let ended: Vec<FlowId> = self.flows.iter().filter(|(_, flow)| concerned(flow)).map(|(id, _)| id).collect();
+        ended.into_iter().for_each(|id| self.end_drained(id));
+        self.end_echoes_of(&addresses);
+        self.drained(&addresses);
         addresses.iter().for_each(|address| self.rules.close(*address));
         if let Some(host) = self.hosts.remove(&serial) {
             self.admission.give_back(2 * host.waiting.len() + host.stocked());

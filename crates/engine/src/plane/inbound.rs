@@ -98,7 +98,7 @@ impl Plane {
     }
 
     /// Resets a connection that can't be served and gives its two descriptors back.
-    fn turn_away(&mut self, client: WaitingClient) {
+    pub(super) fn turn_away(&mut self, client: WaitingClient) {
         self.admission.give_back(2);
         sockets::reset(client.socket);
     }
@@ -142,7 +142,7 @@ impl Plane {
     fn splice(&mut self, client: WaitingClient, inside: OwnedFd, origin: Origin) {
         let WaitingClient { forward, place, socket, address } = client;
         let sides = SplicedSides {
-            forward: place,
+            forward: Some(place),
             client: socket,
             service: inside,
             splice: Splice::connecting(),
@@ -184,7 +184,7 @@ impl Plane {
         flow.last_used = self.now;
         flow.counters.to_target += spliced.to_target as u64;
         flow.counters.to_initiating += spliced.to_initiating as u64;
-        if let Some(forward) = self.forwards.get_mut(*forward) {
+        if let Some(forward) = forward.and_then(|place| self.forwards.get_mut(place)) {
             forward.bytes_in += spliced.to_target as u64;
             forward.bytes_out += spliced.to_initiating as u64;
         }

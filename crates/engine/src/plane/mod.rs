@@ -7,6 +7,7 @@
 mod admission;
 mod command;
 mod datagrams;
+mod drain;
 mod echo;
 mod far;
 mod forwards;
@@ -42,6 +43,8 @@ use command::Commands;
 pub(crate) use command::{Command, ForwardStatus, HeldForward, HeldSocket, HostSetup, PlaneHandle, Supply};
 use datagrams::DatagramIndex;
 pub(crate) use datagrams::make_room;
+pub(crate) use drain::DRAIN;
+use drain::Drain;
 use echo::Echoes;
 use forwards::Forward;
 pub(crate) use hosts::Order;
@@ -123,6 +126,8 @@ pub(crate) struct Plane {
     hosts: HashMap<u32, PlaneHost>,
     /// When the first of them is to be looked at; never later than that.
     next_look: Option<Instant>,
+    /// Hosts whose programs are gone.
+    drains: Vec<Drain>,
     forwards: Slab<Forward>,
     ephemeral_tcp: EphemeralAllocator,
     ephemeral_udp: EphemeralAllocator,
@@ -167,6 +172,7 @@ impl Plane {
             stalled_until: None,
             hosts: HashMap::new(),
             next_look: None,
+            drains: Vec::new(),
             forwards: Slab::new(),
             ephemeral_tcp: EphemeralAllocator::new(PortRange::DYNAMIC, setup.key),
             ephemeral_udp: EphemeralAllocator::new(PortRange::DYNAMIC, setup.key),
@@ -189,6 +195,7 @@ impl Plane {
             self.handle_timeouts();
             self.handle_stack_events();
             self.pump_queue();
+            self.look_at_drains();
             self.transmit()?;
         }
         Ok(())
@@ -208,6 +215,7 @@ impl Plane {
             self.ephemeral_tcp.poll_timeout(),
             self.ephemeral_udp.poll_timeout(),
             self.next_look,
+            self.drain_deadline(),
         ];
         let next = deadlines.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
@@ -259,6 +267,11 @@ impl Plane {
                 self.add_host(setup);
                 let _ = done.send(());
             }
+            Command::CloseHost(serial, done) => {
+                self.close_host(serial);
+                let _ = done.send(());
+            }
+            Command::DrainHost(serial, done) => self.drain_host(serial, done),
             Command::RemoveHost(serial, done) => {
                 self.remove_host(serial);
                 let _ = done.send(());

@@ -26,6 +26,9 @@ pub(super) enum Answer {
 
 impl Plane {
     pub(super) fn incoming(&mut self, incoming: Incoming) {
+        if self.is_draining(incoming.source.ip()) {
+            return self.answer_incoming(incoming.id, Answer::Closed);
+        }
         match self.rules.target(incoming.source.ip(), incoming.destination) {
             Target::Connect(address) => self.connect(incoming, address, None),
             Target::Resolver => self.connect_to_resolver(incoming, 0),

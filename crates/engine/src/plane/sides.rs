@@ -48,8 +48,8 @@ pub(super) enum Stage {
 /// The two sockets of an inbound TCP flow.
 #[derive(Debug)]
 pub(super) struct SplicedSides {
-    /// Place of the forward, which is there as long as the flow is.
-    pub(super) forward: usize,
+    /// Place of the forward, which is there as long as the flow is, until the host ends.
+    pub(super) forward: Option<usize>,
     pub(super) client: OwnedFd,
     pub(super) service: OwnedFd,
     pub(super) splice: Splice,

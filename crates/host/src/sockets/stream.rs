@@ -3,7 +3,7 @@
 use std::{
     io::{self, IoSlice},
     net::SocketAddr,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use rustix::{
 };
 
 use super::Failure;
+use crate::sock_diag::State;
 
 /// A peer that has vanished without a word is asked after this long without traffic …
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(600);
@@ -70,6 +71,48 @@ fn start(socket: BorrowedFd<'_>, remote: SocketAddr) -> Result<(), Failure> {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Throws away what has arrived and was not read. The close of a socket that holds such bytes resets the connection, and
+/// what was sent may be lost (RFC 2525 §2.17); so this is for a peer that is to get everything, whatever it sends.
+pub fn discard(socket: BorrowedFd<'_>) {
+    let mut buffer = [0; 16 << 10];
+    // A peer that never stops is not waited for.
+    for _ in 0..DISCARDS {
+        match recv(socket, &mut buffer, RecvFlags::TRUNC | RecvFlags::DONTWAIT) {
+            Ok((_, 1..)) => {}
+            Ok(_) | Err(_) => return,
+        }
+    }
+}
+
+/// Most reads of one [`discard`].
+const DISCARDS: usize = 256;
+
+/// Whether the peer may still acknowledge something: the connection is alive, and bytes are sent and not acknowledged,
+/// or not sent yet.
+pub fn is_delivering(socket: BorrowedFd<'_>) -> bool {
+    let mut unacknowledged: libc::c_int = 0;
+    // SAFETY: SIOCOUTQ, which is TIOCOUTQ, writes one int to the address that it gets.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut unacknowledged) };
+    result == 0 && unacknowledged > 0 && !is_closed(socket)
+}
+
+/// Whether the kernel has given the connection up (RFC 9293 §3.3.2: CLOSED), as after a reset.
+fn is_closed(socket: BorrowedFd<'_>) -> bool {
+    let mut state = 0u8;
+    let mut length: libc::socklen_t = 1;
+    // SAFETY: TCP_INFO writes at most `length` bytes, here the first one, which is the state.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut state).cast(),
+            &raw mut length,
+        )
+    };
+    result != 0 || state == State::Close as u8
 }
 
 /// The pending error of a socket (`SO_ERROR`), which is cleared. On a socket of [`super::udp_connect`] or a

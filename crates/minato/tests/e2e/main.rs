@@ -13,6 +13,7 @@ mod crash;
 mod demo;
 mod diagnoses;
 mod dns;
+mod endings;
 mod explain;
 mod forwards;
 mod harness;

@@ -1,6 +1,6 @@
 //! Small programs that tests run in hosts. They are this very test program in another role, so that nothing has to
 //! be installed for them: `who PORT`, `line PORT`, `count PORT`, `connect ADDRESS`, `crowd ADDRESS`, `upload ADDRESS
-//! BYTES`, `ask ADDRESS TEXT`.
+//! BYTES`, `send ADDRESS BYTES`, `give PORT BYTES`, `ask ADDRESS TEXT`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -18,6 +18,11 @@ pub(crate) fn play(role: &str) -> i32 {
         ["line", address] => line(&listen_address(address)),
         ["count", address] => count(&listen_address(address)),
         ["upload", address, bytes] => upload(address, bytes.parse().expect("BYTES")),
+        ["send", address, bytes] => write(TcpStream::connect(address).expect("to connect"), bytes),
+        ["give", address, bytes] => {
+            let listener = TcpListener::bind(listen_address(address)).expect("to listen");
+            write(listener.accept().expect("a client").0, bytes);
+        }
         ["connect", address] => connect(address.parse().expect("ADDRESS:PORT")),
         ["crowd", address] => crowd(address),
         ["ask", address, text] => ask(address.parse().expect("ADDRESS:PORT"), text),
@@ -83,9 +88,24 @@ pub(crate) fn half_close(mut stream: TcpStream, bytes: u64) -> String {
     read_all(stream)
 }
 
+/// Sends bytes, and that is all: the program ends before they have arrived.
+fn write(mut stream: TcpStream, bytes: &str) {
+    std::io::copy(&mut std::io::repeat(7).take(bytes.parse().expect("BYTES")), &mut stream).expect("to send");
+}
+
+/// Begins to read late, and then reads to the end with pauses; how many bytes came.
+pub(crate) fn read_late(stream: TcpStream) -> u64 {
+    thread::sleep(Duration::from_millis(500));
+    read_to_end(stream)
+}
+
 /// Ends its own direction at once, then reads to the end, with pauses; how many bytes came.
-pub(crate) fn read_slowly(mut stream: TcpStream) -> u64 {
+pub(crate) fn read_slowly(stream: TcpStream) -> u64 {
     stream.shutdown(Shutdown::Write).expect("to end this direction");
+    read_to_end(stream)
+}
+
+fn read_to_end(mut stream: TcpStream) -> u64 {
     let mut buffer = vec![0; 1 << 18];
     let mut bytes = 0;
     loop {

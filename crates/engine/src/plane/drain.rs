@@ -1,0 +1,123 @@
+//! The end of a host. What its programs had sent when they ended is still in its kernel, in the stack, or in sockets of
+//! ours. On a machine the kernel would go on to deliver it, so it is delivered here before the host is removed.
+
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use minato_host::sockets;
+use minato_relay::{FlowId, Lifecycle, Side};
+use tokio::sync::oneshot;
+
+use super::sides::{Kind, Stage};
+use super::{Flow, Plane};
+
+/// How long that may take: a peer that does not read must not keep a host for ever.
+pub(crate) const DRAIN: Duration = Duration::from_secs(5);
+
+/// A host without programs that still sends.
+#[derive(Debug)]
+pub(super) struct Drain {
+    addresses: Vec<IpAddr>,
+    /// Flows whose guest's end was not passed on yet. None is added.
+    flows: Vec<FlowId>,
+    until: Instant,
+    done: Option<oneshot::Sender<()>>,
+}
+
+impl Plane {
+    /// Frees the host's forwards and turns away who waits. What is connected goes on.
+    pub(super) fn close_host(&mut self, serial: u32) {
+        let Some(host) = self.hosts.get_mut(&serial) else { return };
+        let waiting = std::mem::take(&mut host.waiting);
+        let ids: Vec<u64> = host.forwards.iter().map(|place| self.forwards[*place].id).collect();
+        waiting.into_iter().for_each(|client| self.turn_away(client));
+        // Datagrams go out of the forward's own socket.
+        self.end_flows_of(|flow| matches!(flow.sides.kind, Kind::Forwarded(_)) && flow.sides.kind.leads_to(serial));
+        let streams: Vec<FlowId> =
+            self.flows.iter().filter(|(_, flow)| flow.sides.kind.leads_to(serial)).map(|(id, _)| id).collect();
+        for id in streams {
+            if let Some(flow) = self.flows.find_mut(id)
+                && let Kind::Spliced(sides) = &mut flow.sides.kind
+            {
+                sides.forward = None;
+            }
+        }
+        self.give_forwards_back(&ids);
+    }
+
+    /// Tells when everything that the programs of a host have sent is delivered, or time is up. They are gone, so there
+    /// is nobody to begin anything.
+    pub(super) fn drain_host(&mut self, serial: u32, done: oneshot::Sender<()>) {
+        let Some(host) = self.hosts.get(&serial) else { return };
+        let addresses = host.addresses.clone();
+        let concerned = |flow: &Flow| addresses.contains(&flow.client.ip()) || flow.sides.kind.leads_to(serial);
+        let flows = self.flows.iter().filter(|(_, flow)| concerned(flow) && sends(flow)).map(|(id, _)| id).collect();
+        self.drains.push(Drain { addresses, flows, until: self.now + DRAIN, done: Some(done) });
+        self.look_at_drains();
+    }
+
+    /// Tells who has finished. The addresses stay closed until the host is removed.
+    pub(super) fn look_at_drains(&mut self) {
+        for drain in self.drains.iter_mut().filter(|drain| drain.done.is_some()) {
+            drain.flows.retain(|id| self.flows.find(*id).is_some_and(sends));
+            if !drain.flows.is_empty() && drain.until <= self.now {
+                tracing::info!(flows = drain.flows.len(), "a host ended before its peers had read what it sent");
+                drain.flows.clear();
+            }
+            if let Some(done) = drain.done.take_if(|_| drain.flows.is_empty()) {
+                let _ = done.send(());
+            }
+        }
+    }
+
+    pub(super) fn drain_deadline(&self) -> Option<Instant> {
+        self.drains.iter().filter(|drain| drain.done.is_some()).map(|drain| drain.until).min()
+    }
+
+    /// Whether the host with this address has no programs any more.
+    pub(super) fn is_draining(&self, address: IpAddr) -> bool {
+        self.drains.iter().any(|drain| drain.addresses.contains(&address))
+    }
+
+    pub(super) fn drained(&mut self, addresses: &[IpAddr]) {
+        self.drains.retain(|drain| drain.addresses != addresses);
+    }
+
+    /// Ends a flow of a host that is removed. The peer of one that has sent everything gets it and the end, whatever it
+    /// sends itself; another one must not take the part for the whole.
+    pub(super) fn end_drained(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.find(id) else { return };
+        if !has_ended(flow) {
+            return self.abort_flow(id);
+        }
+        match &flow.sides.kind {
+            Kind::Outbound { socket, stage: Stage::Relayed { connection, .. } } => {
+                sockets::discard(socket.as_fd());
+                self.stack.abort(self.now, *connection);
+            }
+            Kind::Spliced(sides) => sockets::discard(sides.client.as_fd()),
+            Kind::Outbound { .. } | Kind::Datagrams { .. } | Kind::Forwarded(_) => {}
+        }
+        self.remove_flow(id);
+    }
+}
+
+/// Whether the side inside the host may still have something to deliver: a connection that it has not ended.
+fn sends(flow: &Flow) -> bool {
+    let connected = matches!(flow.sides.kind, Kind::Outbound { stage: Stage::Relayed { .. }, .. } | Kind::Spliced(_));
+    connected && !has_ended(flow)
+}
+
+/// Whether the end of the side inside the host was passed on, behind everything that it had sent.
+fn has_ended(flow: &Flow) -> bool {
+    let inside = match flow.sides.kind {
+        Kind::Outbound { .. } | Kind::Datagrams { .. } => Side::Initiating,
+        Kind::Spliced(_) | Kind::Forwarded(_) => Side::Target,
+    };
+    match flow.lifecycle() {
+        Lifecycle::HalfClosed(side) => side == inside,
+        Lifecycle::Closing => true,
+        Lifecycle::New | Lifecycle::Connecting | Lifecycle::Established => false,
+    }
+}
