@@ -12,6 +12,9 @@ pub(crate) const CHUNK: usize = 64 << 10;
 /// Capacity of the first chunk of a queue, while it holds little.
 const SMALL_CHUNK: usize = 2 << 10;
 
+/// Length from which on a queue that is filled sparingly counts as a bulk stream.
+const BULK: usize = 16 << 10;
+
 /// Least contiguous room for which `space` does not start a new chunk.
 const SPACE_MIN: usize = 4 << 10;
 
@@ -102,11 +105,27 @@ impl ChunkQueue {
         self.length == 0
     }
 
+    /// Bytes of memory that its chunks take.
+    pub(crate) fn allocated(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.bytes.len()).sum()
+    }
+
     /// Copies `data` to the end.
-    pub(crate) fn push(&mut self, mut data: &[u8], pool: &mut ChunkPool) {
+    pub(crate) fn push(&mut self, data: &[u8], pool: &mut ChunkPool) {
+        // A queue that holds something already is a bulk stream.
+        self.push_in_chunks(data, 1, pool);
+    }
+
+    /// As `push`, for a queue that is likely to stay short: its chunks are as small as `data` allows until it is longer.
+    pub(crate) fn push_sparingly(&mut self, data: &[u8], pool: &mut ChunkPool) {
+        self.push_in_chunks(data, BULK, pool);
+    }
+
+    /// `bulk` is the length from which on all chunks are big.
+    fn push_in_chunks(&mut self, mut data: &[u8], bulk: usize, pool: &mut ChunkPool) {
         while !data.is_empty() {
             if self.chunks.back().is_none_or(|chunk| chunk.room() == 0) {
-                self.add_chunk(data.len(), pool);
+                self.add_chunk(if self.length >= bulk { CHUNK } else { data.len() }, pool);
             }
             let Some(chunk) = self.chunks.back_mut() else { return };
             let count = chunk.room().min(data.len());
@@ -119,8 +138,6 @@ impl ChunkQueue {
     }
 
     fn add_chunk(&mut self, wanted: usize, pool: &mut ChunkPool) {
-        // A queue that holds something already is a bulk stream.
-        let wanted = if self.length > 0 { CHUNK } else { wanted };
         let position = self.position + self.length as u64;
         let chunk = Chunk { position, bytes: pool.take(wanted), start: 0, end: 0 };
         if let Some(last) = self.chunks.back_mut()
@@ -135,7 +152,7 @@ impl ChunkQueue {
     /// Contiguous room at the end: at least `want` or `SPACE_MIN` bytes, whichever is less. Used by `commit`.
     pub(crate) fn space(&mut self, want: usize, pool: &mut ChunkPool) -> &mut [u8] {
         if self.chunks.back().is_none_or(|chunk| chunk.room() < want.clamp(1, SPACE_MIN)) {
-            self.add_chunk(want, pool);
+            self.add_chunk(if self.length > 0 { CHUNK } else { want }, pool);
         }
         match self.chunks.back_mut() {
             Some(chunk) => &mut chunk.bytes[chunk.end..],

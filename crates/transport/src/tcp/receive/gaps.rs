@@ -1,7 +1,7 @@
 //! What arrived ahead of a gap.
 //!
-//! Invariants: runs are in sequence order, not empty, and neither overlap nor touch; all lie beyond RCV.NXT. Memory is
-//! bounded by the window that the peer was offered, and the number of runs by `RUNS_MAX`.
+//! Invariants: runs are in sequence order, not empty, and neither overlap nor touch; all lie beyond RCV.NXT. Their
+//! number is bounded by `RUNS_MAX`, their memory by what `insert` allows.
 
 use crate::tcp::Seq;
 use crate::tcp::buffer::{ChunkPool, ChunkQueue};
@@ -27,6 +27,8 @@ impl Run {
 #[derive(Debug, Default)]
 pub(super) struct Gaps {
     runs: Vec<Run>,
+    /// Bytes of memory that the runs take.
+    allocated: usize,
     /// A place within each of the last runs that changed, the latest first.
     recent: [Option<Seq>; SACK_BLOCKS],
 }
@@ -42,7 +44,8 @@ impl Gaps {
     }
 
     /// Adds text; bytes that are there already stay as they are. The range, if all of it was there.
-    pub(super) fn insert(&mut self, start: Seq, text: &[u8], pool: &mut ChunkPool) -> Option<SackBlock> {
+    /// `memory` is how many bytes the runs may take together, nearly: what finds less is dropped, and the peer sends it again.
+    pub(super) fn insert(&mut self, start: Seq, text: &[u8], memory: usize, pool: &mut ChunkPool) -> Option<SackBlock> {
         let (mut at, mut rest) = (start, text);
         let mut added = false;
         while !rest.is_empty() {
@@ -56,14 +59,18 @@ impl Gaps {
                 if rest.is_empty() {
                     break;
                 }
-            } else if self.runs.len() >= RUNS_MAX {
+            }
+            if self.allocated >= memory || (!joins && self.runs.len() >= RUNS_MAX) {
                 break;
-            } else {
+            }
+            if !joins {
                 self.runs.insert(index, Run { start: at, bytes: ChunkQueue::default() });
             }
             let until_next = self.runs.get(index + 1).map_or(rest.len(), |next| next.start.since(at));
             let (now, later) = rest.split_at(until_next.min(rest.len()));
-            self.runs[index].bytes.push(now, pool);
+            let before = self.runs[index].bytes.allocated();
+            self.runs[index].bytes.push_sparingly(now, pool);
+            self.allocated += self.runs[index].bytes.allocated() - before;
             added |= !now.is_empty();
             at = at.plus(now.len());
             rest = later;
@@ -97,6 +104,7 @@ impl Gaps {
     pub(super) fn join(&mut self, mut next: Seq, queue: &mut ChunkQueue, pool: &mut ChunkPool) -> Seq {
         let reached = self.runs.partition_point(|run| run.start.is_at_or_before(next));
         for mut run in self.runs.drain(..reached) {
+            self.allocated -= run.bytes.allocated();
             if run.end().is_after(next) {
                 run.bytes.consume(next.since(run.start), pool);
                 next = next.plus(run.bytes.length());
@@ -129,6 +137,7 @@ impl Gaps {
     }
 
     pub(super) fn clear(&mut self, pool: &mut ChunkPool) {
+        self.allocated = 0;
         for mut run in self.runs.drain(..) {
             run.bytes.clear(pool);
         }
@@ -149,13 +158,13 @@ mod tests {
     fn runs_join_and_the_first_bytes_stay() {
         let mut pool = ChunkPool::new(1, usize::MAX);
         let mut gaps = Gaps::default();
-        assert_eq!(gaps.insert(Seq(10), b"aaa", &mut pool), None);
-        assert_eq!(gaps.insert(Seq(20), b"bbb", &mut pool), None);
+        assert_eq!(gaps.insert(Seq(10), b"aaa", usize::MAX, &mut pool), None);
+        assert_eq!(gaps.insert(Seq(20), b"bbb", usize::MAX, &mut pool), None);
         assert_eq!(ranges(&gaps), [(10, 13), (20, 23)]);
-        assert_eq!(gaps.insert(Seq(11), b"xx", &mut pool), Some((Seq(11), Seq(13))));
-        assert_eq!(gaps.insert(Seq(12), b"cccccccccccc", &mut pool), None);
+        assert_eq!(gaps.insert(Seq(11), b"xx", usize::MAX, &mut pool), Some((Seq(11), Seq(13))));
+        assert_eq!(gaps.insert(Seq(12), b"cccccccccccc", usize::MAX, &mut pool), None);
         assert_eq!(ranges(&gaps), [(10, 24)]);
-        assert_eq!(gaps.insert(Seq(5), b"dd", &mut pool), None);
+        assert_eq!(gaps.insert(Seq(5), b"dd", usize::MAX, &mut pool), None);
         assert_eq!(gaps.blocks(None, 3), [Some((Seq(5), Seq(7))), Some((Seq(10), Seq(24))), None]);
         let mut queue = ChunkQueue::default();
         queue.push(b"0123456", &mut pool);
@@ -164,5 +173,38 @@ mod tests {
         assert_eq!(gaps.join(Seq(10), &mut queue, &mut pool), Seq(24));
         assert_eq!(queue.slices::<8>(0, 99).0.concat(), b"0123456deeeaaacccccccbbbc");
         assert!(gaps.is_empty());
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_the_pieces() {
+        const MEMORY: usize = 300_000;
+        for (piece, distance) in [(1_usize, 3_u32), (2, 3), (700, 1500), (1400, 1500), (2100, 4000), (9000, 9001)] {
+            let mut pool = ChunkPool::new(1, usize::MAX);
+            let mut gaps = Gaps::default();
+            for round in 0..3 {
+                for number in 0..900 {
+                    // The second and third time each run gets longer.
+                    let at = Seq(10 + number * distance + round * (piece as u32 / 3));
+                    gaps.insert(at, &vec![0; piece], MEMORY, &mut pool);
+                }
+            }
+            let allocated: usize = gaps.runs.iter().map(|run| run.bytes.allocated()).sum();
+            assert_eq!(gaps.allocated, allocated);
+            assert!(allocated < MEMORY + (64 << 10), "{allocated} for pieces of {piece}");
+            let mut queue = ChunkQueue::default();
+            gaps.join(Seq(10), &mut queue, &mut pool);
+            gaps.join(Seq(u32::MAX / 4), &mut queue, &mut pool);
+            assert_eq!((gaps.allocated, gaps.is_empty()), (0, true));
+        }
+    }
+
+    #[test]
+    fn a_run_takes_little_more_memory_than_its_bytes() {
+        let mut pool = ChunkPool::new(1, usize::MAX);
+        let mut gaps = Gaps::default();
+        for number in 0..8 {
+            gaps.insert(Seq(10 + 1448 * number), &[0; 1448], usize::MAX, &mut pool);
+        }
+        assert!(gaps.allocated <= 8 * 1448 + (2 << 10), "{}", gaps.allocated);
     }
 }

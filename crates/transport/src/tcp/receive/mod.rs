@@ -5,7 +5,7 @@ mod window;
 
 use std::time::{Duration, Instant};
 
-use super::buffer::{ChunkPool, ChunkQueue};
+use super::buffer::{CHUNK, ChunkPool, ChunkQueue};
 use super::{Config, Request, Seq};
 use crate::wire::tcp::{SACK_BLOCKS, SackBlock, Segment};
 use gaps::Gaps;
@@ -195,7 +195,9 @@ impl ReceiveHalf {
 
     fn place(&mut self, start: Seq, text: &[u8], pool: &mut ChunkPool) {
         if start != self.next {
-            if let Some(known) = self.gaps.insert(start, text, pool) {
+            // Chunks are larger than what is in them; but not so much, unless the peer means to do harm.
+            let memory = if pool.is_short() { 0 } else { 2 * self.capacity + 4 * CHUNK };
+            if let Some(known) = self.gaps.insert(start, text, memory, pool) {
                 self.duplicate = Some(known);
             }
             return;
