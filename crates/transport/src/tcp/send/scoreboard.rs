@@ -9,6 +9,10 @@ use std::time::Instant;
 use crate::tcp::Seq;
 use crate::wire::tcp::SackBlock;
 
+/// So many records are always allowed, and one more for so many bytes under way: less than the segments of nearly every path.
+const RECORDS_MIN: usize = 64;
+const RECORD_BYTES: usize = 512;
+
 /// One transmission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sent {
@@ -99,8 +103,7 @@ impl Scoreboard {
 
     /// A range is received; `delivered` sees each record that is new to it. How many bytes are new.
     pub(super) fn sack(&mut self, (from, to): SackBlock, mut delivered: impl FnMut(&Sent)) -> usize {
-        let mut index = self.split_at(from);
-        let after = self.split_at(to);
+        let (mut index, after) = self.reported(from, to);
         let mut bytes = 0;
         while index < after {
             let record = &mut self.records[index];
@@ -117,6 +120,21 @@ impl Scoreboard {
         }
         self.sacked += bytes;
         bytes
+    }
+
+    /// The records of a reported range, from the first to after the last. Records are split at its ends while they are not
+    /// too many for what is under way; beyond that the range counts as far as it covers whole records, so that a peer that
+    /// reports every second byte does not make each acknowledgement dearer than the one before.
+    fn reported(&mut self, from: Seq, to: Seq) -> (usize, usize) {
+        let span = match (self.records.front(), self.records.back()) {
+            (Some(first), Some(last)) => last.end.since(first.start),
+            _ => 0,
+        };
+        if self.records.len() < RECORDS_MIN + span / RECORD_BYTES {
+            return (self.split_at(from), self.split_at(to));
+        }
+        let first = self.records.partition_point(|record| record.start.is_before(from));
+        (first, self.records.partition_point(|record| record.end.is_at_or_before(to)))
     }
 
     /// Makes a record begin at `at`, if it is within the range; the index of the first record at or after it.
@@ -197,7 +215,7 @@ impl Scoreboard {
 mod tests {
     use std::time::Instant;
 
-    use super::Scoreboard;
+    use super::{RECORD_BYTES, RECORDS_MIN, Scoreboard};
     use crate::tcp::Seq;
 
     #[test]
@@ -221,5 +239,26 @@ mod tests {
         board.acknowledge(Seq(150), |_| {});
         assert!(board.is_empty());
         assert_eq!((board.lost, board.sacked(), board.in_flight()), (0, 0, 0));
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    fn a_peer_that_reports_every_second_byte_does_not_split_without_bound() {
+        let now = Instant::now();
+        let mut board = Scoreboard::default();
+        for start in (0..1_000_000).step_by(1000) {
+            board.push(Seq(start), Seq(start + 1000), now);
+        }
+        let mut sacked = 0;
+        for byte in (1..200_000).step_by(2) {
+            sacked += board.sack((Seq(byte), Seq(byte + 1)), |_| {});
+        }
+        assert!(board.records.len() <= RECORDS_MIN + 1_000_000 / RECORD_BYTES + 2, "{}", board.records.len());
+        assert_eq!(board.sacked(), sacked);
+        // Whole records still count, and their parts.
+        sacked += board.sack((Seq(500_500), Seq(510_500)), |_| {});
+        assert_eq!(board.sacked(), sacked);
+        assert_eq!(board.in_flight(), 1_000_000 - sacked);
+        assert!(sacked >= 9000);
     }
 }
