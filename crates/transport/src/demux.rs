@@ -113,6 +113,11 @@ impl Demux {
         if let Some(owner) = self.flows.get(tuple) {
             return Target::Flow(*owner);
         }
+        self.lookup_listener(tuple, own)
+    }
+
+    /// As `lookup`, whoever has the flow.
+    pub(crate) fn lookup_listener(&self, tuple: &FourTuple, own: bool) -> Target {
         if self.listeners.is_empty() {
             return Target::None;
         }

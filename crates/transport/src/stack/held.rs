@@ -85,12 +85,11 @@ impl Stack {
 
 impl Stack {
     /// Holds a request and tells the caller.
-    pub(super) fn hold(&mut self, now: Instant, tuple: &FourTuple, segment: &Segment<'_>) {
+    pub(super) fn hold(&mut self, now: Instant, tuple: &FourTuple, request: Request) {
         if self.held.len() >= self.config.limits.incoming {
             self.statistics.limited += 1;
             return;
         }
-        let request = Request::new(segment, tuple.remote().is_ipv6());
         let (index, generation) = self.held.insert(Held { tuple: *tuple, request });
         self.held_order.push_back((now + HELD_FOR, index, generation));
         drop_stale(&mut self.held_order, &self.held);
@@ -112,7 +111,7 @@ impl Stack {
         } else if segment.flags.syn && segment.ack.is_none() && segment.seq != initial {
             // The client began anew from the same port.
             self.drop_held(id);
-            self.hold(now, tuple, segment);
+            self.hold(now, tuple, Request::new(segment, tuple.remote().is_ipv6()));
         }
     }
 
@@ -152,7 +151,7 @@ impl Stack {
         request: &Request,
         listener: Option<u32>,
     ) -> ConnectionId {
-        let initial = self.initial.choose(now, tuple);
+        let initial = self.initial.choose_after(now, tuple, request.succeeds);
         let offset = self.initial.timestamp_offset(tuple);
         let limits = if tuple.remote().is_ipv4() { self.segment_limits.0 } else { self.segment_limits.1 };
         let config = &self.config.tcp;

@@ -36,6 +36,13 @@ pub(super) struct Listener {
     cookie_sent: Option<Instant>,
 }
 
+impl Listener {
+    /// Whether the next request makes a connection, and not a cookie.
+    fn may_remember(&self) -> bool {
+        self.opening < self.backlog.max(OPENING_MIN)
+    }
+}
+
 /// TCP: sockets of the stack itself.
 impl Stack {
     /// Listens on `local` (an unspecified address means all own addresses of its family), with at most `backlog`
@@ -103,23 +110,28 @@ impl Stack {
 }
 
 impl Stack {
+    /// Whether a SYN for this listener makes a connection now.
+    pub(super) fn may_open(&self, index: u32) -> bool {
+        let room = |listener: &Listener| listener.complete.len() < listener.backlog && listener.may_remember();
+        self.connections.len() < self.config.limits.connections && self.listeners.get(index).is_some_and(room)
+    }
+
     /// A SYN for a listener.
-    pub(super) fn request_for_listener(&mut self, now: Instant, index: u32, tuple: &FourTuple, segment: &Segment<'_>) {
+    pub(super) fn request_for_listener(&mut self, now: Instant, index: u32, tuple: &FourTuple, request: &Request) {
         let Some(listener) = self.listeners.get_mut(index) else { return };
         if listener.complete.len() >= listener.backlog || self.connections.len() >= self.config.limits.connections {
             // No answer: the client tries again, when there may be room.
             self.statistics.limited += 1;
             return;
         }
-        let request = Request::new(segment, tuple.remote().is_ipv6());
-        if listener.opening >= listener.backlog.max(OPENING_MIN) {
+        if !listener.may_remember() {
             listener.cookie_sent = Some(now);
-            self.answer_with_cookie(now, tuple, &request);
+            self.answer_with_cookie(now, tuple, request);
             return;
         }
         listener.opening += 1;
         let lease = self.leases.accept(&listener.reservation, tuple.local());
-        let id = self.answer_request(now, tuple, &request, Some(index));
+        let id = self.answer_request(now, tuple, request, Some(index));
         if let Some(connection) = self.connections.get_mut(id.index) {
             connection.lease = lease;
         }

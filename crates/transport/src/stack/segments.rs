@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::Stack;
 use super::receive::Recipient;
 use crate::demux::{FourTuple, Owner, Target};
-use crate::tcp::{Context, Disposition, Seq, TimeWait, TimeWaitAnswer};
+use crate::tcp::{Context, Disposition, Request, Seq, TimeWait, TimeWaitAnswer};
 use crate::wire::ip::IpPacket;
 use crate::wire::tcp::{self, Flags, Header, Options, Segment};
 
@@ -49,49 +49,70 @@ impl Stack {
     }
 
     fn segment_for_time_wait(&mut self, now: Instant, index: u32, tuple: &FourTuple, own: bool, segment: &Segment<'_>) {
+        let target = self.demux.lookup_listener(tuple, own);
         match self.time_waits.on_segment(index, segment) {
             TimeWaitAnswer::Ignore => {}
-            TimeWaitAnswer::Acknowledge => {
-                if segment.flags.fin {
-                    self.time_waits.restart(index, now + self.config.tcp.time_wait);
-                }
-                let milliseconds = self.milliseconds(now);
-                let ctx = Context {
-                    now,
-                    milliseconds,
-                    config: &self.config.tcp,
-                    pool: &mut self.pool,
-                    challenges: &mut self.challenges,
-                };
-                let header = self.time_waits.get(index).map(|time_wait: &TimeWait| time_wait.acknowledgement(&ctx));
-                if let Some(header) = header {
-                    self.send_header(now, tuple, &header);
-                }
+            TimeWaitAnswer::Reuse if self.takes_request(target, segment) => {
+                let Some(time_wait) = self.time_waits.remove(index) else { return };
+                let succeeds = Some(time_wait.next());
+                self.forget_time_wait(index, time_wait);
+                let request = Request { succeeds, ..Request::new(segment, tuple.remote().is_ipv6()) };
+                self.begin_request(now, target, tuple, request);
             }
-            TimeWaitAnswer::Reuse => {
-                if let Some(time_wait) = self.time_waits.remove(index) {
-                    self.forget_time_wait(index, time_wait);
-                }
-                let target = self.demux.lookup(tuple, own);
-                self.segment_for_none(now, target, tuple, segment);
+            // What makes no connection does not end TIME-WAIT either.
+            TimeWaitAnswer::Acknowledge | TimeWaitAnswer::Reuse => {
+                self.acknowledge_time_wait(now, index, tuple, segment);
             }
+        }
+    }
+
+    fn acknowledge_time_wait(&mut self, now: Instant, index: u32, tuple: &FourTuple, segment: &Segment<'_>) {
+        if segment.flags.fin && !segment.flags.syn {
+            self.time_waits.restart(index, now + self.config.tcp.time_wait);
+        }
+        let milliseconds = self.milliseconds(now);
+        let ctx = Context {
+            now,
+            milliseconds,
+            config: &self.config.tcp,
+            pool: &mut self.pool,
+            challenges: &mut self.challenges,
+        };
+        let header = self.time_waits.get(index).map(|time_wait: &TimeWait| time_wait.acknowledgement(&ctx));
+        if let Some(header) = header {
+            self.send_header(now, tuple, &header);
+        }
+    }
+
+    /// Whether a segment that `target` gets begins a connection.
+    fn takes_request(&self, target: Target, segment: &Segment<'_>) -> bool {
+        asks(segment)
+            && match target {
+                Target::Listener(listener) => self.may_open(listener),
+                _ => self.config.any_destination && self.held.len() < self.config.limits.incoming,
+            }
+    }
+
+    fn begin_request(&mut self, now: Instant, target: Target, tuple: &FourTuple, request: Request) {
+        match target {
+            Target::Listener(listener) => self.request_for_listener(now, listener, tuple, &request),
+            _ => self.hold(now, tuple, request),
         }
     }
 
     /// RFC 9293 §3.10.7.1 and §3.10.7.2: no connection has it.
     fn segment_for_none(&mut self, now: Instant, target: Target, tuple: &FourTuple, segment: &Segment<'_>) {
-        let flags = segment.flags;
-        if flags.rst {
+        if segment.flags.rst {
             return;
         }
-        let asks = flags.syn && !flags.fin && segment.ack.is_none();
+        let request = || Request::new(segment, tuple.remote().is_ipv6());
         match target {
             Target::Listener(listener) if segment.ack.is_some() => {
                 self.acknowledgement_for_listener(now, listener, tuple, segment);
             }
-            Target::Listener(listener) if asks => self.request_for_listener(now, listener, tuple, segment),
+            Target::Listener(_) if asks(segment) => self.begin_request(now, target, tuple, request()),
             Target::Listener(_) => {}
-            _ if asks && self.config.any_destination => self.hold(now, tuple, segment),
+            _ if asks(segment) && self.config.any_destination => self.begin_request(now, target, tuple, request()),
             _ => self.refuse_segment(now, tuple, segment),
         }
     }
@@ -111,6 +132,11 @@ impl Stack {
         };
         self.send_header(now, tuple, &header);
     }
+}
+
+/// Whether a segment is a request for a connection and nothing else.
+fn asks(segment: &Segment<'_>) -> bool {
+    segment.flags.syn && !segment.flags.fin && segment.ack.is_none()
 }
 
 pub(super) fn reset_header(seq: Seq, ack: Option<Seq>) -> Header {

@@ -70,6 +70,7 @@ impl Cookies {
             sack_permitted: options & 0x10 != 0,
             timestamp: segment.options.timestamp,
             ecn: options & 0x20 != 0,
+            succeeds: None,
         };
         Some((request, cookie))
     }

@@ -8,6 +8,9 @@ use crate::demux::FourTuple;
 use crate::hash::KeyedState;
 use crate::wire::tcp::{Segment, Timestamp};
 
+/// How far the first sequence number of a connection is beyond the last of the one before: more than an unscaled window.
+const LEAD: usize = 65_537;
+
 /// RFC 6528 §3: ISN = M + F(both ends, secret), M a clock that ticks every four microseconds.
 #[derive(Debug)]
 pub(crate) struct InitialSequence {
@@ -23,6 +26,12 @@ impl InitialSequence {
     pub(crate) fn choose(&self, now: Instant, tuple: &FourTuple) -> Seq {
         let clock = (now.saturating_duration_since(self.epoch).as_micros() / 4) as u32;
         Seq(clock.wrapping_add(self.hash(tuple) as u32))
+    }
+
+    /// RFC 9293 §3.10.7.4 MAY-2: beyond all that the connection before sent, also if that was faster than the clock.
+    pub(crate) fn choose_after(&self, now: Instant, tuple: &FourTuple, former: Option<Seq>) -> Seq {
+        let chosen = self.choose(now, tuple);
+        former.map_or(chosen, |next| chosen.max(next.plus(LEAD)))
     }
 
     /// RFC 7323 §7.1: each pair of ends has its own zero of the timestamp clock, so that it tells nothing about the others.
@@ -48,6 +57,8 @@ pub(crate) struct Request {
     pub(crate) timestamp: Option<Timestamp>,
     /// RFC 3168 §6.1.1: ECE and CWR both set.
     pub(crate) ecn: bool,
+    /// SND.NXT of the connection in TIME-WAIT between the same ends that this one takes over from.
+    pub(crate) succeeds: Option<Seq>,
 }
 
 /// A peer that announces less is not believed, so that nobody makes us send a header per byte.
@@ -64,6 +75,7 @@ impl Request {
             sack_permitted: segment.options.sack_permitted,
             timestamp: segment.options.timestamp,
             ecn: segment.flags.ece && segment.flags.cwr,
+            succeeds: None,
         }
     }
 }

@@ -49,6 +49,11 @@ impl TimeWait {
         }
     }
 
+    /// SND.NXT of the connection that was.
+    pub(crate) fn next(&self) -> Seq {
+        self.next
+    }
+
     pub(crate) fn on_segment(&self, segment: &Segment<'_>) -> TimeWaitAnswer {
         // RFC 1337 §3: a reset must not end TIME-WAIT early.
         if segment.flags.rst {

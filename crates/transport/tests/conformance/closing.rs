@@ -198,3 +198,54 @@ fn the_last_acknowledgement_may_get_lost() {
     let id = script.id();
     script.expect_event(&Event::Reset(id, ResetReason::ByPeer));
 }
+
+/// A connection that sent `total` bytes in no time, closed by us first and then by the peer.
+fn sent_and_closed(total: usize) -> Script {
+    let mut script = Script::established(",ws=7", |_| {});
+    let id = script.id();
+    script.write(total);
+    let mut acknowledged = 1;
+    while acknowledged < total {
+        script.poll();
+        acknowledged += script.stack.status(id).expect("alive").in_flight;
+        script.pass(0);
+        script.send(&format!(". 1 ack {acknowledged}"));
+    }
+    shut(&mut script);
+    script.take("F.");
+    script.send(&format!("F. 1 ack {}", total + 2));
+    script.take(".");
+    script.stack.close(script.now, id);
+    assert_eq!(script.stack.statistics().time_wait, 1);
+    script
+}
+
+#[test]
+fn a_connection_from_time_wait_begins_beyond_all_that_was_sent() {
+    let mut script = sent_and_closed(3_000_000);
+    let before = script.initial.expect("seen");
+    script.connection = None;
+    script.send("S 100000 <mss=1000>");
+    script.take("S.");
+    // RFC 9293 §3.10.7.4 MAY-2: SYN, data and FIN, and then some; the clock of RFC 6528 is far behind.
+    assert_eq!(script.initial.expect("seen").wrapping_sub(before), 3_000_002 + 65_537);
+    assert_eq!(script.stack.statistics().time_wait, 0);
+}
+
+#[test]
+fn what_makes_no_connection_does_not_end_time_wait() {
+    let mut script = sent_and_closed(1000);
+    script.connection = None;
+    // With FIN it is no request.
+    script.send("SF 100000");
+    script.take(".");
+    let listener = script.listener;
+    script.stack.unlisten(script.now, listener);
+    script.send("S 100000 <mss=1000>");
+    script.take(".");
+    assert_eq!(script.stack.statistics().time_wait, 1);
+    script.stack.listen(super::script::LOCAL.into(), 1).expect("free");
+    script.send("S 100000 <mss=1000>");
+    script.take("S.");
+    assert_eq!(script.stack.statistics().time_wait, 0);
+}
