@@ -100,15 +100,18 @@ impl Stack {
 
     /// A segment from a client whose request is held.
     pub(super) fn segment_for_held(&mut self, now: Instant, index: u32, tuple: &FourTuple, segment: &Segment<'_>) {
-        let Some(held) = self.held.get(index) else { return };
-        let initial = held.request.initial;
         let id = IncomingId { index, generation: self.held.generation(index) };
+        let Some(held) = self.held.get_mut(index) else { return };
+        let initial = held.request.initial;
         if segment.flags.rst {
             // Nothing was acknowledged, so only a reset right at the SYN is the client's own.
             if segment.seq == initial || segment.seq == initial.plus(1) {
                 self.drop_held(id);
             }
-        } else if segment.flags.syn && segment.ack.is_none() && segment.seq != initial {
+        } else if segment.flags.syn && segment.ack.is_none() && segment.seq == initial {
+            // RFC 7323 §4.3: the answer echoes the clock of the latest.
+            held.request.timestamp = segment.options.timestamp;
+        } else if segment.flags.syn && segment.ack.is_none() {
             // The client began anew from the same port.
             self.drop_held(id);
             self.hold(now, tuple, Request::new(segment, tuple.remote().is_ipv6()));

@@ -13,7 +13,7 @@ use crate::output::{HOP_LIMIT, icmp_protocol};
 use crate::tcp::Seq;
 use crate::types::Unreachable;
 use crate::wire::icmp::{self, IcmpMessage, Quoted};
-use crate::wire::ip::{IpHeader, IpPacket};
+use crate::wire::ip::{IpHeader, IpPacket, is_unicast};
 use crate::wire::virtio::Offload;
 
 /// Echo requests and errors that wait in the event queue at most; more are dropped, as any router may.
@@ -77,6 +77,8 @@ impl Stack {
 impl Stack {
     pub(super) fn receive_icmp(&mut self, now: Instant, packet: &IpPacket<'_>, recipient: Recipient) -> Option<()> {
         match icmp::parse(packet)? {
+            // Nobody could be answered (RFC 4443 §4.2 with RFC 4291 §2.5.2).
+            IcmpMessage::EchoRequest { .. } if !is_unicast(packet.source) => return None,
             IcmpMessage::EchoRequest { ident, sequence, payload } => match recipient {
                 Recipient::Own => {
                     self.send_echo_reply(now, packet.destination, packet.source, ident, sequence, payload);

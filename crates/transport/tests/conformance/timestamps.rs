@@ -81,3 +81,19 @@ fn segments_leave_room_for_the_option() {
     script.expect(". 1:989 ack 1 <ts=100>");
     script.expect(". 989:1977 ack 1");
 }
+
+#[test]
+fn the_answer_to_a_held_request_echoes_its_latest_clock() {
+    let mut script = Script::new(|config| {
+        config.any_destination = true;
+        config.tcp.timestamps = true;
+    });
+    let listener = script.listener;
+    script.stack.unlisten(script.now, listener);
+    script.send("S 0 <mss=1000,ts=100/0>");
+    script.send("S 0 <mss=1000,ts=1100/0>");
+    script.poll();
+    let Some(minato_transport::Event::Incoming(incoming)) = script.events.pop() else { panic!("it is held") };
+    script.stack.accept_incoming(script.now, incoming.id).expect("held");
+    script.expect("S. 0 ack 1 <ts=1100>");
+}
