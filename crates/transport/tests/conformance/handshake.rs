@@ -267,3 +267,17 @@ fn icmp_errors_do_not_end_an_opening_that_we_answered() {
     script.send(". 1 ack 1");
     script.accept();
 }
+
+#[test]
+fn initial_sequence_numbers_depend_on_both_ends_and_the_key() {
+    let number = |key: u8, port: u16| {
+        let mut script = Script::new(|config| config.key = [key; 16]);
+        let local = std::net::SocketAddr::from((super::script::LOCAL.0, 5000));
+        let remote = std::net::SocketAddr::from((super::script::PEER.0, port));
+        script.stack.connect(script.now, Some(local), remote, 0).expect("free");
+        script.stack.poll_transmit(script.now).expect("SYN").to_vec()[24..28].to_vec()
+    };
+    assert_eq!(number(1, 80), number(1, 80));
+    assert_ne!(number(1, 80), number(1, 81));
+    assert_ne!(number(1, 80), number(2, 80));
+}

@@ -73,12 +73,64 @@ fn tcp_to_and_from_groups_is_dropped_and_not_opened() {
         let opened = script.stack.connect(script.now, None, remote, 0);
         assert_eq!(opened, Err(ConnectError::InvalidAddress { remote }));
     }
-    let syn = [0x10, 0, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0];
+    let far = Ipv4Addr::new(192, 0, 2, 1);
     for destination in [[10, 0, 0, 255], [224, 0, 0, 1], [255, 255, 255, 255], [127, 0, 0, 1], [240, 0, 0, 1]] {
-        script.stack.receive(script.now, &mut v4(destination.into(), IpProtocol::Tcp, 64, &syn));
+        script.stack.receive(script.now, &mut syn(PEER.0, destination.into()));
+    }
+    for source in BAD_SOURCES {
+        script.stack.receive(script.now, &mut syn(source.into(), far));
+        script.stack.receive(script.now, &mut syn(source.into(), LOCAL.0));
     }
     script.nothing();
     assert!(script.events.is_empty(), "{:?}", script.events);
+    // The very same request between decent addresses is one.
+    script.stack.receive(script.now, &mut syn(PEER.0, far));
+    script.poll();
+    assert_eq!(script.events.len(), 1, "{:?}", script.events);
+}
+
+/// Addresses that send nothing: broadcast, groups, loopback, nobody, and ourselves.
+const BAD_SOURCES: [[u8; 4]; 6] =
+    [[10, 0, 0, 255], [255, 255, 255, 255], [224, 0, 0, 1], [127, 0, 0, 1], [0, 0, 0, 0], [10, 0, 0, 1]];
+
+/// A SYN with its checksum.
+fn syn(source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
+    let segment = [0x10, 0, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0];
+    let mut packet = v4(destination, IpProtocol::Tcp, 64, &segment);
+    Ipv4Packet::new_unchecked(&mut packet[..]).set_src_addr(source);
+    Ipv4Packet::new_unchecked(&mut packet[..]).fill_checksum();
+    let mut tcp = smoltcp::wire::TcpPacket::new_unchecked(&mut packet[20..]);
+    tcp.fill_checksum(&source.into(), &destination.into());
+    packet
+}
+
+#[test]
+fn datagrams_from_addresses_that_must_not_appear_are_dropped() {
+    let (mut stack, now) = router();
+    for source in BAD_SOURCES {
+        let mut packet = v4(Ipv4Addr::new(192, 0, 2, 1), IpProtocol::Udp, 64, &udp(b"data"));
+        Ipv4Packet::new_unchecked(&mut packet[..]).set_src_addr(source.into());
+        Ipv4Packet::new_unchecked(&mut packet[..]).fill_checksum();
+        stack.receive(now, &mut packet);
+        assert!(stack.poll_datagram().is_none(), "{source:?}");
+    }
+}
+
+#[test]
+fn fragments_take_bounded_memory() {
+    let (_, now) = router();
+    let mut config = Config::new(Link::Ip { mtu: 1500, virtio: false }, [4; 16]);
+    config.any_destination = true;
+    config.limits.fragment_bytes = 10_000;
+    let mut stack = Stack::new(now, config);
+    let whole = udp(&[7; 1000]);
+    for ident in 0..100 {
+        stack.receive(now, &mut fragment(ident, 0, true, &whole[..800]));
+    }
+    assert!(stack.statistics().limited >= 90, "{:?}", stack.statistics());
+    // What was taken is kept, and completes.
+    stack.receive(now, &mut fragment(0, 800, false, &whole[800..]));
+    assert!(stack.poll_datagram().is_some());
 }
 
 #[test]
@@ -248,4 +300,21 @@ fn mapped_addresses_and_scopes_mean_nothing_to_the_tables() {
     packet[24..40].copy_from_slice(&own.ip().octets());
     stack.receive(now, &mut packet);
     assert!(stack.receive_bound(socket).is_some());
+}
+
+#[test]
+fn an_echo_request_from_nobody_is_dropped() {
+    let mut echo = vec![128, 0, 0, 0, 0, 1, 0, 2];
+    for (source, events) in [("::", 0), ("fd00::9", 1)] {
+        let (mut stack, now) = router();
+        let ends = [source, "2001:db8::1"].map(|text| text.parse::<IpAddr>().expect("an address"));
+        echo[2..4].fill(0);
+        let pseudo = smoltcp::wire::checksum::pseudo_header(&ends[0].into(), &ends[1].into(), IpProtocol::Icmpv6, 8);
+        let sum = !smoltcp::wire::checksum::combine(&[pseudo, smoltcp::wire::checksum::data(&echo)]);
+        echo[2..4].copy_from_slice(&sum.to_be_bytes());
+        let mut packet = v6(58, &echo);
+        packet[8..24].copy_from_slice(&source.parse::<Ipv6Addr>().expect("an address").octets());
+        stack.receive(now, &mut packet);
+        assert_eq!(std::iter::from_fn(|| stack.poll_event()).count(), events, "{source}");
+    }
 }

@@ -88,6 +88,19 @@ fn a_hard_icmp_error_does_not_end_an_established_connection() {
 }
 
 #[test]
+fn soft_icmp_errors_do_not_end_an_established_connection() {
+    let mut script = Script::established("", |_| {});
+    script.write(10);
+    script.expect("P. 1:11 ack 1");
+    for (kind, code) in [(3, 0), (3, 1), (3, 5), (3, 13), (11, 0), (11, 1), (12, 0), (4, 0)] {
+        script.send_icmp(kind, code, 0, 1);
+    }
+    assert_eq!(script.state(), Some(State::Established));
+    script.expect_after(200, "P. 1:11 ack 1");
+    assert!(!script.events.iter().any(|event| matches!(event, Event::Reset(..))));
+}
+
+#[test]
 fn packet_too_big_makes_smaller_segments() {
     let mut script = Script::established("", |_| {});
     script.write(1000);
