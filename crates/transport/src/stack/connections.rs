@@ -19,13 +19,7 @@ impl Stack {
     ) -> Option<R> {
         let milliseconds = self.milliseconds(now);
         let connection = self.connections.get_mut(index)?;
-        let mut ctx = Context {
-            now,
-            milliseconds,
-            config: &self.config.tcp,
-            pool: &mut self.pool,
-            challenges: &mut self.challenges,
-        };
+        let mut ctx = Context { now, milliseconds, config: &self.config.tcp, pool: &mut self.pool };
         let result = act(connection, &mut ctx);
         self.settle(index);
         Some(result)

@@ -22,7 +22,7 @@ use crate::demux::Demux;
 use crate::event::Event;
 use crate::hash::KeyedState;
 use crate::leases::Leases;
-use crate::output::{Budget, Output};
+use crate::output::Output;
 use crate::reassembly::Reassembly;
 use crate::slots::Slots;
 use crate::tcp::{ChunkPool, Connection, Cookies, InitialSequence, Limits};
@@ -33,9 +33,6 @@ pub use frame::{BODY_SLICES, Datagram, RECEIVE_CHUNKS, Statistics, Transmit};
 use held::Held;
 use listening::Listener;
 use time_waits::TimeWaits;
-
-/// Challenge acknowledgements per second of the whole stack (RFC 5961 §7).
-const CHALLENGES_PER_SECOND: u32 = 1000;
 
 /// Free chunks of 64 KiB that are kept.
 const SPARE_CHUNKS: usize = 128;
@@ -69,7 +66,6 @@ pub struct Stack {
     datagrams: Datagrams,
     initial: InitialSequence,
     pool: ChunkPool,
-    challenges: Budget,
     segment_limits: (Limits, Limits),
     /// The connection whose send buffer has room lent out by `send_space`.
     lent: Option<u32>,
@@ -109,7 +105,6 @@ impl Stack {
             datagrams: Datagrams::new(config.limits.datagram_bytes),
             initial: InitialSequence::new(now, &config.key),
             pool: ChunkPool::new(SPARE_CHUNKS, config.limits.buffer_bytes),
-            challenges: Budget::new(now, CHALLENGES_PER_SECOND),
             segment_limits: (limits(40), limits(60)),
             lent: None,
             head: [0; HEAD_MAX],

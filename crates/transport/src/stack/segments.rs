@@ -71,13 +71,7 @@ impl Stack {
             self.time_waits.restart(index, now + self.config.tcp.time_wait);
         }
         let milliseconds = self.milliseconds(now);
-        let ctx = Context {
-            now,
-            milliseconds,
-            config: &self.config.tcp,
-            pool: &mut self.pool,
-            challenges: &mut self.challenges,
-        };
+        let ctx = Context { now, milliseconds, config: &self.config.tcp, pool: &mut self.pool };
         let header = self.time_waits.get(index).map(|time_wait: &TimeWait| time_wait.acknowledgement(&ctx));
         if let Some(header) = header {
             self.send_header(now, tuple, &header);

@@ -56,13 +56,7 @@ impl Stack {
         let remote = connection.tuple.remote().ip();
         let limits = if remote.is_ipv4() { self.segment_limits.0 } else { self.segment_limits.1 };
         let station = self.output.station(now, remote);
-        let mut ctx = Context {
-            now,
-            milliseconds,
-            config: &self.config.tcp,
-            pool: &mut self.pool,
-            challenges: &mut self.challenges,
-        };
+        let mut ctx = Context { now, milliseconds, config: &self.config.tcp, pool: &mut self.pool };
         if let Station::Known(station) = station
             && let Some(outgoing) = connection.next_segment(&mut ctx, &limits)
         {

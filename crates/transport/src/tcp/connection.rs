@@ -11,11 +11,13 @@ use super::{Config, Request, Seq};
 use crate::demux::FourTuple;
 use crate::event::ResetReason;
 use crate::leases::Lease;
-use crate::output::Budget;
 
 /// Seconds between keep-alive probes, and how many go unanswered until the peer counts as gone.
 const KEEP_ALIVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(75);
 const KEEP_ALIVE_PROBES: u8 = 9;
+
+/// Window probes in a row for a connection that the caller closed.
+const ORPHAN_PROBES: u8 = 8;
 
 /// What connections share while something happens to one.
 #[derive(Debug)]
@@ -25,8 +27,6 @@ pub(crate) struct Context<'a> {
     pub(crate) milliseconds: u32,
     pub(crate) config: &'a Config,
     pub(crate) pool: &'a mut ChunkPool,
-    /// Challenge acknowledgements that may still go (RFC 5961 §7).
-    pub(crate) challenges: &'a mut Budget,
 }
 
 /// What the caller shall be told; cleared when it is.
@@ -242,6 +242,10 @@ impl Connection {
             self.receive.acknowledge_now = true;
         }
         if self.send.on_time(now, ctx.config, self.heard) == Expired::GiveUp {
+            return Disposition::Ended(Ended::Reset(ResetReason::TimedOut));
+        }
+        // A peer may shut its window for ever, but not on what nobody waits for.
+        if self.orphan && self.send.window_probes() > ORPHAN_PROBES {
             return Disposition::Ended(Ended::Reset(ResetReason::TimedOut));
         }
         self.on_keep_alive_time(ctx)

@@ -249,3 +249,21 @@ fn what_makes_no_connection_does_not_end_time_wait() {
     script.take("S.");
     assert_eq!(script.stack.statistics().time_wait, 0);
 }
+
+#[test]
+fn a_shut_window_does_not_keep_a_closed_connection_for_ever() {
+    let mut script = Script::established("", |_| {});
+    let id = script.id();
+    script.write(100);
+    script.expect("P. 1:101 ack 1");
+    script.send(". 1 ack 101 win 0");
+    script.write(50);
+    script.stack.close(script.now, id);
+    for probe in 0..8 {
+        script.expect_after(200 << probe, ". 100 ack 1");
+        script.connection = None;
+        script.send(". 1 ack 101 win 0");
+    }
+    script.expect_after(200 << 8, "R. 101 ack 1");
+    assert_eq!(script.stack.statistics().connections, 0);
+}

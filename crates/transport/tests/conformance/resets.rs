@@ -69,6 +69,24 @@ fn challenges_are_limited() {
 }
 
 #[test]
+fn challenges_of_one_connection_say_nothing_about_another() {
+    let mut script = Script::established("", |_| {});
+    // Whatever somebody else made the stack answer in this second (here: a thousand segments with data, out of place)...
+    for _ in 0..2000 {
+        script.send("SP. 50:60 ack 1");
+    }
+    script.expect(". 1 ack 1");
+    script.nothing();
+    // ... another connection is challenged all the same.
+    script.connect();
+    script.expect("S 0");
+    script.send("S. 0 ack 1");
+    script.expect(". 1 ack 1");
+    script.send("R 2");
+    script.expect(". 1 ack 1");
+}
+
+#[test]
 fn a_segment_outside_of_the_window_is_answered_with_the_state_of_things() {
     let mut script = Script::established("", |_| {});
     script.send(". 100000:100010 ack 1");

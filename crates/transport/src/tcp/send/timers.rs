@@ -130,6 +130,11 @@ impl SendHalf {
         }
     }
 
+    /// Probes since the peer's window was open last.
+    pub(in crate::tcp) fn window_probes(&self) -> u8 {
+        self.timers.persist_backoff
+    }
+
     /// Does what is due. `heard` is when the peer last sent anything.
     pub(in crate::tcp) fn on_time(&mut self, now: Instant, config: &Config, heard: Instant) -> Expired {
         if self.timers.reorder.is_some_and(|at| at <= now) {

@@ -32,22 +32,30 @@ impl Connection {
         None
     }
 
-    /// RFC 5961 §3 to §5: an acknowledgement that only the true peer can answer, within the budget of §7.
+    /// RFC 5961 §3 to §5: an acknowledgement that only the true peer can answer. §7's throttle is each connection's own: one
+    /// for the whole stack tells an attacker on a connection of his what happens on others' (CVE-2016-5696).
     pub(super) fn challenge(&mut self, ctx: &mut Context<'_>, segment: &Segment<'_>) {
-        if ctx.challenges.take(ctx.now) {
-            self.answer_unacceptable(ctx, segment);
+        if self.may_answer(ctx) {
+            self.receive.note_duplicate(segment);
+            self.receive.acknowledge_now = true;
         }
+    }
+
+    /// Whether the last such answer is long enough ago; if so, this is one.
+    fn may_answer(&mut self, ctx: &Context<'_>) -> bool {
+        let recent = |at| ctx.now.saturating_duration_since(at) < ANSWER_INTERVAL;
+        let may = !self.answered_at.is_some_and(recent);
+        if may {
+            self.answered_at = Some(ctx.now);
+        }
+        may
     }
 
     /// RFC 9293 §3.10.7.4 first: what is out of place is answered with the state of things, and told if it is a duplicate.
     pub(super) fn answer_unacceptable(&mut self, ctx: &Context<'_>, segment: &Segment<'_>) {
         let bare = segment.payload.is_empty() && !segment.flags.fin;
-        let recent = |at| ctx.now.saturating_duration_since(at) < ANSWER_INTERVAL;
-        if bare && self.answered_at.is_some_and(recent) {
+        if bare && !self.may_answer(ctx) {
             return;
-        }
-        if bare {
-            self.answered_at = Some(ctx.now);
         }
         self.receive.note_duplicate(segment);
         self.receive.acknowledge_now = true;
