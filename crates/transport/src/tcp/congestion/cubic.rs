@@ -17,6 +17,8 @@ pub(super) struct Cubic {
     plateau: f64,
     /// When this avoidance phase began.
     epoch: Option<Instant>,
+    /// When an acknowledgement was looked at last, in this phase.
+    seen: Option<Instant>,
     /// Seconds from the epoch until the plateau is reached again, K.
     until_plateau: f64,
     /// What Reno would have, W_est.
@@ -39,6 +41,7 @@ impl Cubic {
             self.until_plateau = ((self.plateau - current) / C).cbrt();
             acked.now
         });
+        self.seen = Some(acked.now);
         let round_trip = acked.round_trip.map_or(0.0, |time| time.as_secs_f64());
         let elapsed = acked.now.saturating_duration_since(epoch).as_secs_f64();
         let ahead = elapsed + round_trip - self.until_plateau;
@@ -60,6 +63,14 @@ impl Cubic {
         bytes as usize
     }
 
+    /// §5.8: time in which the window was not what held the sender back does not count on the curve.
+    pub(super) fn pause(&mut self, now: Instant) {
+        if let (Some(epoch), Some(seen)) = (self.epoch, self.seen) {
+            self.epoch = Some(epoch + now.saturating_duration_since(seen));
+            self.seen = Some(now);
+        }
+    }
+
     /// The new threshold in bytes.
     pub(super) fn on_congestion(&mut self, window: usize, segment_size: usize) -> usize {
         let current = window as f64 / segment_size as f64;
@@ -73,5 +84,40 @@ impl Cubic {
     /// §4.8: the curve begins anew when congestion avoidance does.
     pub(super) fn on_timeout(&mut self) {
         self.epoch = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::Cubic;
+    use crate::tcp::Seq;
+    use crate::tcp::congestion::Acked;
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    fn time_without_use_of_the_window_does_not_count() {
+        let start = Instant::now();
+        let at = |seconds| Acked {
+            now: start + Duration::from_secs(seconds),
+            bytes: 1000,
+            round_trip: None,
+            sample: None,
+            acknowledged: Seq(0),
+            next: Seq(1000),
+            window_limited: true,
+        };
+        let growth = |pauses: &[u64], last| {
+            let mut cubic = Cubic::default();
+            let window = cubic.on_congestion(100_000, 1000);
+            cubic.growth(window, 1000, &at(0));
+            for second in pauses {
+                cubic.pause(at(*second).now);
+            }
+            cubic.growth(window, 1000, &at(last))
+        };
+        assert_eq!(growth(&[30, 60], 61), growth(&[], 1));
+        assert!(growth(&[], 61) > growth(&[30, 60], 61));
     }
 }

@@ -79,6 +79,9 @@ impl Congestion {
     pub(crate) fn on_acknowledged(&mut self, acked: &Acked) {
         // RFC 9293 §3.8.5 by RFC 2861 and 7661: a window that was not used says nothing about the path.
         if !acked.window_limited {
+            if let Algorithm::Cubic(cubic) = &mut self.algorithm {
+                cubic.pause(acked.now);
+            }
             return;
         }
         let pace = match self.slow_start_threshold {
