@@ -15,8 +15,9 @@ use crate::wire::ip::{IpHeader, IpPacket, header_length};
 use crate::wire::udp;
 use crate::wire::virtio::Offload;
 
-/// Buffers kept for reuse.
+/// Buffers kept for reuse, and how large: rare giants are not worth their memory.
 const SPARE_BUFFERS: usize = 256;
+const SPARE_BUFFER_MAX: usize = 4 << 10;
 
 /// Largest payload of a UDP datagram (RFC 768: the length field counts the header).
 const PAYLOAD_MAX: usize = 65_535 - udp::HEADER_LENGTH;
@@ -64,6 +65,7 @@ impl Datagrams {
     pub(super) fn pop(&mut self) -> Option<Datagram<'_>> {
         if let Some(last) = self.current.take()
             && self.spare.len() < SPARE_BUFFERS
+            && last.payload.capacity() <= SPARE_BUFFER_MAX
         {
             self.spare.push(last.payload);
         }
@@ -176,5 +178,27 @@ impl Stack {
             self.statistics.limited += 1;
         }
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::{Datagrams, SPARE_BUFFER_MAX, SPARE_BUFFERS};
+    use crate::wire::udp::UdpDatagram;
+
+    #[test]
+    fn spare_buffers_stay_small() {
+        let mut datagrams = Datagrams::new(100 << 20);
+        let (source, destination) = (SocketAddr::from(([10, 0, 0, 1], 1)), SocketAddr::from(([10, 0, 0, 2], 2)));
+        let large = vec![0; 60_000];
+        for number in 0..1000 {
+            let payload = if number % 2 == 0 { &large[..] } else { &large[..1000] };
+            assert!(datagrams.push(&UdpDatagram { source, destination, payload }));
+        }
+        while datagrams.pop().is_some() {}
+        assert_eq!(datagrams.spare.len(), SPARE_BUFFERS);
+        assert!(datagrams.spare.iter().all(|buffer| buffer.capacity() <= SPARE_BUFFER_MAX));
     }
 }
