@@ -24,6 +24,7 @@ pub use self::{
     splice::{Pipe, PipePool, Spliced, splice_in, splice_out},
     stream::{
         Transfer, bind_and_connect, connect, discard, is_delivering, receive, reset, send, shutdown_write, take_error,
+        widen,
     },
     udp::{receive_from, send_to, udp_connect},
 };

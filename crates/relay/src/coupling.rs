@@ -37,8 +37,6 @@ pub trait Memory {
     fn commit(&mut self, count: usize);
     /// Ends our direction after everything committed (FIN).
     fn end(&mut self);
-    /// Ends the connection at once (RST).
-    fn reset(&mut self);
 }
 
 /// The far side: a non-blocking socket.
@@ -49,8 +47,6 @@ pub trait Socket {
     fn write(&mut self, chunks: [&[u8]; RECEIVE_CHUNKS]) -> Transfer;
     /// Ends our direction (FIN).
     fn end(&mut self);
-    /// Ends the connection at once (RST).
-    fn reset(&mut self);
 }
 
 /// What is to be done with a flow after it was pumped.
@@ -62,7 +58,8 @@ pub enum Verdict {
     Again,
     /// Both directions have ended: both sides may be closed in good order.
     Finished,
-    /// One side was reset, and so was the other: the flow is over.
+    /// One side's connection is dead, and what it had sent before is handed to the other side, which is to be reset when
+    /// it has acknowledged that: a reset that overtakes data destroys it.
     Reset,
 }
 
@@ -98,6 +95,8 @@ pub struct Coupling {
     far_writable: bool,
     /// The far side has announced its end or an error, so there is something to read after the last bytes.
     far_hung_up: bool,
+    /// The far side takes no more, which is what a reset does; but what it sent before can still be read.
+    far_dead: bool,
 }
 
 impl Default for Coupling {
@@ -109,7 +108,14 @@ impl Default for Coupling {
 impl Coupling {
     /// Two connected sides through which nothing has passed.
     pub fn new() -> Coupling {
-        Coupling { near_ended: false, far_ended: false, far_readable: true, far_writable: true, far_hung_up: false }
+        Coupling {
+            near_ended: false,
+            far_ended: false,
+            far_readable: true,
+            far_writable: true,
+            far_hung_up: false,
+            far_dead: false,
+        }
     }
 
     /// The far side's socket has become ready.
@@ -119,29 +125,29 @@ impl Coupling {
         self.far_hung_up |= hung_up;
     }
 
-    /// Moves up to `budget` bytes in each direction, passes ends on, and passes resets on.
+    /// Whether the far side is dead and the near side has not got all of what it had sent. What the near side sends
+    /// meanwhile is thrown away, since a program that can't send may never come to read.
+    pub fn is_dying(&self) -> bool {
+        self.far_dead
+    }
+
+    /// Moves up to `budget` bytes in each direction, and passes ends on. When the far side dies, what it had sent is moved
+    /// before the verdict is [`Verdict::Reset`]: an answer that was sent before a reset is an answer (RFC 9112 §9.6).
     pub fn pump(&mut self, near: &mut impl Memory, far: &mut impl Socket, budget: usize) -> Progress {
         let mut progress = Progress::default();
-        let alive =
-            self.pump_to_far(near, far, budget, &mut progress) && self.pump_to_near(near, far, budget, &mut progress);
-        if !alive {
+        self.pump_to_far(near, far, budget, &mut progress);
+        if self.pump_to_near(near, far, budget, &mut progress) {
             progress.verdict = Verdict::Reset;
-            near.reset();
-            far.reset();
         } else if self.near_ended && self.far_ended {
             progress.verdict = Verdict::Finished;
         }
         progress
     }
 
-    /// False if the far side is dead.
-    fn pump_to_far(
-        &mut self,
-        near: &mut impl Memory,
-        far: &mut impl Socket,
-        budget: usize,
-        progress: &mut Progress,
-    ) -> bool {
+    fn pump_to_far(&mut self, near: &mut impl Memory, far: &mut impl Socket, budget: usize, progress: &mut Progress) {
+        if self.far_dead {
+            return near.consume(near.arrived().iter().map(|chunk| chunk.len()).sum());
+        }
         while self.far_writable && !self.near_ended {
             let chunks = near.arrived();
             if chunks.iter().all(|chunk| chunk.is_empty()) {
@@ -168,13 +174,16 @@ impl Coupling {
                     self.far_writable = false;
                 }
                 Transfer::Blocked => self.far_writable = false,
-                Transfer::Ended | Transfer::Failed => return false,
+                Transfer::Ended | Transfer::Failed => {
+                    self.far_dead = true;
+                    self.far_readable = true;
+                    break;
+                }
             }
         }
-        true
     }
 
-    /// False if the far side is dead.
+    /// True if the far side is dead, and nothing of what it had sent is left.
     fn pump_to_near(
         &mut self,
         near: &mut impl Memory,
@@ -200,8 +209,10 @@ impl Coupling {
                     near.commit(count);
                     progress.to_near += count;
                     // Its end, once announced, is not announced again.
-                    self.far_readable = self.far_hung_up;
+                    self.far_readable = self.far_hung_up || self.far_dead;
                 }
+                // Nothing comes behind the last byte of the dead.
+                Transfer::Blocked | Transfer::Ended if self.far_dead => return true,
                 Transfer::Blocked => self.far_readable = false,
                 // RFC 9293 §3.6, as above.
                 Transfer::Ended => {
@@ -209,10 +220,11 @@ impl Coupling {
                     self.far_ended = true;
                     progress.far_ended = true;
                 }
-                Transfer::Failed => return false,
+                Transfer::Failed => return true,
             }
         }
-        true
+        // It had ended its direction in order before it died.
+        self.far_dead && self.far_ended
     }
 }
 

@@ -48,8 +48,4 @@ impl Memory for StackSide<'_> {
     fn end(&mut self) {
         self.stack.shutdown(self.now, self.id);
     }
-
-    fn reset(&mut self) {
-        self.stack.abort(self.now, self.id);
-    }
 }

@@ -15,8 +15,8 @@ pub trait Pipeline {
     fn park(&mut self, from: Side);
     /// Passes the end of side `from` on to the other side's socket (FIN).
     fn end(&mut self, from: Side);
-    /// Resets both sockets (RST).
-    fn reset(&mut self);
+    /// Throws away what the socket of side `from` has received.
+    fn discard(&mut self, from: Side);
 }
 
 /// One direction of a [`Splice`].
@@ -56,6 +56,10 @@ pub struct Splice {
     hung_up: [bool; 2],
     /// The target side's socket is connected.
     connected: bool,
+    /// This side takes no more, which is what a reset does; but what it sent before can still be read.
+    dead: Option<Side>,
+    /// And everything of that is handed on.
+    over: bool,
 }
 
 impl Default for Splice {
@@ -73,6 +77,8 @@ impl Splice {
             writable: [true; 2],
             hung_up: [false; 2],
             connected: true,
+            dead: None,
+            over: false,
         }
     }
 
@@ -89,33 +95,56 @@ impl Splice {
         self.connected |= side == Side::Target && (writable || hung_up);
     }
 
-    /// Moves up to about `budget` bytes in each direction, passes ends on, and passes resets on.
+    /// Whether one side is dead and the other one has not got all of what it had sent. What that one sends meanwhile is
+    /// thrown away, since a program that can't send may never come to read.
+    pub fn is_dying(&self) -> bool {
+        self.dead.is_some()
+    }
+
+    /// Moves up to about `budget` bytes in each direction, and passes ends on. When one side dies, what it had sent is
+    /// moved before the verdict is [`Verdict::Reset`]: an answer that was sent before a reset is an answer (RFC 9112 §9.6).
     pub fn pump(&mut self, pipeline: &mut impl Pipeline, budget: usize) -> Spliced {
         let mut result = Spliced { to_target: 0, to_initiating: 0, ended: [None; 2], verdict: Verdict::Wait };
-        for from in [Side::Initiating, Side::Target] {
-            let done_before = self.directions[index(from)].done;
-            let (moved, verdict) = self.pump_from(from, pipeline, budget);
-            match from {
-                Side::Initiating => result.to_target = moved,
-                Side::Target => result.to_initiating = moved,
-            }
-            match verdict {
-                Verdict::Reset => {
-                    pipeline.reset();
-                    result.verdict = Verdict::Reset;
-                    return result;
-                }
-                Verdict::Again => result.verdict = Verdict::Again,
-                Verdict::Wait | Verdict::Finished => {}
-            }
-            if self.directions[index(from)].done && !done_before {
-                result.ended[index(from)] = Some(from);
-            }
+        let was_dying = self.is_dying();
+        self.pump_direction(Side::Initiating, pipeline, budget, &mut result);
+        self.pump_direction(Side::Target, pipeline, budget, &mut result);
+        if self.dead == Some(Side::Initiating) && !was_dying {
+            // It was found dead after its turn.
+            self.pump_direction(Side::Initiating, pipeline, budget, &mut result);
         }
-        if self.directions.iter().all(|direction| direction.done) {
+        if self.over {
+            result.verdict = Verdict::Reset;
+        } else if self.directions.iter().all(|direction| direction.done) {
             result.verdict = Verdict::Finished;
         }
         result
+    }
+
+    fn pump_direction(&mut self, from: Side, pipeline: &mut impl Pipeline, budget: usize, result: &mut Spliced) {
+        if self.dead == Some(from.other()) {
+            return pipeline.discard(from);
+        }
+        let done_before = self.directions[index(from)].done;
+        let (moved, verdict) = self.pump_from(from, pipeline, budget);
+        match from {
+            Side::Initiating => result.to_target += moved,
+            Side::Target => result.to_initiating += moved,
+        }
+        if verdict == Verdict::Again {
+            result.verdict = Verdict::Again;
+        }
+        let direction = &self.directions[index(from)];
+        if direction.done && !done_before {
+            result.ended[index(from)] = Some(from);
+        }
+        self.over |= self.dead == Some(from) && direction.done;
+    }
+
+    /// A side takes no more: what it had sent is all that is left to do, and nothing if the other one is dead too.
+    fn died(&mut self, side: Side) {
+        self.over |= self.dead == Some(side.other());
+        self.dead.get_or_insert(side);
+        self.readable[index(side)] = true;
     }
 
     fn pump_from(&mut self, from: Side, pipeline: &mut impl Pipeline, budget: usize) -> (usize, Verdict) {
@@ -137,7 +166,10 @@ impl Splice {
                         self.writable[index(from.other())] = false;
                     }
                     Transfer::Blocked => self.writable[index(from.other())] = false,
-                    Transfer::Ended | Transfer::Failed => return (moved, Verdict::Reset),
+                    Transfer::Ended | Transfer::Failed => {
+                        self.died(from.other());
+                        break Verdict::Wait;
+                    }
                 }
             } else if direction.source_ended {
                 // RFC 9293 §3.6: what has ended may still receive. The end is passed on behind the last byte, and not
@@ -156,11 +188,20 @@ impl Splice {
                     Transfer::Moved(count) => direction.piped = count,
                     Transfer::Last(count) => {
                         direction.piped = count;
-                        self.readable[index(from)] = self.hung_up[index(from)];
+                        self.readable[index(from)] = self.hung_up[index(from)] || self.dead == Some(from);
+                    }
+                    // Nothing comes behind the last byte of the dead.
+                    Transfer::Blocked | Transfer::Ended if self.dead == Some(from) => {
+                        self.over = true;
+                        break Verdict::Wait;
                     }
                     Transfer::Blocked => self.readable[index(from)] = false,
                     Transfer::Ended => direction.source_ended = true,
-                    Transfer::Failed => return (moved, Verdict::Reset),
+                    Transfer::Failed => {
+                        self.died(from);
+                        self.over = true;
+                        break Verdict::Wait;
+                    }
                 }
             }
         };

@@ -150,7 +150,7 @@ impl Plane {
             answer_for(failure)
         })?;
         make_room(&socket);
-        let sides = Sides { queued: false, kind: Kind::Datagrams { socket } };
+        let sides = Sides { queued: false, dying: false, kind: Kind::Datagrams { socket } };
         let id = self.flows.insert(self.now, Transport::Udp, source, destination, sides).map_err(|_| {
             self.admission.give_back(1);
             Answer::Silent

@@ -7,8 +7,6 @@ use minato_transport::RECEIVE_CHUNKS;
 use rustix::io::{Errno, IoSlice};
 use rustix::net::{RecvFlags, Shutdown};
 
-use super::sides::reset_on_close;
-
 /// The socket, lent for one pump.
 #[derive(Debug)]
 pub(super) struct FarSide<'a>(pub(super) BorrowedFd<'a>);
@@ -32,10 +30,6 @@ impl Socket for FarSide<'_> {
 
     fn end(&mut self) {
         let _ = rustix::net::shutdown(self.0, Shutdown::Write);
-    }
-
-    fn reset(&mut self) {
-        reset_on_close(self.0);
     }
 }
 

@@ -72,7 +72,11 @@ impl Plane {
             };
             let Some(origin) = self.tcp_origin(host, seen_as, service) else { return self.turn_away(client) };
             match sockets::bind_and_connect(inside.as_fd(), origin.seen_as, service) {
-                Ok(()) => return self.splice(client, inside, origin),
+                Ok(()) => {
+                    // Over the host's loopback it is connected by now.
+                    sockets::widen(inside.as_fd());
+                    return self.splice(client, inside, origin);
+                }
                 // That 4-tuple is in use inside the host, or the port by a program that shares it with nobody: the client
                 // appears as the gateway, which has other ports.
                 Err(Failure::NoPort) => {
@@ -149,7 +153,7 @@ impl Plane {
             lanes: Default::default(),
             origin,
         };
-        let sides = Sides { queued: false, kind: Kind::Spliced(Box::new(sides)) };
+        let sides = Sides { queued: false, dying: false, kind: Kind::Spliced(Box::new(sides)) };
         let Ok(id) = self.flows.insert(self.now, Transport::Tcp, address, origin.service, sides) else {
             hold(&mut self.ephemeral_tcp, &origin, self.now);
             return self.admission.give_back(2);
@@ -181,6 +185,7 @@ impl Plane {
         let mut pipeline = Lanes::new(sockets, lanes, &mut self.pipes, &mut self.buffer);
         let spliced = splice.pump(&mut pipeline, BUDGET);
         self.admission.set_pipes(self.pipes.descriptors());
+        let dying = splice.is_dying();
         flow.last_used = self.now;
         flow.counters.to_target += spliced.to_target as u64;
         flow.counters.to_initiating += spliced.to_initiating as u64;
@@ -194,7 +199,11 @@ impl Plane {
         match spliced.verdict {
             Verdict::Wait => {}
             Verdict::Again => self.enqueue(id),
-            Verdict::Finished | Verdict::Reset => self.remove_flow(id),
+            Verdict::Finished => self.remove_flow(id),
+            Verdict::Reset => return self.reset_flow(id),
+        }
+        if dying {
+            self.flow_is_dying(id);
         }
     }
 

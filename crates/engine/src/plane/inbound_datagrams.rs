@@ -118,7 +118,7 @@ impl Plane {
             release(&mut self.ephemeral_udp, &origin);
             return None;
         }
-        let sides = Sides { queued: false, kind };
+        let sides = Sides { queued: false, dying: false, kind };
         let Ok(id) = self.flows.insert(self.now, Transport::Udp, client, origin.service, sides) else {
             self.admission.give_back(descriptors);
             release(&mut self.ephemeral_udp, &origin);

@@ -1,14 +1,13 @@
 //! The two directions of an inbound TCP flow: small messages are copied through a buffer, which takes two system calls
 //! each, and bulk goes through a pipe, which takes no copy.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use minato_host::sockets::{self, Failure, Pipe, PipePool, Spliced};
 use minato_relay::{Pipeline, Side, Transfer};
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
 use super::far::{failed, moved};
-use super::sides::reset_on_close;
 
 /// Whatever fills the buffer is bulk.
 pub(super) const BUFFER: usize = 16 << 10;
@@ -128,8 +127,8 @@ impl Pipeline for Lanes<'_> {
         let _ = rustix::net::shutdown(self.sockets[place(from.other())], Shutdown::Write);
     }
 
-    fn reset(&mut self) {
-        self.sockets.iter().for_each(|socket| reset_on_close(socket.as_fd()));
+    fn discard(&mut self, from: Side) {
+        sockets::discard(self.sockets[place(from)]);
     }
 }
 

@@ -15,6 +15,7 @@ mod hosts;
 mod inbound;
 mod inbound_datagrams;
 mod lanes;
+mod lingering;
 mod outbound;
 mod poller;
 mod pump;
@@ -49,6 +50,7 @@ use echo::Echoes;
 use forwards::Forward;
 pub(crate) use hosts::Order;
 use hosts::PlaneHost;
+use lingering::Lingering;
 use poller::Poller;
 use resolver::Queries;
 use sides::{Kind, Sides};
@@ -128,6 +130,7 @@ pub(crate) struct Plane {
     next_look: Option<Instant>,
     /// Hosts whose programs are gone.
     drains: Vec<Drain>,
+    lingering: Lingering,
     forwards: Slab<Forward>,
     ephemeral_tcp: EphemeralAllocator,
     ephemeral_udp: EphemeralAllocator,
@@ -173,6 +176,7 @@ impl Plane {
             hosts: HashMap::new(),
             next_look: None,
             drains: Vec::new(),
+            lingering: Lingering::default(),
             forwards: Slab::new(),
             ephemeral_tcp: EphemeralAllocator::new(PortRange::DYNAMIC, setup.key),
             ephemeral_udp: EphemeralAllocator::new(PortRange::DYNAMIC, setup.key),
@@ -216,6 +220,7 @@ impl Plane {
             self.ephemeral_udp.poll_timeout(),
             self.next_look,
             self.drain_deadline(),
+            self.lingering.deadline(),
         ];
         let next = deadlines.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
@@ -324,6 +329,7 @@ impl Plane {
         self.expire_echoes();
         self.expire_queries();
         self.look_at_hosts();
+        self.look_at_lingering();
         if self.stalled_until.is_some_and(|at| at <= now) {
             self.stalled_until = None;
             self.again.append(&mut self.stalled);

@@ -62,7 +62,7 @@ impl Plane {
     fn begin_connecting(&mut self, incoming: Incoming, socket: OwnedFd, resolver: Option<usize>) {
         let stage = Stage::Connecting { incoming: incoming.id, resolver };
         let kind = Kind::Outbound { socket, stage };
-        let sides = Sides { queued: false, kind };
+        let sides = Sides { queued: false, dying: false, kind };
         let Ok(id) = self.flows.insert(self.now, Transport::Tcp, incoming.source, incoming.destination, sides) else {
             self.admission.give_back(1);
             return self.answer_incoming(incoming.id, Answer::Silent);
@@ -99,6 +99,7 @@ impl Plane {
             self.remove_flow(id);
             return self.connect_failed(request, failure, resolver);
         }
+        sockets::widen(socket.as_fd());
         match self.stack.accept_incoming(self.now, incoming) {
             Ok(connection) => self.relay(id, connection, readiness),
             Err(_) => self.remove_flow(id),

@@ -70,6 +70,7 @@ impl Plane {
         let connection = *connection;
         let mut near = StackSide::new(&mut self.stack, self.now, connection);
         let progress = coupling.pump(&mut near, &mut FarSide(socket.as_fd()), BUDGET);
+        let dying = coupling.is_dying();
         flow.counters.to_target += progress.to_far as u64;
         flow.counters.to_initiating += progress.to_near as u64;
         flow.last_used = self.now;
@@ -85,19 +86,17 @@ impl Plane {
                 self.stack.close(self.now, connection);
                 self.remove_flow(id);
             }
-            Verdict::Reset => self.remove_flow(id),
+            Verdict::Reset => return self.reset_flow(id),
+        }
+        if dying {
+            self.flow_is_dying(id);
         }
     }
 
     /// The guest reset the connection, or it timed out: so is the machine's socket.
     pub(super) fn guest_reset(&mut self, connection: ConnectionId) {
         let Some(id) = self.flow_of(connection) else { return };
-        if let Some(flow) = self.flows.find(id)
-            && let Kind::Outbound { socket, .. } = &flow.sides.kind
-        {
-            reset_on_close(socket.as_fd());
-        }
-        self.remove_flow(id);
+        self.reset_flow(id);
     }
 
     /// Takes a flow out of every index and closes its sockets.

@@ -16,6 +16,8 @@ use super::lanes::Lane;
 pub(super) struct Sides {
     /// The flow waits in the queue of those to be pumped.
     pub(super) queued: bool,
+    /// One side is dead, and the other one has not got everything yet.
+    pub(super) dying: bool,
     pub(super) kind: Kind,
 }
 

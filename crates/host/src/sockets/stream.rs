@@ -89,6 +89,27 @@ pub fn discard(socket: BorrowedFd<'_>) {
 /// Most reads of one [`discard`].
 const DISCARDS: usize = 256;
 
+/// Lets the kernel take [`READY`] bytes on a connected socket before anybody reads, where it would begin with 64 KiB: so
+/// an answer before a reset is here before the reset, however late we come to read. The window goes on to grow by itself,
+/// which it would not after `SO_RCVBUF`. Call it once connected: the window's scale follows from what is set before.
+pub fn widen(socket: BorrowedFd<'_>) {
+    for low_water in [READY, 1] {
+        // SAFETY: SO_RCVLOWAT reads one int. That fewer bytes make the socket readable again is all that the second call does.
+        unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_RCVLOWAT,
+                (&raw const low_water).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            );
+        }
+    }
+}
+
+/// See [`widen`].
+const READY: libc::c_int = 512 << 10;
+
 /// Whether the peer may still acknowledge something: the connection is alive, and bytes are sent and not acknowledged,
 /// or not sent yet.
 pub fn is_delivering(socket: BorrowedFd<'_>) -> bool {

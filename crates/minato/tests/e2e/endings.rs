@@ -37,3 +37,35 @@ fn what_a_service_answered_before_its_end_arrives_at_the_client() {
         }
     });
 }
+
+/// What is lost on the direct way may be lost, no more.
+fn compare(way: &str, through: usize, direct: usize) {
+    eprintln!("complete answers before a reset, of {}: {through} {way}, {direct} directly", peer::UPLOADS);
+    assert!(through >= direct, "{way}: {through}, directly: {direct}");
+}
+
+#[test]
+fn an_answer_before_a_reset_is_not_lost_in_a_forward() {
+    Machine::run(&[], |machine| {
+        let listener = TcpListener::bind("127.0.0.1:9000").expect("to listen");
+        thread::spawn(move || peer::refuse(&listener));
+        let run = machine.user().run(&["--name", "refuse", "-p", "8080:80"], &machine.peer("refuse 80"));
+        drop(wait_for("the service", SOON, || net::connect("127.0.0.1:8080").ok()));
+        let through = peer::complete_answers("127.0.0.1:8080");
+        compare("through a forward", through, peer::complete_answers("127.0.0.1:9000"));
+        run.stop();
+    });
+}
+
+#[test]
+fn an_answer_before_a_reset_is_not_lost_on_the_way_from_outside() {
+    Machine::run(&[], |machine| {
+        let address = format!("{OUTSIDE_V4}:7000");
+        let listener = machine.outside(|| TcpListener::bind("[::]:7000").expect("to listen"));
+        thread::spawn(move || peer::refuse(&listener));
+        let role = machine.peer(&format!("refused {address}"));
+        let inside = machine.user().run(&[], &role).finish().expect_success().stderr;
+        let through = inside.trim().parse().expect("a number");
+        compare("from a host", through, peer::complete_answers(&address));
+    });
+}

@@ -1,6 +1,6 @@
 //! Small programs that tests run in hosts. They are this very test program in another role, so that nothing has to
 //! be installed for them: `who PORT`, `line PORT`, `count PORT`, `connect ADDRESS`, `crowd ADDRESS`, `upload ADDRESS
-//! BYTES`, `send ADDRESS BYTES`, `give PORT BYTES`, `ask ADDRESS TEXT`.
+//! BYTES`, `send ADDRESS BYTES`, `give PORT BYTES`, `refuse PORT`, `refused ADDRESS`, `ask ADDRESS TEXT`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -23,6 +23,8 @@ pub(crate) fn play(role: &str) -> i32 {
             let listener = TcpListener::bind(listen_address(address)).expect("to listen");
             write(listener.accept().expect("a client").0, bytes);
         }
+        ["refuse", address] => refuse(&TcpListener::bind(listen_address(address)).expect("to listen")),
+        ["refused", address] => eprintln!("{}", complete_answers(address)),
         ["connect", address] => connect(address.parse().expect("ADDRESS:PORT")),
         ["crowd", address] => crowd(address),
         ["ask", address, text] => ask(address.parse().expect("ADDRESS:PORT"), text),
@@ -91,6 +93,34 @@ pub(crate) fn half_close(mut stream: TcpStream, bytes: u64) -> String {
 /// Sends bytes, and that is all: the program ends before they have arrived.
 fn write(mut stream: TcpStream, bytes: &str) {
     std::io::copy(&mut std::io::repeat(7).take(bytes.parse().expect("BYTES")), &mut stream).expect("to send");
+}
+
+/// What [`refuse`] answers, how much it is sent for that, and how often it is asked.
+const ANSWER: usize = 200_000;
+const UPLOAD: usize = 1_000_000;
+pub(crate) const UPLOADS: usize = 50;
+
+/// Answers the beginning of each upload at length and closes, without reading the rest: so the kernel resets.
+pub(crate) fn refuse(listener: &TcpListener) {
+    for stream in listener.incoming() {
+        let mut stream = stream.expect("to accept");
+        let _ = stream.read(&mut [0; 1000]).and_then(|_| stream.write_all(&[3; ANSWER]));
+    }
+}
+
+/// Uploads again and again to [`refuse`], and reads meanwhile; how many of the answers were complete.
+pub(crate) fn complete_answers(address: &str) -> usize {
+    let complete = || {
+        let mut stream = TcpStream::connect(address).expect("to connect");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time limit");
+        let mut sender = stream.try_clone().expect("to clone");
+        let sending = thread::spawn(move || drop(sender.write_all(&vec![4; UPLOAD])));
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        sending.join().expect("the sender");
+        answer.len() == ANSWER
+    };
+    (0..UPLOADS).filter(|_| complete()).count()
 }
 
 /// Begins to read late, and then reads to the end with pauses; how many bytes came.
