@@ -9,6 +9,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::request::{DATAGRAM, MESSAGE, MOST_BYTES, Request};
 
+/// A path that moves nothing for so long has stalled.
+const STALL: Duration = Duration::from_secs(5);
+
 /// Gbit/s for `bulk-1` and `bulk-4`, transactions per second for `exchange` and `connect`, datagrams per second
 /// delivered for `datagrams`.
 pub(crate) fn measure(address: SocketAddr, row: &str, duration: Duration) -> Result<f64> {
@@ -97,8 +100,8 @@ fn open(address: SocketAddr, request: Request) -> Result<TcpStream> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(3)).context("connect")?;
     rustix::net::sockopt::set_tcp_congestion(&stream, "cubic").context("cubic")?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    stream.set_write_timeout(Some(Duration::from_secs(5)))?;
+    stream.set_read_timeout(Some(STALL))?;
+    stream.set_write_timeout(Some(STALL))?;
     request.write(&mut stream)?;
     Ok(stream)
 }

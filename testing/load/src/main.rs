@@ -18,7 +18,9 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error:#}");
+            let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+            let stalled = matches!(kind, Some(std::io::ErrorKind::WouldBlock));
+            eprintln!("{error:#}{}", if stalled { " (nothing came or went for 5 s)" } else { "" });
             ExitCode::FAILURE
         }
     }
