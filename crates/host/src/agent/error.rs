@@ -64,7 +64,7 @@ impl Step {
     }
 }
 
-/// Why [`Fabric::create`] failed.
+/// Why [`Fabric::create`](super::Fabric::create) failed.
 #[derive(Debug, thiserror::Error)]
 #[error("can't {step}{}: {source}", detail.as_deref().map(|text| format!(" ({text})")).unwrap_or_default())]
 pub struct FabricError {

@@ -89,7 +89,7 @@ pub fn discard(socket: BorrowedFd<'_>) {
 /// Most reads of one [`discard`].
 const DISCARDS: usize = 256;
 
-/// Lets the kernel take [`READY`] bytes on a connected socket before anybody reads, where it would begin with 64 KiB: so
+/// Lets the kernel take `READY` bytes on a connected socket before anybody reads, where it would begin with 64 KiB: so
 /// an answer before a reset is here before the reset, however late we come to read. The window goes on to grow by itself,
 /// which it would not after `SO_RCVBUF`. Call it once connected: the window's scale follows from what is set before.
 pub fn widen(socket: BorrowedFd<'_>) {
