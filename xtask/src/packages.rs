@@ -19,6 +19,7 @@ pub(crate) const TEST: &[&str] = &[
     "nginx",
     "postfix",
     "procps",
+    "python3",
     "socat",
     "util-linux",
     "vsftpd",
