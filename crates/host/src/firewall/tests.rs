@@ -75,7 +75,8 @@ fn rules_are_followed_as_the_kernel_does() {
 
 #[test]
 fn a_policy_stops_what_no_rule_lets_pass() {
-    let rules = "table inet t { chain input { type filter hook input priority 0; policy drop; tcp dport 80 accept; }; }";
+    let rules =
+        "table inet t { chain input { type filter hook input priority 0; policy drop; tcp dport 80 accept; }; }";
     let Some(fates) = fates(rules, &[80, 81]) else { return };
     assert_eq!(fates[0], Fate::Passes);
     assert!(stop("input", false, false)(&fates[1]), "{:?}", fates[1]);
