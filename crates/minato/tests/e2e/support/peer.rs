@@ -156,14 +156,16 @@ fn connect(address: SocketAddr) {
     eprintln!("{shown} {elapsed:.1}");
 }
 
-/// Opens connections until one fails, and keeps them.
+/// Opens connections and keeps them; where there is no room it tries again, so that no port stays free for long.
 fn crowd(address: &str) {
     let mut all = Vec::new();
-    while let Ok(stream) = TcpStream::connect(address) {
-        all.push(stream);
+    let end = Instant::now() + Duration::from_secs(100);
+    while Instant::now() < end {
+        match TcpStream::connect(address) {
+            Ok(stream) if all.len() < 1000 => all.push(stream),
+            _ => thread::sleep(Duration::from_millis(20)),
+        }
     }
-    thread::sleep(Duration::from_secs(100));
-    drop(all);
 }
 
 /// Sends a datagram and prints the answer.
