@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{ForwardSpec, Host, Process};
+use crate::{ForwardSpec, Host, Policy, Process};
 
 /// Identifies one `run` or `exec` while the engine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct HostRequest {
     /// Ports of the machine's own loopback that the gateway address opens to this host.
     #[serde(default)]
     pub host_ports: Vec<u16>,
+    /// What the host may reach beyond its network; everything unless told otherwise.
+    #[serde(default)]
+    pub policy: Policy,
     /// The program and its arguments, for display.
     #[serde(default)]
     pub command: Vec<String>,

@@ -2,7 +2,7 @@
 //!
 //! - [`Port`], [`PortRange`], [`Transport`] and [`PortClass`] are the vocabulary.
 //! - [`registry`] knows what each number is registered for, and each name's number.
-//! - [`PortArgument`] and [`ForwardArgument`] read what people type.
+//! - [`PortArgument`], [`ForwardArgument`] and [`EgressRule`] read what people type.
 //! - [`PortTable`] decides who may bind which address and port, with the verdict of Linux's `bind(2)` and `listen(2)`.
 //! - [`EphemeralAllocator`] picks the source port of an outgoing connection: uniformly among the free ones, in constant
 //!   time at any fill.
@@ -19,7 +19,7 @@ mod table;
 mod transport;
 
 pub use ephemeral::{AllocateError, EphemeralAllocator, Selection};
-pub use parse::{ForwardArgument, ParseError, ParseErrorKind, PortArgument};
+pub use parse::{EgressRule, EgressTarget, ForwardArgument, NamePattern, ParseError, ParseErrorKind, PortArgument, Prefix};
 pub use port::{Port, PortClass};
 pub use range::{PortRange, PortRangeError, Ports};
 pub use table::{

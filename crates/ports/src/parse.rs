@@ -1,7 +1,8 @@
-//! Reading what people type: ports, ranges, registered names, transports, forwards.
+//! Reading what people type: ports, ranges, registered names, transports, forwards, egress rules.
 //!
 //! Every error carries the part of the text that is at fault. What is printed reads back as the same value.
 
+mod egress;
 mod error;
 mod forward;
 #[cfg(test)]
@@ -12,6 +13,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::str::FromStr;
 
+pub use egress::{EgressRule, EgressTarget, NamePattern, Prefix};
 pub use error::{ParseError, ParseErrorKind};
 pub use forward::ForwardArgument;
 

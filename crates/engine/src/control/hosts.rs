@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::forwards::Holding;
 use super::sessions::Session;
-use super::{Control, HostRecord, Inside, Phase, State, blocking, name, no_such_host};
+use super::{Control, HostRecord, Inside, Phase, State, blocking, name, no_such_host, policy};
 use crate::convert;
 use crate::plane::{Command, DRAIN, HostSetup};
 use crate::problem::{ending, internal, problem, with_fix};
@@ -342,6 +342,7 @@ fn check(request: &HostRequest) -> Result<PortRange, Problem> {
     if request.host_ports.contains(&0) {
         return Err(problem(ProblemKind::Usage, "0 is no port of the machine that could be opened"));
     }
+    policy::check(&request.policy)?;
     let Some((first, last)) = request.ephemeral_range else { return Ok(PortRange::DYNAMIC) };
     PortRange::from_numbers(first, last)
         .map_err(|error| problem(ProblemKind::Usage, format!("{first}-{last} is no ephemeral range: {error}")))

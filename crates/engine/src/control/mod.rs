@@ -8,6 +8,7 @@ mod forwards;
 mod hosts;
 pub(crate) mod name;
 mod observe;
+mod policy;
 mod ports;
 mod sessions;
 

@@ -60,6 +60,12 @@ pub(crate) fn nonsense_is_refused_and_changes_nothing() {
         json!({"ephemeral_range": [60000, 50000]}),
         json!({"ephemeral_range": [0, 50000]}),
         json!({"host_ports": [0]}),
+        json!({"policy": {"default": "shut"}}),
+        json!({"policy": {"allow": ["example.com"]}}),
+        json!({"policy": {"default": "deny", "allow": ["example.com:0"]}}),
+        json!({"policy": {"deny": ["example.com"]}}),
+        json!({"policy": {"deny": ["dns"]}}),
+        json!({"policy": {"default": "deny", "allow": vec!["dns"; 1001]}}),
         json!({"forwards": [forward((0, 0), (80, 80))]}),
         json!({"forwards": [forward((80, 81), (80, 80))]}),
         json!({"forwards": [forward((9000, 9010), (1, 11)), forward((9005, 9005), (80, 80))]}),
@@ -67,6 +73,8 @@ pub(crate) fn nonsense_is_refused_and_changes_nothing() {
         let problem = client.refusal("POST", "/v1/hosts", &request);
         assert_eq!((problem.kind, problem.status), (ProblemKind::Usage, 400), "{request}");
     }
+    let problem = client.refusal("POST", "/v1/hosts", &json!({"policy": {"default": "deny"}}));
+    assert_eq!(problem.status, 501, "not enforced yet, so not accepted");
     let problem = client.request("POST", "/v1/hosts", &vec![b' '; 2 << 20]).problem();
     assert_eq!(problem.status, 413);
 

@@ -21,6 +21,7 @@ pub(super) async fn run(run: Run, client: Client, terminal: &Terminal) -> Result
         ephemeral_range: run.ephemeral_range.map(|range| (range.first().value(), range.last().value())),
         host_ports: run.host_ports,
         command: run.program.display(),
+        ..HostRequest::default()
     };
     let session = client::open_host(&client, &request).await?;
     attend(&run.program, session, client.directory(), terminal).await

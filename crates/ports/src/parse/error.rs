@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::Range;
 
 use thiserror::Error;
@@ -73,6 +74,39 @@ pub enum ParseErrorKind {
         /// Ports of the service.
         service: u32,
     },
+    /// A rule without a name or an address.
+    #[error("a name or an address is missing")]
+    NoPlace,
+    /// A URL where a rule should be.
+    #[error("is a URL; a rule has a name or an address, and ports behind it")]
+    Url,
+    /// Not a domain name.
+    #[error("is no domain name")]
+    NotAName,
+    /// A domain name in letters that DNS does not have.
+    #[error("has letters that names in DNS don't have; write it as they do (xn--…)")]
+    NotAscii,
+    /// A wildcard that is not the first label.
+    #[error("has a wildcard at the wrong place: '*.' may begin a name, and '*' alone is any name")]
+    Wildcard,
+    /// A prefix length behind a name.
+    #[error("is the length of a prefix, which only an address has")]
+    PrefixOfName,
+    /// A prefix length that the address does not have.
+    #[error("is no length of a prefix: from 0 to {0} bits")]
+    PrefixLength(u8),
+    /// An address with bits set behind its prefix.
+    #[error("has bits set behind the prefix; these addresses are {0}/{1}")]
+    HostBits(IpAddr, u8),
+    /// An IPv4 address that is written as IPv6.
+    #[error("is an IPv4 address written as IPv6; write it as IPv4")]
+    MappedAddress,
+    /// Ports or a transport behind `dns`.
+    #[error("can't follow 'dns', which stands alone")]
+    DnsAlone,
+    /// Something else than ports behind a place.
+    #[error("is neither ':PORTS' nor '/tcp' or '/udp'")]
+    NotPorts,
 }
 
 impl ParseError {
@@ -89,7 +123,7 @@ impl std::error::Error for ParseError {}
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.text[self.span.clone()] {
-            "" if self.kind != ParseErrorKind::Missing => write!(f, "'' {}", self.kind),
+            "" if !matches!(self.kind, ParseErrorKind::Missing | ParseErrorKind::NoPlace) => write!(f, "'' {}", self.kind),
             "" => self.kind.fmt(f),
             part => write!(f, "'{part}' {}", self.kind),
         }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use minato_ports::{ForwardArgument, ParseError, Port, PortArgument, PortRange, Transport};
+use minato_ports::{EgressRule, ForwardArgument, ParseError, Port, PortArgument, PortRange, Transport};
 
 /// Gives the text to every parser.
 pub(crate) fn check(typed: &str) {
@@ -12,6 +12,7 @@ pub(crate) fn check(typed: &str) {
     check_as::<Transport>(typed);
     check_as::<PortArgument>(typed);
     check_as::<ForwardArgument>(typed);
+    check_as::<EgressRule>(typed);
 }
 
 fn check_as<T: FromStr<Err = ParseError> + Display + PartialEq>(typed: &str) {
