@@ -19,7 +19,9 @@ mod table;
 mod transport;
 
 pub use ephemeral::{AllocateError, EphemeralAllocator, Selection};
-pub use parse::{EgressRule, EgressTarget, ForwardArgument, NamePattern, ParseError, ParseErrorKind, PortArgument, Prefix};
+pub use parse::{
+    EgressRule, EgressTarget, ForwardArgument, NamePattern, ParseError, ParseErrorKind, PortArgument, Prefix,
+};
 pub use port::{Port, PortClass};
 pub use range::{PortRange, PortRangeError, Ports};
 pub use table::{

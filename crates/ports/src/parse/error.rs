@@ -123,7 +123,9 @@ impl std::error::Error for ParseError {}
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.text[self.span.clone()] {
-            "" if !matches!(self.kind, ParseErrorKind::Missing | ParseErrorKind::NoPlace) => write!(f, "'' {}", self.kind),
+            "" if !matches!(self.kind, ParseErrorKind::Missing | ParseErrorKind::NoPlace) => {
+                write!(f, "'' {}", self.kind)
+            }
             "" => self.kind.fmt(f),
             part => write!(f, "'{part}' {}", self.kind),
         }
