@@ -20,8 +20,8 @@ impl NamePattern {
     /// any byte, a dot too.
     pub fn matches(&self, labels: &[&[u8]]) -> bool {
         let Some(more) = labels.len().checked_sub(self.labels.len()) else { return false };
-        let same = |(own, label): (&Box<str>, &&[u8])| own.as_bytes().eq_ignore_ascii_case(label);
-        (more > 0) == self.below && self.labels.iter().zip(&labels[more..]).all(same)
+        let mut pairs = self.labels.iter().zip(&labels[more..]);
+        (more > 0) == self.below && pairs.all(|(own, label)| own.as_bytes().eq_ignore_ascii_case(label))
     }
 }
 
