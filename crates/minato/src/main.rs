@@ -7,6 +7,7 @@ mod commands;
 mod demo;
 mod explain;
 mod failure;
+mod file;
 mod flags;
 mod machine;
 mod program;

@@ -9,14 +9,22 @@ use crate::failure::Failure;
 /// `-p`: `[IP:]HOSTPORT:PORT[/udp]`, both ports or both ranges.
 pub(super) fn forward(text: &str) -> Result<ForwardSpec, Failure> {
     let example = "-p [IP:]HOSTPORT:PORT[/udp], as -p 8080:80, -p 0.0.0.0:5353:53/udp, -p [::1]:8000-8010:8000-8010";
-    let parsed = text.parse::<ForwardArgument>();
-    let forward = parsed.map_err(|error| wrong(&format!("'-p {text}' is no forward"), &error).fix(example))?;
-    Ok(ForwardSpec {
+    let parsed = text.parse().map(spec);
+    parsed.map_err(|error| wrong(&format!("'-p {text}' is no forward"), &error).fix(example))
+}
+
+/// The same in two parts, as `minato.toml` has it: `[IP:]HOSTPORT` and `PORT[/udp]`.
+pub(crate) fn forward_between(place: &str, service: &str) -> Result<ForwardSpec, ParseError> {
+    format!("{place}:{service}").parse().map(spec)
+}
+
+fn spec(forward: ForwardArgument) -> ForwardSpec {
+    ForwardSpec {
         address: forward.address(),
         host_ports: bounds(forward.host_ports()),
         service_ports: bounds(forward.service_ports()),
         transport: transport(forward.transport()),
-    })
+    }
 }
 
 /// The argument of `minato ports`: a number, range or registered name, with or without transport.
@@ -44,7 +52,8 @@ pub(super) fn host_port(text: &str) -> Result<u16, Failure> {
     port.map(Port::value).map_err(|error| wrong(&format!("'--host-port {text}' is no port"), &error))
 }
 
-fn range(text: &str) -> Result<PortRange, ParseError> {
+/// A range of ports.
+pub(crate) fn range(text: &str) -> Result<PortRange, ParseError> {
     text.parse()
 }
 
@@ -54,11 +63,13 @@ fn wrong(title: &str, error: &ParseError) -> Failure {
     error.pointer().to_string().lines().fold(failure, Failure::detail)
 }
 
-fn bounds(range: PortRange) -> (u16, u16) {
+/// Its ends.
+pub(crate) fn bounds(range: PortRange) -> (u16, u16) {
     (range.first().value(), range.last().value())
 }
 
-fn transport(transport: minato_ports::Transport) -> Transport {
+/// As the API names it.
+pub(crate) fn transport(transport: minato_ports::Transport) -> Transport {
     match transport {
         minato_ports::Transport::Tcp => Transport::Tcp,
         minato_ports::Transport::Udp => Transport::Udp,

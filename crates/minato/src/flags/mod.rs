@@ -1,6 +1,6 @@
 //! The command line, in two steps: what was written ([`raw`]), and what it means ([`Invocation`]).
 
-mod argument;
+pub(crate) mod argument;
 mod name;
 pub(crate) mod raw;
 mod resolve;
@@ -12,8 +12,9 @@ use minato_inspect::{ForwardSpec, PortRow, Transport};
 use minato_ports::{Port, PortRange};
 
 use crate::explain::Target;
+use crate::file::Choice;
 pub(crate) use name::Name;
-pub(crate) use resolve::resolve;
+pub(crate) use resolve::{claim_same, resolve};
 
 /// A command line that makes sense.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Run a program in a host that is there.
     Exec(Exec),
+    /// Check a file.
+    Check(Choice),
     /// Show what the engine knows.
     Show(Show),
     /// Tell what happens, in the network or to one host.

@@ -2,7 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Name of a network or a host: a label as host names have it (RFC 1123 §2.1), in lower case.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Name(String);
 
 /// Longest label (RFC 1035 §2.3.4).
@@ -12,6 +12,13 @@ impl Name {
     /// The label.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// The network of those who name none.
+impl Default for Name {
+    fn default() -> Name {
+        Name("default".to_owned())
     }
 }
 

@@ -12,9 +12,9 @@ use super::Name;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "minato", version, disable_help_subcommand = true, max_term_width = 100)]
 pub(crate) struct Flags {
-    /// The network to work in; it begins with its first host and ends with its last.
-    #[arg(long, global = true, value_name = "NET", default_value = "default")]
-    pub(crate) network: Name,
+    /// The network to work in; it begins with its first host and ends with its last [default: default].
+    #[arg(long, global = true, value_name = "NET")]
+    pub(crate) network: Option<Name>,
     /// Print data as JSON: {"version":1,…}.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -35,6 +35,13 @@ pub(crate) enum Command {
     /// Run another program on the IP address of a host that is there.
     #[command(override_usage = "minato exec [OPTIONS] HOST -- CMD…", after_help = EXEC_EXAMPLES)]
     Exec(Exec),
+    /// Check a minato.toml without running anything.
+    #[command(after_help = "Exit code 2: something is wrong with it.")]
+    Check {
+        /// Which file.
+        #[command(flatten)]
+        files: Files,
+    },
     /// Show hosts and their processes.
     Ps {
         /// How often to look.
@@ -189,6 +196,22 @@ Examples:
   minato exec web -- bash
 
 Exit code: the program's own; 127 when there is no such program, 126 when it can't be executed.";
+
+/// Which `minato.toml`, and which network of it.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Files {
+    /// The file; a further one is laid over those before it [default: minato.toml, and minato.override.toml over it].
+    #[arg(short, long = "file", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Vec<PathBuf>,
+    /// Which of several networks from one file: a branch, a ticket, any word. Each has names and addresses of its own.
+    #[arg(long, value_name = "NAME", value_parser = instance)]
+    pub(crate) instance: Option<Name>,
+}
+
+/// Whatever can be made a label, such as `feature/login`.
+fn instance(text: &str) -> Result<Name, String> {
+    crate::file::instance_label(text).ok_or_else(|| "an instance is named with letters or digits".into())
+}
 
 /// `minato run`.
 #[derive(Clone, Debug, Args)]

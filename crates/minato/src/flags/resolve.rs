@@ -5,18 +5,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use minato_inspect::{ForwardSpec, Transport};
 
 use super::raw;
-use super::{Command, Demo, Exec, Invocation, Lease, PortQuery, Program, Run, Show, View, Which, argument};
+use super::{Command, Demo, Exec, Invocation, Lease, Name, PortQuery, Program, Run, Show, View, Which, argument};
 use crate::failure::Failure;
+use crate::file::Choice;
 
 /// Makes sense of a command line.
 pub(crate) fn resolve(flags: raw::Flags) -> Result<Invocation, Failure> {
-    Ok(Invocation { network: flags.network, command: command(flags.command)? })
+    let command = command(flags.command, flags.network.as_ref())?;
+    let network = flags.network.unwrap_or_default();
+    Ok(Invocation { network, command })
 }
 
-fn command(raw: raw::Command) -> Result<Command, Failure> {
+fn command(raw: raw::Command, network: Option<&Name>) -> Result<Command, Failure> {
     Ok(match raw {
         raw::Command::Run(raw) => Command::Run(run(raw)?),
         raw::Command::Exec(raw) => Command::Exec(Exec { host: raw.host, program: program(raw.program, raw.map_root)? }),
+        raw::Command::Check { files } => Command::Check(choice(files, network)),
         raw::Command::Ps { watch } => show(View::Hosts, watch),
         raw::Command::Ports { port, host, choice, watch } => {
             let query = port_query(port.as_deref(), choice)?;
@@ -46,6 +50,10 @@ fn command(raw: raw::Command) -> Result<Command, Failure> {
         raw::Command::Engine { runtime_dir } => Command::Engine(runtime_dir),
         raw::Command::DemoPart(part) => Command::DemoPart(part),
     })
+}
+
+fn choice(raw: raw::Files, network: Option<&Name>) -> Choice {
+    Choice { files: raw.file, network: network.cloned(), instance: raw.instance }
 }
 
 fn run(raw: raw::Run) -> Result<Run, Failure> {
@@ -115,7 +123,8 @@ fn forwards(texts: &[String]) -> Result<Vec<ForwardSpec>, Failure> {
     Ok(forwards)
 }
 
-fn claim_same(one: &ForwardSpec, other: &ForwardSpec) -> bool {
+/// Whether both want one port of this machine.
+pub(crate) fn claim_same(one: &ForwardSpec, other: &ForwardSpec) -> bool {
     let ports = one.host_ports.0 <= other.host_ports.1 && other.host_ports.0 <= one.host_ports.1;
     let places = addresses(one).any(|a| addresses(other).any(|b| in_each_others_way(a, b)));
     one.transport == other.transport && ports && places

@@ -1,0 +1,289 @@
+//! From what files say to what is to be done: defaults, cross-references, and what contradicts itself.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::draft::{Draft, HostDraft, ProgramDraft};
+use super::plan::{Forward, HostPlan, HostPorts, Plan, Policy, ReadyPort, ServicePlan, instance_label};
+use super::ports::PortKey;
+use super::problem::{At, Place, Problem, Sources};
+use super::{Choice, environment};
+use crate::flags::{self, Name};
+
+/// How long programs may take to end unless the file says so.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most characters of a label.
+const LABEL: usize = 63;
+
+/// Makes sense of a draft. What does not is noted in `problems`; `None` means that there are some.
+pub(super) fn plan(draft: Draft, choice: &Choice, sources: &Sources, problems: &mut Vec<Problem>) -> Option<Plan> {
+    let mut resolver = Resolver { sources, problems, env_files: Vec::new() };
+    let network = resolver.network(&draft, choice);
+    if draft.hosts.is_empty() {
+        let start = Place { file: 0, start: 0, end: 0 };
+        let problem = Problem::new("this file has no host", start, "nothing to run");
+        resolver.problems.push(problem.help("[host.web]\ncommand = \"nginx -g 'daemon off;'\""));
+    }
+    resolver.check_claims(&draft);
+    resolver.check_dependencies(&draft);
+    let hosts: Vec<HostPlan> =
+        draft.hosts.iter().filter_map(|(name, host)| resolver.host(name, host, &draft, choice.instance.is_some())).collect();
+    let files = sources.paths().map(Path::to_owned).chain(resolver.env_files).collect();
+    if !problems.is_empty() {
+        return None;
+    }
+    Some(Plan { network: network?, instance: choice.instance.clone(), files, hosts: in_order(hosts) })
+}
+
+struct Resolver<'a> {
+    sources: &'a Sources,
+    problems: &'a mut Vec<Problem>,
+    env_files: Vec<PathBuf>,
+}
+
+impl Resolver<'_> {
+    /// The network's name: from the command line, the file, or the file's directory; and the instance.
+    fn network(&mut self, draft: &Draft, choice: &Choice) -> Option<Name> {
+        let directory = self.sources.directory(0).file_name().map(|name| name.to_string_lossy().into_owned());
+        let named = choice.network.clone().or_else(|| draft.network.as_ref().map(|network| network.value.clone()));
+        let name = named.or_else(|| instance_label(&directory.unwrap_or_default()));
+        let start = Place { file: 0, start: 0, end: 0 };
+        let Some(name) = name else {
+            let problem = Problem::new("this network has no name", start, "its directory has none that could be used");
+            self.problems.push(problem.help("network = \"NAME\""));
+            return None;
+        };
+        let Some(instance) = &choice.instance else { return Some(name) };
+        let full = format!("{name}-{instance}");
+        if full.len() > LABEL {
+            let what = format!("'{full}' is too long for the name of a network");
+            let place = draft.network.as_ref().map_or(start, |network| network.place);
+            self.problems.push(Problem::new(what, place, format!("a name has at most {LABEL} characters")));
+            return None;
+        }
+        full.parse().ok()
+    }
+
+    fn host(&mut self, name: &At<Name>, host: &HostDraft, draft: &Draft, is_instance: bool) -> Option<HostPlan> {
+        let forwards = forwards(host, is_instance);
+        let ready = self.ready(host);
+        let default_port = host.ports.first().map(|(key, _)| key.value);
+        let services = self.services(name, host, draft, default_port)?;
+        let (policy, allow) = (host.policy.as_ref().or(draft.policy.as_ref()), host.allow.as_ref().or(draft.allow.as_ref()));
+        let allow_place = host.allow.iter().chain(&draft.allow).flatten().next();
+        self.not_yet(policy.filter(|policy| policy.value).map(|policy| policy.place), "policy = \"deny\"");
+        self.not_yet(allow_place.map(|rule| rule.place), "allow");
+        self.not_yet(host.networks.iter().flatten().next().map(|network| network.place), "networks");
+        let policy = Policy {
+            deny: policy.is_some_and(|policy| policy.value),
+            allow: allow.into_iter().flatten().map(|rule| rule.value.clone()).collect(),
+        };
+        Some(HostPlan {
+            name: name.value.clone(),
+            services,
+            forwards,
+            ready,
+            ready_command: host.ready_command.as_ref().map(|command| command.value.clone()),
+            depends_on: values(host.depends_on.as_ref()),
+            ephemeral_range: host.ephemeral_range.as_ref().map(|range| range.value),
+            host_ports: values(host.host_ports.as_ref()),
+            policy,
+            networks: values(host.networks.as_ref()),
+            stop_timeout: host.stop_timeout.as_ref().map_or(STOP_TIMEOUT, |timeout| timeout.value),
+        })
+    }
+
+    /// A key that is understood, and that the engine can't do yet.
+    fn not_yet(&mut self, place: Option<Place>, what: &str) {
+        if let Some(place) = place {
+            let problem = Problem::new(format!("{what} is not supported yet"), place, "this would have no effect");
+            self.problems.push(problem);
+        }
+    }
+
+    /// The programs of a host: its own, or its services.
+    fn services(
+        &mut self,
+        name: &At<Name>,
+        host: &HostDraft,
+        draft: &Draft,
+        default_port: Option<PortKey>,
+    ) -> Option<Vec<ServicePlan>> {
+        let everywhere = ProgramDraft { environment: draft.environment.clone(), ..ProgramDraft::default() };
+        let own = host.program.clone().over(everywhere);
+        match (&host.program.command, host.services.as_slice()) {
+            (Some(_), []) => self.service(None, &name.place, own, default_port).map(|service| vec![service]),
+            (None, []) => {
+                let what = format!("host '{}' runs nothing", name.value);
+                let problem = Problem::new(what, name.place, "no command");
+                self.problems.push(problem.help("command = \"PROGRAM ARGUMENT…\", or several as [host.HOST.service.NAME]"));
+                None
+            }
+            (Some(command), [(service, _), ..]) => {
+                let what = format!("host '{}' has a command and services", name.value);
+                let problem = Problem::new(what, command.place, "one program").and(service.place, "and several");
+                self.problems.push(problem.help("make the command a service with a name too"));
+                None
+            }
+            (None, services) => {
+                let all: Vec<_> = services
+                    .iter()
+                    .map(|(service, program)| {
+                        let program = program.clone().over(ProgramDraft { ready: None, ..own.clone() });
+                        self.service(Some(&service.value), &service.place, program, default_port)
+                    })
+                    .collect();
+                all.into_iter().collect()
+            }
+        }
+    }
+
+    fn service(
+        &mut self,
+        name: Option<&Name>,
+        place: &Place,
+        program: ProgramDraft,
+        default_port: Option<PortKey>,
+    ) -> Option<ServicePlan> {
+        let Some(command) = program.command else {
+            self.problems.push(Problem::new("this service runs nothing", *place, "no command"));
+            return None;
+        };
+        let mut variables = BTreeMap::new();
+        for file in program.env_file.iter().flatten() {
+            variables.extend(self.env_file(file)?);
+        }
+        variables.extend(program.environment.into_iter().map(|(name, value)| (name.value, value)));
+        let port = program.ready.as_ref().and_then(|ready| ready.first()).map(|port| port.value).or(default_port);
+        Some(ServicePlan {
+            name: name.cloned(),
+            command: command.value,
+            environment: variables,
+            directory: self.directory(program.directory.as_ref())?,
+            restart: program.restart.map(|restart| restart.value).unwrap_or_default(),
+            map_root: program.map_root.is_some_and(|map_root| map_root.value),
+            port: port.map(|port| port.first),
+        })
+    }
+
+    fn directory(&mut self, directory: Option<&At<String>>) -> Option<PathBuf> {
+        let Some(directory) = directory else { return Some(self.sources.directory(0).to_owned()) };
+        let path = self.sources.directory(directory.place.file).join(&directory.value);
+        if !path.is_dir() {
+            let what = format!("there is no directory {}", path.display());
+            self.problems.push(Problem::new(what, directory.place, "relative to this file"));
+            return None;
+        }
+        Some(path)
+    }
+
+    fn env_file(&mut self, file: &At<String>) -> Option<Vec<(String, String)>> {
+        let path = self.sources.directory(file.place.file).join(&file.value);
+        let read = match std::fs::read_to_string(&path) {
+            Ok(text) => environment::read(&text).map_err(|(line, why)| format!("{}:{line}: {why}", path.display())),
+            Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+        };
+        if !self.env_files.contains(&path) {
+            self.env_files.push(path);
+        }
+        match read {
+            Ok(variables) => Some(variables),
+            Err(why) => {
+                self.problems.push(Problem::new(why, file.place, "this file, relative to the one that names it"));
+                None
+            }
+        }
+    }
+
+    /// What must listen: `ready`, or else the ports of the host and what its services call ready.
+    fn ready(&mut self, host: &HostDraft) -> Vec<ReadyPort> {
+        let of_services = host.services.iter().flat_map(|(_, service)| service.ready.iter().flatten());
+        let of_services: Vec<PortKey> = of_services.map(|port| port.value).collect();
+        let own: Vec<PortKey> = match &host.program.ready {
+            Some(ready) => ready.iter().map(|port| port.value).collect(),
+            // A range is room for ports that come and go.
+            None => host.ports.iter().map(|(key, _)| key.value).filter(|key| key.first == key.last).collect(),
+        };
+        let mut ports: Vec<ReadyPort> = own.into_iter().chain(of_services).flat_map(PortKey::each).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    /// Refuses two forwards that claim one port of the machine.
+    fn check_claims(&mut self, draft: &Draft) {
+        let mut claims: Vec<(minato_inspect::ForwardSpec, &Name, Place)> = Vec::new();
+        for (name, host) in &draft.hosts {
+            for (key, lines) in &host.ports {
+                let forwards = lines.value.iter().flatten().map(|line| line.forward(key.value));
+                for spec in forwards.filter_map(|forward| forward.fixed()) {
+                    if let Some((_, other, place)) = claims.iter().find(|(other, ..)| flags::claim_same(other, &spec)) {
+                        let what = format!("'{other}' and '{}' both claim a port of this machine", name.value);
+                        self.problems.push(Problem::new(what, lines.place, "again").and(*place, "first here"));
+                    }
+                    claims.push((spec, &name.value, lines.place));
+                }
+            }
+        }
+    }
+
+    /// Refuses hosts that depend on what is not there, or on themselves.
+    fn check_dependencies(&mut self, draft: &Draft) {
+        let host = |name: &Name| draft.hosts.iter().find(|(other, _)| other.value == *name);
+        for (name, dependent) in &draft.hosts {
+            for on in dependent.depends_on.iter().flatten() {
+                if host(&on.value).is_none() {
+                    let names: Vec<&str> = draft.hosts.iter().map(|(name, _)| name.value.as_str()).collect();
+                    let what = format!("there is no host '{}' to depend on", on.value);
+                    let problem = Problem::new(what, on.place, "this one");
+                    self.problems.push(problem.help(format!("hosts: {}", names.join(", "))));
+                } else if leads_to(draft, &on.value, &name.value, &mut Vec::new()) {
+                    let what = format!("host '{}' would wait for itself", name.value);
+                    self.problems.push(Problem::new(what, on.place, "this host waits, in the end, for that one"));
+                }
+            }
+        }
+    }
+}
+
+/// Whether `from` is `to`, or depends on it.
+fn leads_to<'d>(draft: &'d Draft, from: &'d Name, to: &Name, seen: &mut Vec<&'d Name>) -> bool {
+    if from == to {
+        return true;
+    }
+    if seen.contains(&from) {
+        return false;
+    }
+    seen.push(from);
+    let host = draft.hosts.iter().find(|(name, _)| name.value == *from);
+    let next = host.into_iter().flat_map(|(_, host)| host.depends_on.iter().flatten());
+    next.into_iter().any(|on| leads_to(draft, &on.value, to, seen))
+}
+
+/// An instance leaves the file's ports of the machine to the one that is none.
+fn forwards(host: &HostDraft, is_instance: bool) -> Vec<Forward> {
+    let lines = host.ports.iter().flat_map(|(key, lines)| lines.value.iter().flatten().map(|line| line.forward(key.value)));
+    let elsewhere = |forward: Forward| match forward.host_ports {
+        HostPorts::Fixed(first, last) if is_instance => Forward { host_ports: HostPorts::InsteadOf(first, last), ..forward },
+        _ => forward,
+    };
+    lines.map(elsewhere).collect()
+}
+
+/// Those that others depend on first; otherwise as they were written.
+fn in_order(hosts: Vec<HostPlan>) -> Vec<HostPlan> {
+    let mut waiting = hosts;
+    let mut ordered: Vec<HostPlan> = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let is_next = |host: &HostPlan| host.depends_on.iter().all(|on| ordered.iter().any(|other| other.name == *on));
+        // There is always one, as no host waits for itself.
+        let next = waiting.iter().position(is_next).unwrap_or(0);
+        ordered.push(waiting.remove(next));
+    }
+    ordered
+}
+
+fn values<T: Clone>(list: Option<&Vec<At<T>>>) -> Vec<T> {
+    list.into_iter().flatten().map(|one| one.value.clone()).collect()
+}
