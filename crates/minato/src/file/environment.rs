@@ -9,8 +9,7 @@ pub(super) fn read(text: &str) -> Result<Vec<(String, String)>, (usize, String)>
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let (name, value) =
-            line.split_once('=').ok_or_else(|| (index + 1, format!("'{line}' is not NAME=VALUE")))?;
+        let (name, value) = line.split_once('=').ok_or_else(|| (index + 1, format!("'{line}' is not NAME=VALUE")))?;
         let name = name.strip_prefix("export ").unwrap_or(name).trim();
         check_name(name).map_err(|why| (index + 1, why))?;
         variables.push((name.to_owned(), unquoted(value.trim()).to_owned()));

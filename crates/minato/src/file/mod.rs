@@ -41,16 +41,16 @@ impl Choice {
     /// The files that are read, absolute.
     pub(crate) fn paths(&self) -> Result<Vec<PathBuf>, Failure> {
         let absolute = |path: &PathBuf| {
-            std::path::absolute(path)
-                .map_err(|error| Failure::caused(format!("cannot find {}", path.display()), error))
+            std::path::absolute(path).map_err(|error| Failure::caused(format!("cannot find {}", path.display()), error))
         };
         if !self.files.is_empty() {
             return self.files.iter().map(absolute).collect();
         }
         let default = absolute(&PathBuf::from(DEFAULT))?;
         if !default.exists() {
-            return Err(Failure::usage(format!("there is no {DEFAULT} in this directory"))
-                .fix("minato up -f DIR/minato.toml    # or go to its directory; docs/minato.toml.md says what is in it"));
+            return Err(Failure::usage(format!("there is no {DEFAULT} in this directory")).fix(
+                "minato up -f DIR/minato.toml    # or go to its directory; docs/minato.toml.md says what is in it",
+            ));
         }
         let over = default.with_file_name(DEFAULT_OVERRIDE);
         Ok(if over.exists() { vec![default, over] } else { vec![default] })
@@ -63,7 +63,8 @@ impl Choice {
         let mut problems = Vec::new();
         let mut draft = draft::Draft::default();
         for path in &paths {
-            let text = std::fs::read_to_string(path).map_err(|error| Problems::unreadable(cannot_read(path, &error)))?;
+            let text =
+                std::fs::read_to_string(path).map_err(|error| Problems::unreadable(cannot_read(path, &error)))?;
             let file = sources.add(path.clone(), text);
             draft = read::draft(sources.text(file), file, &mut problems).over(draft);
         }

@@ -146,12 +146,7 @@ impl Forward {
 
     /// As the engine is asked for it, at these ports of the machine.
     pub(crate) fn at(&self, host_ports: (u16, u16)) -> ForwardSpec {
-        ForwardSpec {
-            address: self.address,
-            host_ports,
-            service_ports: self.service_ports,
-            transport: self.transport,
-        }
+        ForwardSpec { address: self.address, host_ports, service_ports: self.service_ports, transport: self.transport }
     }
 }
 

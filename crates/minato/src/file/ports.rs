@@ -44,7 +44,8 @@ impl PortKey {
 
     /// As it is written.
     pub(super) fn shown(self) -> String {
-        let ports = if self.first == self.last { self.first.to_string() } else { format!("{}-{}", self.first, self.last) };
+        let ports =
+            if self.first == self.last { self.first.to_string() } else { format!("{}-{}", self.first, self.last) };
         match self.transport {
             Transport::Tcp => ports,
             Transport::Udp => format!("{ports}/udp"),

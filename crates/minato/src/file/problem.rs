@@ -173,7 +173,8 @@ fn shown(sources: &Sources, problem: &Problem) -> Vec<String> {
         elsewhere: elsewhere(sources, problem, file),
     };
     let mut text = String::new();
-    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_links(false).with_width(110);
+    let handler =
+        GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_links(false).with_width(110);
     // Writing to a string can't fail.
     let _ = handler.render_report(&mut text, &report);
     text.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned).collect()

@@ -228,12 +228,20 @@ impl Reader<'_> {
         let close = close.map(|other| (strsim::jaro_winkler(word, other), other));
         let best = close.max_by(|one, other| one.0.total_cmp(&other.0)).filter(|(likeness, _)| *likeness > 0.7);
         let place = self.place(key.span());
-        let problem = Problem::new(format!("unknown key '{word}'"), place, match best {
-            Some((_, other)) => format!("did you mean '{other}'?"),
-            None => "nothing reads this".to_owned(),
-        });
+        let problem = Problem::new(
+            format!("unknown key '{word}'"),
+            place,
+            match best {
+                Some((_, other)) => format!("did you mean '{other}'?"),
+                None => "nothing reads this".to_owned(),
+            },
+        );
         let all: Vec<&str> = known.iter().flat_map(|keys| keys.iter().copied()).collect();
-        self.problems.push(if best.is_some() { problem } else { problem.help(format!("known here: {}", all.join(", "))) });
+        self.problems.push(if best.is_some() {
+            problem
+        } else {
+            problem.help(format!("known here: {}", all.join(", ")))
+        });
     }
 
     fn expected(&mut self, value: &Value<'_>, what: &str) {

@@ -27,8 +27,11 @@ pub(super) fn plan(draft: Draft, choice: &Choice, sources: &Sources, problems: &
     }
     resolver.check_claims(&draft);
     resolver.check_dependencies(&draft);
-    let hosts: Vec<HostPlan> =
-        draft.hosts.iter().filter_map(|(name, host)| resolver.host(name, host, &draft, choice.instance.is_some())).collect();
+    let hosts: Vec<HostPlan> = draft
+        .hosts
+        .iter()
+        .filter_map(|(name, host)| resolver.host(name, host, &draft, choice.instance.is_some()))
+        .collect();
     let files = sources.paths().map(Path::to_owned).chain(resolver.env_files).collect();
     if !problems.is_empty() {
         return None;
@@ -70,7 +73,8 @@ impl Resolver<'_> {
         let ready = self.ready(host);
         let default_port = host.ports.first().map(|(key, _)| key.value);
         let services = self.services(name, host, draft, default_port)?;
-        let (policy, allow) = (host.policy.as_ref().or(draft.policy.as_ref()), host.allow.as_ref().or(draft.allow.as_ref()));
+        let (policy, allow) =
+            (host.policy.as_ref().or(draft.policy.as_ref()), host.allow.as_ref().or(draft.allow.as_ref()));
         let allow_place = host.allow.iter().chain(&draft.allow).flatten().next();
         self.not_yet(policy.filter(|policy| policy.value).map(|policy| policy.place), "policy = \"deny\"");
         self.not_yet(allow_place.map(|rule| rule.place), "allow");
@@ -117,7 +121,8 @@ impl Resolver<'_> {
             (None, []) => {
                 let what = format!("host '{}' runs nothing", name.value);
                 let problem = Problem::new(what, name.place, "no command");
-                self.problems.push(problem.help("command = \"PROGRAM ARGUMENT…\", or several as [host.HOST.service.NAME]"));
+                self.problems
+                    .push(problem.help("command = \"PROGRAM ARGUMENT…\", or several as [host.HOST.service.NAME]"));
                 None
             }
             (Some(command), [(service, _), ..]) => {
@@ -263,9 +268,12 @@ fn leads_to<'d>(draft: &'d Draft, from: &'d Name, to: &Name, seen: &mut Vec<&'d 
 
 /// An instance leaves the file's ports of the machine to the one that is none.
 fn forwards(host: &HostDraft, is_instance: bool) -> Vec<Forward> {
-    let lines = host.ports.iter().flat_map(|(key, lines)| lines.value.iter().flatten().map(|line| line.forward(key.value)));
+    let lines =
+        host.ports.iter().flat_map(|(key, lines)| lines.value.iter().flatten().map(|line| line.forward(key.value)));
     let elsewhere = |forward: Forward| match forward.host_ports {
-        HostPorts::Fixed(first, last) if is_instance => Forward { host_ports: HostPorts::InsteadOf(first, last), ..forward },
+        HostPorts::Fixed(first, last) if is_instance => {
+            Forward { host_ports: HostPorts::InsteadOf(first, last), ..forward }
+        }
         _ => forward,
     };
     lines.map(elsewhere).collect()

@@ -54,10 +54,14 @@ ready = 5432
     assert_eq!(web.services[0].environment["A"], "1");
     assert_eq!((web.services[0].port, db.services[0].port), (Some(80), Some(5432)));
     assert_eq!(web.forwards.len(), 5);
-    assert_eq!(web.forwards[0].fixed().map(|spec| (spec.host_ports, spec.service_ports)), Some(((8080, 8080), (80, 80))));
+    assert_eq!(
+        web.forwards[0].fixed().map(|spec| (spec.host_ports, spec.service_ports)),
+        Some(((8080, 8080), (80, 80)))
+    );
     assert_eq!(web.forwards[1].address, Some("0.0.0.0".parse().unwrap()));
     assert_eq!(web.forwards[4].host_ports, HostPorts::Any);
-    let ready: Vec<(u16, minato_inspect::Transport)> = web.ready.iter().map(|ready| (ready.port, ready.transport)).collect();
+    let ready: Vec<(u16, minato_inspect::Transport)> =
+        web.ready.iter().map(|ready| (ready.port, ready.transport)).collect();
     use minato_inspect::Transport::{Tcp, Udp};
     assert_eq!(ready, [(53, Udp), (80, Tcp), (443, Tcp), (8000, Tcp)]);
     assert_eq!(db.ready.len(), 1);
@@ -126,7 +130,8 @@ fn an_env_file_is_read_and_watched() {
     let text = "[host.a]\ncommand = 'x'\nenv-file = 'my.env'\nenvironment = { A = 'file loses' }\n";
     let env = "# comment\n\nexport A=1\nB = \"two words\" \nC='$A'\nD=x=y\n";
     let plan = plan_of(&[("minato.toml", text), ("my.env", env)], None).unwrap();
-    let variables: Vec<_> = plan.hosts[0].services[0].environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let variables: Vec<_> =
+        plan.hosts[0].services[0].environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(variables, ["A=file loses", "B=two words", "C=$A", "D=x=y"]);
     assert!(plan.files[1].ends_with("my.env"));
     let refusal = plan_of(&[("minato.toml", text), ("my.env", "A=1\nnonsense\n")], None).unwrap_err();
@@ -203,7 +208,9 @@ fn commands_are_split_and_nothing_else() {
     let words = |text: &str| plan(&format!("[host.a]\ncommand = {text}\n")).hosts[0].services[0].command.clone();
     assert_eq!(words(r#"'a "b c" d\ e $HOME *'"#), ["a", "b c", "d e", "$HOME", "*"]);
     assert_eq!(words(r#"["sh", "-c", "a && b"]"#), ["sh", "-c", "a && b"]);
-    for (wrong, why) in [("'a && b'", "no shell reads"), ("\"a 'b\"", "quote"), ("''", "no program"), ("[]", "no program")] {
+    for (wrong, why) in
+        [("'a && b'", "no shell reads"), ("\"a 'b\"", "quote"), ("''", "no program"), ("[]", "no program")]
+    {
         assert!(refusal(&format!("[host.a]\ncommand = {wrong}\n")).contains(why), "{wrong}");
     }
 }

@@ -92,9 +92,8 @@ fn the_schema_and_the_parser_say_the_same() {
             let text = text(lines);
             let parsed = plan_of(&[("minato.toml", &text)], None);
             assert_eq!(parsed.is_ok(), right, "the parser, of {lines}: {parsed:?}");
-            let value: toml::de::DeValue<'_> = toml::de::DeValue::Table(
-                toml::de::DeTable::parse(&text).expect("TOML").into_inner(),
-            );
+            let value: toml::de::DeValue<'_> =
+                toml::de::DeValue::Table(toml::de::DeTable::parse(&text).expect("TOML").into_inner());
             assert_eq!(schema.is_valid(&json(&value)), right, "the schema, of {lines}");
         }
     }
