@@ -22,7 +22,7 @@ pub(super) struct Draft {
 pub(super) struct HostDraft {
     pub(super) program: ProgramDraft,
     pub(super) services: Vec<(At<Name>, ProgramDraft)>,
-    pub(super) ports: Vec<(At<PortKey>, At<Option<Vec<PortLine>>>)>,
+    pub(super) ports: Ports,
     pub(super) ready_command: Option<At<Vec<String>>>,
     pub(super) depends_on: Option<Vec<At<Name>>>,
     pub(super) ephemeral_range: Option<At<(u16, u16)>>,
@@ -45,6 +45,8 @@ pub(super) struct ProgramDraft {
     pub(super) ready: Option<Vec<At<PortKey>>>,
 }
 
+/// Where each port of a service is to be reached on this machine; `None` for `false`.
+pub(super) type Ports = Vec<(At<PortKey>, At<Option<Vec<PortLine>>>)>;
 /// Variables by name.
 pub(super) type Environment = Vec<(At<String>, String)>;
 

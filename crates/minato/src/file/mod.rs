@@ -6,7 +6,7 @@
 
 mod draft;
 mod environment;
-#[cfg_attr(not(test), expect(dead_code, reason = "`minato up` reads all of it"))]
+#[expect(dead_code, reason = "`minato up` reads all of it")]
 mod plan;
 mod ports;
 mod problem;
@@ -69,7 +69,7 @@ impl Choice {
             draft = read::draft(sources.text(file), file, &mut problems).over(draft);
         }
         if problems.is_empty()
-            && let Some(plan) = resolve::plan(draft, self, &sources, &mut problems)
+            && let Some(plan) = resolve::plan(&draft, self, &sources, &mut problems)
         {
             return Ok(plan);
         }

@@ -5,7 +5,7 @@ mod values;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::draft::{Draft, Environment, HostDraft, ProgramDraft};
+use super::draft::{Draft, Environment, HostDraft, Ports, ProgramDraft};
 use super::ports::{PortKey, PortLine};
 use super::problem::{At, Place, Problem};
 use crate::flags::Name;
@@ -166,9 +166,9 @@ impl Reader<'_> {
         variables
     }
 
-    fn ports(&mut self, value: &Value<'_>) -> Vec<(At<PortKey>, At<Option<Vec<PortLine>>>)> {
+    fn ports(&mut self, value: &Value<'_>) -> Ports {
         let Some(table) = self.table(value, "a table such as { 80 = 8080 }") else { return Vec::new() };
-        let mut ports: Vec<(At<PortKey>, At<Option<Vec<PortLine>>>)> = Vec::new();
+        let mut ports = Ports::new();
         for (key, value) in table {
             let parsed = match PortKey::parse(key.get_ref()) {
                 Ok(parsed) => parsed,

@@ -17,20 +17,20 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const LABEL: usize = 63;
 
 /// Makes sense of a draft. What does not is noted in `problems`; `None` means that there are some.
-pub(super) fn plan(draft: Draft, choice: &Choice, sources: &Sources, problems: &mut Vec<Problem>) -> Option<Plan> {
+pub(super) fn plan(draft: &Draft, choice: &Choice, sources: &Sources, problems: &mut Vec<Problem>) -> Option<Plan> {
     let mut resolver = Resolver { sources, problems, env_files: Vec::new() };
-    let network = resolver.network(&draft, choice);
+    let network = resolver.network(draft, choice);
     if draft.hosts.is_empty() {
         let start = Place { file: 0, start: 0, end: 0 };
         let problem = Problem::new("this file has no host", start, "nothing to run");
         resolver.problems.push(problem.help("[host.web]\ncommand = \"nginx -g 'daemon off;'\""));
     }
-    resolver.check_claims(&draft);
-    resolver.check_dependencies(&draft);
+    resolver.check_claims(draft);
+    resolver.check_dependencies(draft);
     let hosts: Vec<HostPlan> = draft
         .hosts
         .iter()
-        .filter_map(|(name, host)| resolver.host(name, host, &draft, choice.instance.is_some()))
+        .filter_map(|(name, host)| resolver.host(name, host, draft, choice.instance.is_some()))
         .collect();
     let files = sources.paths().map(Path::to_owned).chain(resolver.env_files).collect();
     if !problems.is_empty() {
