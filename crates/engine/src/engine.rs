@@ -17,16 +17,16 @@ use minato_relay::Rules;
 use minato_transport::{Config, IpCidr, Link, MacAddress, Stack};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::EngineOptions;
 use crate::api;
 use crate::control::{Control, name};
 use crate::events::Events;
-use crate::plane::{Command, Order, Plane, PlaneHandle, PlaneSetup, Supply};
+use crate::plane::{Command, Order, Plane, PlaneHandle, PlaneSetup, ServicesChanged, Supply};
 use crate::problem::{internal, problem, with_fix};
 use crate::startup::directory::RuntimeDirectory;
-use crate::startup::subnet;
+use crate::startup::subnet::{self, Addresses};
 
 const MTU: u16 = 1500;
 /// Locally administered, the same in every network: each is a link of its own.
@@ -45,6 +45,7 @@ pub(crate) struct Engine {
     listener: UnixListener,
     control: Arc<Control>,
     closed: UnboundedReceiver<SessionId>,
+    services: UnboundedReceiver<ServicesChanged>,
     plane: JoinHandle<io::Result<()>>,
     supply: JoinHandle<()>,
     fabric: Arc<Fabric>,
@@ -56,7 +57,7 @@ impl Engine {
     pub(crate) fn start(options: &EngineOptions) -> Result<Engine, Problem> {
         name::check("network", &options.network)?;
         let directory = RuntimeDirectory::claim(&options.runtime_directory)?;
-        let (subnet, fabric, tap) = match Engine::create_fabric(options, &directory) {
+        let (Addresses { subnet, loopback }, fabric, tap) = match Engine::create_fabric(options, &directory) {
             Ok(created) => created,
             Err(failure) => {
                 directory.remove();
@@ -77,41 +78,54 @@ impl Engine {
         let key = random_key().map_err(internal)?;
         let agent = rustix::io::dup(&fabric).map_err(internal)?;
         let events = Events::new();
-        let told = events.clone();
-        let setup =
-            PlaneSetup { stack: stack(&subnet, key), tap, agent, rules, orders, descriptors, key, events: told };
+        let (changed, services) = unbounded_channel();
+        let setup = PlaneSetup {
+            stack: stack(&subnet, key),
+            tap,
+            agent,
+            rules,
+            orders,
+            descriptors,
+            key,
+            events: events.clone(),
+            services: changed,
+        };
         let (handle, plane) = Plane::new(setup).map_err(internal)?;
         let fabric = Arc::new(fabric);
-        let network = describe(options, &subnet);
+        let network = describe(options, &subnet, loopback);
         let (control, closed) =
             Control::new(network, Arc::clone(&fabric), handle.clone(), directory.path(), descriptors, events);
         let supply = run_supply(Arc::clone(&fabric), ordered, handle, &control).map_err(internal)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;
         let listener = listen(&runtime, &directory).map_err(internal)?;
         let plane = run_plane(plane, &control).map_err(internal)?;
-        Ok(Engine { runtime, listener, control, closed, plane, supply, fabric, directory })
+        Ok(Engine { runtime, listener, control, closed, services, plane, supply, fabric, directory })
     }
 
-    fn create_fabric(options: &EngineOptions, directory: &RuntimeDirectory) -> Result<(Subnet, Fabric, Tap), Problem> {
-        let subnet = subnet::choose(directory.path()).map_err(internal)?;
+    fn create_fabric(
+        options: &EngineOptions,
+        directory: &RuntimeDirectory,
+    ) -> Result<(Addresses, Fabric, Tap), Problem> {
+        let addresses = subnet::choose(directory.path()).map_err(internal)?;
         let config = FabricConfig {
             program: options.agent_program.clone(),
             arguments: options.agent_arguments.clone(),
-            subnet,
+            subnet: addresses.subnet,
             gateway_mac: GATEWAY_MAC,
             mtu: MTU,
             directory: Some(directory.for_agent().map_err(internal)?),
         };
         let (fabric, tap) = Fabric::create(&config).map_err(|error| unsupported(&error))?;
-        Ok((subnet, fabric, tap))
+        Ok((addresses, fabric, tap))
     }
 
     /// Serves until the last host is gone or somebody says stop.
     pub(crate) fn serve(self) -> Result<(), Problem> {
-        let Engine { runtime, listener, control, closed, plane, supply, fabric, directory } = self;
+        let Engine { runtime, listener, control, closed, services, plane, supply, fabric, directory } = self;
         let outcome = runtime.block_on(async {
             tokio::spawn(Arc::clone(&control).reap(closed));
             tokio::spawn(Arc::clone(&control).observe());
+            tokio::spawn(Arc::clone(&control).follow_services(services));
             tokio::spawn(watch(Arc::clone(&control)));
             let router = api::router(Arc::clone(&control));
             let stopped = Arc::clone(&control);
@@ -265,7 +279,7 @@ fn listen(runtime: &tokio::runtime::Runtime, directory: &RuntimeDirectory) -> io
     Ok(listener)
 }
 
-fn describe(options: &EngineOptions, subnet: &Subnet) -> Network {
+fn describe(options: &EngineOptions, subnet: &Subnet, loopback: std::net::Ipv4Addr) -> Network {
     let cidr = |address: std::net::IpAddr, prefix: u8| format!("{address}/{prefix}");
     let [a, b, c, _] = subnet.gateway_v4.octets();
     let mut segments = subnet.gateway_v6.segments();
@@ -278,6 +292,7 @@ fn describe(options: &EngineOptions, subnet: &Subnet) -> Network {
         gateway_v4: subnet.gateway_v4,
         subnet_v6: cidr(std::net::Ipv6Addr::from(segments).into(), subnet.prefix_v6),
         gateway_v6: subnet.gateway_v6,
+        loopback_v4: loopback,
         mtu: MTU,
     }
 }

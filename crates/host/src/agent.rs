@@ -255,9 +255,10 @@ impl Fabric {
     /// [`RequestError::UnknownHost`], or the agent is gone.
     pub fn sock_diag(&self, host: &str) -> Result<SockDiag, RequestError> {
         let (reply, descriptors) = self.request(host, &Request::SockDiag { host: host.to_owned() }, &[])?;
-        match <[OwnedFd; 2]>::try_from(descriptors) {
-            Ok([dumps, events]) => Ok(SockDiag::with_events(dumps, events)),
-            Err(_) => Err(unexpected(&reply)),
+        let mut descriptors = descriptors.into_iter();
+        match (descriptors.next(), descriptors.next()) {
+            (Some(dumps), Some(events)) => Ok(SockDiag::with_events(dumps, events, descriptors.collect())),
+            _ => Err(unexpected(&reply)),
         }
     }
 

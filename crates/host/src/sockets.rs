@@ -18,7 +18,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub use self::{
     addressed::{Arrived, Local, receive_addressed, send_from},
     failure::Failure,
-    held::{Accepted, HeldPort, HoldError, udp_bind},
+    held::{Accepted, HeldPort, HoldError, first_unprivileged_port, udp_bind},
     lease::{LeasedPort, listening_ports},
     ping::{PING_OVERHEAD, PingSocket, Pong},
     splice::{Pipe, PipePool, Spliced, splice_in, splice_out},

@@ -44,6 +44,9 @@ pub struct Forward {
     pub transport: Transport,
     /// Whether clients get through now.
     pub state: ForwardState,
+    /// Whether it is the host's own, at its loopback address on the machine: it comes and goes with the service.
+    #[serde(default)]
+    pub automatic: bool,
     /// Connections (TCP) or client addresses (UDP) forwarded so far.
     pub connections: u64,
     /// Bytes from clients to the service.

@@ -13,11 +13,14 @@ pub struct Host {
     pub address_v4: Ipv4Addr,
     /// Its IPv6 address.
     pub address_v6: Ipv6Addr,
+    /// Its own address on the machine's loopback, where its services are reached under their own numbers.
+    #[serde(default)]
+    pub loopback_v4: Option<Ipv4Addr>,
     /// First and last port of its kernel's ephemeral range, both inclusive.
     pub ephemeral_range: (u16, u16),
     /// Seconds since the host was created.
     pub age_seconds: f64,
-    /// What is forwarded to it from the machine.
+    /// What is forwarded to it from the machine, without what is automatic.
     pub forwards: Vec<ForwardSpec>,
     /// The processes that run in it, by process ID.
     pub processes: Vec<Process>,

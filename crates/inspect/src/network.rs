@@ -19,6 +19,9 @@ pub struct Network {
     pub subnet_v6: String,
     /// The engine's IPv6 address in the network.
     pub gateway_v6: Ipv6Addr,
+    /// First address of the block of the machine's loopback in which each host has an address of its own: the one with
+    /// the same last byte as the host's.
+    pub loopback_v4: Ipv4Addr,
     /// Largest IP packet on the network's links, in bytes.
     pub mtu: u16,
 }

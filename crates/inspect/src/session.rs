@@ -25,6 +25,9 @@ pub struct HostRequest {
     /// What the host may reach beyond its network; everything unless told otherwise.
     #[serde(default)]
     pub policy: Policy,
+    /// Gives the host no address of its own on the machine's loopback.
+    #[serde(default)]
+    pub no_loopback: bool,
     /// The program and its arguments, for display.
     #[serde(default)]
     pub command: Vec<String>,

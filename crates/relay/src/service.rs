@@ -77,6 +77,15 @@ impl Services {
         Some(if first == Reach::Own { first } else { reaches.find(|reach| *reach == Reach::Own).unwrap_or(first) })
     }
 
+    /// Every port at which clients of some family reach a service, in a host that has the addresses `own`.
+    pub fn reachable(&self, own: &[IpAddr]) -> impl Iterator<Item = (Transport, u16)> {
+        let is_reached = |listener: &Listener| [true, false].iter().any(|v4| listener.reach(*v4, own).is_some());
+        let reached = move |(end, same_port): (&(Transport, u16), &Vec<Listener>)| {
+            same_port.iter().any(is_reached).then_some(*end)
+        };
+        self.listeners.iter().filter_map(reached)
+    }
+
     /// The address at which clients of one family reach a service that is reached like this.
     pub fn address(reach: Reach, v4: bool, own: &[IpAddr]) -> IpAddr {
         let unspecified: IpAddr = if v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -126,6 +135,14 @@ mod tests {
         let both = [listener("127.0.0.1", false), listener("10.77.0.2", false)];
         assert_eq!(reach(&both, true), Some(Reach::Own));
         assert_eq!(reach(&[both[1], both[0]], true), Some(Reach::Own));
+    }
+
+    #[test]
+    fn what_nobody_outside_could_reach_is_not_listed() {
+        let own = ["10.77.0.2".parse().unwrap(), "fd77::2".parse().unwrap()];
+        let elsewhere = Listener { port: 81, ..listener("10.99.0.1", false) };
+        let services = Services::new([listener("127.0.0.1", false), listener("::1", false), elsewhere]);
+        assert_eq!(services.reachable(&own).collect::<Vec<_>>(), [(Transport::Tcp, 80)]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Forwards: holding ports of the machine, all of a request or none.
 
 mod expand;
-mod refuse;
+pub(super) mod refuse;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -15,29 +15,45 @@ use super::{Control, HostRecord, Phase, State, blocking, no_such_host};
 use crate::convert;
 use crate::plane::{Command, ForwardStatus, HeldForward, HeldSocket, make_room};
 use crate::problem::{ending, problem};
+pub(super) use expand::Wanted;
 pub(crate) use expand::collapse;
-use expand::{Wanted, expand};
+use expand::expand;
 
 /// A forward that is in force; its socket is the packet loop's.
+#[derive(Debug)]
 pub(super) struct ForwardRecord {
     host: String,
     address: SocketAddr,
     service_port: u16,
     transport: Transport,
+    /// It is one of its host's own, at the host's loopback address.
+    automatic: bool,
     reservation: Reservation,
 }
 
 /// Ports that are held and not yet in force. Their reservations have to be given back by [`Control::release`] unless
 /// they are handed over.
+#[derive(Default)]
 pub(super) struct Holding {
     held: Vec<Held>,
     warnings: Vec<String>,
 }
 
-struct Held {
+pub(super) struct Held {
     wanted: Wanted,
     socket: HeldSocket,
     reservation: Reservation,
+}
+
+impl Holding {
+    pub(super) fn add(&mut self, held: Held) {
+        self.held.push(held);
+    }
+
+    /// What is held, in the order of the IDs that [`Control::hand_over`] returns.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = &Wanted> {
+        self.held.iter().map(|held| &held.wanted)
+    }
 }
 
 impl Control {
@@ -62,6 +78,7 @@ impl Control {
         let removed = self.forwards_with(&ids).await?;
         self.plane.ask(|done| Command::RemoveForwards(ids.clone(), done)).await.map_err(|_| ending())?;
         self.state().release_forwards(&ids);
+        self.retake(&removed).await;
         Ok(removed)
     }
 
@@ -87,6 +104,7 @@ impl Control {
     /// Holds the ports that these forwards name, for a host.
     pub(super) async fn hold(self: &Arc<Self>, host: &str, specs: Vec<ForwardSpec>) -> Result<Holding, Problem> {
         let wanted = self.expand(specs).await?;
+        self.make_way(&wanted).await;
         let control = Arc::clone(self);
         let host = host.to_owned();
         blocking(move || control.hold_all(&host, wanted)).await?
@@ -99,7 +117,7 @@ impl Control {
     }
 
     fn hold_all(&self, host: &str, wanted: Vec<Wanted>) -> Result<Holding, Problem> {
-        let mut holding = Holding { held: Vec::with_capacity(wanted.len()), warnings: Vec::new() };
+        let mut holding = Holding::default();
         let others = self.state().forwards.len();
         let max = self.state().max_forwards;
         if others + wanted.len() > max {
@@ -107,7 +125,7 @@ impl Control {
         }
         for wanted in wanted {
             match self.hold_one(host, wanted) {
-                Ok(held) => holding.held.push(held),
+                Ok(held) => holding.add(held),
                 Err(Refused::NoIpv6) => holding.warnings.push(refuse::without_ipv6(wanted)),
                 Err(Refused::Because(failure)) => {
                     self.release(holding);
@@ -118,24 +136,34 @@ impl Control {
         Ok(holding)
     }
 
-    /// Holds one port: our own table decides first, then the machine's kernel.
+    /// Holds one port, or names another one that could be had.
     fn hold_one(&self, host: &str, wanted: Wanted) -> Result<Held, Refused> {
+        self.take_port(host, wanted).map_err(|taken| match taken {
+            Taken::ByForward(owner) => {
+                let in_the_way = self.state().forward_in_the_way(wanted);
+                let conflict = refuse::held_by_forward(wanted, &owner, in_the_way);
+                Refused::because(self.with_free_port(conflict, wanted))
+            }
+            Taken::ByMachine(HoldError::NoSuchAddress(_)) if wanted.is_default && wanted.address.is_ipv6() => {
+                Refused::NoIpv6
+            }
+            Taken::ByMachine(error) => {
+                let in_use = matches!(error, HoldError::InUse(_));
+                let failure = refuse::by_machine(wanted, error);
+                Refused::because(if in_use { self.with_free_port(failure, wanted) } else { failure })
+            }
+        })
+    }
+
+    /// Takes one port: our own table decides first, then the machine's kernel.
+    pub(super) fn take_port(&self, host: &str, wanted: Wanted) -> Result<Held, Taken> {
         let reserved = self.state().table.reserve(wanted.bind_request(), host.to_owned());
-        let reservation = reserved.map_err(|error| {
-            let in_the_way = self.state().forward_in_the_way(wanted);
-            let conflict = refuse::held_by_forward(wanted, &error.holder.owner, in_the_way);
-            Refused::because(self.with_free_port(conflict, wanted))
-        })?;
+        let reservation = reserved.map_err(|error| Taken::ByForward(error.holder.owner))?;
         match bind(wanted) {
             Ok(socket) => Ok(Held { wanted, socket, reservation }),
             Err(error) => {
                 self.state().table.release(reservation);
-                if wanted.is_default && wanted.address.is_ipv6() && matches!(error, HoldError::NoSuchAddress(_)) {
-                    return Err(Refused::NoIpv6);
-                }
-                let in_use = matches!(error, HoldError::InUse(_));
-                let failure = refuse::by_machine(wanted, error);
-                Err(Refused::because(if in_use { self.with_free_port(failure, wanted) } else { failure }))
+                Err(Taken::ByMachine(error))
             }
         }
     }
@@ -183,10 +211,11 @@ impl Control {
                 return Err(no_such_host(host));
             }
             for Held { wanted, socket, reservation } in holding.held {
-                let Wanted { address, service_port, transport, .. } = wanted;
+                let Wanted { address, service_port, transport, automatic, .. } = wanted;
                 let id = state.next_forward;
                 state.next_forward += 1;
-                let record = ForwardRecord { host: host.to_owned(), address, service_port, transport, reservation };
+                let host = host.to_owned();
+                let record = ForwardRecord { host, address, service_port, transport, automatic, reservation };
                 state.forwards.insert(id, record);
                 forwards.push(HeldForward { id, address, service_port, socket });
             }
@@ -196,6 +225,13 @@ impl Control {
         let added = self.plane.ask(|done| Command::AddForwards(serial, forwards, done)).await;
         added.map(|()| (ids, warnings)).map_err(|_| ending())
     }
+}
+
+/// Who else has a port.
+pub(super) enum Taken {
+    /// A forward to the host of this name.
+    ByForward(String),
+    ByMachine(HoldError),
 }
 
 /// Why a port is not held.
@@ -245,7 +281,7 @@ impl State {
         let by_end: HashMap<_, _> = self
             .forwards
             .iter()
-            .filter(|(_, record)| record.host == host)
+            .filter(|(_, record)| record.host == host && !record.automatic)
             .map(|(id, record)| ((record.address, record.service_port, record.transport), *id))
             .collect();
         for one in wanted {
@@ -287,13 +323,14 @@ impl State {
             service_port: record.service_port,
             transport: convert::to_inspect(record.transport),
             state: if status.open { ForwardState::Open } else { ForwardState::Held },
+            automatic: record.automatic,
             connections: status.connections,
             bytes_in: status.bytes_in,
             bytes_out: status.bytes_out,
         })
     }
 
-    fn release_forwards(&mut self, ids: &[u64]) {
+    pub(super) fn release_forwards(&mut self, ids: &[u64]) {
         for id in ids {
             if let Some(record) = self.forwards.remove(id) {
                 self.table.release(record.reservation);
@@ -309,7 +346,7 @@ impl State {
 
     /// What is forwarded to a host, as it would be asked for.
     pub(super) fn specs_of(&self, host: &str) -> Vec<ForwardSpec> {
-        let of_host = self.forwards.values().filter(|record| record.host == host);
+        let of_host = self.forwards.values().filter(|record| record.host == host && !record.automatic);
         collapse(of_host.map(|record| (record.address, record.service_port, record.transport)).collect())
     }
 }

@@ -100,6 +100,7 @@ impl Control {
             phase: Phase::Creating,
             address_v4,
             address_v6,
+            loopback: (!request.no_loopback).then(|| self.loopback(address_v4)),
             ephemeral_range: (range.first().value(), range.last().value()),
             created: Instant::now(),
             sessions: HashMap::new(),

@@ -6,6 +6,7 @@
 mod flows;
 mod forwards;
 mod hosts;
+mod loopback;
 pub(crate) mod name;
 mod observe;
 mod policy;
@@ -29,6 +30,7 @@ use crate::plane::PlaneHandle;
 use crate::problem::problem;
 use forwards::ForwardRecord;
 pub(crate) use forwards::collapse;
+use loopback::Loopback;
 pub(crate) use sessions::Session;
 
 /// The engine's knowledge and its handles on agent and packet loop.
@@ -47,6 +49,8 @@ pub(crate) struct Control {
     seen: Mutex<Option<observe::Seen>>,
     /// Wakes the observer.
     subscribed: Notify,
+    /// One change at a time to what hosts have on the machine's loopback.
+    loopback_turn: tokio::sync::Mutex<()>,
 }
 
 /// What changes.
@@ -71,6 +75,8 @@ struct HostRecord {
     phase: Phase,
     address_v4: Ipv4Addr,
     address_v6: Ipv6Addr,
+    /// `None` if it was asked to have none.
+    loopback: Option<Loopback>,
     ephemeral_range: (u16, u16),
     created: Instant,
     sessions: HashMap<SessionId, mpsc::UnboundedSender<SessionEvent>>,
@@ -134,6 +140,7 @@ impl Control {
             events,
             seen: Mutex::new(None),
             subscribed: Notify::new(),
+            loopback_turn: tokio::sync::Mutex::new(()),
         };
         (Arc::new(control), closed_sessions)
     }
@@ -231,6 +238,7 @@ impl HostRecord {
             name: name.to_owned(),
             address_v4: self.address_v4,
             address_v6: self.address_v6,
+            loopback_v4: self.loopback.as_ref().map(|loopback| loopback.address),
             ephemeral_range: self.ephemeral_range,
             age_seconds: self.created.elapsed().as_secs_f64(),
             forwards: Vec::new(),

@@ -71,6 +71,8 @@ pub(crate) enum Command {
     AddForwards(u32, Vec<HeldForward>, oneshot::Sender<()>),
     /// By ID; the ports are free when the answer comes.
     RemoveForwards(Vec<u64>, oneshot::Sender<()>),
+    /// The same, but connections through them go on.
+    ReleaseForwards(Vec<u64>, oneshot::Sender<()>),
     /// State and counters, by ID.
     Forwards(oneshot::Sender<Vec<ForwardStatus>>),
     Flows(oneshot::Sender<Vec<FlowSnapshot>>),
@@ -79,6 +81,13 @@ pub(crate) enum Command {
     /// Looks at the host's listeners before the next command is taken.
     Look(u32),
     Stop,
+}
+
+/// The services of a host have changed. What is left out of `ports` can't be reached from outside.
+#[derive(Clone, Debug)]
+pub(crate) struct ServicesChanged {
+    pub(crate) host: u32,
+    pub(crate) ports: Vec<(Transport, u16)>,
 }
 
 /// A forward's state and counters.

@@ -34,15 +34,7 @@ impl Plane {
         waiting.into_iter().for_each(|client| self.turn_away(client));
         // Datagrams go out of the forward's own socket.
         self.end_flows_of(|flow| matches!(flow.sides.kind, Kind::Forwarded(_)) && flow.sides.kind.leads_to(serial));
-        let streams: Vec<FlowId> =
-            self.flows.iter().filter(|(_, flow)| flow.sides.kind.leads_to(serial)).map(|(id, _)| id).collect();
-        for id in streams {
-            if let Some(flow) = self.flows.find_mut(id)
-                && let Kind::Spliced(sides) = &mut flow.sides.kind
-            {
-                sides.forward = None;
-            }
-        }
+        self.detach_streams(|flow| flow.sides.kind.leads_to(serial));
         self.give_forwards_back(&ids);
     }
 

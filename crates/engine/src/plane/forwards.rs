@@ -7,11 +7,11 @@ use std::time::Duration;
 use minato_host::sockets::{self, Local};
 use minato_inspect::Happening;
 use minato_ports::Transport;
-use minato_relay::Services;
+use minato_relay::{FlowId, Services};
 
 use super::command::{ForwardStatus, HeldForward, HeldSocket};
 use super::token::Token;
-use super::{Kind, Plane};
+use super::{Flow, Kind, Plane};
 
 /// Connections that may wait for our accept; the kernel's `net.core.somaxconn` bounds it further.
 const BACKLOG: u32 = 4096;
@@ -108,7 +108,10 @@ impl Plane {
         self.tell_of_forwards(host, &added, Happening::ForwardsAdded);
         // Services that are known already are no news that a look would bring.
         self.follow_services(host);
-        self.look_eagerly(host);
+        // Unless they are all open now, something is still to come.
+        if added.iter().any(|place| self.forwards[*place].service.is_none()) {
+            self.look_eagerly(host);
+        }
     }
 
     /// Removes forwards, all of one host.
@@ -116,6 +119,27 @@ impl Plane {
         let concerned: std::collections::HashSet<u64> = ids.iter().copied().collect();
         self.end_flows_of(|flow| flow.forward.is_some_and(|id| concerned.contains(&id)));
         self.give_forwards_back(ids);
+    }
+
+    /// Frees the ports of forwards. Streams through them go on; datagrams would need the forward's own socket.
+    pub(super) fn release_forwards(&mut self, ids: &[u64]) {
+        let concerned: std::collections::HashSet<u64> = ids.iter().copied().collect();
+        let through = |flow: &Flow| flow.forward.is_some_and(|id| concerned.contains(&id));
+        self.end_flows_of(|flow| matches!(flow.sides.kind, Kind::Forwarded(_)) && through(flow));
+        self.detach_streams(through);
+        self.give_forwards_back(ids);
+    }
+
+    /// Lets these streams go on without their forward.
+    pub(super) fn detach_streams(&mut self, concerned: impl Fn(&Flow) -> bool) {
+        let streams: Vec<FlowId> = self.flows.iter().filter(|(_, flow)| concerned(flow)).map(|(id, _)| id).collect();
+        for id in streams {
+            if let Some(flow) = self.flows.find_mut(id)
+                && let Kind::Spliced(sides) = &mut flow.sides.kind
+            {
+                sides.forward = None;
+            }
+        }
     }
 
     /// Frees the ports of forwards that no flow needs any more.

@@ -1,7 +1,8 @@
 //! The hosts, as the packet loop knows them: their services, and the sockets made ahead inside them.
 //!
-//! That a service ends is an event of the kernel. That one begins is found by looking at the listeners: often while a
-//! forward waits for it, rarely after a while without change.
+//! That a service ends is an event of the kernel. That one begins is found by looking at the listeners, whenever the
+//! kernel's counts of the host's sockets have changed. The counts are read often after a change, rarely after a while
+//! without.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -10,22 +11,27 @@ use std::time::{Duration, Instant};
 
 use minato_host::Family;
 use minato_host::agent::InsideSocket;
-use minato_host::sock_diag::{EventsError, Query, SockDiag, SocketInfo, States};
+use minato_host::sock_diag::{EventsError, InUse, Query, SockDiag, SocketInfo, States};
 use minato_host::sockets::Local;
 use minato_inspect::Happening;
 use minato_ports::Transport;
 use minato_relay::{FlowId, Listener, Services};
 
-use super::command::{HostSetup, Supply};
+use super::command::{HostSetup, ServicesChanged, Supply};
 use super::{Flow, Plane, Token};
 use crate::convert;
 
-/// Between two looks while something changes.
+/// Between two glances at the counts while something changes.
 const EAGER: Duration = Duration::from_millis(20);
 /// How long that lasts after a change.
 const EAGER_FOR: Duration = Duration::from_secs(10);
-/// Between two looks after that.
+/// Between two glances after that.
 const PATIENT: Duration = Duration::from_millis(200);
+/// Glances that are due soon are made at once, so that many hosts don't wake the loop one by one.
+const TOGETHER: Duration = Duration::from_millis(10);
+/// A host that has sockets is looked at after so long, whatever the counts say: one socket may have ended and another
+/// one begun.
+const ANYWAY: Duration = Duration::from_secs(2);
 /// Sockets ordered at once, at least and at most.
 const BATCH: std::ops::RangeInclusive<usize> = 8..=128;
 /// How long large batches are ordered after there was no socket left.
@@ -50,9 +56,12 @@ pub(super) struct PlaneHost {
     pub(super) services: Services,
     /// Places of its forwards.
     pub(super) forwards: Vec<usize>,
-    /// When to look at its listeners next; `None` while no forward waits.
-    look_at: Option<Instant>,
+    /// When to glance at it next.
+    look_at: Instant,
     eager_until: Instant,
+    /// The last look at its listeners, and the counts as they were before it.
+    looked: Instant,
+    in_use: Option<InUse>,
     streams: [Stock; 2],
     datagrams: [Stock; 2],
     /// Accepted connections that wait for a socket inside the host.
@@ -126,7 +135,9 @@ impl PlaneHost {
     }
 
     /// What listens in the host now.
-    fn look(&mut self) -> std::io::Result<Services> {
+    fn look(&mut self, now: Instant) -> std::io::Result<Services> {
+        self.looked = now;
+        self.in_use = self.sockets.in_use();
         let mut listeners = Vec::new();
         let wanted =
             [(minato_host::Transport::Tcp, States::LISTEN), (minato_host::Transport::Udp, States::UNCONNECTED)];
@@ -137,6 +148,16 @@ impl PlaneHost {
             }
         }
         Ok(Services::new(listeners))
+    }
+
+    fn plan_glance(&mut self, now: Instant) {
+        self.look_at = now + if now < self.eager_until { EAGER } else { PATIENT };
+    }
+
+    /// Whether a look could show something new.
+    fn may_have_changed(&self, now: Instant) -> bool {
+        let known = self.in_use.filter(|known| self.sockets.in_use() == Some(*known));
+        known.is_none_or(|known| !known.is_empty() && now.saturating_duration_since(self.looked) >= ANYWAY)
     }
 }
 
@@ -168,14 +189,17 @@ impl Plane {
             sockets,
             services: Services::default(),
             forwards: Vec::new(),
-            look_at: None,
+            look_at: self.now,
             eager_until: self.now + EAGER_FOR,
+            looked: self.now,
+            in_use: None,
             streams: Default::default(),
             datagrams: Default::default(),
             waiting: VecDeque::new(),
             waiting_datagrams: VecDeque::new(),
         };
         self.hosts.insert(serial, host);
+        self.next_look = Some(self.now);
     }
 
     pub(super) fn remove_host(&mut self, serial: u32) {
@@ -203,7 +227,8 @@ impl Plane {
     /// Looks at the host's listeners in this turn.
     pub(super) fn look_soon(&mut self, serial: u32) {
         if let Some(host) = self.hosts.get_mut(&serial) {
-            host.look_at = Some(self.now);
+            host.look_at = self.now;
+            host.in_use = None;
             self.next_look = Some(self.now);
         }
     }
@@ -216,41 +241,38 @@ impl Plane {
         self.look_soon(serial);
     }
 
-    /// Looks at those hosts whose time has come.
+    /// Looks at those hosts whose time has come, if their counts have changed.
     pub(super) fn look_at_hosts(&mut self) {
         let now = self.now;
         if self.next_look.is_none_or(|at| at > now) {
             return;
         }
-        let due = |(serial, host): (&u32, &PlaneHost)| host.look_at.filter(|at| *at <= now).map(|_| *serial);
-        let due: Vec<u32> = self.hosts.iter().filter_map(due).collect();
-        for serial in due {
-            self.look(serial);
+        let mut changed = Vec::new();
+        for (serial, host) in self.hosts.iter_mut().filter(|(_, host)| host.look_at <= now + TOGETHER) {
+            if host.may_have_changed(now) {
+                changed.push(*serial);
+            }
+            host.plan_glance(now);
         }
-        self.next_look = self.hosts.values().filter_map(|host| host.look_at).min();
+        changed.into_iter().for_each(|serial| self.look(serial));
+        self.next_look = self.hosts.values().map(|host| host.look_at).min();
     }
 
     /// Looks at what listens in a host now, and opens and closes forwards accordingly.
     pub(super) fn look(&mut self, serial: u32) {
         let Some(host) = self.hosts.get_mut(&serial) else { return };
-        match host.look() {
+        match host.look(self.now) {
             Ok(services) if services != host.services => {
                 host.services = services;
                 host.eager_until = self.now + EAGER_FOR;
+                let ports = host.services.reachable(&host.addresses).collect();
                 self.follow_services(serial);
+                // It fails when the engine is just ending.
+                let _ = self.services.send(ServicesChanged { host: serial, ports });
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, host = host.name, "can't read the host's socket table"),
         }
-        self.plan_look(serial);
-    }
-
-    fn plan_look(&mut self, serial: u32) {
-        let Some(host) = self.hosts.get_mut(&serial) else { return };
-        let waits = host.forwards.iter().any(|place| self.forwards[*place].service.is_none());
-        let pause = if self.now < host.eager_until { EAGER } else { PATIENT };
-        host.look_at = waits.then(|| self.now + pause);
-        self.next_look = [self.next_look, host.look_at].into_iter().flatten().min();
     }
 
     /// Opens and closes the host's forwards as its services demand.

@@ -37,11 +37,14 @@ use minato_ports::{EphemeralAllocator, PortRange};
 use minato_relay::{FlowId, FlowTable, Rules};
 use minato_transport::{ConnectionId, Event, IncomingId, Stack};
 use slab::Slab;
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::events::Events;
 use admission::Admission;
 use command::Commands;
-pub(crate) use command::{Command, ForwardStatus, HeldForward, HeldSocket, HostSetup, PlaneHandle, Supply};
+pub(crate) use command::{
+    Command, ForwardStatus, HeldForward, HeldSocket, HostSetup, PlaneHandle, ServicesChanged, Supply,
+};
 use datagrams::DatagramIndex;
 pub(crate) use datagrams::make_room;
 pub(crate) use drain::DRAIN;
@@ -85,6 +88,8 @@ pub(crate) struct PlaneSetup {
     pub(crate) key: [u8; 16],
     /// Who is told of flows and of forwards that open and close.
     pub(crate) events: Events,
+    /// Who is told of services that come and go.
+    pub(crate) services: UnboundedSender<ServicesChanged>,
 }
 
 /// The packet loop's state.
@@ -103,6 +108,7 @@ pub(crate) struct Plane {
     rules: Rules,
     orders: std::sync::mpsc::Sender<Order>,
     events: Events,
+    services: UnboundedSender<ServicesChanged>,
 
     flows: FlowTable<Sides>,
     admission: Admission,
@@ -160,6 +166,7 @@ impl Plane {
             rules: setup.rules,
             orders: setup.orders,
             events: setup.events,
+            services: setup.services,
             flows: FlowTable::new(MAX_FLOWS),
             admission: Admission::new(setup.descriptors),
             queue: VecDeque::new(),
@@ -291,6 +298,10 @@ impl Plane {
             }
             Command::RemoveForwards(ids, done) => {
                 self.remove_forwards(&ids);
+                let _ = done.send(());
+            }
+            Command::ReleaseForwards(ids, done) => {
+                self.release_forwards(&ids);
                 let _ = done.send(());
             }
             Command::Forwards(answer) => {

@@ -1,4 +1,7 @@
 //! Which addresses the network gets: ones that the machine does not use, and no other network of this user.
+//!
+//! With its subnet 10.77.N.0/24 goes a block of the machine's loopback, 127.77.N.0/24, in which each host has an address of
+//! its own. Other subnets get the block that is called alike, or another one if a network has that already.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,23 +16,45 @@ use super::directory::is_locked;
 
 const PREFIX_V4: u8 = 24;
 const PREFIX_V6: u8 = 64;
-/// The file in which an engine notes its choice.
+/// The file in which an engine notes its choice: the gateway's address, and the first one of its loopback block.
 const NOTE: &str = "subnet";
 
+/// What a network is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Addresses {
+    pub(crate) subnet: Subnet,
+    /// First address of its /24 of the machine's loopback.
+    pub(crate) loopback: Ipv4Addr,
+}
+
 /// Chooses the first subnet that is free, and notes it in `directory` for the engines of other networks.
-pub(crate) fn choose(directory: &Path) -> io::Result<Subnet> {
+pub(crate) fn choose(directory: &Path) -> io::Result<Addresses> {
     let parent = directory.parent().unwrap_or(directory);
     // Engines that start at once choose one after the other.
     let turn = File::open(parent)?;
     flock(&turn, FlockOperation::LockExclusive)?;
     let taken = taken_by_others(parent, directory);
+    let is_taken = |subnet: &Subnet| taken.iter().any(|(gateway, _)| *gateway == subnet.gateway_v4);
     let machine = Machine::look();
-    let subnet = candidates().find(|subnet| !taken.contains(&subnet.gateway_v4) && !machine.uses(subnet));
+    let subnet = candidates().find(|subnet| !is_taken(subnet) && !machine.uses(subnet));
     // A machine whose routes cover every candidate (10.0.0.0/8 by a VPN and the like) loses sight of one /24 of them.
-    let subnet = subnet.or_else(|| candidates().find(|subnet| !taken.contains(&subnet.gateway_v4)));
+    let subnet = subnet.or_else(|| candidates().find(|subnet| !is_taken(subnet)));
     let subnet = subnet.ok_or_else(|| io::Error::other("all subnets are taken by other networks"))?;
-    fs::write(directory.join(NOTE), subnet.gateway_v4.to_string())?;
-    Ok(subnet)
+    let blocks: Vec<Ipv4Addr> = taken.iter().map(|(_, block)| *block).collect();
+    let loopback = loopback(subnet.gateway_v4, &blocks);
+    fs::write(directory.join(NOTE), format!("{} {loopback}", subnet.gateway_v4))?;
+    Ok(Addresses { subnet, loopback })
+}
+
+/// The block 127.77.N.0 for 10.77.N.1, unless it is among the `taken` ones, or is the one in which the machine has its own
+/// loopback services.
+fn loopback(gateway: Ipv4Addr, taken: &[Ipv4Addr]) -> Ipv4Addr {
+    let [_, second, third, _] = gateway.octets();
+    let block = |second, third| Ipv4Addr::new(127, second, third, 0);
+    let others = (78..=254).flat_map(|second| (0..=255).map(move |third| block(second, third)));
+    let is_free = |block: &Ipv4Addr| block.octets()[1] != 0 && !taken.contains(block);
+    // There are more blocks than networks that a user could have.
+    std::iter::once(block(second, third)).chain(others).find(is_free).unwrap_or(block(255, 0))
 }
 
 /// 10.77.N.0/24, and after those the same of other private ranges, in order of preference.
@@ -47,11 +72,17 @@ fn subnet(a: u8, b: u8, number: u8, base: u16) -> Subnet {
     }
 }
 
-/// The gateways of this user's other networks whose engines run.
-fn taken_by_others(parent: &Path, own: &Path) -> Vec<Ipv4Addr> {
+/// The gateways and loopback blocks of this user's other networks whose engines run.
+fn taken_by_others(parent: &Path, own: &Path) -> Vec<(Ipv4Addr, Ipv4Addr)> {
     let directories = fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path());
     let others = directories.filter(|path| path != own && is_locked(path));
-    others.filter_map(|path| fs::read_to_string(path.join(NOTE)).ok()?.trim().parse().ok()).collect()
+    others.filter_map(|path| noted(&fs::read_to_string(path.join(NOTE)).ok()?)).collect()
+}
+
+/// What an engine has noted.
+fn noted(text: &str) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    let (gateway, loopback) = text.trim().split_once(' ')?;
+    Some((gateway.parse().ok()?, loopback.parse().ok()?))
 }
 
 /// The machine's own addresses and routes.
@@ -87,6 +118,20 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loopback_blocks_are_called_like_their_subnets_and_apart() {
+        let block = |gateway: &str, taken: &[Ipv4Addr]| loopback(gateway.parse().unwrap(), taken);
+        assert_eq!(block("10.77.3.1", &[]), Ipv4Addr::new(127, 77, 3, 0));
+        assert_eq!(block("192.168.9.1", &[]), Ipv4Addr::new(127, 168, 9, 0));
+        let taken = [Ipv4Addr::new(127, 29, 0, 0), Ipv4Addr::new(127, 78, 0, 0)];
+        assert_eq!(block("10.29.0.1", &taken), Ipv4Addr::new(127, 78, 1, 0));
+        assert_eq!(block("10.0.0.1", &[]), Ipv4Addr::new(127, 78, 0, 0), "127.0.0.0/24 is the machine's");
+        assert_eq!(
+            noted("10.77.3.1 127.77.3.0\n"),
+            Some(("10.77.3.1".parse().unwrap(), "127.77.3.0".parse().unwrap()))
+        );
+    }
 
     #[test]
     fn candidates_are_apart_in_both_families() {

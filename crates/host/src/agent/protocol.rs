@@ -61,7 +61,7 @@ pub(super) enum Reply {
     HostRemoved,
     /// The descriptors asked for.
     Sockets,
-    /// Two descriptors: for dumps, and for events.
+    /// Two descriptors, for dumps and for events, and up to two with counters.
     SockDiag,
     UnknownHost,
     HostExists,

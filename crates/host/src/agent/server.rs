@@ -138,7 +138,11 @@ impl Agent {
 
     fn sock_diag(&mut self, host: &str) -> Result<(Reply, Vec<OwnedFd>), FabricError> {
         self.inside(host, |_| {
-            let open = || Ok(vec![sock_diag::open_dumps()?, sock_diag::open_events()?]);
+            let open = || {
+                let mut opened = vec![sock_diag::open_dumps()?, sock_diag::open_events()?];
+                opened.extend(sock_diag::open_counters());
+                Ok(opened)
+            };
             open().map_err(Step::SockDiag.failed()).map(|sockets| (Reply::SockDiag, sockets))
         })
     }

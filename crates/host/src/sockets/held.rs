@@ -220,7 +220,8 @@ impl HoldError {
     }
 }
 
-fn first_unprivileged_port() -> u16 {
+/// The first port of this machine that everybody may bind (`net.ipv4.ip_unprivileged_port_start`).
+pub fn first_unprivileged_port() -> u16 {
     let value = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     value.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024)
 }

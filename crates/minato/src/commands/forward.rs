@@ -41,7 +41,8 @@ async fn unforwarded(host: &Name, client: &Client) -> Result<Vec<ForwardSpec>, F
     let rows = client.ports().await.map_err(|error| error.into_failure(client))?;
     let is_client = |row: &PortRow| row.transport == Transport::Udp && row.class == PortClass::Dynamic;
     let lacks = |row: &&PortRow| {
-        row.host.as_deref() == Some(host.as_str()) && row.listening && row.forwarded_from.is_empty() && !is_client(row)
+        let is_forwarded = row.forwarded_from.iter().any(|forward| !forward.automatic);
+        row.host.as_deref() == Some(host.as_str()) && row.listening && !is_forwarded && !is_client(row)
     };
     let mut ends: Vec<(Transport, u16)> = rows.iter().filter(lacks).map(|row| (row.transport, row.port)).collect();
     ends.sort_unstable();

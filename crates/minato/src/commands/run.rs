@@ -20,6 +20,7 @@ pub(super) async fn run(run: Run, client: Client, terminal: &Terminal) -> Result
         forwards: run.forwards,
         ephemeral_range: run.ephemeral_range.map(|range| (range.first().value(), range.last().value())),
         host_ports: run.host_ports,
+        no_loopback: run.no_loopback,
         command: run.program.display(),
         ..HostRequest::default()
     };

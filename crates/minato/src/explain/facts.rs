@@ -74,7 +74,7 @@ pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client
     let from = from.map(Name::as_str);
     let subject = subject(target, from, network.as_ref());
     let machine = machine::ports().map_err(|error| error.to_string()).map(|mut rows| {
-        rows.retain(|row| row.port == target.port);
+        rows.retain(|row| row.port == target.port && !is_own_of_host(row, network.as_ref()));
         rows
     });
     let trials = match target.transport {
@@ -106,7 +106,21 @@ async fn network(client: &Client) -> Result<Option<Network>, RequestError> {
         Err(RequestError::NotRunning) => return Ok(None),
         Err(error) => return Err(error),
     };
-    Ok(Some(Network { hosts, services: client.ports().await?, forwards: client.forwards().await? }))
+    let mut services = client.ports().await?;
+    // What a host's own address leads to says nothing about other addresses of the machine.
+    services.iter_mut().for_each(|row| row.forwarded_from.retain(|forward| !forward.automatic));
+    Ok(Some(Network { hosts, services, forwards: client.forwards().await? }))
+}
+
+/// Whether a socket is what holds a port at a host's own loopback address: that is among the forwards, and leads nowhere
+/// else.
+fn is_own_of_host(row: &PortRow, network: Option<&Network>) -> bool {
+    let holds = |forward: &Forward| {
+        forward.automatic
+            && (forward.host_port, forward.transport) == (row.port, row.transport)
+            && row.addresses == [forward.address]
+    };
+    network.is_some_and(|network| network.forwards.iter().any(holds))
 }
 
 fn subject(target: &Target, from: Option<&str>, network: Option<&Network>) -> Subject {
@@ -223,6 +237,5 @@ fn first_bindable() -> u16 {
     if rustix::process::geteuid().is_root() {
         return 0;
     }
-    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
-    text.trim().parse().unwrap_or(1024)
+    minato_host::sockets::first_unprivileged_port()
 }

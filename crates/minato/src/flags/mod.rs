@@ -79,6 +79,8 @@ pub(crate) struct Run {
     pub(crate) ephemeral_range: Option<PortRange>,
     /// Ports of the machine's loopback that the gateway opens.
     pub(crate) host_ports: Vec<u16>,
+    /// Whether the host goes without an address on the machine's loopback.
+    pub(crate) no_loopback: bool,
     /// The program.
     pub(crate) program: Program,
 }

@@ -228,6 +228,10 @@ pub(crate) struct Run {
     /// Let the host reach this port of the machine's own loopback, at the gateway address. May be repeated.
     #[arg(long, value_name = "PORT")]
     pub(crate) host_port: Vec<String>,
+    /// Give the host no address of its own on this machine's loopback (127.77.N.H, where its services are reached under
+    /// their own numbers).
+    #[arg(long)]
+    pub(crate) no_loopback: bool,
     /// Let the program see itself as root (it has no more rights than you).
     #[arg(long)]
     pub(crate) map_root: bool,

@@ -62,6 +62,7 @@ fn run(raw: raw::Run) -> Result<Run, Failure> {
         forwards: forwards(&raw.publish)?,
         ephemeral_range: raw.ephemeral_range.as_deref().map(argument::ephemeral_range).transpose()?,
         host_ports: raw.host_port.iter().map(|text| argument::host_port(text)).collect::<Result<_, _>>()?,
+        no_loopback: raw.no_loopback,
         program: program(raw.program, raw.map_root)?,
     })
 }

@@ -24,7 +24,7 @@ pub(crate) fn forwards(forwards: &[Forward], look: &Look) -> String {
         table.row([
             format!("{from}{}/{}", until(run, last.host_port), transport(first.transport)).into(),
             format!("{}:{}{}", first.host, first.service_port, until(run, last.service_port)).into(),
-            state(first.state),
+            state(first),
             sum(|forward| forward.connections).to_string().into(),
             bytes(sum(|forward| forward.bytes_in)).into(),
             bytes(sum(|forward| forward.bytes_out)).into(),
@@ -34,7 +34,9 @@ pub(crate) fn forwards(forwards: &[Forward], look: &Look) -> String {
 }
 
 fn continues(one: &Forward, next: &Forward) -> bool {
-    let key = |forward: &Forward| (forward.address, forward.transport, forward.state, forward.host.clone());
+    let key = |forward: &Forward| {
+        (forward.address, forward.transport, forward.state, forward.automatic, forward.host.clone())
+    };
     let ports = one.host_port.checked_add(1) == Some(next.host_port);
     ports && one.service_port.checked_add(1) == Some(next.service_port) && key(one) == key(next)
 }
@@ -44,8 +46,9 @@ fn until(run: &[Forward], last: u16) -> String {
     if run.len() > 1 { format!("-{last}") } else { String::new() }
 }
 
-fn state(state: ForwardState) -> Cell {
-    match state {
+fn state(forward: &Forward) -> Cell {
+    match forward.state {
+        ForwardState::Open if forward.automatic => Cell::new("open (automatic)", Tone::Good),
         ForwardState::Open => Cell::new("open", Tone::Good),
         ForwardState::Held => Cell::new("nobody listens", Tone::Odd),
     }

@@ -12,6 +12,7 @@ pub(crate) fn hosts(hosts: &[Host], look: &Look) -> String {
     let mut table = Table::new([
         Column::shrinks("HOST", 8),
         Column::shrinks("ADDRESS", 9),
+        Column::shrinks("LOOPBACK", 10),
         Column::number("PID"),
         Column::number("AGE"),
         Column::shrinks("FORWARDS", 12),
@@ -20,11 +21,13 @@ pub(crate) fn hosts(hosts: &[Host], look: &Look) -> String {
     for host in hosts {
         let forwards = host.forwards.iter().map(forward).collect::<Vec<_>>().join(" ");
         let forwards = if forwards.is_empty() { NONE.to_owned() } else { forwards };
+        let loopback = host.loopback_v4.map_or_else(|| NONE.to_owned(), |address| address.to_string());
         if host.processes.is_empty() {
             let none = Cell::new("no process", Tone::Odd);
             table.row([
                 host.name.clone().into(),
                 host.address_v4.to_string().into(),
+                loopback.clone().into(),
                 NONE.into(),
                 age(host.age_seconds).into(),
                 forwards.clone().into(),
@@ -36,6 +39,7 @@ pub(crate) fn hosts(hosts: &[Host], look: &Look) -> String {
             table.row([
                 first(&host.name).into(),
                 first(&host.address_v4.to_string()).into(),
+                first(&loopback).into(),
                 process.pid.to_string().into(),
                 age(process.age_seconds).into(),
                 first(&forwards).into(),

@@ -62,7 +62,10 @@ fn reach(row: &PortRow) -> Cell {
         return Cell::new(NONE, Tone::Faint);
     }
     let open = row.forwarded_from.iter().all(|forward| forward.state == ForwardState::Open);
-    let places = row.forwarded_from.iter().map(place).collect::<Vec<_>>().join(", ");
+    let mut forwards: Vec<&Forward> = row.forwarded_from.iter().collect();
+    // What somebody has asked for comes first.
+    forwards.sort_by_key(|forward| forward.automatic);
+    let places = forwards.into_iter().map(place).collect::<Vec<_>>().join(", ");
     Cell::new(places, if open { Tone::Good } else { Tone::Odd })
 }
 

@@ -27,10 +27,17 @@ pub(crate) fn forward(address: IpAddr, host_port: u16, host: &str, service_port:
         service_port,
         transport: Transport::Tcp,
         state,
+        automatic: false,
         connections: 1234,
         bytes_in: 1_234,
         bytes_out: 88_123_456,
     }
+}
+
+/// One that a host has at its own loopback address.
+fn own_forward(last: u8, host: &str, port: u16) -> Forward {
+    let address = Ipv4Addr::new(127, 77, 0, last).into();
+    Forward { automatic: true, ..forward(address, port, host, port, ForwardState::Open) }
 }
 
 fn row(host: Option<&str>, addresses: &[IpAddr], port: u16, registered: Option<&str>) -> PortRow {
@@ -71,7 +78,10 @@ pub(crate) fn ports() -> Vec<PortRow> {
         },
         PortRow {
             processes: vec![process(4190, "postgres -D /var/lib/postgresql")],
-            forwarded_from: vec![forward(V4_LOOPBACK, 5432, "db", 5432, ForwardState::Held)],
+            forwarded_from: vec![
+                own_forward(3, "db", 5432),
+                forward(V4_LOOPBACK, 5432, "db", 5432, ForwardState::Held),
+            ],
             ..row(Some("db"), &[V4_ANY, V6_ANY], 5432, Some("postgresql"))
         },
         PortRow {
@@ -92,6 +102,7 @@ pub(crate) fn hosts() -> Vec<Host> {
         name: name.into(),
         address_v4: Ipv4Addr::new(10, 77, 0, last),
         address_v6: Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(last)),
+        loopback_v4: Some(Ipv4Addr::new(127, 77, 0, last)),
         ephemeral_range: (49152, 65535),
         age_seconds: 12.3,
         forwards,
@@ -133,6 +144,7 @@ pub(crate) fn forwards() -> Vec<Forward> {
         forward(V4_LOOPBACK, 9001, "web", 3001, ForwardState::Open),
         forward(V4_LOOPBACK, 9002, "web", 3002, ForwardState::Open),
         forward(V4_LOOPBACK, 9003, "web", 3003, ForwardState::Held),
+        own_forward(2, "web", 3000),
         forward("0.0.0.0".parse().unwrap(), 5432, "a-host-with-a-rather-long-name", 5432, ForwardState::Held),
     ]
 }

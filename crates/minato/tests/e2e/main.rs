@@ -20,6 +20,7 @@ mod harness;
 mod hosts;
 mod lease;
 mod load;
+mod loopback;
 mod many_forwards;
 mod outbound;
 mod run;

@@ -14,14 +14,16 @@ const LOOPBACKS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6
 
 /// One port of the machine that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) address: SocketAddr,
+pub(in super::super) struct Wanted {
+    pub(in super::super) address: SocketAddr,
     /// Its port, again.
-    pub(super) port: Port,
-    pub(super) service_port: u16,
-    pub(super) transport: Transport,
+    pub(in super::super) port: Port,
+    pub(in super::super) service_port: u16,
+    pub(in super::super) transport: Transport,
     /// No address was given: this is one of the two loopback addresses.
-    pub(super) is_default: bool,
+    pub(in super::super) is_default: bool,
+    /// Nobody asked for it: it is a host's own.
+    pub(in super::super) automatic: bool,
 }
 
 impl Wanted {
@@ -56,6 +58,7 @@ pub(super) fn expand(specs: &[ForwardSpec], max: usize) -> Result<Vec<Wanted>, P
                 service_port: service_port.value(),
                 transport: convert::from_inspect(spec.transport),
                 is_default: spec.address.is_none(),
+                automatic: false,
             }));
         }
     }

@@ -11,7 +11,7 @@ use crate::convert;
 use crate::problem::{internal, problem, with_fix};
 
 /// A forward of our own has it.
-pub(super) fn held_by_forward(wanted: Wanted, host: &str, other: Option<ForwardSpec>) -> Problem {
+pub(in super::super) fn held_by_forward(wanted: Wanted, host: &str, other: Option<ForwardSpec>) -> Problem {
     let title = format!("{}/{} is in use by a forward to host {host:?}", wanted.address, wanted.transport);
     let holder = Holder { host: Some(host.to_owned()), ..holder(wanted, Vec::new(), None) };
     let conflict = Problem { holder: Some(Box::new(holder)), ..problem(ProblemKind::Conflict, title) };
@@ -23,7 +23,7 @@ pub(super) fn held_by_forward(wanted: Wanted, host: &str, other: Option<ForwardS
 }
 
 /// The machine's kernel refused.
-pub(super) fn by_machine(wanted: Wanted, error: HoldError) -> Problem {
+pub(in super::super) fn by_machine(wanted: Wanted, error: HoldError) -> Problem {
     match error {
         HoldError::InUse(_) => in_use(wanted),
         HoldError::Privileged { address, first } => {

@@ -177,8 +177,20 @@ impl<'a> Diagnosis<'a> {
             let why = format!("{host} serves the port, but on this machine you may not bind it ({setting})");
             return self.result.because(code::PRIVILEGED, why, [add(self.port.saturating_add(8000))]);
         }
-        let why = format!("{host} serves the port, but no port of this machine leads there");
-        self.result.because(code::FORWARD_MISSING, why, [add(self.port)]);
+        let own = self.network.forwards.iter().find(|forward| {
+            forward.automatic
+                && forward.host == host
+                && (forward.host_port, forward.transport) == (self.port, self.transport)
+        });
+        let why = match own {
+            Some(own) => format!(
+                "{host} serves the port, and of this machine only {host}'s own address {} leads there",
+                own.address
+            ),
+            None => format!("{host} serves the port, but no port of this machine leads there"),
+        };
+        let connect = own.map(|own| format!("connect to {}", SocketAddr::new(own.address, own.host_port)));
+        self.result.because(code::FORWARD_MISSING, why, connect.into_iter().chain([add(self.port)]));
     }
 
     /// A client that uses a name tries both families: both should lead to the same program.
