@@ -66,7 +66,7 @@ impl Control {
     /// Holds and releases ports until they are those of the host's services.
     async fn follow_host(self: &Arc<Self>, name: &str) {
         let _turn = self.loopback_turn.lock().await;
-        let Some((serial, superfluous, missing)) = self.state().to_change(name) else { return };
+        let Some((serial, superfluous, missing)) = self.state().pending(name) else { return };
         if !superfluous.is_empty() {
             let _ = self.plane.ask(|done| Command::ReleaseForwards(superfluous.clone(), done)).await;
             self.state().release_forwards(&superfluous);
@@ -182,17 +182,19 @@ impl Refusal {
     fn reason(&self) -> Option<String> {
         let why = self.why.as_ref()?;
         let holder = why.holder.iter().flat_map(|holder| &holder.processes).next();
-        let by = holder.map(|process| format!(" by {} (pid {})", process.name, process.pid)).unwrap_or_else(|| {
-            let hidden = why.holder.as_ref().is_some_and(|holder| holder.unknown == Some(Unknown::NoPermission));
-            if hidden { " by a process that you have no permission to see".into() } else { String::new() }
-        });
+        let is_hidden = why.holder.as_ref().is_some_and(|holder| holder.unknown == Some(Unknown::NoPermission));
+        let by = match holder {
+            Some(process) => format!(" by {} (pid {})", process.name, process.pid),
+            None if is_hidden => " by a process that you have no permission to see".into(),
+            None => String::new(),
+        };
         Some(format!("{}{by}", why.title))
     }
 }
 
 impl State {
     /// The host's serial number, forwards that are too many, and ports that it lacks.
-    fn to_change(&mut self, name: &str) -> Option<(u32, Vec<u64>, Vec<Wanted>)> {
+    fn pending(&mut self, name: &str) -> Option<(u32, Vec<u64>, Vec<Wanted>)> {
         let room = (self.max_forwards / 2).saturating_sub(self.forwards.len());
         let record = self.hosts.get_mut(name).filter(|record| record.phase != Phase::Ending)?;
         let loopback = record.loopback.as_mut()?;
