@@ -25,6 +25,7 @@ mod reassembly;
 mod slots;
 mod stack;
 pub mod tcp;
+mod time;
 mod timers;
 mod types;
 mod wire;

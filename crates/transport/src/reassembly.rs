@@ -4,15 +4,15 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
 
 use smoltcp::wire::IpProtocol;
 
 use crate::hash::KeyedState;
+use crate::time::{Interval, Time};
 use crate::wire::ip::IpPacket;
 
 /// Time for all fragments to arrive (RFC 8200 §4.5: 60 s; RFC 1122 §3.3.2 allows 60 to 120 s).
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Interval = Interval::from_secs(60);
 
 /// Most fragments of one datagram: 64 KiB in pieces of a small link.
 const FRAGMENTS_MAX: usize = 128;
@@ -47,7 +47,7 @@ struct Partial {
     /// Known once the last fragment is there.
     total: Option<usize>,
     bytes: usize,
-    deadline: Instant,
+    deadline: Time,
     hop_limit: u8,
     /// The worst of the fragments' marks (RFC 3168 §5.3).
     ecn: u8,
@@ -74,7 +74,7 @@ pub(crate) struct Reassembly {
     partials: HashMap<Key, Partial, KeyedState>,
     bytes: usize,
     limit: usize,
-    next: Option<Instant>,
+    next: Option<Time>,
     pub(crate) refused: u64,
 }
 
@@ -84,7 +84,7 @@ impl Reassembly {
     }
 
     /// Adds a fragment; the whole datagram if it was the last one missing.
-    pub(crate) fn add(&mut self, now: Instant, packet: &IpPacket<'_>) -> Option<Whole> {
+    pub(crate) fn add(&mut self, now: Time, packet: &IpPacket<'_>) -> Option<Whole> {
         let fragment = packet.fragment?;
         let end = fragment.offset + packet.payload.len();
         // RFC 8200 §4.5: all but the last carry a multiple of eight bytes, and nothing ends beyond 64 KiB.
@@ -117,12 +117,12 @@ impl Reassembly {
         Some(partial.into_whole(&key))
     }
 
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
         self.next
     }
 
     /// Forgets datagrams whose fragments did not all arrive.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+    pub(crate) fn handle_timeout(&mut self, now: Time) {
         if self.next.is_none_or(|next| next > now) {
             return;
         }
@@ -139,7 +139,7 @@ impl Reassembly {
 }
 
 impl Partial {
-    fn new(deadline: Instant, first: &IpPacket<'_>) -> Partial {
+    fn new(deadline: Time, first: &IpPacket<'_>) -> Partial {
         Partial {
             header: Vec::new(),
             fragments: Vec::new(),

@@ -5,10 +5,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::time::Instant;
+
+use crate::time::Time;
 
 /// When, and whom to wake: index and generation.
-pub(crate) type Deadline = (Instant, u32, u32);
+pub(crate) type Deadline = (Time, u32, u32);
 
 /// A heap of deadlines; O(log n) to enter and to take, O(1) to look.
 #[derive(Debug, Default)]
@@ -34,12 +35,12 @@ impl Timers {
         self.heap = entries.into();
     }
 
-    pub(crate) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Time> {
         self.heap.peek().map(|Reverse((at, ..))| *at)
     }
 
     /// The earliest entry that is due.
-    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Deadline> {
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<Deadline> {
         if self.next()? > now {
             return None;
         }

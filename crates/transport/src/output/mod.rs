@@ -8,12 +8,12 @@ mod resolution;
 mod routes;
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
 
 use smoltcp::wire::{IpProtocol, Ipv6ExtHeader, Ipv6FragmentHeader};
 
 use crate::config::Config;
 use crate::hash::KeyedState;
+use crate::time::{Interval, Time};
 use crate::types::{MacAddress, Unreachable};
 use crate::wire::icmp;
 use crate::wire::ip::{IpHeader, IpPacket, is_unicast};
@@ -23,9 +23,6 @@ pub(crate) use framing::Framing;
 pub(crate) use neighbors::{Neighbors, Resolution};
 pub(crate) use queue::Queue;
 pub(crate) use routes::Routes;
-
-/// Hop limit of everything that we send (RFC 1700).
-pub(crate) const HOP_LIMIT: u8 = 64;
 
 /// ICMP errors that may leave in a second, and at once (RFC 1812 §4.3.2.8, RFC 4443 §2.4 f).
 const ERRORS_PER_SECOND: u32 = 1000;
@@ -50,7 +47,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(now: Instant, config: &Config) -> Output {
+    pub(crate) fn new(config: &Config) -> Output {
         let key = KeyedState::new(&config.key, b'n');
         Output {
             framing: Framing::new(config.link),
@@ -58,14 +55,14 @@ impl Output {
             neighbors: Neighbors::new(key, config.limits.neighbors, config.limits.outgoing_bytes / 4),
             queue: Queue::new(config.limits.outgoing_bytes),
             next_ident: u32::from_le_bytes([config.key[0], config.key[5], config.key[10], config.key[15]]),
-            error_budget: Budget::new(now, ERRORS_PER_SECOND),
+            error_budget: Budget::new(ERRORS_PER_SECOND),
         }
     }
 
     /// Queues a packet whose payload `fill` writes (to a buffer of zeroes), in fragments if it exceeds the link's MTU.
     pub(crate) fn send(
         &mut self,
-        now: Instant,
+        now: Time,
         header: IpHeader,
         offload: Offload,
         fill: impl FnOnce(&mut [u8]),
@@ -85,7 +82,7 @@ impl Output {
     }
 
     /// RFC 791 §3.2 and RFC 8200 §4.5: all fragments but the last carry a multiple of eight bytes.
-    fn send_fragments(&mut self, now: Instant, header: IpHeader, payload: &[u8]) -> Result<(), SendError> {
+    fn send_fragments(&mut self, now: Time, header: IpHeader, payload: &[u8]) -> Result<(), SendError> {
         let ident = self.next_ident;
         self.next_ident = ident.wrapping_add(1);
         let extension = if header.source.is_ipv6() { 8 } else { 0 };
@@ -120,7 +117,7 @@ impl Output {
     }
 
     /// Gives a complete frame its station address, or holds it until that is known.
-    fn dispatch(&mut self, now: Instant, destination: IpAddr, mut frame: Vec<u8>) -> Result<(), SendError> {
+    fn dispatch(&mut self, now: Time, destination: IpAddr, mut frame: Vec<u8>) -> Result<(), SendError> {
         match self.station(now, destination) {
             Station::Known(station) => {
                 self.framing.emit_ethernet(&mut frame, station, destination.is_ipv6());
@@ -142,7 +139,7 @@ impl Output {
     }
 
     /// The station that takes packets for `destination`; asks for it if it must.
-    pub(crate) fn station(&mut self, now: Instant, destination: IpAddr) -> Station {
+    pub(crate) fn station(&mut self, now: Time, destination: IpAddr) -> Station {
         if !self.framing.is_ethernet() {
             return Station::Known(MacAddress::BROADCAST);
         }
@@ -167,7 +164,7 @@ impl Output {
     }
 
     /// Answers `packet` with an ICMP error, unless the rules or the rate forbid it.
-    pub(crate) fn send_error(&mut self, now: Instant, packet: &IpPacket<'_>, reason: Unreachable) {
+    pub(crate) fn send_error(&mut self, now: Time, packet: &IpPacket<'_>, reason: Unreachable) {
         if packet.may_be_answered_with_error() {
             self.send_error_about(now, packet.source, packet.destination, packet.whole, reason);
         }
@@ -176,7 +173,7 @@ impl Output {
     /// As `send_error`, about a packet whose ends are known and whose bytes are `quoted`.
     pub(crate) fn send_error_about(
         &mut self,
-        now: Instant,
+        now: Time,
         source: IpAddr,
         destination: IpAddr,
         quoted: &[u8],
@@ -190,26 +187,19 @@ impl Output {
             return;
         }
         let length = icmp::error_length(speaker, quoted);
-        let header = IpHeader {
-            source: speaker,
-            destination: source,
-            protocol: icmp_protocol(speaker),
-            hop_limit: HOP_LIMIT,
-            ecn: 0,
-            payload_length: length,
-        };
+        let header = IpHeader::new(speaker, source, icmp_protocol(speaker), length);
         // A full queue drops errors first.
         let _ = self.send(now, header, Offload::default(), |buffer| {
             icmp::emit_error(speaker, source, reason, quoted, buffer);
         });
     }
 
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
         self.neighbors.next_timeout()
     }
 
     /// Repeats questions for stations and gives up on those that never answer.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+    pub(crate) fn handle_timeout(&mut self, now: Time) {
         for next_hop in self.neighbors.handle_timeout(now) {
             self.solicit(next_hop);
         }
@@ -254,17 +244,17 @@ fn emit_fragment_fields(header: &mut [u8], ident: u16, offset: usize, more: bool
 pub(crate) struct Budget {
     per_second: u32,
     left: u32,
-    refilled: Instant,
+    refilled: Time,
 }
 
 impl Budget {
-    pub(crate) fn new(now: Instant, per_second: u32) -> Budget {
-        Budget { per_second, left: per_second, refilled: now }
+    pub(crate) fn new(per_second: u32) -> Budget {
+        Budget { per_second, left: per_second, refilled: Time::START }
     }
 
     /// Whether one more is allowed now.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
-        if now.saturating_duration_since(self.refilled) >= Duration::from_secs(1) {
+    pub(crate) fn take(&mut self, now: Time) -> bool {
+        if now.since(self.refilled) >= Interval::from_secs(1) {
             self.refilled = now;
             self.left = self.per_second;
         }

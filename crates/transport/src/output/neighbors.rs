@@ -2,19 +2,19 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
 
 use crate::hash::KeyedState;
+use crate::time::{Interval, Time};
 use crate::types::MacAddress;
 
 /// Time between two questions for the same neighbour (RFC 4861 §10 RETRANS_TIMER).
-const QUESTION_INTERVAL: Duration = Duration::from_secs(1);
+const QUESTION_INTERVAL: Interval = Interval::from_secs(1);
 
 /// Questions until a neighbour counts as absent (RFC 4861 §10 MAX_MULTICAST_SOLICIT).
 const QUESTIONS: u8 = 3;
 
 /// Age at which an address that is used is asked for again.
-const STALE_AFTER: Duration = Duration::from_secs(60);
+const STALE_AFTER: Interval = Interval::from_secs(60);
 
 /// Frames that wait for one neighbour; the oldest makes room (RFC 4861 §7.2.2 asks for at least one). A large datagram in
 /// fragments finds room.
@@ -32,7 +32,7 @@ pub(crate) struct Neighbors {
     held_bytes: usize,
     held_bytes_max: usize,
     /// Not later than the earliest question that is due.
-    next: Option<Instant>,
+    next: Option<Time>,
     /// Connections whose neighbour is found, for the stack to wake.
     pub(crate) found: Vec<Waiter>,
     /// Connections whose neighbour does not answer, for the stack to tell.
@@ -43,8 +43,8 @@ pub(crate) struct Neighbors {
 
 #[derive(Debug)]
 enum Entry {
-    Known { station: MacAddress, confirmed: Instant, asked: Option<Instant>, questions: u8 },
-    Asked { questions: u8, next: Instant, frames: VecDeque<Vec<u8>>, waiters: Vec<Waiter> },
+    Known { station: MacAddress, confirmed: Time, asked: Option<Time>, questions: u8 },
+    Asked { questions: u8, next: Time, frames: VecDeque<Vec<u8>>, waiters: Vec<Waiter> },
 }
 
 /// What is known about a neighbour; `solicit` means that it shall be asked now.
@@ -69,14 +69,14 @@ impl Neighbors {
         }
     }
 
-    pub(crate) fn resolve(&mut self, now: Instant, address: IpAddr) -> Resolution {
+    pub(crate) fn resolve(&mut self, now: Time, address: IpAddr) -> Resolution {
         match self.entries.get_mut(&address) {
             Some(Entry::Known { station, confirmed, asked, questions }) => {
                 let station = *station;
-                if now.saturating_duration_since(*confirmed) < STALE_AFTER {
+                if now.since(*confirmed) < STALE_AFTER {
                     return Resolution::Known { station, solicit: false };
                 }
-                let due = asked.is_none_or(|asked| now.saturating_duration_since(asked) >= QUESTION_INTERVAL);
+                let due = asked.is_none_or(|asked| now.since(asked) >= QUESTION_INTERVAL);
                 if due && *questions >= QUESTIONS {
                     self.ask(now, address);
                     return Resolution::Pending { solicit: true };
@@ -96,7 +96,7 @@ impl Neighbors {
         }
     }
 
-    fn ask(&mut self, now: Instant, address: IpAddr) {
+    fn ask(&mut self, now: Time, address: IpAddr) {
         let next = now + QUESTION_INTERVAL;
         let entry = Entry::Asked { questions: 1, next, frames: VecDeque::new(), waiters: Vec::new() };
         self.entries.insert(address, entry);
@@ -144,7 +144,7 @@ impl Neighbors {
     }
 
     /// Notes what a neighbour said about itself. `only_known` ignores addresses that nobody needed so far.
-    pub(crate) fn learn(&mut self, now: Instant, address: IpAddr, station: MacAddress, only_known: bool) {
+    pub(crate) fn learn(&mut self, now: Time, address: IpAddr, station: MacAddress, only_known: bool) {
         if !station.is_unicast() || (only_known && !self.entries.contains_key(&address)) {
             return;
         }
@@ -160,17 +160,17 @@ impl Neighbors {
         }
     }
 
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
         self.next
     }
 
     /// The neighbours to ask again now. Those that never answered are forgotten.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Vec<IpAddr> {
+    pub(crate) fn handle_timeout(&mut self, now: Time) -> Vec<IpAddr> {
         if self.next.is_none_or(|next| next > now) {
             return Vec::new();
         }
         let mut again = Vec::new();
-        let mut earliest: Option<Instant> = None;
+        let mut earliest: Option<Time> = None;
         let (absent, held_bytes) = (&mut self.absent, &mut self.held_bytes);
         self.entries.retain(|address, entry| {
             let Entry::Asked { questions, next, waiters, frames } = entry else { return true };
@@ -199,16 +199,15 @@ fn bytes_of(frames: &VecDeque<Vec<u8>>) -> usize {
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
-    use std::time::{Duration, Instant};
 
     use super::{HELD_FRAMES, Neighbors};
     use crate::hash::KeyedState;
+    use crate::time::{Interval, Time};
     use crate::types::MacAddress;
 
     #[test]
-    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
     fn frames_for_neighbours_that_never_answer_are_bounded_together() {
-        let now = Instant::now();
+        let now = Time::START;
         let mut neighbors = Neighbors::new(KeyedState::new(&[1; 16], b'n'), 100, 50_000);
         let address = |number: u8| IpAddr::from([10, 0, 0, number]);
         let mut held = 0;
@@ -225,7 +224,7 @@ mod tests {
         assert_eq!(neighbors.released.len(), HELD_FRAMES);
         assert_eq!(neighbors.held_bytes(), 50_000 - 100 * HELD_FRAMES);
         for second in 1..=3 {
-            neighbors.handle_timeout(now + Duration::from_secs(second));
+            neighbors.handle_timeout(now + Interval::from_secs(second));
         }
         assert_eq!(neighbors.held_bytes(), 0);
     }

@@ -1,7 +1,6 @@
 //! Questions and answers about station addresses: ARP (RFC 826) for IPv4, neighbour discovery (RFC 4861) for IPv6.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::Instant;
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
@@ -10,6 +9,7 @@ use smoltcp::wire::{
 };
 
 use super::Output;
+use crate::time::Time;
 use crate::types::MacAddress;
 use crate::wire::ip::{IpHeader, IpPacket};
 use crate::wire::virtio::Offload;
@@ -44,7 +44,7 @@ impl Output {
     }
 
     /// Takes an ARP packet from the link.
-    pub(crate) fn receive_arp(&mut self, now: Instant, bytes: &[u8]) {
+    pub(crate) fn receive_arp(&mut self, now: Time, bytes: &[u8]) {
         let Some(own_station) = self.framing.own_station() else { return };
         let Ok(packet) = ArpPacket::new_checked(bytes) else { return };
         let Ok(ArpRepr::EthernetIpv4 {
@@ -81,7 +81,7 @@ impl Output {
     }
 
     /// Takes a neighbour discovery message. Router messages are not for a router; redirects are never followed.
-    pub(crate) fn receive_neighbor(&mut self, now: Instant, packet: &IpPacket<'_>, message: &[u8]) {
+    pub(crate) fn receive_neighbor(&mut self, now: Time, packet: &IpPacket<'_>, message: &[u8]) {
         let (IpAddr::V6(source), IpAddr::V6(destination)) = (packet.source, packet.destination) else { return };
         if packet.hop_limit != ON_LINK_HOP_LIMIT || !self.framing.is_ethernet() {
             return;
@@ -107,7 +107,7 @@ impl Output {
 
     fn answer_solicitation(
         &mut self,
-        now: Instant,
+        now: Time,
         source: Ipv6Addr,
         target: Ipv6Addr,
         station: Option<RawHardwareAddress>,
@@ -161,12 +161,8 @@ impl Output {
     fn send_neighbor(&mut self, source: Ipv6Addr, destination: Ipv6Addr, station: MacAddress, message: NdiscRepr<'_>) {
         let message = Icmpv6Repr::Ndisc(message);
         let header = IpHeader {
-            source: IpAddr::V6(source),
-            destination: IpAddr::V6(destination),
-            protocol: IpProtocol::Icmpv6,
             hop_limit: ON_LINK_HOP_LIMIT,
-            ecn: 0,
-            payload_length: message.buffer_len(),
+            ..IpHeader::new(IpAddr::V6(source), IpAddr::V6(destination), IpProtocol::Icmpv6, message.buffer_len())
         };
         let start = self.framing.headroom();
         let Some(mut frame) = self.buffer(start + header.length() + header.payload_length) else { return };

@@ -1,25 +1,23 @@
 //! The life of connections within the stack: driving one, telling its events, waking it, ending it.
 
-use std::time::Instant;
-
 use super::Stack;
 use crate::demux::Owner;
 use crate::event::{Event, ResetReason};
 use crate::id::ConnectionId;
 use crate::tcp::{Connection, Context, Disposition, Ended, Notices, State, TimeWait};
+use crate::time::Time;
 use crate::types::Unreachable;
 
 impl Stack {
     /// Lets `act` do something to a connection; then its events and its wish to send are noted.
     pub(super) fn drive<R>(
         &mut self,
-        now: Instant,
+        now: Time,
         index: u32,
         act: impl FnOnce(&mut Connection, &mut Context<'_>) -> R,
     ) -> Option<R> {
-        let milliseconds = self.milliseconds(now);
         let connection = self.connections.get_mut(index)?;
-        let mut ctx = Context { now, milliseconds, config: &self.config.tcp, pool: &mut self.pool };
+        let mut ctx = Context { now, config: &self.config.tcp, pool: &mut self.pool };
         let result = act(connection, &mut ctx);
         self.settle(index);
         Some(result)
@@ -99,7 +97,7 @@ impl Stack {
     }
 
     /// Acts on what a segment or a timer led to.
-    pub(super) fn conclude(&mut self, now: Instant, index: u32, ended: Ended) {
+    pub(super) fn conclude(&mut self, now: Time, index: u32, ended: Ended) {
         match ended {
             Ended::TimeWait => self.enter_time_wait(now, index),
             Ended::Closed => self.detach(index),
@@ -134,8 +132,8 @@ impl Stack {
     }
 
     /// RFC 9293 §3.6.1: the ends are remembered apart, the connection stays only for a caller that may still read.
-    fn enter_time_wait(&mut self, now: Instant, index: u32) {
-        let duration = self.config.tcp.time_wait;
+    fn enter_time_wait(&mut self, now: Time, index: u32) {
+        let duration = self.config.tcp.time_wait.into();
         let last = self.drive(now, index, |connection, ctx| {
             (connection.final_acknowledgement(ctx), TimeWait::new(connection, ctx.now, duration))
         });
@@ -188,7 +186,7 @@ impl Stack {
     }
 
     /// Sends RST for a connection whose peer knows of it.
-    pub(super) fn reset_peer(&mut self, now: Instant, index: u32) {
+    pub(super) fn reset_peer(&mut self, now: Time, index: u32) {
         let Some(connection) = self.connections.get(index) else { return };
         // RFC 9293 §3.10.5: in SYN-SENT the peer knows of nothing that could be reset.
         if connection.is_over() || connection.state() == State::SynSent {
@@ -223,7 +221,7 @@ impl Stack {
         });
     }
 
-    pub(super) fn connection_due(&mut self, now: Instant, at: Instant, index: u32, generation: u32) {
+    pub(super) fn connection_due(&mut self, now: Time, at: Time, index: u32, generation: u32) {
         if !self.connections.is_current(index, generation) {
             return;
         }
@@ -245,7 +243,7 @@ impl Stack {
     }
 
     /// Connections that waited for a neighbour go on, or hear that it is not there.
-    pub(super) fn wake_for_neighbors(&mut self, now: Instant) {
+    pub(super) fn wake_for_neighbors(&mut self, now: Time) {
         for (index, generation) in std::mem::take(&mut self.output.neighbors.found) {
             if self.connections.is_current(index, generation) {
                 self.settle(index);
@@ -260,7 +258,7 @@ impl Stack {
 
     /// RFC 1122 §4.2.3.9, RFC 5461 §4 and RFC 5927 §4: an ICMP error ends a connection that is being opened; for any other,
     /// one whose SYN we answered included, it is only a hint, and retransmission goes on.
-    pub(super) fn not_reachable(&mut self, now: Instant, index: u32, reason: Unreachable) {
+    pub(super) fn not_reachable(&mut self, now: Time, index: u32, reason: Unreachable) {
         if self.connections.get(index).is_some_and(|connection| connection.state() == State::SynSent) {
             self.conclude(now, index, Ended::Reset(ResetReason::Unreachable(reason)));
         }
@@ -270,29 +268,30 @@ impl Stack {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use crate::config::{Config, Link};
     use crate::stack::Stack;
+    use crate::time::{Interval, Time};
 
     #[test]
     #[allow(clippy::disallowed_methods, reason = "any instant will do")]
     fn a_far_deadline_behind_many_near_ones_is_in_the_heap_once() {
-        let now = Instant::now();
-        let mut stack = Stack::new(now, Config::new(Link::Ip { mtu: 1500, virtio: false }, [3; 16]));
+        let (start, now) = (Instant::now(), Time::START);
+        let mut stack = Stack::new(start, Config::new(Link::Ip { mtu: 1500, virtio: false }, [3; 16]));
         let end = |port| SocketAddr::from(([10, 0, 0, 1], port));
-        let id = stack.connect(now, Some(end(1)), end(2), 0).expect("free");
-        assert!(stack.poll_transmit(now).is_some());
-        assert!(stack.poll_transmit(now).is_none());
+        let id = stack.connect(start, Some(end(1)), end(2), 0).expect("free");
+        assert!(stack.poll_transmit(start).is_some());
+        assert!(stack.poll_transmit(start).is_none());
         for round in 0..10_000 {
             // What a timer that moves nearer and runs out leaves behind: first far, then near, then far again.
             let Some(connection) = stack.connections.get_mut(id.index) else { panic!("it is opening") };
             connection.armed = None;
             stack.arm(id.index);
-            stack.timers.push((now + Duration::from_secs(round), id.index, 7));
+            stack.timers.push((now + Interval::from_secs(round), id.index, 7));
             stack.drop_stale_timers();
             assert!(stack.timers.len() <= 67, "{}", stack.timers.len());
         }
-        assert_eq!(stack.timers.next(), Some(now + Duration::from_secs(1)));
+        assert_eq!(stack.timers.next(), Some(now + Interval::from_secs(1)));
     }
 }

@@ -9,7 +9,8 @@ use smoltcp::wire::IpProtocol;
 use super::receive::Recipient;
 use super::{Datagram, Stack};
 use crate::error::SendDatagramError;
-use crate::output::{HOP_LIMIT, SendError};
+use crate::output::SendError;
+use crate::time::Time;
 use crate::types::{Unreachable, canonical};
 use crate::wire::ip::{IpHeader, IpPacket, header_length};
 use crate::wire::udp;
@@ -94,6 +95,7 @@ impl Stack {
         destination: SocketAddr,
         payload: &[u8],
     ) -> Result<(), SendDatagramError> {
+        let now = self.clock.read(now);
         let (source, destination) = (canonical(source), canonical(destination));
         if source.is_ipv4() != destination.is_ipv4() {
             return Err(SendDatagramError::FamilyMismatch);
@@ -102,14 +104,7 @@ impl Stack {
         if payload.len() > most {
             return Err(SendDatagramError::TooLarge(payload.len()));
         }
-        let header = IpHeader {
-            source: source.ip(),
-            destination: destination.ip(),
-            protocol: IpProtocol::Udp,
-            hop_limit: HOP_LIMIT,
-            ecn: 0,
-            payload_length: udp::HEADER_LENGTH + payload.len(),
-        };
+        let header = IpHeader::new(source.ip(), destination.ip(), IpProtocol::Udp, udp::HEADER_LENGTH + payload.len());
         let framing = self.output.framing;
         // A packet that is cut can't leave its checksum to the link.
         let whole = header.length() + header.payload_length <= usize::from(framing.mtu());
@@ -136,19 +131,13 @@ impl Stack {
         payload: &[u8],
         reason: Unreachable,
     ) {
+        let now = self.clock.read(now);
         let (source, destination) = (canonical(source), canonical(destination));
         if source.is_ipv4() != destination.is_ipv4() {
             return;
         }
         let payload = &payload[..payload.len().min(1200)];
-        let ip = IpHeader {
-            source: source.ip(),
-            destination: destination.ip(),
-            protocol: IpProtocol::Udp,
-            hop_limit: HOP_LIMIT,
-            ecn: 0,
-            payload_length: udp::HEADER_LENGTH + payload.len(),
-        };
+        let ip = IpHeader::new(source.ip(), destination.ip(), IpProtocol::Udp, udp::HEADER_LENGTH + payload.len());
         let mut quoted = vec![0; ip.length() + ip.payload_length];
         ip.emit(&mut quoted);
         udp::emit(source, destination, payload, &mut quoted[ip.length()..], false);
@@ -157,7 +146,7 @@ impl Stack {
 
     pub(super) fn receive_datagram(
         &mut self,
-        now: Instant,
+        now: Time,
         packet: &IpPacket<'_>,
         recipient: Recipient,
         checksum_trusted: bool,

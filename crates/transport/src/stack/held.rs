@@ -1,6 +1,6 @@
 //! Requests that are held unanswered, so that whoever decides may answer exactly what it found.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use smoltcp::wire::IpProtocol;
 
@@ -10,15 +10,15 @@ use crate::demux::{FourTuple, Owner};
 use crate::error::AcceptError;
 use crate::event::{Event, Incoming};
 use crate::id::{ConnectionId, IncomingId};
-use crate::output::HOP_LIMIT;
 use crate::slots::drop_stale;
 use crate::tcp::{Connection, Request, Seq};
+use crate::time::{Interval, Time};
 use crate::types::Unreachable;
 use crate::wire::ip::IpHeader;
 use crate::wire::tcp::{Flags, Header, Options, Segment};
 
 /// How long a request is held: longer than a client waits that repeats its SYN five times (RFC 6298: 1, 3, 7, … 63 s).
-const HELD_FOR: Duration = Duration::from_secs(75);
+const HELD_FOR: Interval = Interval::from_secs(75);
 
 /// A request with nobody's answer yet.
 #[derive(Debug)]
@@ -35,6 +35,7 @@ impl Stack {
     /// # Errors
     /// `Gone` if the client gave up meanwhile, `Full` at `Limits::connections` (the request is then dropped).
     pub fn accept_incoming(&mut self, now: Instant, id: IncomingId) -> Result<ConnectionId, AcceptError> {
+        let now = self.clock.read(now);
         let held = self.take_held(id).ok_or(AcceptError::Gone)?;
         if self.connections.len() >= self.config.limits.connections {
             self.statistics.limited += 1;
@@ -45,6 +46,7 @@ impl Stack {
 
     /// Answers a held request with RST: "connection refused". Does nothing if it is gone.
     pub fn refuse_incoming(&mut self, now: Instant, id: IncomingId) {
+        let now = self.clock.read(now);
         if let Some(held) = self.take_held(id) {
             self.send_header(now, &held.tuple, &reset_header(Seq(0), Some(held.request.initial.plus(1))));
         }
@@ -58,6 +60,7 @@ impl Stack {
     /// Answers a held request with an ICMP error, whose sender is our address on the link (the destination itself for
     /// `Port`). Does nothing if it is gone.
     pub fn unreachable_incoming(&mut self, now: Instant, id: IncomingId, reason: Unreachable) {
+        let now = self.clock.read(now);
         let Some(held) = self.take_held(id) else { return };
         let (local, remote) = (held.tuple.local(), held.tuple.remote());
         // What is quoted is the SYN as far as it is remembered: an error's reader looks at ends and sequence number.
@@ -68,14 +71,7 @@ impl Stack {
             window: held.request.window,
             options: Options::default(),
         };
-        let ip = IpHeader {
-            source: remote.ip(),
-            destination: local.ip(),
-            protocol: IpProtocol::Tcp,
-            hop_limit: HOP_LIMIT,
-            ecn: 0,
-            payload_length: header.length(),
-        };
+        let ip = IpHeader::new(remote.ip(), local.ip(), IpProtocol::Tcp, header.length());
         let mut quoted = vec![0; ip.length() + header.length()];
         ip.emit(&mut quoted);
         header.emit(remote.port(), local.port(), &mut quoted[ip.length()..]);
@@ -85,7 +81,7 @@ impl Stack {
 
 impl Stack {
     /// Holds a request and tells the caller.
-    pub(super) fn hold(&mut self, now: Instant, tuple: &FourTuple, request: Request) {
+    pub(super) fn hold(&mut self, now: Time, tuple: &FourTuple, request: Request) {
         if self.held.len() >= self.config.limits.incoming {
             self.statistics.limited += 1;
             return;
@@ -99,7 +95,7 @@ impl Stack {
     }
 
     /// A segment from a client whose request is held.
-    pub(super) fn segment_for_held(&mut self, now: Instant, index: u32, tuple: &FourTuple, segment: &Segment<'_>) {
+    pub(super) fn segment_for_held(&mut self, now: Time, index: u32, tuple: &FourTuple, segment: &Segment<'_>) {
         let id = IncomingId { index, generation: self.held.generation(index) };
         let Some(held) = self.held.get_mut(index) else { return };
         let initial = held.request.initial;
@@ -133,7 +129,7 @@ impl Stack {
         Some(held)
     }
 
-    pub(super) fn expire_held(&mut self, now: Instant) {
+    pub(super) fn expire_held(&mut self, now: Time) {
         while let Some(&(at, index, generation)) = self.held_order.front() {
             let gone = !self.held.is_current(index, generation);
             if at > now && !gone {
@@ -149,7 +145,7 @@ impl Stack {
     /// Makes a connection that answers a request with SYN-ACK.
     pub(super) fn answer_request(
         &mut self,
-        now: Instant,
+        now: Time,
         tuple: &FourTuple,
         request: &Request,
         listener: Option<u32>,

@@ -9,8 +9,9 @@ use super::Stack;
 use super::receive::Recipient;
 use crate::demux::{FourTuple, Owner};
 use crate::event::{EchoRequest, Event};
-use crate::output::{HOP_LIMIT, icmp_protocol};
+use crate::output::icmp_protocol;
 use crate::tcp::Seq;
+use crate::time::Time;
 use crate::types::Unreachable;
 use crate::wire::icmp::{self, IcmpMessage, Quoted};
 use crate::wire::ip::{IpHeader, IpPacket, is_unicast};
@@ -32,17 +33,22 @@ impl Stack {
         payload: &[u8],
     ) {
         let (source, destination) = (source.to_canonical(), destination.to_canonical());
-        if source.is_ipv4() != destination.is_ipv4() || payload.len() > 65_535 - 28 {
-            return;
+        if source.is_ipv4() == destination.is_ipv4() && payload.len() <= 65_535 - 28 {
+            let now = self.clock.read(now);
+            self.answer_echo(now, source, destination, ident, sequence, payload);
         }
-        let header = IpHeader {
-            source,
-            destination,
-            protocol: icmp_protocol(source),
-            hop_limit: HOP_LIMIT,
-            ecn: 0,
-            payload_length: icmp::HEADER_LENGTH + payload.len(),
-        };
+    }
+
+    fn answer_echo(
+        &mut self,
+        now: Time,
+        source: IpAddr,
+        destination: IpAddr,
+        ident: u16,
+        sequence: u16,
+        payload: &[u8],
+    ) {
+        let header = IpHeader::new(source, destination, icmp_protocol(source), icmp::HEADER_LENGTH + payload.len());
         // A reply that finds no room or no way is lost like any packet.
         let _ = self.output.send(now, header, Offload::default(), |buffer| {
             icmp::emit_echo_reply(source, destination, ident, sequence, payload, buffer);
@@ -51,18 +57,15 @@ impl Stack {
 
     /// Answers an echo request, as `Event::Echo` gave it, with an ICMP error.
     pub fn echo_unreachable(&mut self, now: Instant, request: &EchoRequest, reason: Unreachable) {
+        let now = self.clock.read(now);
         let (source, destination) = (request.source.to_canonical(), request.destination.to_canonical());
         if source.is_ipv4() != destination.is_ipv4() {
             return;
         }
         let payload = &request.payload[..request.payload.len().min(1200)];
         let ip = IpHeader {
-            source,
-            destination,
-            protocol: icmp_protocol(source),
             hop_limit: request.hop_limit,
-            ecn: 0,
-            payload_length: icmp::HEADER_LENGTH + payload.len(),
+            ..IpHeader::new(source, destination, icmp_protocol(source), icmp::HEADER_LENGTH + payload.len())
         };
         let mut quoted = vec![0; ip.length() + ip.payload_length];
         ip.emit(&mut quoted);
@@ -75,13 +78,13 @@ impl Stack {
 }
 
 impl Stack {
-    pub(super) fn receive_icmp(&mut self, now: Instant, packet: &IpPacket<'_>, recipient: Recipient) -> Option<()> {
+    pub(super) fn receive_icmp(&mut self, now: Time, packet: &IpPacket<'_>, recipient: Recipient) -> Option<()> {
         match icmp::parse(packet)? {
             // Nobody could be answered (RFC 4443 §4.2 with RFC 4291 §2.5.2).
             IcmpMessage::EchoRequest { .. } if !is_unicast(packet.source) => return None,
             IcmpMessage::EchoRequest { ident, sequence, payload } => match recipient {
                 Recipient::Own => {
-                    self.send_echo_reply(now, packet.destination, packet.source, ident, sequence, payload);
+                    self.answer_echo(now, packet.destination, packet.source, ident, sequence, payload);
                 }
                 Recipient::Other => self.report_echo(packet, ident, sequence, payload),
                 // RFC 1122 §3.2.2.6 lets a host ignore echo requests to groups.
@@ -109,7 +112,7 @@ impl Stack {
         }));
     }
 
-    fn receive_error(&mut self, now: Instant, reason: Unreachable, quoted: &Quoted<'_>) {
+    fn receive_error(&mut self, now: Time, reason: Unreachable, quoted: &Quoted<'_>) {
         match quoted.protocol {
             IpProtocol::Tcp => self.receive_error_about_segment(now, reason, quoted),
             IpProtocol::Udp if self.events.len() < EVENTS_MAX => {
@@ -125,7 +128,7 @@ impl Stack {
     }
 
     /// RFC 5927 §4.1: an error counts only if it quotes a sequence number that is under way.
-    fn receive_error_about_segment(&mut self, now: Instant, reason: Unreachable, quoted: &Quoted<'_>) {
+    fn receive_error_about_segment(&mut self, now: Time, reason: Unreachable, quoted: &Quoted<'_>) {
         let (local, remote) = quoted.ends();
         let Some(Owner::Connection(index)) = self.demux.flow(&FourTuple::new(local, remote)) else { return };
         let under_way =

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use minato_ports::{Binding, Port, PortTable, Reservation, Transport};
 
@@ -13,6 +13,7 @@ use crate::error::ListenError;
 use crate::event::Event;
 use crate::id::{ConnectionId, ListenerId};
 use crate::tcp::{Connection, Request, Seq, cookie_timestamp};
+use crate::time::{Interval, Time};
 use crate::types::canonical;
 use crate::wire::tcp::{Flags, Header, Options, Segment};
 
@@ -20,7 +21,7 @@ use crate::wire::tcp::{Flags, Header, Options, Segment};
 const OPENING_MIN: usize = 64;
 
 /// How long after the last cookie acknowledgements are still checked for one (its lifetime is two periods of 64 s).
-const COOKIES_LAST: Duration = Duration::from_secs(128);
+const COOKIES_LAST: Interval = Interval::from_secs(128);
 
 /// A listener. Its reservation in the port table owns the demux entry: both come and go together.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub(super) struct Listener {
     /// Complete handshakes that wait for `accept`, oldest first.
     complete: VecDeque<ConnectionId>,
     /// When a cookie was sent last.
-    cookie_sent: Option<Instant>,
+    cookie_sent: Option<Time>,
 }
 
 impl Listener {
@@ -87,6 +88,7 @@ impl Stack {
 
     /// Ends a listener; connections that nobody accepted are reset.
     pub fn unlisten(&mut self, now: Instant, listener: ListenerId) {
+        let now = self.clock.read(now);
         if !self.listeners.is_current(listener.index, listener.generation) {
             return;
         }
@@ -117,7 +119,7 @@ impl Stack {
     }
 
     /// A SYN for a listener.
-    pub(super) fn request_for_listener(&mut self, now: Instant, index: u32, tuple: &FourTuple, request: &Request) {
+    pub(super) fn request_for_listener(&mut self, now: Time, index: u32, tuple: &FourTuple, request: &Request) {
         let Some(listener) = self.listeners.get_mut(index) else { return };
         if listener.complete.len() >= listener.backlog || self.connections.len() >= self.config.limits.connections {
             // No answer: the client tries again, when there may be room.
@@ -138,8 +140,7 @@ impl Stack {
     }
 
     /// RFC 4987 §3.6: SYN-ACK, and nothing is remembered.
-    fn answer_with_cookie(&mut self, now: Instant, tuple: &FourTuple, request: &Request) {
-        let milliseconds = self.milliseconds(now);
+    fn answer_with_cookie(&mut self, now: Time, tuple: &FourTuple, request: &Request) {
         let config = &self.config.tcp;
         let request = &Request {
             timestamp: request.timestamp.filter(|_| config.timestamps),
@@ -147,7 +148,7 @@ impl Stack {
             ecn: request.ecn && config.ecn,
             ..*request
         };
-        let clock = milliseconds.wrapping_add(self.initial.timestamp_offset(tuple));
+        let clock = now.milliseconds().wrapping_add(self.initial.timestamp_offset(tuple));
         let timestamp = cookie_timestamp(clock, request);
         let limits = if tuple.remote().is_ipv4() { self.segment_limits.0 } else { self.segment_limits.1 };
         let scale = request.window_scale.filter(|_| timestamp.is_some());
@@ -170,13 +171,13 @@ impl Stack {
     /// An acknowledgement for a listener: of a cookie, or of nothing (RFC 9293 §3.10.7.2 second).
     pub(super) fn acknowledgement_for_listener(
         &mut self,
-        now: Instant,
+        now: Time,
         index: u32,
         tuple: &FourTuple,
         segment: &Segment<'_>,
     ) {
         let Some(listener) = self.listeners.get_mut(index) else { return };
-        let recent = listener.cookie_sent.is_some_and(|at| now.saturating_duration_since(at) < COOKIES_LAST);
+        let recent = listener.cookie_sent.is_some_and(|at| now.since(at) < COOKIES_LAST);
         let plain = !segment.flags.syn && !segment.flags.rst;
         let found = if recent && plain { self.cookies.check(now, tuple, segment) } else { None };
         let Some((request, initial)) = found else { return self.refuse_segment(now, tuple, segment) };
@@ -193,7 +194,7 @@ impl Stack {
 
     fn complete_by_cookie(
         &mut self,
-        now: Instant,
+        now: Time,
         index: u32,
         tuple: &FourTuple,
         request: &Request,

@@ -26,6 +26,7 @@ use crate::output::Output;
 use crate::reassembly::Reassembly;
 use crate::slots::Slots;
 use crate::tcp::{ChunkPool, Connection, Cookies, InitialSequence, Limits};
+use crate::time::{Clock, Time};
 use crate::timers::Timers;
 use bound::BoundSocket;
 use datagrams::Datagrams;
@@ -44,16 +45,14 @@ const HEAD_MAX: usize = 10 + 14 + 40 + 60;
 #[derive(Debug)]
 pub struct Stack {
     config: Config,
-    epoch: Instant,
-    /// The last `now`, and the milliseconds since the epoch.
-    clock: (Instant, u32),
+    clock: Clock,
     output: Output,
     reassembly: Reassembly,
     demux: Demux,
     connections: Slots<Box<Connection>>,
     held: Slots<Held>,
     /// Held requests in the order in which they expire: when, index, generation.
-    held_order: VecDeque<(Instant, u32, u32)>,
+    held_order: VecDeque<(Time, u32, u32)>,
     time_waits: TimeWaits,
     listeners: Slots<Listener>,
     sockets: Slots<BoundSocket>,
@@ -86,9 +85,8 @@ impl Stack {
             segmentation: config.link.virtio(),
         };
         Stack {
-            epoch: now,
-            clock: (now, 0),
-            output: Output::new(now, &config),
+            clock: Clock::new(now),
+            output: Output::new(&config),
             reassembly: Reassembly::new(KeyedState::new(&config.key, b'f'), config.limits.fragment_bytes),
             demux: Demux::new(&config.key),
             connections: Slots::default(),
@@ -98,12 +96,12 @@ impl Stack {
             listeners: Slots::default(),
             sockets: Slots::default(),
             leases: Leases::new(config.ephemeral, config.key),
-            cookies: Cookies::new(now, &config.key),
+            cookies: Cookies::new(&config.key),
             timers: Timers::default(),
             ready: VecDeque::new(),
             events: VecDeque::new(),
             datagrams: Datagrams::new(config.limits.datagram_bytes),
-            initial: InitialSequence::new(now, &config.key),
+            initial: InitialSequence::new(&config.key),
             pool: ChunkPool::new(SPARE_CHUNKS, config.limits.buffer_bytes),
             segment_limits: (limits(40), limits(60)),
             lent: None,
@@ -120,11 +118,13 @@ impl Stack {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let held = self.held_order.front().map(|(at, ..)| *at);
         let others = [held, self.time_waits.next_timeout(), self.output.next_timeout(), self.reassembly.next_timeout()];
-        others.into_iter().chain([self.timers.next()]).flatten().min()
+        let next = others.into_iter().chain([self.timers.next()]).flatten().min();
+        next.and_then(|at| self.clock.instant(at))
     }
 
     /// Does what time demands (retransmissions, delayed acknowledgements, expiry). Harmless if called early.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.clock.read(now);
         while let Some((at, index, generation)) = self.timers.pop_due(now) {
             self.connection_due(now, at, index, generation);
         }
@@ -163,13 +163,5 @@ impl Stack {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// The clock of the timestamp option. Many calls come with the same `now`.
-    fn milliseconds(&mut self, now: Instant) -> u32 {
-        if self.clock.0 != now {
-            self.clock = (now, now.saturating_duration_since(self.epoch).as_millis() as u32);
-        }
-        self.clock.1
     }
 }

@@ -28,6 +28,7 @@ impl Stack {
         remote: SocketAddr,
         random: u64,
     ) -> Result<ConnectionId, ConnectError> {
+        let now = self.clock.read(now);
         let remote = canonical(remote);
         if remote.port() == 0 || !is_unicast(remote.ip()) {
             return Err(ConnectError::InvalidAddress { remote });

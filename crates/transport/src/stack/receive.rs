@@ -6,6 +6,7 @@ use std::time::Instant;
 use smoltcp::wire::{EthernetFrame, EthernetProtocol, IpProtocol};
 
 use super::Stack;
+use crate::time::Time;
 use crate::types::{MacAddress, Unreachable};
 use crate::wire::ip::{self, IpPacket};
 use crate::wire::virtio;
@@ -27,6 +28,7 @@ impl Stack {
     /// May be called many times in a row; then `poll_event` and `poll_datagram` until `None`, then `poll_transmit` until
     /// `None`.
     pub fn receive(&mut self, now: Instant, frame: &mut [u8]) {
+        let now = self.clock.read(now);
         self.statistics.frames_received += 1;
         if self.receive_frame(now, frame).is_none() {
             self.statistics.frames_dropped += 1;
@@ -35,7 +37,7 @@ impl Stack {
     }
 
     /// `None` if the frame is dropped.
-    fn receive_frame(&mut self, now: Instant, frame: &[u8]) -> Option<()> {
+    fn receive_frame(&mut self, now: Time, frame: &[u8]) -> Option<()> {
         let (mut rest, mut checksum_trusted) = (frame, false);
         if self.output.framing.offloads() {
             checksum_trusted = virtio::parse(frame)?.checksum_trusted;
@@ -61,7 +63,7 @@ impl Stack {
         }
     }
 
-    fn receive_ip(&mut self, now: Instant, bytes: &[u8], checksum_trusted: bool) -> Option<()> {
+    fn receive_ip(&mut self, now: Time, bytes: &[u8], checksum_trusted: bool) -> Option<()> {
         let packet = ip::parse(bytes)?;
         let recipient = self.recipient(&packet)?;
         if recipient == Recipient::Other && packet.hop_limit <= 1 {
@@ -89,7 +91,7 @@ impl Stack {
 
     fn receive_packet(
         &mut self,
-        now: Instant,
+        now: Time,
         packet: &IpPacket<'_>,
         recipient: Recipient,
         checksum_trusted: bool,

@@ -1,19 +1,19 @@
 //! TCP segments in: to the connection, the remembered one, the listener or the held request that they belong to.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use super::Stack;
 use super::receive::Recipient;
 use crate::demux::{FourTuple, Owner, Target};
 use crate::tcp::{Context, Disposition, Request, Seq, TimeWait, TimeWaitAnswer};
+use crate::time::Time;
 use crate::wire::ip::IpPacket;
 use crate::wire::tcp::{self, Flags, Header, Options, Segment};
 
 impl Stack {
     pub(super) fn receive_segment(
         &mut self,
-        now: Instant,
+        now: Time,
         packet: &IpPacket<'_>,
         recipient: Recipient,
         checksum_trusted: bool,
@@ -36,7 +36,7 @@ impl Stack {
         Some(())
     }
 
-    fn segment_for_connection(&mut self, now: Instant, index: u32, segment: &Segment<'_>) {
+    fn segment_for_connection(&mut self, now: Time, index: u32, segment: &Segment<'_>) {
         let disposition = self.drive(now, index, |connection, ctx| connection.on_segment(ctx, segment));
         match disposition {
             Some(Disposition::Ended(ended)) => self.conclude(now, index, ended),
@@ -48,7 +48,7 @@ impl Stack {
         }
     }
 
-    fn segment_for_time_wait(&mut self, now: Instant, index: u32, tuple: &FourTuple, own: bool, segment: &Segment<'_>) {
+    fn segment_for_time_wait(&mut self, now: Time, index: u32, tuple: &FourTuple, own: bool, segment: &Segment<'_>) {
         let target = self.demux.lookup_listener(tuple, own);
         match self.time_waits.on_segment(index, segment) {
             TimeWaitAnswer::Ignore => {}
@@ -66,12 +66,11 @@ impl Stack {
         }
     }
 
-    fn acknowledge_time_wait(&mut self, now: Instant, index: u32, tuple: &FourTuple, segment: &Segment<'_>) {
+    fn acknowledge_time_wait(&mut self, now: Time, index: u32, tuple: &FourTuple, segment: &Segment<'_>) {
         if segment.flags.fin && !segment.flags.syn {
             self.time_waits.restart(index, now + self.config.tcp.time_wait);
         }
-        let milliseconds = self.milliseconds(now);
-        let ctx = Context { now, milliseconds, config: &self.config.tcp, pool: &mut self.pool };
+        let ctx = Context { now, config: &self.config.tcp, pool: &mut self.pool };
         let header = self.time_waits.get(index).map(|time_wait: &TimeWait| time_wait.acknowledgement(&ctx));
         if let Some(header) = header {
             self.send_header(now, tuple, &header);
@@ -87,7 +86,7 @@ impl Stack {
             }
     }
 
-    fn begin_request(&mut self, now: Instant, target: Target, tuple: &FourTuple, request: Request) {
+    fn begin_request(&mut self, now: Time, target: Target, tuple: &FourTuple, request: Request) {
         match target {
             Target::Listener(listener) => self.request_for_listener(now, listener, tuple, &request),
             _ => self.hold(now, tuple, request),
@@ -95,7 +94,7 @@ impl Stack {
     }
 
     /// RFC 9293 §3.10.7.1 and §3.10.7.2: no connection has it.
-    fn segment_for_none(&mut self, now: Instant, target: Target, tuple: &FourTuple, segment: &Segment<'_>) {
+    fn segment_for_none(&mut self, now: Time, target: Target, tuple: &FourTuple, segment: &Segment<'_>) {
         if segment.flags.rst {
             return;
         }
@@ -112,14 +111,14 @@ impl Stack {
     }
 
     /// The segment made a connection: now it is for that.
-    pub(super) fn receive_again(&mut self, now: Instant, tuple: &FourTuple, segment: &Segment<'_>) {
+    pub(super) fn receive_again(&mut self, now: Time, tuple: &FourTuple, segment: &Segment<'_>) {
         if let Some(Owner::Connection(index)) = self.demux.flow(tuple) {
             self.segment_for_connection(now, index, segment);
         }
     }
 
     /// RFC 9293 §3.10.7.1: a reset that the sender believes.
-    pub(super) fn refuse_segment(&mut self, now: Instant, tuple: &FourTuple, segment: &Segment<'_>) {
+    pub(super) fn refuse_segment(&mut self, now: Time, tuple: &FourTuple, segment: &Segment<'_>) {
         let header = match segment.ack {
             Some(ack) => reset_header(ack, None),
             None => reset_header(Seq(0), Some(segment.end())),

@@ -7,6 +7,7 @@ use crate::demux::Owner;
 use crate::error::ReceiveError;
 use crate::id::ConnectionId;
 use crate::tcp::Status;
+use crate::time::Time;
 
 /// TCP: data and the end of it. A dead id is harmless everywhere: no data, no space, no effect.
 impl Stack {
@@ -22,6 +23,7 @@ impl Stack {
 
     /// Frees the first `count` bytes of `receive_chunks` (at most what is there), which opens the window.
     pub fn consume(&mut self, now: Instant, id: ConnectionId, count: usize) {
+        let now = self.clock.read(now);
         if let Some(index) = self.index(id) {
             self.drive(now, index, |connection, ctx| connection.consume(ctx, count));
         }
@@ -40,6 +42,7 @@ impl Stack {
     /// # Errors
     /// `WouldBlock` without data, `Gone` for a dead id.
     pub fn receive_into(&mut self, now: Instant, id: ConnectionId, buffer: &mut [u8]) -> Result<usize, ReceiveError> {
+        let now = self.clock.read(now);
         let index = self.index(id).ok_or(ReceiveError::Gone)?;
         let result = self.drive(now, index, |connection, ctx| {
             if connection.has_unread() || connection.is_finished() || buffer.is_empty() {
@@ -69,6 +72,7 @@ impl Stack {
 
     /// Sends the first `count` bytes of the last `send_space`.
     pub fn commit(&mut self, now: Instant, id: ConnectionId, count: usize) {
+        let now = self.clock.read(now);
         let Some(index) = self.index(id).filter(|index| self.lent == Some(*index)) else { return };
         self.drive(now, index, |connection, ctx| connection.commit(ctx, count));
     }
@@ -82,12 +86,14 @@ impl Stack {
 
     /// Copies data into the send buffer; how much it took. Less than all means that `Event::Writable` follows.
     pub fn send(&mut self, now: Instant, id: ConnectionId, data: &[u8]) -> usize {
+        let now = self.clock.read(now);
         let Some(index) = self.index(id) else { return 0 };
         self.drive(now, index, |connection, ctx| connection.send(ctx, data)).unwrap_or(0)
     }
 
     /// Ends our direction: FIN after what is queued. Receiving goes on.
     pub fn shutdown(&mut self, now: Instant, id: ConnectionId) {
+        let now = self.clock.read(now);
         if let Some(index) = self.index(id) {
             self.drive(now, index, |connection, _| connection.shutdown());
         }
@@ -95,12 +101,13 @@ impl Stack {
 
     /// Sends RST now and forgets the connection. No event follows, the id is dead.
     pub fn abort(&mut self, now: Instant, id: ConnectionId) {
+        let now = self.clock.read(now);
         if let Some(index) = self.index(id) {
             self.abort_index(now, index);
         }
     }
 
-    pub(super) fn abort_index(&mut self, now: Instant, index: u32) {
+    pub(super) fn abort_index(&mut self, now: Time, index: u32) {
         self.reset_peer(now, index);
         self.remove_connection(index);
     }
@@ -108,6 +115,7 @@ impl Stack {
     /// Ends both directions: what is queued is still sent, then FIN; TIME-WAIT goes on inside. Unread data, or data that
     /// arrives later, resets the connection instead (RFC 9293 §3.6.1). No event follows, the id is dead.
     pub fn close(&mut self, now: Instant, id: ConnectionId) {
+        let now = self.clock.read(now);
         let Some(index) = self.index(id) else { return };
         let Some(connection) = self.connections.get(index) else { return };
         let tuple = connection.tuple;

@@ -1,10 +1,10 @@
 //! Connections in TIME-WAIT, oldest first.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use crate::slots::{Slots, drop_stale};
 use crate::tcp::{TimeWait, TimeWaitAnswer};
+use crate::time::Time;
 use crate::wire::tcp::Segment;
 
 /// All last equally long, so the order of entering is the order of leaving (nearly: a repeated FIN starts the time anew,
@@ -12,7 +12,7 @@ use crate::wire::tcp::Segment;
 #[derive(Debug, Default)]
 pub(super) struct TimeWaits {
     places: Slots<TimeWait>,
-    order: VecDeque<(Instant, u32, u32)>,
+    order: VecDeque<(Time, u32, u32)>,
 }
 
 impl TimeWaits {
@@ -49,18 +49,18 @@ impl TimeWaits {
     }
 
     /// RFC 9293 §3.10.7.4: a repeated FIN restarts the 2 MSL.
-    pub(super) fn restart(&mut self, index: u32, expires: Instant) {
+    pub(super) fn restart(&mut self, index: u32, expires: Time) {
         if let Some(time_wait) = self.places.get_mut(index) {
             time_wait.expires = expires;
         }
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Time> {
         self.order.front().map(|(at, ..)| *at)
     }
 
     /// The next whose time is up, with its index.
-    pub(super) fn expire(&mut self, now: Instant) -> Option<(u32, TimeWait)> {
+    pub(super) fn expire(&mut self, now: Time) -> Option<(u32, TimeWait)> {
         while let Some(&(at, index, generation)) = self.order.front() {
             let current = self.places.is_current(index, generation);
             if current && at > now {

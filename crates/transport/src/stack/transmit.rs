@@ -7,8 +7,9 @@ use smoltcp::wire::IpProtocol;
 use super::{Stack, Transmit};
 use crate::demux::FourTuple;
 use crate::event::ResetReason;
-use crate::output::{HOP_LIMIT, SendError, Station};
+use crate::output::{SendError, Station};
 use crate::tcp::{Context, Ended, Outgoing, State};
+use crate::time::Time;
 use crate::types::{MacAddress, Unreachable};
 use crate::wire::ip::{IpHeader, header_length};
 use crate::wire::tcp::{self, Header};
@@ -20,6 +21,7 @@ const ECN_CAPABLE: u8 = 2;
 impl Stack {
     /// The next frame to write to the link; `None` when there is nothing to send before the next other call.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
+        let now = self.clock.read(now);
         self.take_back_space();
         loop {
             if let Some(frame) = self.output.queue.pop() {
@@ -50,13 +52,12 @@ impl Stack {
     }
 
     /// The next segment of a connection and where it goes; without one the connection leaves the queue.
-    fn next_of(&mut self, now: Instant, index: u32) -> Option<(MacAddress, Outgoing)> {
-        let milliseconds = self.milliseconds(now);
+    fn next_of(&mut self, now: Time, index: u32) -> Option<(MacAddress, Outgoing)> {
         let connection = self.connections.get_mut(index).filter(|connection| connection.queued)?;
         let remote = connection.tuple.remote().ip();
         let limits = if remote.is_ipv4() { self.segment_limits.0 } else { self.segment_limits.1 };
         let station = self.output.station(now, remote);
-        let mut ctx = Context { now, milliseconds, config: &self.config.tcp, pool: &mut self.pool };
+        let mut ctx = Context { now, config: &self.config.tcp, pool: &mut self.pool };
         if let Station::Known(station) = station
             && let Some(outgoing) = connection.next_segment(&mut ctx, &limits)
         {
@@ -89,12 +90,8 @@ impl Stack {
         let framing = self.output.framing;
         let tcp_length = outgoing.header.length();
         let ip = IpHeader {
-            source: source.ip(),
-            destination: destination.ip(),
-            protocol: IpProtocol::Tcp,
-            hop_limit: HOP_LIMIT,
             ecn: if outgoing.ecn_capable { ECN_CAPABLE } else { 0 },
-            payload_length: tcp_length + outgoing.length,
+            ..IpHeader::new(source.ip(), destination.ip(), IpProtocol::Tcp, tcp_length + outgoing.length)
         };
         let ip_start = framing.headroom();
         let tcp_start = ip_start + ip.length();
@@ -110,16 +107,9 @@ impl Stack {
     }
 
     /// Queues a segment without payload that belongs to no connection (any more).
-    pub(super) fn send_header(&mut self, now: Instant, tuple: &FourTuple, header: &Header) {
+    pub(super) fn send_header(&mut self, now: Time, tuple: &FourTuple, header: &Header) {
         let (source, destination) = (tuple.local(), tuple.remote());
-        let ip = IpHeader {
-            source: source.ip(),
-            destination: destination.ip(),
-            protocol: IpProtocol::Tcp,
-            hop_limit: HOP_LIMIT,
-            ecn: 0,
-            payload_length: header.length(),
-        };
+        let ip = IpHeader::new(source.ip(), destination.ip(), IpProtocol::Tcp, header.length());
         let partial = self.output.framing.offloads();
         let start = self.output.framing.ethernet_length() + header_length(source.ip());
         let offload = Offload { checksum: Some((start as u16, tcp::CHECKSUM_OFFSET as u16)), segmentation: None };

@@ -1,5 +1,7 @@
 //! What a caller does with a connection (RFC 9293 §3.10.1 to §3.10.6).
 
+use std::time::Duration;
+
 use super::buffer::ChunkPool;
 use super::status::{State, Status};
 use super::{Config, Connection, Context};
@@ -124,7 +126,7 @@ impl Connection {
             bytes_received: self.receive.bytes_received,
             bytes_acknowledged: self.send.bytes_acknowledged,
             retransmits: self.send.retransmits,
-            round_trip: self.send.round_trip.smoothed(),
+            round_trip: self.send.round_trip.smoothed().map(Duration::from),
             congestion_window: self.send.congestion_window(),
             peer_window: self.send.window,
             own_window: self.receive.window(),

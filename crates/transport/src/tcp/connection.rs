@@ -1,7 +1,5 @@
 //! One connection: its state, its two directions, and what the caller does with it.
 
-use std::time::Instant;
-
 use super::buffer::ChunkPool;
 use super::receive::ReceiveHalf;
 use super::send::{Expired, SendHalf};
@@ -11,9 +9,10 @@ use super::{Config, Request, Seq};
 use crate::demux::FourTuple;
 use crate::event::ResetReason;
 use crate::leases::Lease;
+use crate::time::{Interval, Time};
 
 /// Seconds between keep-alive probes, and how many go unanswered until the peer counts as gone.
-const KEEP_ALIVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(75);
+const KEEP_ALIVE_INTERVAL: Interval = Interval::from_secs(75);
 const KEEP_ALIVE_PROBES: u8 = 9;
 
 /// Window probes in a row for a connection that the caller closed.
@@ -22,9 +21,7 @@ const ORPHAN_PROBES: u8 = 8;
 /// What connections share while something happens to one.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
-    pub(crate) now: Instant,
-    /// The stack's millisecond clock, for timestamps.
-    pub(crate) milliseconds: u32,
+    pub(crate) now: Time,
     pub(crate) config: &'a Config,
     pub(crate) pool: &'a mut ChunkPool,
 }
@@ -61,18 +58,18 @@ pub(crate) struct Connection {
     pub(super) synchronize_due: bool,
     pub(super) attempts: u8,
     /// When our SYN was sent, if only once.
-    pub(super) synchronized_at: Option<Instant>,
+    pub(super) synchronized_at: Option<Time>,
     pub(super) timestamp_offset: u32,
     /// When the peer last sent anything.
-    pub(super) heard: Instant,
+    pub(super) heard: Time,
     /// When a bare segment out of place was answered last.
-    pub(super) answered_at: Option<Instant>,
-    pub(super) keep_alive_at: Option<Instant>,
+    pub(super) answered_at: Option<Time>,
+    pub(super) keep_alive_at: Option<Time>,
     pub(super) keep_alive_probes: u8,
     pub(super) keep_alive_due: bool,
     /// The caller gave the connection up; it finishes alone, until `expires` at the latest.
     pub(crate) orphan: bool,
-    pub(super) expires: Option<Instant>,
+    pub(super) expires: Option<Time>,
     pub(crate) notices: Notices,
     /// What it holds of our own port space.
     pub(crate) lease: Lease,
@@ -81,14 +78,14 @@ pub(crate) struct Connection {
     /// In the stack's queue of connections that may have something to send.
     pub(crate) queued: bool,
     /// The earliest entry that the timer heap has for it.
-    pub(crate) armed: Option<Instant>,
+    pub(crate) armed: Option<Time>,
     /// Events of these kinds wait in the stack's queue.
     pub(crate) announced: Notices,
 }
 
 impl Connection {
     fn new(
-        now: Instant,
+        now: Time,
         tuple: FourTuple,
         initial: Seq,
         timestamp_offset: u32,
@@ -124,7 +121,7 @@ impl Connection {
 
     /// Opens actively: RFC 9293 §3.10.1. `segment_size` is our own largest.
     pub(crate) fn active(
-        now: Instant,
+        now: Time,
         tuple: FourTuple,
         initial: Seq,
         timestamp_offset: u32,
@@ -140,7 +137,7 @@ impl Connection {
 
     /// Answers a request: RFC 9293 §3.10.7.2.
     pub(crate) fn passive(
-        now: Instant,
+        now: Time,
         tuple: FourTuple,
         initial: Seq,
         timestamp_offset: u32,
@@ -156,7 +153,7 @@ impl Connection {
 
     /// The third segment of a handshake whose first was answered by a SYN cookie: as if that answer had been ours.
     pub(crate) fn from_cookie(
-        now: Instant,
+        now: Time,
         tuple: FourTuple,
         initial: Seq,
         timestamp_offset: u32,
@@ -173,7 +170,7 @@ impl Connection {
     }
 
     /// The peer's SYN settles what both use (RFC 7323 §1.3, §2.2, §3.2; RFC 2018 §2; RFC 3168 §6.1.1).
-    pub(super) fn agree(&mut self, now: Instant, request: &Request, config: &Config) {
+    pub(super) fn agree(&mut self, now: Time, request: &Request, config: &Config) {
         self.receive.begin(now, request);
         self.agreed.timestamps = config.timestamps && request.timestamp.is_some();
         self.agreed.window_scale = request.window_scale.is_some();
@@ -217,7 +214,7 @@ impl Connection {
     }
 
     /// When `on_time` has something to do. A connection that is over waits for its caller only.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Time> {
         if self.is_over() {
             return None;
         }
@@ -266,11 +263,11 @@ impl Connection {
 
     /// RFC 9293 §3.8.4.
     fn on_keep_alive_time(&mut self, ctx: &mut Context<'_>) -> Disposition {
-        let Some(idle) = ctx.config.keep_alive else { return Disposition::Kept };
+        let Some(idle) = ctx.config.keep_alive.map(Interval::from) else { return Disposition::Kept };
         if self.keep_alive_at.is_none_or(|at| at > ctx.now) {
             return Disposition::Kept;
         }
-        let quiet = ctx.now.saturating_duration_since(self.heard);
+        let quiet = ctx.now.since(self.heard);
         if quiet < idle || !self.send.is_idle() {
             self.keep_alive_probes = 0;
             self.keep_alive_at = Some((self.heard + idle).max(ctx.now + KEEP_ALIVE_INTERVAL.min(idle)));

@@ -5,15 +5,15 @@
 //! scale, SACK and ECN travel in the low bits of our timestamp; without timestamps the connection does without them.
 
 use std::hash::BuildHasher;
-use std::time::{Duration, Instant};
 
 use super::{Request, Seq};
 use crate::demux::FourTuple;
 use crate::hash::KeyedState;
+use crate::time::{Interval, Time};
 use crate::wire::tcp::{Segment, Timestamp};
 
 /// What the counter counts.
-const PERIOD: Duration = Duration::from_secs(64);
+const PERIOD: Interval = Interval::from_secs(64);
 
 /// Segment sizes that three bits can tell: common ones, ascending.
 const SIZES: [u16; 8] = [64, 512, 536, 1024, 1220, 1360, 1440, 1460];
@@ -24,17 +24,16 @@ const OPTION_BITS: u32 = 6;
 /// Makes and checks cookies.
 #[derive(Debug)]
 pub(crate) struct Cookies {
-    epoch: Instant,
     key: KeyedState,
 }
 
 impl Cookies {
-    pub(crate) fn new(epoch: Instant, key: &[u8; 16]) -> Cookies {
-        Cookies { epoch, key: KeyedState::new(key, b'c') }
+    pub(crate) fn new(key: &[u8; 16]) -> Cookies {
+        Cookies { key: KeyedState::new(key, b'c') }
     }
 
-    fn counter(&self, now: Instant) -> u32 {
-        (now.saturating_duration_since(self.epoch).as_secs() / PERIOD.as_secs()) as u32
+    fn counter(&self, now: Time) -> u32 {
+        (now.since_start().as_secs() / PERIOD.as_secs()) as u32
     }
 
     fn hash(&self, tuple: &FourTuple, client: Seq, counter: u32, size: u32) -> u32 {
@@ -42,7 +41,7 @@ impl Cookies {
     }
 
     /// The initial sequence number that answers `request`.
-    pub(crate) fn make(&self, now: Instant, tuple: &FourTuple, request: &Request) -> Seq {
+    pub(crate) fn make(&self, now: Time, tuple: &FourTuple, request: &Request) -> Seq {
         let counter = self.counter(now);
         let size = SIZES.iter().rposition(|size| *size <= request.maximum_segment_size).unwrap_or(0) as u32;
         let hash = self.hash(tuple, request.initial, counter, size);
@@ -51,7 +50,7 @@ impl Cookies {
 
     /// The request that `segment`, the third of a handshake, completes, and our initial sequence number; `None` if it
     /// acknowledges no cookie of the last two minutes.
-    pub(crate) fn check(&self, now: Instant, tuple: &FourTuple, segment: &Segment<'_>) -> Option<(Request, Seq)> {
+    pub(crate) fn check(&self, now: Time, tuple: &FourTuple, segment: &Segment<'_>) -> Option<(Request, Seq)> {
         let cookie = segment.ack?.minus(1);
         let client = segment.seq.minus(1);
         let (counter, size) = (cookie.0 >> 27, cookie.0 >> 24 & 7);

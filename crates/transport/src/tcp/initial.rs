@@ -1,11 +1,11 @@
 //! How a connection begins: initial sequence numbers (RFC 6528) and what a SYN asks for.
 
 use std::hash::BuildHasher;
-use std::time::Instant;
 
 use super::Seq;
 use crate::demux::FourTuple;
 use crate::hash::KeyedState;
+use crate::time::Time;
 use crate::wire::tcp::{Segment, Timestamp};
 
 /// How far the first sequence number of a connection is beyond the last of the one before: more than an unscaled window.
@@ -14,22 +14,21 @@ const LEAD: usize = 65_537;
 /// RFC 6528 §3: ISN = M + F(both ends, secret), M a clock that ticks every four microseconds.
 #[derive(Debug)]
 pub(crate) struct InitialSequence {
-    epoch: Instant,
     key: KeyedState,
 }
 
 impl InitialSequence {
-    pub(crate) fn new(epoch: Instant, key: &[u8; 16]) -> InitialSequence {
-        InitialSequence { epoch, key: KeyedState::new(key, b'i') }
+    pub(crate) fn new(key: &[u8; 16]) -> InitialSequence {
+        InitialSequence { key: KeyedState::new(key, b'i') }
     }
 
-    pub(crate) fn choose(&self, now: Instant, tuple: &FourTuple) -> Seq {
-        let clock = (now.saturating_duration_since(self.epoch).as_micros() / 4) as u32;
+    pub(crate) fn choose(&self, now: Time, tuple: &FourTuple) -> Seq {
+        let clock = (now.since_start().as_nanos() / 4000) as u32;
         Seq(clock.wrapping_add(self.hash(tuple) as u32))
     }
 
     /// RFC 9293 §3.10.7.4 MAY-2: beyond all that the connection before sent, also if that was faster than the clock.
-    pub(crate) fn choose_after(&self, now: Instant, tuple: &FourTuple, former: Option<Seq>) -> Seq {
+    pub(crate) fn choose_after(&self, now: Time, tuple: &FourTuple, former: Option<Seq>) -> Seq {
         let chosen = self.choose(now, tuple);
         former.map_or(chosen, |next| chosen.max(next.plus(LEAD)))
     }

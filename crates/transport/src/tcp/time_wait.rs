@@ -1,10 +1,9 @@
 //! TIME-WAIT: what is remembered of a connection that is over, so that late segments do no harm (RFC 9293 §3.6.1).
 
-use std::time::{Duration, Instant};
-
 use super::{Connection, Context, Seq};
 use crate::demux::FourTuple;
 use crate::leases::Lease;
+use crate::time::{Interval, Time};
 use crate::wire::tcp::{Header, Options, Segment, Timestamp};
 
 /// The ends and the last sequence numbers: far less than a connection.
@@ -18,7 +17,7 @@ pub(crate) struct TimeWait {
     /// TS.Recent, if timestamps are used.
     timestamp: Option<u32>,
     timestamp_offset: u32,
-    pub(crate) expires: Instant,
+    pub(crate) expires: Time,
     /// What the connection held of our own port space.
     pub(crate) lease: Lease,
 }
@@ -35,7 +34,7 @@ pub(crate) enum TimeWaitAnswer {
 }
 
 impl TimeWait {
-    pub(crate) fn new(connection: &mut Connection, now: Instant, duration: Duration) -> TimeWait {
+    pub(crate) fn new(connection: &mut Connection, now: Time, duration: Interval) -> TimeWait {
         let capacity = connection.receive.capacity() >> connection.receive.window_shift;
         TimeWait {
             tuple: connection.tuple,
@@ -82,8 +81,9 @@ impl TimeWait {
     }
 
     pub(crate) fn acknowledgement(&self, ctx: &Context<'_>) -> Header {
-        let timestamp =
-            self.timestamp.map(|echo| Timestamp { value: ctx.milliseconds.wrapping_add(self.timestamp_offset), echo });
+        let timestamp = self
+            .timestamp
+            .map(|echo| Timestamp { value: ctx.now.milliseconds().wrapping_add(self.timestamp_offset), echo });
         Header {
             seq: self.next,
             ack: Some(self.expected),

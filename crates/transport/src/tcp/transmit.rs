@@ -106,7 +106,7 @@ impl Connection {
     }
 
     fn timestamp(&self, ctx: &Context<'_>) -> Timestamp {
-        Timestamp { value: ctx.milliseconds.wrapping_add(self.timestamp_offset), echo: self.receive.timestamp }
+        Timestamp { value: ctx.now.milliseconds().wrapping_add(self.timestamp_offset), echo: self.receive.timestamp }
     }
 
     /// A header of the synchronized states.

@@ -4,6 +4,9 @@ use std::net::IpAddr;
 
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6ExtHeader, Ipv6FragmentHeader, Ipv6Packet};
 
+/// Hop limit of everything that we send (RFC 1700).
+const HOP_LIMIT: u8 = 64;
+
 /// More extension headers than any honest packet has (RFC 8200 §4.1 lists seven kinds).
 const EXTENSION_HEADERS_MAX: usize = 8;
 
@@ -196,6 +199,11 @@ pub(crate) struct IpHeader {
 }
 
 impl IpHeader {
+    /// A header with what is the same on nearly all: hop limit, and no ECN.
+    pub(crate) fn new(source: IpAddr, destination: IpAddr, protocol: IpProtocol, payload_length: usize) -> IpHeader {
+        IpHeader { source, destination, protocol, hop_limit: HOP_LIMIT, ecn: 0, payload_length }
+    }
+
     /// Bytes that `emit` writes.
     pub(crate) fn length(&self) -> usize {
         header_length(self.source)

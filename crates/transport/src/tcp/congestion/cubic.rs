@@ -1,8 +1,7 @@
 //! CUBIC (RFC 9438): the window is a cubic function of the time since the last congestion.
 
-use std::time::Instant;
-
 use super::Acked;
+use crate::time::Time;
 
 /// RFC 9438 §5: how aggressive the growth is.
 const C: f64 = 0.4;
@@ -16,9 +15,9 @@ pub(super) struct Cubic {
     /// The window at the last congestion event, W_max.
     plateau: f64,
     /// When this avoidance phase began.
-    epoch: Option<Instant>,
+    epoch: Option<Time>,
     /// When an acknowledgement was looked at last, in this phase.
-    seen: Option<Instant>,
+    seen: Option<Time>,
     /// Seconds from the epoch until the plateau is reached again, K.
     until_plateau: f64,
     /// What Reno would have, W_est.
@@ -43,7 +42,7 @@ impl Cubic {
         });
         self.seen = Some(acked.now);
         let round_trip = acked.round_trip.map_or(0.0, |time| time.as_secs_f64());
-        let elapsed = acked.now.saturating_duration_since(epoch).as_secs_f64();
+        let elapsed = acked.now.since(epoch).as_secs_f64();
         let ahead = elapsed + round_trip - self.until_plateau;
         let curve = C * ahead * ahead * ahead + self.plateau;
         // §4.2: the target is between the window and one and a half of it.
@@ -64,9 +63,9 @@ impl Cubic {
     }
 
     /// §5.8: time in which the window was not what held the sender back does not count on the curve.
-    pub(super) fn pause(&mut self, now: Instant) {
+    pub(super) fn pause(&mut self, now: Time) {
         if let (Some(epoch), Some(seen)) = (self.epoch, self.seen) {
-            self.epoch = Some(epoch + now.saturating_duration_since(seen));
+            self.epoch = Some(epoch + now.since(seen));
             self.seen = Some(now);
         }
     }
@@ -89,18 +88,16 @@ impl Cubic {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::Cubic;
     use crate::tcp::Seq;
     use crate::tcp::congestion::Acked;
+    use crate::time::{Interval, Time};
 
     #[test]
-    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
     fn time_without_use_of_the_window_does_not_count() {
-        let start = Instant::now();
+        let start = Time::START;
         let at = |seconds| Acked {
-            now: start + Duration::from_secs(seconds),
+            now: start + Interval::from_secs(seconds),
             bytes: 1000,
             round_trip: None,
             sample: None,

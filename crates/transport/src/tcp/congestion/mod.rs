@@ -4,9 +4,8 @@ mod cubic;
 mod new_reno;
 mod slow_start;
 
-use std::time::{Duration, Instant};
-
 use super::{CongestionControl, Seq};
+use crate::time::{Interval, Time};
 use cubic::Cubic;
 use new_reno::NewReno;
 use slow_start::{Pace, SlowStart};
@@ -17,11 +16,11 @@ const WINDOW_MAX: usize = 1 << 30;
 /// What an acknowledgement says to the window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Acked {
-    pub(crate) now: Instant,
+    pub(crate) now: Time,
     pub(crate) bytes: usize,
     /// The smoothed round-trip time, and the measurement that this acknowledgement gave.
-    pub(crate) round_trip: Option<Duration>,
-    pub(crate) sample: Option<Duration>,
+    pub(crate) round_trip: Option<Interval>,
+    pub(crate) sample: Option<Interval>,
     /// SND.UNA and SND.NXT.
     pub(crate) acknowledged: Seq,
     pub(crate) next: Seq,

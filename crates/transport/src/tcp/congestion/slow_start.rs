@@ -1,15 +1,14 @@
 //! HyStart++ (RFC 9406): the first slow start ends when the round-trip time grows, before the queue overflows and a whole
 //! window is lost.
 
-use std::time::Duration;
-
 use super::Acked;
 use crate::tcp::Seq;
+use crate::time::Interval;
 
 /// RFC 9406 §4.3: RTT_THRESH is an eighth of the round-trip time within these bounds.
-const THRESHOLD_MIN: Duration = Duration::from_millis(4);
-const THRESHOLD_MAX: Duration = Duration::from_millis(16);
-const THRESHOLD_DIVISOR: u32 = 8;
+const THRESHOLD_MIN: Interval = Interval::from_millis(4);
+const THRESHOLD_MAX: Interval = Interval::from_millis(16);
+const THRESHOLD_DIVISOR: u64 = 8;
 
 /// N_RTT_SAMPLE.
 const SAMPLES: u8 = 8;
@@ -32,11 +31,11 @@ pub(super) enum Pace {
 pub(super) struct SlowStart {
     round_end: Option<Seq>,
     /// Least round-trip time of the round before, and of this one with the number of measurements.
-    last: Option<Duration>,
-    current: Option<Duration>,
+    last: Option<Interval>,
+    current: Option<Interval>,
     samples: u8,
     /// Conservative slow start: what the least round-trip time was when it began, and rounds since.
-    conservative: Option<(Duration, u8)>,
+    conservative: Option<(Interval, u8)>,
 }
 
 impl SlowStart {

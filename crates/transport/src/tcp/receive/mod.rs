@@ -3,16 +3,18 @@
 mod gaps;
 mod window;
 
-use std::time::{Duration, Instant};
-
 use super::buffer::{CHUNK, ChunkPool, ChunkQueue};
 use super::{Config, Request, Seq};
+use crate::time::{Interval, Time};
 use crate::wire::tcp::{SACK_BLOCKS, SackBlock, Segment};
 use gaps::Gaps;
 use window::Tuning;
 
 /// Segments that are acknowledged at once at the beginning, while the peer's window is small and waits for each.
 const QUICK_ACKNOWLEDGEMENTS: u8 = 16;
+
+/// RFC 9293 §3.8.6.3.
+const ACK_DELAY_MAX: Interval = Interval::from_millis(500);
 
 /// The receiving half of a connection. Names follow RFC 9293 §3.3.1.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ pub(super) struct ReceiveHalf {
     /// An acknowledgement must go now.
     pub(super) acknowledge_now: bool,
     /// An acknowledgement must go at this time.
-    pub(super) acknowledge_at: Option<Instant>,
+    pub(super) acknowledge_at: Option<Time>,
     /// Bytes that arrived since the last acknowledgement.
     unacknowledged: usize,
     quick: u8,
@@ -47,7 +49,7 @@ pub(super) struct ReceiveHalf {
     duplicate: Option<SackBlock>,
     /// TS.Recent and when it was taken (RFC 7323 §4.3).
     pub(super) timestamp: u32,
-    pub(super) timestamp_at: Instant,
+    pub(super) timestamp_at: Time,
     /// Last.ACK.sent.
     last_acknowledged: Seq,
     /// RFC 3168 §6.1.3: echo congestion until the sender says that it reduced its window.
@@ -68,7 +70,7 @@ pub(super) struct Taken {
 }
 
 impl ReceiveHalf {
-    pub(super) fn new(now: Instant, config: &Config) -> ReceiveHalf {
+    pub(super) fn new(now: Time, config: &Config) -> ReceiveHalf {
         let capacity = config.receive_buffer.min(config.receive_buffer_max);
         ReceiveHalf {
             next: Seq(0),
@@ -97,7 +99,7 @@ impl ReceiveHalf {
     }
 
     /// The peer's SYN settles where its stream begins.
-    pub(super) fn begin(&mut self, now: Instant, request: &Request) {
+    pub(super) fn begin(&mut self, now: Time, request: &Request) {
         self.next = request.initial.plus(1);
         self.advertised = self.next.plus(self.told_in_syn);
         self.granted = self.advertised;
@@ -126,7 +128,7 @@ impl ReceiveHalf {
     }
 
     /// RFC 7323 §5.3 R3: take the sender's clock from the segment that the last acknowledgement asked for.
-    pub(super) fn note_timestamp(&mut self, now: Instant, segment: &Segment<'_>) {
+    pub(super) fn note_timestamp(&mut self, now: Time, segment: &Segment<'_>) {
         let Some(timestamp) = segment.options.timestamp else { return };
         let newer = (timestamp.value.wrapping_sub(self.timestamp) as i32) >= 0;
         if newer && segment.seq.is_at_or_before(self.last_acknowledged) {
@@ -149,7 +151,7 @@ impl ReceiveHalf {
     /// Takes the text and FIN of an acceptable segment (RFC 9293 §3.10.7.4 "seventh" and "eighth").
     pub(super) fn take(
         &mut self,
-        now: Instant,
+        now: Time,
         segment: &Segment<'_>,
         segment_size: usize,
         config: &Config,
@@ -221,7 +223,7 @@ impl ReceiveHalf {
     /// was filled, and for FIN.
     fn schedule_acknowledgement(
         &mut self,
-        now: Instant,
+        now: Time,
         segment: &Segment<'_>,
         in_order: bool,
         segment_size: usize,
@@ -233,7 +235,7 @@ impl ReceiveHalf {
         if at_once {
             self.acknowledge_now = true;
         } else if self.acknowledge_at.is_none() {
-            self.acknowledge_at = Some(now + config.ack_delay.min(Duration::from_millis(500)));
+            self.acknowledge_at = Some(now + Interval::from(config.ack_delay).min(ACK_DELAY_MAX));
         }
     }
 

@@ -1,23 +1,22 @@
 //! How much more is welcome: the window field (RFC 9293 §3.8.6, RFC 7323 §2) and its automatic size.
 
-use std::time::{Duration, Instant};
-
 use super::ReceiveHalf;
 use crate::tcp::Config;
 use crate::tcp::buffer::ChunkPool;
+use crate::time::{Interval, Time};
 
 /// Least time over which the reader's speed is measured.
-const MEASURE_MIN: Duration = Duration::from_millis(1);
+const MEASURE_MIN: Interval = Interval::from_millis(1);
 
 /// The reader's speed: bytes that it took since `since`.
 #[derive(Debug)]
 pub(super) struct Tuning {
-    since: Instant,
+    since: Time,
     bytes: usize,
 }
 
 impl Tuning {
-    pub(super) fn new(now: Instant) -> Tuning {
+    pub(super) fn new(now: Time) -> Tuning {
         Tuning { since: now, bytes: 0 }
     }
 }
@@ -65,9 +64,9 @@ impl ReceiveHalf {
     /// The reader took `count` bytes: whether the peer should hear of the room now.
     pub(in crate::tcp) fn consume(
         &mut self,
-        now: Instant,
+        now: Time,
         count: usize,
-        round_trip: Option<Duration>,
+        round_trip: Option<Interval>,
         segment_size: usize,
         config: &Config,
         pool: &mut ChunkPool,
@@ -80,9 +79,9 @@ impl ReceiveHalf {
     /// As `consume`, after the bytes were taken by other means. `short` memory lets no window grow.
     pub(in crate::tcp) fn after_reading(
         &mut self,
-        now: Instant,
+        now: Time,
         count: usize,
-        round_trip: Option<Duration>,
+        round_trip: Option<Interval>,
         segment_size: usize,
         config: &Config,
         short: bool,
@@ -101,16 +100,16 @@ impl ReceiveHalf {
 
     /// A reader that takes more than half a window per round trip could use a larger one: twice what it took, so that a
     /// sender in slow start is never held back by us.
-    fn tune(&mut self, now: Instant, count: usize, round_trip: Option<Duration>, config: &Config) {
+    fn tune(&mut self, now: Time, count: usize, round_trip: Option<Interval>, config: &Config) {
         self.tuning.bytes += count;
         let interval = round_trip.unwrap_or_default().max(MEASURE_MIN);
         if self.tuning.bytes * 2 > self.capacity {
-            let within = now.saturating_duration_since(self.tuning.since) <= interval * 2;
+            let within = now.since(self.tuning.since) <= interval * 2;
             if within {
                 self.capacity = (self.tuning.bytes * 4).min(config.receive_buffer_max).max(self.capacity);
             }
         }
-        if now.saturating_duration_since(self.tuning.since) >= interval {
+        if now.since(self.tuning.since) >= interval {
             self.tuning = Tuning::new(now);
         }
     }

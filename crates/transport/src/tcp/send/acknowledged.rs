@@ -1,13 +1,12 @@
 //! What an acknowledgement does to the sending direction (RFC 9293 §3.10.7.4 "fifth", RFC 5961 §5).
 
-use std::time::{Duration, Instant};
-
 use super::SendHalf;
 use super::loss::Delivered;
 use super::scoreboard::Sent;
 use crate::tcp::buffer::ChunkPool;
 use crate::tcp::congestion::Acked;
 use crate::tcp::{Context, Seq};
+use crate::time::{Interval, Time};
 use crate::wire::tcp::Segment;
 
 /// What became of the acknowledgement.
@@ -25,7 +24,7 @@ impl SendHalf {
         &mut self,
         ctx: &mut Context<'_>,
         segment: &Segment<'_>,
-        echo_rtt: Option<Duration>,
+        echo_rtt: Option<Interval>,
     ) -> AckVerdict {
         let now = ctx.now;
         let Some(ack) = segment.ack else { return AckVerdict::Unacceptable };
@@ -109,13 +108,13 @@ impl SendHalf {
     /// retransmission is acknowledged with them, they may have waited for it at the receiver, which says nothing.
     fn measure(
         &mut self,
-        now: Instant,
+        now: Time,
         delivered: &Delivered,
         advanced: bool,
-        echo_rtt: Option<Duration>,
-    ) -> Option<Duration> {
+        echo_rtt: Option<Interval>,
+    ) -> Option<Interval> {
         let once = delivered.newest_once.filter(|_| !delivered.repaired);
-        let own = once.map(|at| now.saturating_duration_since(at));
+        let own = once.map(|at| now.since(at));
         let sample = own.or(if advanced { echo_rtt } else { None })?;
         self.round_trip.measure(now, sample);
         Some(sample)

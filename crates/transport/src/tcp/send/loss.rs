@@ -1,12 +1,11 @@
 //! Which segments are lost and what follows: RACK (RFC 8985) where the peer acknowledges selectively, otherwise
 //! duplicate acknowledgements (RFC 5681 §3.2, RFC 6582). Recovery sends by `pipe` (RFC 6675 §5).
 
-use std::time::{Duration, Instant};
-
 use super::SendHalf;
 use super::scoreboard::Sent;
 use crate::tcp::Seq;
 use crate::tcp::congestion::Acked;
+use crate::time::{Interval, Time};
 use crate::wire::tcp::SackBlock;
 
 /// RFC 5681 §3.2 and RFC 6675 §2.
@@ -21,9 +20,9 @@ pub(super) struct Delivered {
     /// Bytes by which SND.UNA moved.
     pub(super) cumulative: usize,
     /// The latest transmission among what was delivered, and whether it was one of several of the same data.
-    newest: Option<(Instant, Seq, bool)>,
+    newest: Option<(Time, Seq, bool)>,
     /// When the latest of those that were sent only once was sent.
-    pub(super) newest_once: Option<Instant>,
+    pub(super) newest_once: Option<Time>,
     /// The highest delivered that was sent only once.
     highest_once: Option<Seq>,
     /// Something that was sent again is among it.
@@ -49,9 +48,9 @@ impl Delivered {
 #[derive(Debug, Default)]
 pub(super) struct Rack {
     /// RACK.xmit_ts and RACK.end_seq.
-    latest: Option<(Instant, Seq)>,
+    latest: Option<(Time, Seq)>,
     /// RACK.rtt.
-    round_trip: Duration,
+    round_trip: Interval,
     /// RACK.fack.
     highest: Option<Seq>,
     reordering_seen: bool,
@@ -98,7 +97,7 @@ impl SendHalf {
     /// Loss detection, recovery and the congestion window, after an acknowledgement was booked.
     pub(super) fn after_delivery(
         &mut self,
-        now: Instant,
+        now: Time,
         acked: &Acked,
         delivered: &Delivered,
         duplicate: bool,
@@ -152,9 +151,9 @@ impl SendHalf {
     }
 
     /// RFC 8985 §6.2 steps 2 and 3.
-    fn update_rack(&mut self, now: Instant, delivered: &Delivered) {
+    fn update_rack(&mut self, now: Time, delivered: &Delivered) {
         if let Some((at, end, retransmitted)) = delivered.newest {
-            let round_trip = now.saturating_duration_since(at);
+            let round_trip = now.since(at);
             // Too early for an answer to the second transmission: it answers the first.
             let ambiguous = retransmitted && self.round_trip.minimum().is_some_and(|least| round_trip < least);
             if !ambiguous {
@@ -183,25 +182,25 @@ impl SendHalf {
     }
 
     /// RFC 8985 §6.2 step 4.
-    fn reordering_window(&self) -> Duration {
+    fn reordering_window(&self) -> Interval {
         if !self.rack.reordering_seen {
             let enough = self.scoreboard.sacked() >= usize::from(DUPLICATES) * self.payload_size();
             if !self.recovery.is_open() || enough {
-                return Duration::ZERO;
+                return Interval::ZERO;
             }
         }
         let quarter = self.round_trip.minimum().unwrap_or_default() / 4;
-        let wide = quarter * (u32::from(self.rack.widened) + 1);
+        let wide = quarter * (u64::from(self.rack.widened) + 1);
         wide.min(self.round_trip.smoothed().unwrap_or_default())
     }
 
     /// RFC 8985 §6.2 step 5: what was sent a reordering window before something that arrived is lost. Sets the reordering
     /// timer for what is not yet. Whether anything is newly lost.
-    pub(super) fn detect_by_time(&mut self, now: Instant) -> bool {
+    pub(super) fn detect_by_time(&mut self, now: Time) -> bool {
         self.timers.reorder = None;
         let Some((latest, latest_end)) = self.rack.latest else { return false };
         let wait = self.rack.round_trip + self.reordering_window();
-        let mut until: Option<Instant> = None;
+        let mut until: Option<Time> = None;
         let lost = self.scoreboard.mark_lost(|record| {
             if record.is_sent_after(latest, latest_end) || (record.at == latest && record.end == latest_end) {
                 return false;

@@ -9,11 +9,10 @@ mod timers;
 mod transmit;
 mod undo;
 
-use std::time::Instant;
-
 use super::buffer::{CHUNK, ChunkPool, ChunkQueue};
 use super::congestion::Congestion;
 use super::{Config, Seq};
+use crate::time::Time;
 pub(super) use acknowledged::AckVerdict;
 use loss::{Rack, Recovery};
 use path::Shrunk;
@@ -72,7 +71,7 @@ pub(super) struct SendHalf {
     /// Congestion marks count once per window: until more than this is acknowledged.
     mark_end: Option<Seq>,
     pub(super) ecn: bool,
-    last_sent: Option<Instant>,
+    last_sent: Option<Time>,
     pub(super) retransmits: u64,
     pub(super) bytes_acknowledged: u64,
 }

@@ -1,10 +1,9 @@
 //! How large segments the path takes: by ICMP errors (RFC 1191, RFC 8201), and where routers keep silent, by timeouts
 //! (RFC 4821 §7.7).
 
-use std::time::{Duration, Instant};
-
 use super::SendHalf;
 use crate::tcp::Context;
+use crate::time::{Interval, Time};
 
 /// Least segment size that an ICMP error makes us use: over IPv4 a path MTU of 576 (RFC 5927 §7.2), over IPv6 its least MTU
 /// of 1280 (RFC 8201 §4).
@@ -17,13 +16,13 @@ pub(super) fn segment_size_min(ipv6: bool) -> u16 {
 const SUSPICIONS: [(u8, u16); 2] = [(3, 1220), (5, 536)];
 
 /// RFC 1191 §6.3, RFC 8201 §5.3: after ten minutes the path may have become better.
-const RAISE_AFTER: Duration = Duration::from_secs(600);
+const RAISE_AFTER: Interval = Interval::from_secs(600);
 
 /// What segments were before the path took less.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shrunk {
     former: u16,
-    until: Instant,
+    until: Time,
 }
 
 impl SendHalf {
@@ -39,7 +38,7 @@ impl SendHalf {
     }
 
     /// The retransmission timer ran out for the `timeouts`th time in a row, and everything counts as lost.
-    pub(super) fn suspect_path(&mut self, now: Instant, timeouts: u8) {
+    pub(super) fn suspect_path(&mut self, now: Time, timeouts: u8) {
         let suspicion = SUSPICIONS.iter().find(|(count, _)| *count == timeouts);
         let Some((_, segment_size)) = suspicion else { return };
         let segment_size = self.segment_size_min.max(*segment_size);
@@ -48,7 +47,7 @@ impl SendHalf {
         }
     }
 
-    fn shrink_segments(&mut self, now: Instant, segment_size: u16) {
+    fn shrink_segments(&mut self, now: Time, segment_size: u16) {
         let former = self.shrunk.map_or(self.segment_size, |shrunk| shrunk.former);
         self.shrunk = Some(Shrunk { former, until: now + RAISE_AFTER });
         self.set_segment_size(segment_size, self.option_bytes);
@@ -56,7 +55,7 @@ impl SendHalf {
     }
 
     /// Tries the former size again when it is time. If the path still takes less, that shows as before.
-    pub(in crate::tcp) fn raise_segments(&mut self, now: Instant) {
+    pub(in crate::tcp) fn raise_segments(&mut self, now: Time) {
         if let Some(Shrunk { former, .. }) =
             self.shrunk.take_if(|shrunk| shrunk.until <= now && self.recovery.is_open())
         {
@@ -71,9 +70,8 @@ mod tests {
     use crate::tcp::{Config, Seq};
 
     #[test]
-    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
     fn suspicion_stops_at_the_least_mtu_of_the_family() {
-        let now = std::time::Instant::now();
+        let now = crate::time::Time::START;
         for (ipv6, least) in [(false, 536), (true, 1220)] {
             let mut half = SendHalf::new(Seq(0), 1440, ipv6, &Config::default());
             half.next = Seq(5000);

@@ -1,28 +1,29 @@
 //! The round-trip time and the retransmission timeout that follows from it (RFC 6298).
 
-use std::time::{Duration, Instant};
+use crate::tcp::Config;
+use crate::time::{Interval, Time};
 
 /// RFC 6298 §2.1.
-const INITIAL_TIMEOUT: Duration = Duration::from_secs(1);
+const INITIAL_TIMEOUT: Interval = Interval::from_secs(1);
 
 /// RFC 6298 §5.7: what the timeout is set to when a SYN had to be repeated.
-const TIMEOUT_AFTER_LOST_SYN: Duration = Duration::from_secs(3);
+const TIMEOUT_AFTER_LOST_SYN: Interval = Interval::from_secs(3);
 
 /// How long the smallest measurement counts (RFC 8985 §6.2 step 1 wants a windowed minimum).
-const MINIMUM_WINDOW: Duration = Duration::from_secs(300);
+const MINIMUM_WINDOW: Interval = Interval::from_secs(300);
 
 /// Estimates from measurements of unambiguous segments (Karn's algorithm is the caller's).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RoundTrip {
-    smoothed: Option<Duration>,
-    variation: Duration,
-    minimum: Option<(Duration, Instant)>,
+    smoothed: Option<Interval>,
+    variation: Interval,
+    minimum: Option<(Interval, Time)>,
     lost_syn: bool,
 }
 
 impl RoundTrip {
     /// RFC 6298 §2.2, §2.3.
-    pub(crate) fn measure(&mut self, now: Instant, sample: Duration) {
+    pub(crate) fn measure(&mut self, now: Time, sample: Interval) {
         match self.smoothed {
             None => {
                 self.smoothed = Some(sample);
@@ -33,24 +34,23 @@ impl RoundTrip {
                 self.smoothed = Some((smoothed * 7 + sample) / 8);
             }
         }
-        let keep = self
-            .minimum
-            .is_some_and(|(least, at)| least <= sample && now.saturating_duration_since(at) < MINIMUM_WINDOW);
+        let keep = self.minimum.is_some_and(|(least, at)| least <= sample && now.since(at) < MINIMUM_WINDOW);
         if !keep {
             self.minimum = Some((sample, now));
         }
     }
 
-    pub(crate) fn smoothed(&self) -> Option<Duration> {
+    pub(crate) fn smoothed(&self) -> Option<Interval> {
         self.smoothed
     }
 
-    pub(crate) fn minimum(&self) -> Option<Duration> {
+    pub(crate) fn minimum(&self) -> Option<Interval> {
         self.minimum.map(|(least, _)| least)
     }
 
     /// The timeout before backing off, within the bounds.
-    pub(crate) fn timeout(&self, least: Duration, most: Duration) -> Duration {
+    pub(crate) fn timeout(&self, config: &Config) -> Interval {
+        let (least, most) = (Interval::from(config.rto_min), Interval::from(config.rto_max));
         let unmeasured = if self.lost_syn { TIMEOUT_AFTER_LOST_SYN } else { INITIAL_TIMEOUT };
         let timeout = self.smoothed.map_or(unmeasured, |smoothed| {
             // §2.3. Where the time hardly varies, the timer would run out just before the answer to a retransmission; so the

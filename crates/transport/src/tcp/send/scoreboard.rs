@@ -4,9 +4,9 @@
 //! sacked and lost; `sacked` and `lost` are the sums of their lengths.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use crate::tcp::Seq;
+use crate::time::Time;
 use crate::wire::tcp::SackBlock;
 
 /// So many records are always allowed, and one more for so many bytes under way: less than the segments of nearly every path.
@@ -18,7 +18,7 @@ const RECORD_BYTES: usize = 512;
 pub(super) struct Sent {
     pub(super) start: Seq,
     pub(super) end: Seq,
-    pub(super) at: Instant,
+    pub(super) at: Time,
     pub(super) sacked: bool,
     pub(super) lost: bool,
     pub(super) retransmitted: bool,
@@ -30,7 +30,7 @@ impl Sent {
     }
 
     /// RFC 8985 §6.2 step 2: whether this was sent after another transmission.
-    pub(super) fn is_sent_after(&self, at: Instant, end: Seq) -> bool {
+    pub(super) fn is_sent_after(&self, at: Time, end: Seq) -> bool {
         self.at > at || (self.at == at && self.end.is_after(end))
     }
 }
@@ -72,7 +72,7 @@ impl Scoreboard {
     }
 
     /// New data was sent.
-    pub(super) fn push(&mut self, start: Seq, end: Seq, at: Instant) {
+    pub(super) fn push(&mut self, start: Seq, end: Seq, at: Time) {
         self.records.push_back(Sent { start, end, at, sacked: false, lost: false, retransmitted: false });
     }
 
@@ -197,7 +197,7 @@ impl Scoreboard {
     }
 
     /// `start..end`, within one record, is sent again.
-    pub(super) fn retransmit(&mut self, start: Seq, end: Seq, at: Instant) {
+    pub(super) fn retransmit(&mut self, start: Seq, end: Seq, at: Time) {
         let index = self.split_at(start);
         self.split_at(end);
         if let Some(record) = self.records.get_mut(index) {
@@ -213,15 +213,13 @@ impl Scoreboard {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::{RECORD_BYTES, RECORDS_MIN, Scoreboard};
     use crate::tcp::Seq;
+    use crate::time::Time;
 
     #[test]
-    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
     fn sums_follow_splits() {
-        let now = Instant::now();
+        let now = Time::START;
         let mut board = Scoreboard::default();
         board.push(Seq(0), Seq(100), now);
         board.push(Seq(100), Seq(150), now);
@@ -242,9 +240,8 @@ mod tests {
     }
 
     #[test]
-    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
     fn a_peer_that_reports_every_second_byte_does_not_split_without_bound() {
-        let now = Instant::now();
+        let now = Time::START;
         let mut board = Scoreboard::default();
         for start in (0..1_000_000).step_by(1000) {
             board.push(Seq(start), Seq(start + 1000), now);

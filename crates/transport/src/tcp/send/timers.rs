@@ -1,16 +1,15 @@
 //! The sender's timers: retransmission (RFC 6298 §5), tail loss probe (RFC 8985 §7), reordering, and window probes
 //! (RFC 9293 §3.8.6.1).
 
-use std::time::{Duration, Instant};
-
 use super::SendHalf;
 use crate::tcp::{Config, Seq};
+use crate::time::{Interval, Time};
 
 /// Least time until a tail loss probe, so that a peer on the same machine that is late is not probed.
-const PROBE_MIN: Duration = Duration::from_millis(10);
+const PROBE_MIN: Interval = Interval::from_millis(10);
 
 /// RFC 8985 §7.2: a lone segment may wait for the peer's delayed acknowledgement.
-const PEER_ACK_DELAY: Duration = Duration::from_millis(200);
+const PEER_ACK_DELAY: Interval = Interval::from_millis(200);
 
 /// Largest exponent of the back-off; `rto_max` bounds it before.
 const BACKOFF_MAX: u8 = 16;
@@ -18,24 +17,24 @@ const BACKOFF_MAX: u8 = 16;
 #[derive(Debug, Default)]
 pub(super) struct SendTimers {
     /// RFC 6298's only timer.
-    retransmit: Option<Instant>,
+    retransmit: Option<Time>,
     backoff: u8,
     /// When to probe the tail.
-    probe: Option<Instant>,
+    probe: Option<Time>,
     /// The probe timer ran out: one segment may go regardless of the congestion window.
     pub(super) probe_due: bool,
     /// TLP.end_seq and TLP.is_retrans of RFC 8985 §7.1, while a probe is under way.
     pub(super) tail_probe: Option<(Seq, bool)>,
     /// RFC 8985 §6.2: when what is not yet lost by time will be.
-    pub(super) reorder: Option<Instant>,
-    persist: Option<Instant>,
+    pub(super) reorder: Option<Time>,
+    persist: Option<Time>,
     persist_backoff: u8,
     /// When probing began.
-    persist_since: Option<Instant>,
+    persist_since: Option<Time>,
     /// The window must be probed now.
     pub(super) window_probe_due: bool,
     /// Since when the peer acknowledges nothing although something is under way.
-    unanswered_since: Option<Instant>,
+    unanswered_since: Option<Time>,
 }
 
 impl SendTimers {
@@ -58,19 +57,19 @@ pub(in crate::tcp) enum Expired {
 }
 
 impl SendHalf {
-    pub(in crate::tcp) fn deadline(&self) -> Option<Instant> {
+    pub(in crate::tcp) fn deadline(&self) -> Option<Time> {
         let timers = &self.timers;
         [timers.retransmit, timers.probe, timers.reorder, timers.persist].into_iter().flatten().min()
     }
 
     /// The timeout with its back-off (RFC 6298 §5.5).
-    fn timeout(&self, config: &Config, backoff: u8) -> Duration {
-        let base = self.round_trip.timeout(config.rto_min, config.rto_max);
-        base.saturating_mul(1 << backoff.min(BACKOFF_MAX)).min(config.rto_max)
+    fn timeout(&self, config: &Config, backoff: u8) -> Interval {
+        let base = self.round_trip.timeout(config);
+        (base * (1 << backoff.min(BACKOFF_MAX))).min(config.rto_max.into())
     }
 
     /// Something was sent: RFC 6298 §5.1, RFC 8985 §7.2.
-    pub(super) fn start_timers(&mut self, now: Instant, config: &Config) {
+    pub(super) fn start_timers(&mut self, now: Time, config: &Config) {
         self.timers.unanswered_since.get_or_insert(now);
         if self.timers.retransmit.is_none() {
             self.timers.retransmit = Some(now + self.timeout(config, self.timers.backoff));
@@ -79,7 +78,7 @@ impl SendHalf {
     }
 
     /// An acknowledgement was processed: RFC 6298 §5.2, §5.3.
-    pub(super) fn restart_timers(&mut self, now: Instant, config: &Config, advanced: bool) {
+    pub(super) fn restart_timers(&mut self, now: Time, config: &Config, advanced: bool) {
         if self.outstanding() == 0 {
             self.timers.retransmit = None;
             self.timers.probe = None;
@@ -95,20 +94,20 @@ impl SendHalf {
     }
 
     /// RFC 8985 §7.2: only outside of recovery, with SACK, and once per tail.
-    fn schedule_probe(&mut self, now: Instant) {
+    fn schedule_probe(&mut self, now: Time) {
         let allowed = self.sack && self.recovery.is_open() && self.timers.tail_probe.is_none();
         let Some(smoothed) = self.round_trip.smoothed().filter(|_| allowed) else {
             self.timers.probe = None;
             return;
         };
         let lone = self.in_flight() <= self.payload_size();
-        let wait = (smoothed * 2 + if lone { PEER_ACK_DELAY } else { Duration::ZERO }).max(PROBE_MIN);
+        let wait = (smoothed * 2 + if lone { PEER_ACK_DELAY } else { Interval::ZERO }).max(PROBE_MIN);
         let at = now + wait;
         self.timers.probe = (self.timers.retransmit.is_none_or(|retransmit| at < retransmit)).then_some(at);
     }
 
     /// The probe went out: the retransmission timer starts anew (RFC 8985 §7.3).
-    pub(super) fn probe_sent(&mut self, now: Instant, config: &Config, retransmission: bool) {
+    pub(super) fn probe_sent(&mut self, now: Time, config: &Config, retransmission: bool) {
         self.timers.probe_due = false;
         self.timers.probe = None;
         self.timers.tail_probe = Some((self.next, retransmission));
@@ -116,7 +115,7 @@ impl SendHalf {
     }
 
     /// Something waits that the peer's window does not let out, and nothing is under way that would be acknowledged.
-    pub(super) fn start_persist(&mut self, now: Instant, config: &Config) {
+    pub(super) fn start_persist(&mut self, now: Time, config: &Config) {
         if self.timers.persist.is_none() {
             self.timers.persist_since = Some(now);
             self.timers.persist = Some(now + self.timeout(config, self.timers.persist_backoff));
@@ -124,7 +123,7 @@ impl SendHalf {
     }
 
     /// Nothing could be sent, for want of a way: the timer that probes windows tries again.
-    pub(in crate::tcp) fn retry_later(&mut self, now: Instant, config: &Config) {
+    pub(in crate::tcp) fn retry_later(&mut self, now: Time, config: &Config) {
         if self.outstanding() == 0 && self.has_something_new() {
             self.start_persist(now, config);
         }
@@ -136,7 +135,7 @@ impl SendHalf {
     }
 
     /// Does what is due. `heard` is when the peer last sent anything.
-    pub(in crate::tcp) fn on_time(&mut self, now: Instant, config: &Config, heard: Instant) -> Expired {
+    pub(in crate::tcp) fn on_time(&mut self, now: Time, config: &Config, heard: Time) -> Expired {
         if self.timers.reorder.is_some_and(|at| at <= now) {
             let in_flight = self.in_flight();
             if self.detect_by_time(now) {
@@ -154,7 +153,7 @@ impl SendHalf {
             // RFC 9293 §3.8.6.1: a peer that answers probes keeps the connection however long its window is shut. That it said
             // nothing before it was asked does not count against it.
             let heard = self.timers.persist_since.map_or(heard, |began| began.max(heard));
-            if now.saturating_duration_since(heard) >= config.user_timeout {
+            if now.since(heard) >= config.user_timeout.into() {
                 return Expired::GiveUp;
             }
             self.timers.persist_backoff = (self.timers.persist_backoff + 1).min(BACKOFF_MAX);
@@ -169,9 +168,9 @@ impl SendHalf {
     }
 
     /// RFC 6298 §5.4 to §5.6; false if the user's patience ends.
-    fn retransmission_due(&mut self, now: Instant, config: &Config) -> bool {
+    fn retransmission_due(&mut self, now: Time, config: &Config) -> bool {
         let since = *self.timers.unanswered_since.get_or_insert(now);
-        if now.saturating_duration_since(since) >= config.user_timeout {
+        if now.since(since) >= config.user_timeout.into() {
             return false;
         }
         self.timers.probe = None;
@@ -186,7 +185,7 @@ impl SendHalf {
     }
 
     /// The handshake's own retransmissions use the same timer.
-    pub(in crate::tcp) fn start_handshake_timer(&mut self, now: Instant, config: &Config, attempt: u8) {
+    pub(in crate::tcp) fn start_handshake_timer(&mut self, now: Time, config: &Config, attempt: u8) {
         self.timers.retransmit = Some(now + self.timeout(config, attempt));
     }
 
@@ -201,7 +200,7 @@ impl SendHalf {
     }
 
     /// Whether the handshake's timer ran out.
-    pub(in crate::tcp) fn handshake_timer_due(&self, now: Instant) -> bool {
+    pub(in crate::tcp) fn handshake_timer_due(&self, now: Time) -> bool {
         self.timers.retransmit.is_some_and(|at| at <= now)
     }
 }

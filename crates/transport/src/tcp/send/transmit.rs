@@ -170,8 +170,8 @@ impl SendHalf {
     /// RFC 5681 §4.1.
     fn restart_if_idle(&mut self, ctx: &Context<'_>) {
         let Some(last) = self.last_sent.filter(|_| self.outstanding() == 0) else { return };
-        let timeout = self.round_trip.timeout(ctx.config.rto_min, ctx.config.rto_max);
-        if ctx.now.saturating_duration_since(last) > timeout {
+        let timeout = self.round_trip.timeout(ctx.config);
+        if ctx.now.since(last) > timeout {
             self.congestion.on_idle();
             self.last_sent = Some(ctx.now);
         }

@@ -1,18 +1,17 @@
 //! Checks before anything is believed: old duplicates (RFC 7323 §5) and blind attacks (RFC 5961).
 
-use std::time::Duration;
-
 use super::{Disposition, Ended};
 use crate::event::ResetReason;
 use crate::tcp::{Connection, Context};
+use crate::time::Interval;
 use crate::wire::tcp::Segment;
 
 /// Two ends whose sequence numbers fell apart would answer each other's bare acknowledgements for ever; as in Linux, such
 /// are answered only so often.
-const ANSWER_INTERVAL: Duration = Duration::from_millis(500);
+const ANSWER_INTERVAL: Interval = Interval::from_millis(500);
 
 /// RFC 7323 §5.5: after this long without a segment the peer's clock may have wrapped.
-const TIMESTAMP_LIFETIME: Duration = Duration::from_secs(24 * 24 * 3600);
+const TIMESTAMP_LIFETIME: Interval = Interval::from_secs(24 * 24 * 3600);
 
 impl Connection {
     /// PAWS (RFC 7323 §5.3 R1): a segment with an older clock than the last in-window one is an old duplicate. The
@@ -24,7 +23,7 @@ impl Connection {
         // RFC 7323 §3.2: once agreed, a segment without the option is dropped silently.
         let Some(timestamp) = segment.options.timestamp else { return Some(Disposition::Kept) };
         let older = (timestamp.value.wrapping_sub(self.receive.timestamp) as i32) < 0;
-        let current = ctx.now.saturating_duration_since(self.receive.timestamp_at) < TIMESTAMP_LIFETIME;
+        let current = ctx.now.since(self.receive.timestamp_at) < TIMESTAMP_LIFETIME;
         if older && current {
             self.answer_unacceptable(ctx, segment);
             return Some(Disposition::Kept);
@@ -43,7 +42,7 @@ impl Connection {
 
     /// Whether the last such answer is long enough ago; if so, this is one.
     fn may_answer(&mut self, ctx: &Context<'_>) -> bool {
-        let recent = |at| ctx.now.saturating_duration_since(at) < ANSWER_INTERVAL;
+        let recent = |at| ctx.now.since(at) < ANSWER_INTERVAL;
         let may = !self.answered_at.is_some_and(recent);
         if may {
             self.answered_at = Some(ctx.now);

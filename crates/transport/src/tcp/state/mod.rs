@@ -69,7 +69,7 @@ impl Connection {
             self.send.round_trip.note_lost_syn();
         }
         if let Some(sent) = self.synchronized_at.take() {
-            self.send.round_trip.measure(ctx.now, ctx.now.saturating_duration_since(sent));
+            self.send.round_trip.measure(ctx.now, ctx.now.since(sent));
         }
     }
 }

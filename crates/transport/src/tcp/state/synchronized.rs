@@ -1,10 +1,9 @@
 //! The states after the handshake: RFC 9293 §3.10.7.4.
 
-use std::time::Duration;
-
 use super::Disposition;
 use crate::tcp::send::AckVerdict;
 use crate::tcp::{Connection, Context};
+use crate::time::Interval;
 use crate::wire::tcp::Segment;
 
 impl Connection {
@@ -45,10 +44,10 @@ impl Connection {
     }
 
     /// RFC 7323 §4.1: the echo of our clock, in milliseconds.
-    fn echoed_round_trip(&self, ctx: &Context<'_>, segment: &Segment<'_>) -> Option<Duration> {
+    fn echoed_round_trip(&self, ctx: &Context<'_>, segment: &Segment<'_>) -> Option<Interval> {
         let timestamp = segment.options.timestamp.filter(|_| self.agreed.timestamps)?;
-        let elapsed = ctx.milliseconds.wrapping_add(self.timestamp_offset).wrapping_sub(timestamp.echo);
-        (timestamp.echo != 0 && elapsed < 1 << 24).then(|| Duration::from_millis(u64::from(elapsed.max(1))))
+        let elapsed = ctx.now.milliseconds().wrapping_add(self.timestamp_offset).wrapping_sub(timestamp.echo);
+        (timestamp.echo != 0 && elapsed < 1 << 24).then(|| Interval::from_millis(u64::from(elapsed.max(1))))
     }
 
     /// Seventh and eighth: text and FIN.
