@@ -1,71 +1,58 @@
 //! Who gets a segment: one look-up by both ends, then by port, then the rule for the rest.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::hash::KeyedState;
 
-/// How an IPv4-mapped address begins (RFC 4291 §2.5.5.2).
-const V4_MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
-
-/// Both ends of a flow. IPv4 addresses are held as IPv4-mapped ones, so that a tuple is 36 plain bytes; such addresses never
-/// come from the wire (`wire::ip::is_allowed_on_link`), so nothing collides.
+/// Both ends of a flow. An IPv4 address is never held as an IPv4-mapped one: callers' are made canonical, and such addresses
+/// never come from the wire (`wire::ip::is_allowed_on_link`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FourTuple {
-    local: [u8; 16],
-    remote: [u8; 16],
+    local: IpAddr,
+    remote: IpAddr,
     ports: [u16; 2],
 }
 
 /// Two words for IPv4 and five for IPv6; which is which cannot be confused, since the number of words counts.
 impl Hash for FourTuple {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let word = |octets: &[u8; 16], at: usize| {
-            u64::from_be_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|offset| octets[at + offset]))
-        };
         let ports = u64::from(self.ports[0]) << 16 | u64::from(self.ports[1]);
-        if self.is_v4() {
-            state.write_u64((word(&self.local, 8) << 32) | (word(&self.remote, 8) & 0xffff_ffff));
+        if let (IpAddr::V4(local), IpAddr::V4(remote)) = (self.local, self.remote) {
+            state.write_u64(u64::from(local.to_bits()) << 32 | u64::from(remote.to_bits()));
             state.write_u64(ports);
         } else {
-            state.write_u64(word(&self.local, 0));
-            state.write_u64(word(&self.local, 8));
-            state.write_u64(word(&self.remote, 0));
-            state.write_u64(word(&self.remote, 8));
+            for address in [self.local, self.remote] {
+                let bits = match address {
+                    IpAddr::V4(address) => u128::from(address.to_bits()),
+                    IpAddr::V6(address) => address.to_bits(),
+                };
+                state.write_u64((bits >> 64) as u64);
+                state.write_u64(bits as u64);
+            }
             state.write_u64(ports);
         }
     }
 }
 
 impl FourTuple {
-    fn is_v4(&self) -> bool {
-        self.local.starts_with(&V4_MAPPED) && self.remote.starts_with(&V4_MAPPED)
+    pub(crate) fn new(local: SocketAddr, remote: SocketAddr) -> FourTuple {
+        FourTuple { local: local.ip(), remote: remote.ip(), ports: [local.port(), remote.port()] }
     }
 
-    pub(crate) fn new(local: SocketAddr, remote: SocketAddr) -> FourTuple {
-        FourTuple { local: octets(local.ip()), remote: octets(remote.ip()), ports: [local.port(), remote.port()] }
+    pub(crate) fn is_ipv6(&self) -> bool {
+        self.local.is_ipv6()
     }
 
     pub(crate) fn local(&self) -> SocketAddr {
-        SocketAddr::new(address(self.local), self.ports[0])
+        SocketAddr::new(self.local, self.ports[0])
     }
 
     pub(crate) fn remote(&self) -> SocketAddr {
-        SocketAddr::new(address(self.remote), self.ports[1])
+        SocketAddr::new(self.remote, self.ports[1])
     }
-}
-
-fn octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    }
-}
-
-fn address(octets: [u8; 16]) -> IpAddr {
-    let address = Ipv6Addr::from(octets);
-    address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4)
 }
 
 /// Whose the flow is: an index into the table of that kind.
@@ -92,6 +79,8 @@ pub(crate) enum Target {
 pub(crate) struct Demux {
     /// By both ends: TCP connections, TIME-WAIT, held requests. Remote parties choose the keys, so the hasher is keyed.
     flows: HashMap<FourTuple, Owner, KeyedState>,
+    /// The connection found last: segments come in trains, and a comparison is cheaper than a keyed hash.
+    recent: Option<(FourTuple, u32)>,
     /// By local address and port. Keys are our own, but what is looked up is not.
     listeners: HashMap<SocketAddr, u32, KeyedState>,
     /// UDP sockets by local address and port, as above.
@@ -103,9 +92,22 @@ impl Demux {
         let state = KeyedState::new(key, b'd');
         Demux {
             flows: HashMap::with_hasher(state.clone()),
+            recent: None,
             listeners: HashMap::with_hasher(state.clone()),
             sockets: HashMap::with_hasher(state),
         }
+    }
+
+    /// The connection between these ends, if they have one: the way of nearly all segments.
+    pub(crate) fn connection(&mut self, tuple: &FourTuple) -> Option<u32> {
+        if let Some((recent, index)) = &self.recent
+            && recent == tuple
+        {
+            return Some(*index);
+        }
+        let Some(Owner::Connection(index)) = self.flows.get(tuple) else { return None };
+        self.recent = Some((*tuple, *index));
+        Some(*index)
     }
 
     /// `own` says whether the local address is the stack's, so that listeners on all addresses take it.
@@ -131,13 +133,17 @@ impl Demux {
     }
 
     pub(crate) fn insert(&mut self, tuple: FourTuple, owner: Owner) {
+        self.recent = None;
         self.flows.insert(tuple, owner);
     }
 
     /// Removes the flow if it is still `owner`'s.
     pub(crate) fn remove(&mut self, tuple: &FourTuple, owner: Owner) {
-        if self.flows.get(tuple) == Some(&owner) {
-            self.flows.remove(tuple);
+        if let Entry::Occupied(entry) = self.flows.entry(*tuple)
+            && *entry.get() == owner
+        {
+            self.recent = None;
+            entry.remove();
         }
     }
 

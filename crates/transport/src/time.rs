@@ -37,6 +37,14 @@ impl Add<Interval> for Time {
     }
 }
 
+/// The earliest of times that may not be set.
+pub(crate) fn earliest<const N: usize>(times: [Option<Time>; N]) -> Option<Time> {
+    // What is not set is zero, and one less than that is the latest.
+    let before = |time: Option<Time>| time.map_or(0, |time| time.0.get()).wrapping_sub(1);
+    let least = times.into_iter().map(before).min()?;
+    NonZeroU64::new(least.wrapping_add(1)).map(Time)
+}
+
 /// A length of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Interval(u64);
@@ -156,7 +164,7 @@ impl Clock {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Clock, Time};
+    use super::{Clock, Interval, Time, earliest};
 
     #[test]
     #[allow(clippy::disallowed_methods, reason = "any instant will do")]
@@ -170,6 +178,14 @@ mod tests {
             assert_eq!(clock.instant(time), Some(then));
         }
         assert_eq!(clock.read(epoch - Duration::from_secs(1)), Time::START);
+    }
+
+    #[test]
+    fn what_is_not_set_is_never_the_earliest() {
+        let late = Time::START + Interval::from_secs(1);
+        assert_eq!(earliest([None, Some(late), Some(Time::START)]), Some(Time::START));
+        assert_eq!(earliest([Some(late), None]), Some(late));
+        assert_eq!(earliest([None, None]), None);
     }
 
     #[test]

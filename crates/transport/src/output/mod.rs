@@ -41,6 +41,7 @@ pub(crate) struct Output {
     pub(crate) routes: Routes,
     pub(crate) neighbors: Neighbors,
     pub(crate) queue: Queue,
+    recent: Option<RecentStation>,
     /// Identification of the next fragmented packet.
     next_ident: u32,
     error_budget: Budget,
@@ -54,6 +55,7 @@ impl Output {
             routes: Routes::new(&config.addresses, &config.gateways),
             neighbors: Neighbors::new(key, config.limits.neighbors, config.limits.outgoing_bytes / 4),
             queue: Queue::new(config.limits.outgoing_bytes),
+            recent: None,
             next_ident: u32::from_le_bytes([config.key[0], config.key[5], config.key[10], config.key[15]]),
             error_budget: Budget::new(ERRORS_PER_SECOND),
         }
@@ -143,15 +145,27 @@ impl Output {
         if !self.framing.is_ethernet() {
             return Station::Known(MacAddress::BROADCAST);
         }
+        if let Some(recent) = &self.recent
+            && recent.destination == destination
+            && recent.changes == self.neighbors.changes
+            && now < recent.until
+        {
+            return Station::Known(recent.station);
+        }
+        self.find_station(now, destination)
+    }
+
+    fn find_station(&mut self, now: Time, destination: IpAddr) -> Station {
         if let Some(group) = self.routes.group_station(destination) {
             return Station::Known(group);
         }
         let Some(next_hop) = self.routes.next_hop(destination) else { return Station::NoRoute };
         match self.neighbors.resolve(now, next_hop) {
-            Resolution::Known { station, solicit } => {
+            Resolution::Known { station, solicit, until } => {
                 if solicit {
                     self.solicit(next_hop);
                 }
+                self.recent = Some(RecentStation { destination, station, until, changes: self.neighbors.changes });
                 Station::Known(station)
             }
             Resolution::Pending { solicit } => {
@@ -204,6 +218,17 @@ impl Output {
             self.solicit(next_hop);
         }
     }
+}
+
+/// The station found last: packets come in trains, and this saves a look at routes and neighbours.
+#[derive(Clone, Copy, Debug)]
+struct RecentStation {
+    destination: IpAddr,
+    station: MacAddress,
+    /// When the neighbour must be asked again.
+    until: Time,
+    /// `Neighbors::changes` then.
+    changes: u64,
 }
 
 /// Where a packet goes on the link.

@@ -31,6 +31,8 @@ pub(crate) struct Neighbors {
     /// Bytes of all frames that wait.
     held_bytes: usize,
     held_bytes_max: usize,
+    /// Counts changes, after which nothing that was said before need be true.
+    pub(crate) changes: u64,
     /// Not later than the earliest question that is due.
     next: Option<Time>,
     /// Connections whose neighbour is found, for the stack to wake.
@@ -50,8 +52,15 @@ enum Entry {
 /// What is known about a neighbour; `solicit` means that it shall be asked now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resolution {
-    Known { station: MacAddress, solicit: bool },
-    Pending { solicit: bool },
+    /// `until` is when it must be confirmed, if nothing changes before.
+    Known {
+        station: MacAddress,
+        solicit: bool,
+        until: Time,
+    },
+    Pending {
+        solicit: bool,
+    },
 }
 
 impl Neighbors {
@@ -62,6 +71,7 @@ impl Neighbors {
             limit,
             held_bytes: 0,
             held_bytes_max,
+            changes: 0,
             next: None,
             found: Vec::new(),
             absent: Vec::new(),
@@ -73,8 +83,9 @@ impl Neighbors {
         match self.entries.get_mut(&address) {
             Some(Entry::Known { station, confirmed, asked, questions }) => {
                 let station = *station;
-                if now.since(*confirmed) < STALE_AFTER {
-                    return Resolution::Known { station, solicit: false };
+                let until = *confirmed + STALE_AFTER;
+                if now < until {
+                    return Resolution::Known { station, solicit: false, until };
                 }
                 let due = asked.is_none_or(|asked| now.since(asked) >= QUESTION_INTERVAL);
                 if due && *questions >= QUESTIONS {
@@ -85,7 +96,7 @@ impl Neighbors {
                     *asked = Some(now);
                     *questions += 1;
                 }
-                Resolution::Known { station, solicit: due }
+                Resolution::Known { station, solicit: due, until }
             }
             Some(Entry::Asked { .. }) => Resolution::Pending { solicit: false },
             None => {
@@ -98,6 +109,7 @@ impl Neighbors {
 
     fn ask(&mut self, now: Time, address: IpAddr) {
         let next = now + QUESTION_INTERVAL;
+        self.changes += 1;
         let entry = Entry::Asked { questions: 1, next, frames: VecDeque::new(), waiters: Vec::new() };
         self.entries.insert(address, entry);
         self.next = Some(self.next.map_or(next, |earliest| earliest.min(next)));
@@ -151,6 +163,7 @@ impl Neighbors {
         if !self.entries.contains_key(&address) {
             self.make_room();
         }
+        self.changes += 1;
         let known = Entry::Known { station, confirmed: now, asked: None, questions: 0 };
         if let Some(Entry::Asked { frames, waiters, .. }) = self.entries.insert(address, known) {
             self.held_bytes -= bytes_of(&frames);

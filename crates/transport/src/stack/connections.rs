@@ -38,18 +38,34 @@ impl Stack {
         (current && self.connections.get(id.index).is_some_and(|connection| !connection.orphan)).then_some(id.index)
     }
 
-    /// Tells what happened and queues the connection for `poll_transmit`.
+    /// Tells what happened, and queues the connection for `poll_transmit` if it may have something to send.
     pub(super) fn settle(&mut self, index: u32) {
-        let generation = self.connections.generation(index);
         let Some(connection) = self.connections.get_mut(index) else { return };
-        if !connection.queued {
+        if !connection.queued && connection.has_more() {
             connection.queued = true;
             self.ready.push_back(index);
         }
+        let waits = connection.queued;
         let notices = std::mem::take(&mut connection.notices);
-        if notices == Notices::default() || connection.orphan {
-            return;
+        if notices != Notices::default() && !connection.orphan {
+            self.announce(index, notices);
         }
+        if !waits {
+            self.arm(index);
+        }
+    }
+
+    /// Queues a connection for `poll_transmit` that was held up there.
+    fn queue(&mut self, index: u32) {
+        if let Some(connection) = self.connections.get_mut(index).filter(|connection| !connection.queued) {
+            connection.queued = true;
+            self.ready.push_back(index);
+        }
+    }
+
+    fn announce(&mut self, index: u32, notices: Notices) {
+        let generation = self.connections.generation(index);
+        let Some(connection) = self.connections.get_mut(index) else { return };
         if let Some(listener) = connection.listener {
             if notices.connected {
                 self.ready_to_accept(listener, ConnectionId { index, generation });
@@ -244,9 +260,13 @@ impl Stack {
 
     /// Connections that waited for a neighbour go on, or hear that it is not there.
     pub(super) fn wake_for_neighbors(&mut self, now: Time) {
-        for (index, generation) in std::mem::take(&mut self.output.neighbors.found) {
+        let neighbors = &mut self.output.neighbors;
+        if neighbors.found.is_empty() && neighbors.absent.is_empty() {
+            return;
+        }
+        for (index, generation) in std::mem::take(&mut neighbors.found) {
             if self.connections.is_current(index, generation) {
-                self.settle(index);
+                self.queue(index);
             }
         }
         for (index, generation) in std::mem::take(&mut self.output.neighbors.absent) {

@@ -110,7 +110,7 @@ impl Stack {
         } else if segment.flags.syn && segment.ack.is_none() {
             // The client began anew from the same port.
             self.drop_held(id);
-            self.hold(now, tuple, Request::new(segment, tuple.remote().is_ipv6()));
+            self.hold(now, tuple, Request::new(segment, tuple.is_ipv6()));
         }
     }
 
@@ -152,7 +152,7 @@ impl Stack {
     ) -> ConnectionId {
         let initial = self.initial.choose_after(now, tuple, request.succeeds);
         let offset = self.initial.timestamp_offset(tuple);
-        let limits = if tuple.remote().is_ipv4() { self.segment_limits.0 } else { self.segment_limits.1 };
+        let limits = self.link_limits(tuple);
         let config = &self.config.tcp;
         let mut connection = Connection::passive(now, *tuple, initial, offset, limits.segment_size, request, config);
         connection.listener = listener;

@@ -150,7 +150,7 @@ impl Stack {
         };
         let clock = now.milliseconds().wrapping_add(self.initial.timestamp_offset(tuple));
         let timestamp = cookie_timestamp(clock, request);
-        let limits = if tuple.remote().is_ipv4() { self.segment_limits.0 } else { self.segment_limits.1 };
+        let limits = self.link_limits(tuple);
         let scale = request.window_scale.filter(|_| timestamp.is_some());
         let header = Header {
             seq: self.cookies.make(now, tuple, request),
@@ -201,7 +201,7 @@ impl Stack {
         initial: Seq,
         lease: crate::leases::Lease,
     ) {
-        let limits = if tuple.remote().is_ipv4() { self.segment_limits.0 } else { self.segment_limits.1 };
+        let limits = self.link_limits(tuple);
         let offset = self.initial.timestamp_offset(tuple);
         let (size, config) = (limits.segment_size, &self.config.tcp);
         let mut connection = Connection::from_cookie(now, *tuple, initial, offset, size, request, config);

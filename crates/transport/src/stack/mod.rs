@@ -18,15 +18,15 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::config::Config;
-use crate::demux::Demux;
+use crate::demux::{Demux, FourTuple};
 use crate::event::Event;
 use crate::hash::KeyedState;
 use crate::leases::Leases;
 use crate::output::Output;
 use crate::reassembly::Reassembly;
 use crate::slots::Slots;
-use crate::tcp::{ChunkPool, Connection, Cookies, InitialSequence, Limits};
-use crate::time::{Clock, Time};
+use crate::tcp::{ChunkPool, Connection, Cookies, InitialSequence, LinkLimits};
+use crate::time::{Clock, Time, earliest};
 use crate::timers::Timers;
 use bound::BoundSocket;
 use datagrams::Datagrams;
@@ -34,6 +34,7 @@ pub use frame::{BODY_SLICES, Datagram, RECEIVE_CHUNKS, Statistics, Transmit};
 use held::Held;
 use listening::Listener;
 use time_waits::TimeWaits;
+use transmit::Run;
 
 /// Free chunks of 64 KiB that are kept.
 const SPARE_CHUNKS: usize = 128;
@@ -61,11 +62,14 @@ pub struct Stack {
     timers: Timers,
     /// Connections that may have something to send; each at most once.
     ready: VecDeque<u32>,
+    /// Segments that are booked and wait to be cut off for the link.
+    run: Option<Run>,
     events: VecDeque<Event>,
     datagrams: Datagrams,
     initial: InitialSequence,
     pool: ChunkPool,
-    segment_limits: (Limits, Limits),
+    /// Over IPv4 and over IPv6.
+    link_limits: (LinkLimits, LinkLimits),
     /// The connection whose send buffer has room lent out by `send_space`.
     lent: Option<u32>,
     /// Headers of the TCP segment that `poll_transmit` returned last.
@@ -80,10 +84,7 @@ impl Stack {
     /// A stack with no connections. `now` is the zero of its clocks.
     #[must_use]
     pub fn new(now: Instant, config: Config) -> Stack {
-        let limits = |headers: u16| Limits {
-            segment_size: config.link.mtu().saturating_sub(headers).max(88),
-            segmentation: config.link.virtio(),
-        };
+        let limits = |headers: u16| LinkLimits::new(config.link.mtu(), headers, config.link.virtio());
         Stack {
             clock: Clock::new(now),
             output: Output::new(&config),
@@ -99,11 +100,12 @@ impl Stack {
             cookies: Cookies::new(&config.key),
             timers: Timers::default(),
             ready: VecDeque::new(),
+            run: None,
             events: VecDeque::new(),
             datagrams: Datagrams::new(config.limits.datagram_bytes),
             initial: InitialSequence::new(&config.key),
             pool: ChunkPool::new(SPARE_CHUNKS, config.limits.buffer_bytes),
-            segment_limits: (limits(40), limits(60)),
+            link_limits: (limits(40), limits(60)),
             lent: None,
             head: [0; HEAD_MAX],
             frame: Vec::new(),
@@ -117,8 +119,8 @@ impl Stack {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let held = self.held_order.front().map(|(at, ..)| *at);
-        let others = [held, self.time_waits.next_timeout(), self.output.next_timeout(), self.reassembly.next_timeout()];
-        let next = others.into_iter().chain([self.timers.next()]).flatten().min();
+        let (others, link) = (self.time_waits.next_timeout(), self.output.next_timeout());
+        let next = earliest([held, others, link, self.reassembly.next_timeout(), self.timers.next()]);
         next.and_then(|at| self.clock.instant(at))
     }
 
@@ -157,6 +159,11 @@ impl Stack {
             limited: self.statistics.limited + self.output.queue.refused + self.reassembly.refused,
             ..self.statistics.clone()
         }
+    }
+
+    /// What the link takes of a flow's segments.
+    fn link_limits(&self, tuple: &FourTuple) -> LinkLimits {
+        if tuple.is_ipv6() { self.link_limits.1 } else { self.link_limits.0 }
     }
 
     /// What the stack was made with.

@@ -52,7 +52,7 @@ impl Stack {
             self.leases.release(lease, local, remote);
             return Err(ConnectError::InUse { local, remote });
         }
-        let limits = if remote.is_ipv4() { self.segment_limits.0 } else { self.segment_limits.1 };
+        let limits = self.link_limits(&tuple);
         let initial = self.initial.choose(now, &tuple);
         let offset = self.initial.timestamp_offset(&tuple);
         let size = limits.segment_size;

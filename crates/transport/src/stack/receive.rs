@@ -40,8 +40,7 @@ impl Stack {
     fn receive_frame(&mut self, now: Time, frame: &[u8]) -> Option<()> {
         let (mut rest, mut checksum_trusted) = (frame, false);
         if self.output.framing.offloads() {
-            checksum_trusted = virtio::parse(frame)?.checksum_trusted;
-            rest = &frame[virtio::LENGTH..];
+            virtio::Received { checksum_trusted, rest } = virtio::parse(frame)?;
         }
         let Some(own_station) = self.output.framing.own_station() else {
             return self.receive_ip(now, rest, checksum_trusted);
@@ -65,15 +64,15 @@ impl Stack {
 
     fn receive_ip(&mut self, now: Time, bytes: &[u8], checksum_trusted: bool) -> Option<()> {
         let packet = ip::parse(bytes)?;
-        let recipient = self.recipient(&packet)?;
-        if recipient == Recipient::Other && packet.hop_limit <= 1 {
+        if packet.hop_limit <= 1 && self.recipient(&packet)? == Recipient::Other {
             // A router between us and the destination would say so (RFC 1812 §5.3.1); `traceroute` asks for it.
             self.output.send_error(now, &packet, Unreachable::HopLimit);
             return Some(());
         }
         if packet.fragment.is_none() {
-            return self.receive_packet(now, &packet, recipient, checksum_trusted);
+            return self.receive_packet(now, &packet, checksum_trusted);
         }
+        self.recipient(&packet)?;
         let Some(whole) = self.reassembly.add(now, &packet) else { return Some(()) };
         let packet = IpPacket {
             source: whole.source,
@@ -86,18 +85,15 @@ impl Stack {
             whole: &whole.beginning,
         };
         // A checksum that the sender left to the link is finished before the packet is cut, so it is verified here.
-        self.receive_packet(now, &packet, recipient, false)
+        self.receive_packet(now, &packet, false)
     }
 
-    fn receive_packet(
-        &mut self,
-        now: Time,
-        packet: &IpPacket<'_>,
-        recipient: Recipient,
-        checksum_trusted: bool,
-    ) -> Option<()> {
+    fn receive_packet(&mut self, now: Time, packet: &IpPacket<'_>, checksum_trusted: bool) -> Option<()> {
+        if packet.protocol == IpProtocol::Tcp {
+            return self.receive_segment(now, packet, checksum_trusted);
+        }
+        let recipient = self.recipient(packet)?;
         match packet.protocol {
-            IpProtocol::Tcp => self.receive_segment(now, packet, recipient, checksum_trusted),
             IpProtocol::Udp => self.receive_datagram(now, packet, recipient, checksum_trusted),
             IpProtocol::Icmp | IpProtocol::Icmpv6 => self.receive_icmp(now, packet, recipient),
             _ => {
@@ -110,7 +106,7 @@ impl Stack {
     }
 
     /// `None` for packets that nobody here may take: nonsense addresses, and other nodes' packets unless we play them all.
-    fn recipient(&self, packet: &IpPacket<'_>) -> Option<Recipient> {
+    pub(super) fn recipient(&self, packet: &IpPacket<'_>) -> Option<Recipient> {
         let (source, destination) = (packet.source, packet.destination);
         let routes = &self.output.routes;
         let unspecified = matches!(source, IpAddr::V6(address) if address.is_unspecified());

@@ -11,27 +11,37 @@ use crate::wire::ip::IpPacket;
 use crate::wire::tcp::{self, Flags, Header, Options, Segment};
 
 impl Stack {
-    pub(super) fn receive_segment(
-        &mut self,
-        now: Time,
-        packet: &IpPacket<'_>,
-        recipient: Recipient,
-        checksum_trusted: bool,
-    ) -> Option<()> {
-        // RFC 9293 §3.9.2.3 and MUST-57: nothing of TCP is ever for a group.
-        if recipient == Recipient::Group {
-            return None;
-        }
+    /// The segments of connections go before everything that is asked of strangers' addresses.
+    pub(super) fn receive_segment(&mut self, now: Time, packet: &IpPacket<'_>, checksum_trusted: bool) -> Option<()> {
         let segment = tcp::parse(packet, checksum_trusted)?;
         let local = SocketAddr::new(packet.destination, segment.destination_port);
         let remote = SocketAddr::new(packet.source, segment.source_port);
         let tuple = FourTuple::new(local, remote);
+        match self.demux.connection(&tuple) {
+            Some(index) => self.segment_for_connection(now, index, &segment),
+            None => self.segment_of_stranger(now, packet, &tuple, &segment)?,
+        }
+        Some(())
+    }
+
+    fn segment_of_stranger(
+        &mut self,
+        now: Time,
+        packet: &IpPacket<'_>,
+        tuple: &FourTuple,
+        segment: &Segment<'_>,
+    ) -> Option<()> {
+        let recipient = self.recipient(packet)?;
+        // RFC 9293 §3.9.2.3 and MUST-57: nothing of TCP is ever for a group.
+        if recipient == Recipient::Group {
+            return None;
+        }
         let own = recipient == Recipient::Own;
-        match self.demux.lookup(&tuple, own) {
-            Target::Flow(Owner::Connection(index)) => self.segment_for_connection(now, index, &segment),
-            Target::Flow(Owner::TimeWait(index)) => self.segment_for_time_wait(now, index, &tuple, own, &segment),
-            Target::Flow(Owner::Incoming(index)) => self.segment_for_held(now, index, &tuple, &segment),
-            target => self.segment_for_none(now, target, &tuple, &segment),
+        match self.demux.lookup(tuple, own) {
+            Target::Flow(Owner::Connection(index)) => self.segment_for_connection(now, index, segment),
+            Target::Flow(Owner::TimeWait(index)) => self.segment_for_time_wait(now, index, tuple, own, segment),
+            Target::Flow(Owner::Incoming(index)) => self.segment_for_held(now, index, tuple, segment),
+            target => self.segment_for_none(now, target, tuple, segment),
         }
         Some(())
     }
@@ -56,7 +66,7 @@ impl Stack {
                 let Some(time_wait) = self.time_waits.remove(index) else { return };
                 let succeeds = Some(time_wait.next());
                 self.forget_time_wait(index, time_wait);
-                let request = Request { succeeds, ..Request::new(segment, tuple.remote().is_ipv6()) };
+                let request = Request { succeeds, ..Request::new(segment, tuple.is_ipv6()) };
                 self.begin_request(now, target, tuple, request);
             }
             // What makes no connection does not end TIME-WAIT either.
@@ -98,7 +108,7 @@ impl Stack {
         if segment.flags.rst {
             return;
         }
-        let request = || Request::new(segment, tuple.remote().is_ipv6());
+        let request = || Request::new(segment, tuple.is_ipv6());
         match target {
             Target::Listener(listener) if segment.ack.is_some() => {
                 self.acknowledgement_for_listener(now, listener, tuple, segment);

@@ -18,6 +18,16 @@ use crate::wire::virtio::{Offload, Segmentation};
 /// ECT(0), RFC 3168 §5.
 const ECN_CAPABLE: u8 = 2;
 
+/// A run of segments of one connection that goes to the link piece by piece, because the link can't cut it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    /// Index and generation.
+    connection: (u32, u32),
+    station: MacAddress,
+    /// What is left of it.
+    rest: Outgoing,
+}
+
 impl Stack {
     /// The next frame to write to the link; `None` when there is nothing to send before the next other call.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit<'_>> {
@@ -30,13 +40,22 @@ impl Stack {
                 self.statistics.frames_sent += 1;
                 return Some(Transmit { head: &self.frame, body: [&[]; super::BODY_SLICES] });
             }
-            let index = self.ready.pop_front()?;
-            if let Some((station, outgoing)) = self.next_of(now, index) {
-                // Others take their turn before this connection goes on, if it does.
-                self.requeue(index);
-                self.statistics.frames_sent += 1;
-                return self.frame_segment(index, station, &outgoing);
-            }
+            let (index, station, outgoing) = match self.run.take() {
+                Some(run) => {
+                    let Some(outgoing) = self.rest_of(&run) else { continue };
+                    (run.connection.0, run.station, outgoing)
+                }
+                None => {
+                    let index = self.ready.pop_front()?;
+                    let Some((station, outgoing)) = self.next_of(now, index) else { continue };
+                    // Others take their turn before this connection goes on, if it does.
+                    self.requeue(index);
+                    (index, station, outgoing)
+                }
+            };
+            self.statistics.frames_sent += 1;
+            let outgoing = self.first_piece(index, station, outgoing);
+            return self.frame_segment(index, station, &outgoing);
         }
     }
 
@@ -51,15 +70,14 @@ impl Stack {
         }
     }
 
-    /// The next segment of a connection and where it goes; without one the connection leaves the queue.
+    /// The next segments of a connection and where they go; without any the connection leaves the queue.
     fn next_of(&mut self, now: Time, index: u32) -> Option<(MacAddress, Outgoing)> {
         let connection = self.connections.get_mut(index).filter(|connection| connection.queued)?;
-        let remote = connection.tuple.remote().ip();
-        let limits = if remote.is_ipv4() { self.segment_limits.0 } else { self.segment_limits.1 };
-        let station = self.output.station(now, remote);
+        let limits = if connection.tuple.is_ipv6() { &self.link_limits.1 } else { &self.link_limits.0 };
+        let station = self.output.station(now, connection.tuple.remote().ip());
         let mut ctx = Context { now, config: &self.config.tcp, pool: &mut self.pool };
         if let Station::Known(station) = station
-            && let Some(outgoing) = connection.next_segment(&mut ctx, &limits)
+            && let Some(outgoing) = connection.next_segment(&mut ctx, limits)
         {
             return Some((station, outgoing));
         }
@@ -82,6 +100,25 @@ impl Stack {
         None
     }
 
+    /// What is left to send of a run, unless its connection is gone or the peer has it already.
+    fn rest_of(&self, run: &Run) -> Option<Outgoing> {
+        let (index, generation) = run.connection;
+        let connection = self.connections.get(index).filter(|_| self.connections.is_current(index, generation))?;
+        let offset = connection.offset_of(run.rest.header.seq)?;
+        Some(Outgoing { offset, ..run.rest })
+    }
+
+    /// As much of a run as the link takes at once; the rest is kept for the next call.
+    fn first_piece(&mut self, index: u32, station: MacAddress, outgoing: Outgoing) -> Outgoing {
+        if outgoing.length <= outgoing.segment_size || self.output.framing.offloads() {
+            return outgoing;
+        }
+        let connection = (index, self.connections.generation(index));
+        let (first, rest) = outgoing.split();
+        self.run = Some(Run { connection, station, rest });
+        first
+    }
+
     /// Writes the headers of a segment and lends out its payload.
     fn frame_segment(&mut self, index: u32, station: MacAddress, outgoing: &Outgoing) -> Option<Transmit<'_>> {
         let connection = self.connections.get(index)?;
@@ -97,8 +134,10 @@ impl Stack {
         let tcp_start = ip_start + ip.length();
         let end = tcp_start + tcp_length;
         let head = &mut self.head[..end];
-        let offload = segment_offload(framing.ethernet_length() + ip.length(), outgoing, source.is_ipv6());
-        framing.emit_virtio(head, &offload);
+        if framing.offloads() {
+            let offload = segment_offload(framing.ethernet_length() + ip.length(), outgoing, source.is_ipv6());
+            framing.emit_virtio(head, &offload);
+        }
         framing.emit_ethernet(head, station, source.is_ipv6());
         ip.emit(&mut head[ip_start..]);
         outgoing.header.emit(source.port(), destination.port(), &mut head[tcp_start..]);
@@ -120,6 +159,21 @@ impl Stack {
         if sent == Err(SendError::Full) {
             self.statistics.limited += 1;
         }
+    }
+}
+
+impl Outgoing {
+    /// The first segment of a run, and the others: FIN and PSH are the last one's, and CWR is the first one's
+    /// (RFC 3168 §6.1.2).
+    fn split(self) -> (Outgoing, Outgoing) {
+        let length = self.segment_size;
+        let (mut first, mut rest) = (Outgoing { length, ..self }, self);
+        (first.header.flags.fin, first.header.flags.psh) = (false, false);
+        rest.header.seq = rest.header.seq.plus(length);
+        rest.offset += length;
+        rest.length -= length;
+        rest.header.flags.cwr = false;
+        (first, rest)
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Config, Request, Seq};
 use crate::demux::FourTuple;
 use crate::event::ResetReason;
 use crate::leases::Lease;
-use crate::time::{Interval, Time};
+use crate::time::{Interval, Time, earliest};
 
 /// Seconds between keep-alive probes, and how many go unanswered until the peer counts as gone.
 const KEEP_ALIVE_INTERVAL: Interval = Interval::from_secs(75);
@@ -95,7 +95,7 @@ impl Connection {
         Connection {
             tuple,
             state: State::Closed,
-            send: SendHalf::new(initial, segment_size, tuple.remote().is_ipv6(), config),
+            send: SendHalf::new(initial, segment_size, tuple.is_ipv6(), config),
             receive: ReceiveHalf::new(now, config),
             agreed: Agreed::default(),
             active: false,
@@ -218,8 +218,7 @@ impl Connection {
         if self.is_over() {
             return None;
         }
-        let own = [self.send.deadline(), self.receive.acknowledge_at, self.keep_alive_at, self.expires];
-        own.into_iter().flatten().min()
+        earliest([self.send.deadline(), self.receive.acknowledge_at, self.keep_alive_at, self.expires])
     }
 
     /// Does what is due.
@@ -287,9 +286,14 @@ impl Connection {
         seq.is_at_or_after(self.send.unacknowledged) && seq.is_before(self.send.next)
     }
 
+    /// Where the byte with this sequence number is in the send buffer; `None` if it is acknowledged.
+    pub(crate) fn offset_of(&self, seq: Seq) -> Option<usize> {
+        seq.is_at_or_after(self.send.unacknowledged).then(|| seq.since(self.send.unacknowledged))
+    }
+
     /// A router says that the path takes less (RFC 1191, RFC 8201).
     pub(crate) fn on_packet_too_big(&mut self, ctx: &mut Context<'_>, mtu: u16) {
-        let headers = if self.tuple.remote().is_ipv4() { 40 } else { 60 };
+        let headers = if self.tuple.is_ipv6() { 60 } else { 40 };
         self.send.on_packet_too_big(ctx, mtu.saturating_sub(headers));
     }
 

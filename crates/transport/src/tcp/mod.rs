@@ -28,4 +28,4 @@ pub(crate) use sequence::Seq;
 pub(crate) use state::{Disposition, Ended};
 pub use status::{State, Status};
 pub(crate) use time_wait::{TimeWait, TimeWaitAnswer};
-pub(crate) use transmit::{Limits, Outgoing};
+pub(crate) use transmit::{LinkLimits, Outgoing};

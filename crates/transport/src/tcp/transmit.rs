@@ -3,18 +3,30 @@
 use super::send::{Span, Transmission};
 use super::status::State;
 use super::{Connection, Context, Seq};
-use crate::wire::tcp::{Flags, Header, Options, SACK_BLOCKS, Timestamp};
+use crate::wire::tcp::{Flags, Header, Options, SACK_BLOCKS, Timestamp, sack_length};
 
 /// What the link can take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct LinkLimits {
     /// Largest payload and options of a segment that we take: goes into our SYN (RFC 9293 §3.7.1).
     pub(crate) segment_size: u16,
-    /// The link cuts long segments.
-    pub(crate) segmentation: bool,
+    /// Segments that are chosen, booked and cut together at most: by the link as many as make a packet of 64 KiB, otherwise
+    /// by the stack.
+    pub(crate) segments: usize,
 }
 
-/// A segment to send: its header, and where its payload is in the send buffer.
+impl LinkLimits {
+    /// Segments that the stack cuts at most before another connection has its turn.
+    const CUT_BY_STACK: usize = 16;
+
+    /// Of a link for packets of `mtu` bytes, of which IP and TCP take `headers`.
+    pub(crate) fn new(mtu: u16, headers: u16, link_cuts: bool) -> LinkLimits {
+        let segments = if link_cuts { usize::MAX } else { LinkLimits::CUT_BY_STACK };
+        LinkLimits { segment_size: mtu.saturating_sub(headers).max(88), segments }
+    }
+}
+
+/// A segment to send, or several in a row: the header of the first, and where their payload is in the send buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Outgoing {
     pub(crate) header: Header,
@@ -31,18 +43,19 @@ const SEGMENTATION_MAX: usize = 65_535 - 60 - 60;
 
 impl Connection {
     /// The next segment, booked as sent; `None` if there is nothing to send now.
-    pub(crate) fn next_segment(&mut self, ctx: &mut Context<'_>, limits: &Limits) -> Option<Outgoing> {
+    pub(crate) fn next_segment(&mut self, ctx: &mut Context<'_>, limits: &LinkLimits) -> Option<Outgoing> {
         match self.state {
             State::SynSent | State::SynReceived => return self.synchronize(ctx, limits),
             State::Closed | State::Listen | State::TimeWait => return None,
             _ => {}
         }
-        let blocks = if self.receive.has_sack_blocks() { self.sack_blocks_that_fit() } else { [None; SACK_BLOCKS] };
-        let count = blocks.iter().flatten().count();
-        let sack_bytes = if count > 0 { 4 + 8 * count } else { 0 };
+        // Only what is acknowledged now is told, and a duplicate once (RFC 2883 §4): so by a segment that is not cut.
+        let segments = if self.receive.has_duplicate() { 1 } else { limits.segments };
+        let blocks = self.receive.sack_blocks();
+        let sack_bytes = sack_length(&blocks);
         self.send.raise_segments(ctx.now);
         let size = self.send.payload_size() - sack_bytes;
-        let most = if limits.segmentation { SEGMENTATION_MAX / size * size } else { size };
+        let most = (SEGMENTATION_MAX / size).min(segments) * size;
         match self.send.next_transmission(ctx, size, most) {
             Transmission::Span(span) => Some(self.data_segment(ctx, span, blocks, size)),
             Transmission::WindowProbe => Some(self.probe(ctx)),
@@ -58,13 +71,8 @@ impl Connection {
         self.send.has_more() || own
     }
 
-    fn sack_blocks_that_fit(&mut self) -> [Option<(Seq, Seq)>; SACK_BLOCKS] {
-        // Only what is acknowledged now is told: a duplicate is told once.
-        self.receive.sack_blocks(SACK_BLOCKS)
-    }
-
     /// SYN or SYN-ACK with everything that we offer.
-    fn synchronize(&mut self, ctx: &mut Context<'_>, limits: &Limits) -> Option<Outgoing> {
+    fn synchronize(&mut self, ctx: &mut Context<'_>, limits: &LinkLimits) -> Option<Outgoing> {
         if !std::mem::take(&mut self.synchronize_due) {
             return None;
         }

@@ -3,43 +3,69 @@
 use std::net::IpAddr;
 
 use smoltcp::wire::IpProtocol;
-use smoltcp::wire::checksum;
 
 pub(crate) use smoltcp::wire::checksum::combine;
 
 /// Sum of the bytes as 16-bit words, not complemented (RFC 1071). Words are added eight bytes at a time: one's complement
 /// addition may be done in any width and byte order, and folded at the end (RFC 1071 §2).
 pub(crate) fn data(bytes: &[u8]) -> u16 {
+    // Wide sums have no carry to bring back; two of them, so that neither waits for the other.
+    let (mut even, mut odd) = (0_u128, 0_u128);
     let (blocks, rest) = bytes.as_chunks::<32>();
-    let mut sums = [0_u64; 4];
     for block in blocks {
-        for (sum, word) in sums.iter_mut().zip(block.as_chunks::<8>().0) {
-            *sum = add(*sum, u64::from_ne_bytes(*word));
-        }
+        let words = block.as_chunks::<8>().0;
+        even += wide(words[0]);
+        odd += wide(words[1]);
+        even += wide(words[2]);
+        odd += wide(words[3]);
     }
-    let mut sum = add(add(sums[0], sums[1]), add(sums[2], sums[3]));
     let (words, rest) = rest.as_chunks::<8>();
     for word in words {
-        sum = add(sum, u64::from_ne_bytes(*word));
+        even += wide(*word);
     }
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    sum = add(sum, u64::from_ne_bytes(last));
+    let mut last = rest;
+    if let Some((word, rest)) = last.split_first_chunk::<4>() {
+        odd += u128::from(u32::from_ne_bytes(*word));
+        last = rest;
+    }
+    if let Some((word, rest)) = last.split_first_chunk::<2>() {
+        odd += u128::from(u16::from_ne_bytes(*word));
+        last = rest;
+    }
+    if let [byte] = last {
+        odd += u128::from(u16::from_ne_bytes([*byte, 0]));
+    }
+    fold(even + odd)
+}
+
+fn wide(word: [u8; 8]) -> u128 {
+    u128::from(u64::from_ne_bytes(word))
+}
+
+/// From a wide sum in the machine's byte order to the 16 bits of the wire's.
+fn fold(sum: u128) -> u16 {
+    let (low, carry) = (sum as u64).overflowing_add((sum >> 64) as u64);
+    let sum = low + u64::from(carry);
     let sum = (sum >> 32) + (sum & 0xffff_ffff);
     let sum = (sum >> 16 & 0xffff) + (sum & 0xffff) + (sum >> 32);
     let sum = (sum >> 16) + (sum & 0xffff);
     u16::from_be_bytes((sum as u16).to_ne_bytes())
 }
 
-/// One's complement addition: the carry comes back at the other end.
-fn add(one: u64, other: u64) -> u64 {
-    let (sum, carry) = one.overflowing_add(other);
-    sum + u64::from(carry)
-}
-
 /// Sum of the pseudo-header, not complemented: what a partial checksum field starts with.
 pub(crate) fn pseudo_header(source: IpAddr, destination: IpAddr, protocol: IpProtocol, length: usize) -> u16 {
-    checksum::pseudo_header(&source.into(), &destination.into(), protocol, length as u32)
+    let address = |address: IpAddr| match address {
+        IpAddr::V4(address) => u128::from(u32::from_ne_bytes(address.octets())),
+        IpAddr::V6(address) => {
+            let octets = address.octets();
+            let (words, _) = octets.as_chunks::<8>();
+            wide(words[0]) + wide(words[1])
+        }
+    };
+    // RFC 9293 §3.1, RFC 8200 §8.1: where the length has 32 bits, its upper half is another word.
+    let rest = u32::from_ne_bytes((length as u32).to_be_bytes());
+    let protocol = u16::from_ne_bytes([0, protocol.into()]);
+    fold(address(source) + address(destination) + u128::from(rest) + u128::from(protocol))
 }
 
 /// Whether a whole TCP, UDP or ICMPv6 message has the right checksum in it.
@@ -58,5 +84,19 @@ mod tests {
             assert_eq!(ours % 0xffff, plain % 0xffff, "{length}");
         }
         assert_eq!(super::data(&[0xff; 64]), 0xffff);
+    }
+    #[test]
+    fn pseudo_headers_of_both_families_are_right() {
+        use smoltcp::wire::{IpProtocol, checksum};
+        for (source, destination) in [("10.1.2.3", "255.254.253.252"), ("fd00::ffff:1", "2001:db8:ffff:ffff::fffe")] {
+            let (source, destination): (std::net::IpAddr, std::net::IpAddr) =
+                (source.parse().expect("ok"), destination.parse().expect("ok"));
+            for length in [0, 20, 65_535] {
+                let ours = super::pseudo_header(source, destination, IpProtocol::Tcp, length);
+                let plain =
+                    checksum::pseudo_header(&source.into(), &destination.into(), IpProtocol::Tcp, length as u32);
+                assert_eq!(ours % 0xffff, plain % 0xffff, "{source} {length}");
+            }
+        }
     }
 }

@@ -2,7 +2,13 @@
 
 use std::net::IpAddr;
 
-use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6ExtHeader, Ipv6FragmentHeader, Ipv6Packet};
+use smoltcp::wire::{IpProtocol, Ipv6ExtHeader, Ipv6FragmentHeader, Ipv6Packet};
+
+use super::checksum;
+
+/// Bytes of an IPv4 header without options, and of an IPv6 header.
+const V4_LENGTH: usize = 20;
+const V6_LENGTH: usize = 40;
 
 /// Hop limit of everything that we send (RFC 1700).
 const HOP_LIMIT: u8 = 64;
@@ -45,27 +51,35 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<IpPacket<'_>> {
     }
 }
 
+/// Read by hand: this is the way of every packet.
 #[inline(always)]
 fn parse_v4(bytes: &[u8]) -> Option<IpPacket<'_>> {
-    let packet = Ipv4Packet::new_checked(bytes).ok()?;
-    if packet.header_len() < 20 || !packet.verify_checksum() {
+    let header = bytes.first_chunk::<V4_LENGTH>()?;
+    let header_length = usize::from(header[0] & 0x0f) * 4;
+    let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    if header_length < V4_LENGTH || header_length > length || length > bytes.len() {
         return None;
     }
-    let offset = usize::from(packet.frag_offset());
-    let fragment = (packet.more_frags() || offset != 0).then(|| Fragment {
-        ident: u32::from(packet.ident()),
-        offset,
-        more: packet.more_frags(),
+    if checksum::data(&bytes[..header_length]) != u16::MAX {
+        return None;
+    }
+    // RFC 791 §3.1: one reserved bit, "don't fragment", "more fragments", and the offset in units of eight bytes.
+    let position = u16::from_be_bytes([header[6], header[7]]);
+    let fragment = (position & 0x3fff != 0).then(|| Fragment {
+        ident: u32::from(u16::from_be_bytes([header[4], header[5]])),
+        offset: usize::from(position & 0x1fff) * 8,
+        more: position & 0x2000 != 0,
     });
+    let whole = &bytes[..length];
     Some(IpPacket {
-        source: packet.src_addr().into(),
-        destination: packet.dst_addr().into(),
-        protocol: packet.next_header(),
-        hop_limit: packet.hop_limit(),
-        ecn: packet.ecn(),
+        source: IpAddr::from([header[12], header[13], header[14], header[15]]),
+        destination: IpAddr::from([header[16], header[17], header[18], header[19]]),
+        protocol: IpProtocol::from(header[9]),
+        hop_limit: header[8],
+        ecn: header[1] & 3,
         fragment,
-        payload: packet.payload(),
-        whole: &bytes[..usize::from(packet.total_len())],
+        payload: &whole[header_length..],
+        whole,
     })
 }
 
@@ -213,25 +227,17 @@ impl IpHeader {
     pub(crate) fn emit(&self, buffer: &mut [u8]) {
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let mut packet = Ipv4Packet::new_unchecked(&mut buffer[..20]);
-                packet.set_version(4);
-                packet.set_header_len(20);
-                packet.set_dscp(0);
-                packet.set_ecn(self.ecn);
-                packet.set_total_len((20 + self.payload_length) as u16);
-                packet.set_ident(0);
-                packet.clear_flags();
-                packet.set_more_frags(false);
-                packet.set_dont_frag(true);
-                packet.set_frag_offset(0);
-                packet.set_hop_limit(self.hop_limit);
-                packet.set_next_header(self.protocol);
-                packet.set_src_addr(source);
-                packet.set_dst_addr(destination);
-                packet.fill_checksum();
+                let (header, _) = buffer.split_at_mut(V4_LENGTH);
+                header[..2].copy_from_slice(&[0x45, self.ecn]);
+                header[2..4].copy_from_slice(&((V4_LENGTH + self.payload_length) as u16).to_be_bytes());
+                header[4..12].copy_from_slice(&[0, 0, 0x40, 0, self.hop_limit, self.protocol.into(), 0, 0]);
+                header[12..16].copy_from_slice(&source.octets());
+                header[16..20].copy_from_slice(&destination.octets());
+                let sum = !checksum::data(header);
+                header[10..12].copy_from_slice(&sum.to_be_bytes());
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let mut packet = Ipv6Packet::new_unchecked(&mut buffer[..40]);
+                let mut packet = Ipv6Packet::new_unchecked(&mut buffer[..V6_LENGTH]);
                 packet.set_version(6);
                 packet.set_traffic_class(self.ecn);
                 packet.set_flow_label(0);
@@ -248,5 +254,5 @@ impl IpHeader {
 
 /// Bytes of an IP header without options in the family of `address`.
 pub(crate) fn header_length(address: IpAddr) -> usize {
-    if address.is_ipv4() { 20 } else { 40 }
+    if address.is_ipv4() { V4_LENGTH } else { V6_LENGTH }
 }

@@ -1,5 +1,5 @@
-//! Between bytes and values. Formats come from `smoltcp::wire`; what is here selects the fields that this stack needs, in
-//! types that can't hold nonsense.
+//! Between bytes and values, in types that can't hold nonsense. The headers that every segment has (IPv4, TCP with its
+//! timestamp) are read and written by hand, with one check of bounds each; all other formats come from `smoltcp::wire`.
 
 pub(crate) mod checksum;
 pub(crate) mod icmp;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use smoltcp::wire::{IpProtocol, TcpOption, TcpPacket, TcpSeqNumber};
+use smoltcp::wire::{IpProtocol, TcpOption};
 
 use super::checksum;
 use super::ip::IpPacket;
@@ -76,37 +76,71 @@ impl Segment<'_> {
     }
 }
 
-/// `None` for anything malformed or with a wrong checksum.
+/// The flags' bits in the header's 14th byte (RFC 9293 §3.1).
+mod bit {
+    pub(super) const FIN: u8 = 0x01;
+    pub(super) const SYN: u8 = 0x02;
+    pub(super) const RST: u8 = 0x04;
+    pub(super) const PSH: u8 = 0x08;
+    pub(super) const ACK: u8 = 0x10;
+    pub(super) const ECE: u8 = 0x40;
+    pub(super) const CWR: u8 = 0x80;
+}
+
+/// How the timestamp option begins with its padding (RFC 7323 appendix A): the only option of nearly all segments.
+const TIMESTAMP_START: [u8; 4] = [1, 1, 8, 10];
+
+/// `None` for anything malformed or with a wrong checksum. Inlined, since the result is large and would be copied.
+#[inline(always)]
 pub(crate) fn parse<'a>(packet: &IpPacket<'a>, checksum_trusted: bool) -> Option<Segment<'a>> {
-    let segment = TcpPacket::new_checked(packet.payload).ok()?;
-    if segment.src_port() == 0 || segment.dst_port() == 0 || usize::from(segment.header_len()) < HEADER_LENGTH {
+    let header = packet.payload.first_chunk::<HEADER_LENGTH>()?;
+    let word = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let half = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+    let length = usize::from(header[12] >> 4) * 4;
+    let options = packet.payload.get(HEADER_LENGTH..length)?;
+    let (source_port, destination_port, bits) = (half(0), half(2), header[13]);
+    if source_port == 0 || destination_port == 0 {
         return None;
     }
     if !checksum_trusted && !checksum::verify(packet.source, packet.destination, IpProtocol::Tcp, packet.payload) {
         return None;
     }
     Some(Segment {
-        source_port: segment.src_port(),
-        destination_port: segment.dst_port(),
-        seq: Seq(segment.seq_number().0 as u32),
-        ack: segment.ack().then(|| Seq(segment.ack_number().0 as u32)),
+        source_port,
+        destination_port,
+        seq: Seq(word(4)),
+        ack: (bits & bit::ACK != 0).then(|| Seq(word(8))),
         flags: Flags {
-            syn: segment.syn(),
-            fin: segment.fin(),
-            rst: segment.rst(),
-            psh: segment.psh(),
-            ece: segment.ece(),
-            cwr: segment.cwr(),
+            syn: bits & bit::SYN != 0,
+            fin: bits & bit::FIN != 0,
+            rst: bits & bit::RST != 0,
+            psh: bits & bit::PSH != 0,
+            ece: bits & bit::ECE != 0,
+            cwr: bits & bit::CWR != 0,
         },
-        window: segment.window_len(),
-        options: parse_options(segment.options()),
-        payload: segment.payload(),
+        window: half(14),
+        options: parse_options(options),
+        payload: &packet.payload[length..],
         congestion_experienced: packet.ecn == 3,
     })
 }
 
+#[inline(always)]
+fn parse_options(bytes: &[u8]) -> Options {
+    if bytes.is_empty() {
+        return Options::default();
+    }
+    match bytes.strip_prefix(&TIMESTAMP_START) {
+        Some([a, b, c, d, e, f, g, h]) => {
+            let (value, echo) = (u32::from_be_bytes([*a, *b, *c, *d]), u32::from_be_bytes([*e, *f, *g, *h]));
+            Options { timestamp: Some(Timestamp { value, echo }), ..Options::default() }
+        }
+        _ => parse_any_options(bytes),
+    }
+}
+
 /// RFC 9293 §3.1: unknown options are skipped; a malformed one ends the list.
-fn parse_options(mut bytes: &[u8]) -> Options {
+fn parse_any_options(mut bytes: &[u8]) -> Options {
     let mut options = Options::default();
     while !bytes.is_empty() {
         let Ok((rest, option)) = TcpOption::parse(bytes) else { break };
@@ -129,6 +163,12 @@ fn parse_options(mut bytes: &[u8]) -> Options {
     options
 }
 
+/// Bytes that the option for selective acknowledgements takes, with its padding.
+pub(crate) fn sack_length(blocks: &[Option<SackBlock>; SACK_BLOCKS]) -> usize {
+    // They are filled from the front.
+    if blocks[0].is_none() { 0 } else { 4 + 8 * blocks.iter().flatten().count() }
+}
+
 /// A header of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -148,31 +188,41 @@ impl Header {
         length += if self.options.window_scale.is_some() { 4 } else { 0 };
         length += if self.options.sack_permitted { 4 } else { 0 };
         length += if self.options.timestamp.is_some() { 12 } else { 0 };
-        let blocks = self.options.sack.iter().flatten().count();
-        length + if blocks > 0 { 4 + 8 * blocks } else { 0 }
+        length + sack_length(&self.options.sack)
     }
 
     /// Writes the header to the first bytes of `buffer`, its checksum field zero.
     pub(crate) fn emit(&self, source_port: u16, destination_port: u16, buffer: &mut [u8]) {
         let length = self.length();
-        let mut packet = TcpPacket::new_unchecked(&mut buffer[..length]);
-        packet.set_src_port(source_port);
-        packet.set_dst_port(destination_port);
-        packet.set_seq_number(TcpSeqNumber(self.seq.0 as i32));
-        packet.set_ack_number(TcpSeqNumber(self.ack.map_or(0, |ack| ack.0 as i32)));
-        packet.clear_flags();
-        packet.set_header_len(length as u8);
-        packet.set_ack(self.ack.is_some());
-        packet.set_syn(self.flags.syn);
-        packet.set_fin(self.flags.fin);
-        packet.set_rst(self.flags.rst);
-        packet.set_psh(self.flags.psh);
-        packet.set_ece(self.flags.ece);
-        packet.set_cwr(self.flags.cwr);
-        packet.set_window_len(self.window);
-        packet.set_checksum(0);
-        packet.set_urgent_at(0);
-        self.emit_options(packet.options_mut());
+        let (fixed, options) = buffer[..length].split_at_mut(HEADER_LENGTH);
+        fixed[..2].copy_from_slice(&source_port.to_be_bytes());
+        fixed[2..4].copy_from_slice(&destination_port.to_be_bytes());
+        fixed[4..8].copy_from_slice(&self.seq.0.to_be_bytes());
+        fixed[8..12].copy_from_slice(&self.ack.map_or(0, |ack| ack.0).to_be_bytes());
+        fixed[12..14].copy_from_slice(&[(length as u8) << 2, self.bits()]);
+        fixed[14..16].copy_from_slice(&self.window.to_be_bytes());
+        // Checksum and urgent pointer.
+        fixed[16..20].fill(0);
+        match (self.options.timestamp, options.first_chunk_mut::<12>()) {
+            (Some(timestamp), Some(option)) if length == HEADER_LENGTH + option.len() => {
+                option[..4].copy_from_slice(&TIMESTAMP_START);
+                option[4..8].copy_from_slice(&timestamp.value.to_be_bytes());
+                option[8..].copy_from_slice(&timestamp.echo.to_be_bytes());
+            }
+            _ => self.emit_options(options),
+        }
+    }
+
+    fn bits(&self) -> u8 {
+        let bit = |set: bool, bit: u8| if set { bit } else { 0 };
+        let flags = self.flags;
+        bit(self.ack.is_some(), bit::ACK)
+            | bit(flags.syn, bit::SYN)
+            | bit(flags.fin, bit::FIN)
+            | bit(flags.rst, bit::RST)
+            | bit(flags.psh, bit::PSH)
+            | bit(flags.ece, bit::ECE)
+            | bit(flags.cwr, bit::CWR)
     }
 
     /// Each option is padded in front, so that its numbers are aligned.
@@ -223,7 +273,7 @@ pub(crate) fn fill_checksum(
 fn sum_of_parts(parts: &[&[u8]]) -> u16 {
     let mut sum = 0;
     let mut odd = false;
-    for part in parts {
+    for part in parts.iter().filter(|part| !part.is_empty()) {
         let own = checksum::data(part);
         sum = checksum::combine(&[sum, if odd { own.swap_bytes() } else { own }]);
         odd ^= part.len() % 2 == 1;

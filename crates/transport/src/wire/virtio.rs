@@ -10,24 +10,19 @@ const SEGMENTED_TCP4: u8 = 1;
 const SEGMENTED_TCP6: u8 = 4;
 const SEGMENTED_ECN: u8 = 0x80;
 
-/// What a received frame's header says.
+/// What a received frame's header says, and what follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Received {
+pub(crate) struct Received<'a> {
     /// The transport checksum need not be verified: it was, or it never left this machine.
     pub(crate) checksum_trusted: bool,
-    /// Payload bytes of each TCP segment that was merged into this frame, 0 if it is one segment.
-    pub(crate) segment_size: u16,
+    pub(crate) rest: &'a [u8],
 }
 
 /// `None` if the frame is too short or is segmented in a way that we never offered.
-pub(crate) fn parse(frame: &[u8]) -> Option<Received> {
-    let header = frame.first_chunk::<LENGTH>()?;
-    let segment_size = match header[1] & !SEGMENTED_ECN {
-        SEGMENTED_NONE => 0,
-        SEGMENTED_TCP4 | SEGMENTED_TCP6 => u16::from_ne_bytes([header[4], header[5]]),
-        _ => return None,
-    };
-    Some(Received { checksum_trusted: header[0] & (NEEDS_CHECKSUM | DATA_VALID) != 0, segment_size })
+pub(crate) fn parse(frame: &[u8]) -> Option<Received<'_>> {
+    let (header, rest) = frame.split_first_chunk::<LENGTH>()?;
+    let offered = matches!(header[1] & !SEGMENTED_ECN, SEGMENTED_NONE | SEGMENTED_TCP4 | SEGMENTED_TCP6);
+    offered.then_some(Received { checksum_trusted: header[0] & (NEEDS_CHECKSUM | DATA_VALID) != 0, rest })
 }
 
 /// What the link is asked to finish on a frame that we send. Offsets count from the header's end.

@@ -117,13 +117,13 @@ impl Gaps {
     }
 
     /// RFC 2018 §4: the latest changed run first. `duplicate` goes before all (RFC 2883 §4).
-    pub(super) fn blocks(&self, duplicate: Option<SackBlock>, most: usize) -> [Option<SackBlock>; SACK_BLOCKS] {
+    pub(super) fn blocks(&self, duplicate: Option<SackBlock>) -> [Option<SackBlock>; SACK_BLOCKS] {
         let mut blocks = [None; SACK_BLOCKS];
         let recent = self.recent.into_iter().flatten().filter_map(|at| self.run_at(at));
         let candidates = recent.chain(&self.runs).map(|run| (run.start, run.end()));
         let mut count = 0;
         for block in duplicate.into_iter().chain(candidates) {
-            if count == most.min(SACK_BLOCKS) {
+            if count == SACK_BLOCKS {
                 break;
             }
             // A duplicate may stand beside the same range as an ordinary block.
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(gaps.insert(Seq(12), b"cccccccccccc", usize::MAX, &mut pool), None);
         assert_eq!(ranges(&gaps), [(10, 24)]);
         assert_eq!(gaps.insert(Seq(5), b"dd", usize::MAX, &mut pool), None);
-        assert_eq!(gaps.blocks(None, 3), [Some((Seq(5), Seq(7))), Some((Seq(10), Seq(24))), None]);
+        assert_eq!(gaps.blocks(None), [Some((Seq(5), Seq(7))), Some((Seq(10), Seq(24))), None]);
         let mut queue = ChunkQueue::default();
         queue.push(b"0123456", &mut pool);
         assert_eq!(gaps.join(Seq(6), &mut queue, &mut pool), Seq(7));

@@ -255,18 +255,18 @@ impl ReceiveHalf {
         self.next
     }
 
-    /// Selective acknowledgements for the next segment, at most `most` (RFC 2018 §4; a duplicate comes first, RFC 2883).
-    pub(super) fn sack_blocks(&mut self, most: usize) -> [Option<SackBlock>; SACK_BLOCKS] {
-        if !self.sack {
+    /// Selective acknowledgements for the next segment (RFC 2018 §4; a duplicate comes first, RFC 2883).
+    pub(super) fn sack_blocks(&mut self) -> [Option<SackBlock>; SACK_BLOCKS] {
+        if !self.sack || (self.duplicate.is_none() && self.gaps.is_empty()) {
             return [None; SACK_BLOCKS];
         }
         let duplicate = self.duplicate.take();
-        self.gaps.blocks(duplicate, most)
+        self.gaps.blocks(duplicate)
     }
 
-    /// Whether a segment would carry selective acknowledgements.
-    pub(super) fn has_sack_blocks(&self) -> bool {
-        self.sack && (self.duplicate.is_some() || !self.gaps.is_empty())
+    /// Whether the next segment tells of something that arrived twice.
+    pub(super) fn has_duplicate(&self) -> bool {
+        self.sack && self.duplicate.is_some()
     }
 
     /// Gives all memory back.

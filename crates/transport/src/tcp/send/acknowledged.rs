@@ -82,6 +82,7 @@ impl SendHalf {
         self.queue.consume(bytes, pool);
         self.bytes_acknowledged += bytes as u64;
         self.unacknowledged = ack;
+        self.small_end = self.small_end.max(ack);
     }
 
     /// RFC 2018 §5, RFC 2883 §4: blocks below the acknowledgement (or within the second) report duplicates.

@@ -55,6 +55,8 @@ pub(super) struct SendHalf {
     fin_acknowledged: bool,
     pub(super) sack: bool,
     pub(super) nagle: bool,
+    /// The end of the last segment that was not full-sized.
+    small_end: Seq,
     scoreboard: Scoreboard,
     congestion: Congestion,
     pub(super) round_trip: RoundTrip,
@@ -95,6 +97,7 @@ impl SendHalf {
             fin_acknowledged: false,
             sack: false,
             nagle: config.nagle,
+            small_end: initial,
             scoreboard: Scoreboard::default(),
             congestion: Congestion::new(config.congestion, usize::from(segment_size)),
             round_trip: RoundTrip::default(),

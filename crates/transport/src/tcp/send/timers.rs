@@ -3,7 +3,7 @@
 
 use super::SendHalf;
 use crate::tcp::{Config, Seq};
-use crate::time::{Interval, Time};
+use crate::time::{Interval, Time, earliest};
 
 /// Least time until a tail loss probe, so that a peer on the same machine that is late is not probed.
 const PROBE_MIN: Interval = Interval::from_millis(10);
@@ -59,7 +59,7 @@ pub(in crate::tcp) enum Expired {
 impl SendHalf {
     pub(in crate::tcp) fn deadline(&self) -> Option<Time> {
         let timers = &self.timers;
-        [timers.retransmit, timers.probe, timers.reorder, timers.persist].into_iter().flatten().min()
+        earliest([timers.retransmit, timers.probe, timers.reorder, timers.persist])
     }
 
     /// The timeout with its back-off (RFC 6298 §5.5).

@@ -84,18 +84,18 @@ impl SendHalf {
             return None;
         }
         let room = (room / sizes.segment * sizes.segment).max(sizes.segment);
-        Some(self.again(ctx, start, end, room.min(sizes.most)))
+        Some(self.again(ctx, start, end, Sizes { most: room.min(sizes.most), ..sizes }))
     }
 
-    fn again(&mut self, ctx: &mut Context<'_>, start: Seq, end: Seq, most: usize) -> Span {
+    fn again(&mut self, ctx: &mut Context<'_>, start: Seq, end: Seq, sizes: Sizes) -> Span {
         let data_end = self.data_end();
         let offset = start.since(self.unacknowledged);
         let data = if data_end.is_after(start) { end.min(data_end).since(start) } else { 0 };
-        let length = self.queue.reach(offset, data.min(most), BODY_SLICES);
+        let length = self.queue.reach(offset, data.min(sizes.most), BODY_SLICES);
         let fin = length == data && end.is_after(data_end);
         let stop = start.plus(length + usize::from(fin));
         self.scoreboard.retransmit(start, stop, ctx.now);
-        self.retransmits += 1;
+        self.retransmits += length.div_ceil(sizes.segment).max(1) as u64;
         self.note_repair(length);
         self.start_timers(ctx.now, ctx.config);
         Span { start, offset, length, fin, last: stop.is_at_or_after(data_end), retransmission: true }
@@ -114,7 +114,7 @@ impl SendHalf {
         }
         let length = last.end.since(last.start);
         let start = if length > sizes.segment { last.end.minus(sizes.segment) } else { last.start };
-        let span = self.again(ctx, start, last.end, sizes.segment);
+        let span = self.again(ctx, start, last.end, one);
         self.probe_sent(ctx.now, ctx.config, true);
         Some(span)
     }
@@ -136,9 +136,13 @@ impl SendHalf {
         let length = whole_segments(allowed, unsent, sizes.segment);
         let offset = self.next.since(self.unacknowledged);
         let reached = self.queue.reach(offset, length, BODY_SLICES);
-        let length = whole_segments(reached, unsent, sizes.segment);
+        let mut length = whole_segments(reached, unsent, sizes.segment);
+        let held = self.nagle && !self.shut && self.small_end.is_after(self.unacknowledged);
+        if held && length > sizes.segment {
+            length = length / sizes.segment * sizes.segment;
+        }
         let fin = fin_waits && length == unsent && offered > length;
-        if !fin && !self.is_worth_sending(length, unsent, sizes.segment) {
+        if !fin && !self.is_worth_sending(length, unsent, sizes.segment, held) {
             self.window_limited = congestion < unsent.min(offered);
             if self.outstanding() == 0 {
                 self.start_persist(ctx.now, ctx.config);
@@ -147,24 +151,27 @@ impl SendHalf {
         }
         let start = self.next;
         self.next = start.plus(length + usize::from(fin));
+        if !length.is_multiple_of(sizes.segment) {
+            self.small_end = self.next;
+        }
         self.scoreboard.push(start, self.next, ctx.now);
         self.last_sent = Some(ctx.now);
         self.start_timers(ctx.now, ctx.config);
         Some(Span { start, offset, length, fin, last: length == unsent, retransmission: false })
     }
 
-    /// RFC 9293 §3.8.6.2.1, the sender's half of avoiding silly windows, and §3.7.4 (Nagle).
-    fn is_worth_sending(&mut self, length: usize, unsent: usize, segment: usize) -> bool {
+    /// RFC 9293 §3.8.6.2.1, the sender's half of avoiding silly windows, and §3.7.4 (Nagle) as Minshall changed it: only a
+    /// small segment under way holds (`held`) another one back, so that the tail of a large write waits for nobody.
+    fn is_worth_sending(&mut self, length: usize, unsent: usize, segment: usize, held: bool) -> bool {
         if length == 0 {
             return false;
         }
         let full = length >= segment;
         let all = length == unsent;
-        let quiet = self.outstanding() == 0;
         let half_window = length >= self.window_max / 2;
         // The override timer is the window probe's: it sends what fits.
         let overdue = std::mem::take(&mut self.timers.window_probe_due);
-        full || half_window || overdue || (all && (!self.nagle || quiet || self.shut))
+        full || half_window || overdue || (all && !held)
     }
 
     /// RFC 5681 §4.1.

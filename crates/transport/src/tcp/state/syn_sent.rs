@@ -44,7 +44,7 @@ impl Connection {
     }
 
     fn agree_as_client(&mut self, ctx: &mut Context<'_>, segment: &Segment<'_>) {
-        let mut request = Request::new(segment, self.tuple.local().is_ipv6());
+        let mut request = Request::new(segment, self.tuple.is_ipv6());
         // RFC 3168 §6.1.1: a SYN-ACK agrees with ECE alone; a SYN that crosses ours asks with both.
         request.ecn = segment.flags.ece && (segment.ack.is_none() == segment.flags.cwr);
         let now = ctx.now;
