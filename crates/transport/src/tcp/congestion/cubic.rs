@@ -41,7 +41,7 @@ impl Cubic {
             acked.now
         });
         self.seen = Some(acked.now);
-        let round_trip = acked.round_trip.map_or(0.0, |time| time.as_secs_f64());
+        let round_trip = acked.round_trip.map_or(0.0, crate::time::Interval::as_secs_f64);
         let elapsed = acked.now.since(epoch).as_secs_f64();
         let ahead = elapsed + round_trip - self.until_plateau;
         let curve = C * ahead * ahead * ahead + self.plateau;
