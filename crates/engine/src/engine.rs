@@ -29,6 +29,10 @@ use crate::startup::directory::RuntimeDirectory;
 use crate::startup::subnet::{self, Addresses};
 
 const MTU: u16 = 1500;
+/// Most bytes that a connection with a host holds for each direction. The host's kernel is less than a tenth of a
+/// millisecond away, and what the way beyond needs is in the buffers of the machine's sockets: more would only leave the
+/// processor's cache before it is passed on.
+const BUFFER_MAX: usize = 1 << 20;
 /// Locally administered, the same in every network: each is a link of its own.
 const GATEWAY_MAC: [u8; 6] = [0x02, 0x4d, 0x49, 0x4e, 0x41, 0x54];
 /// File descriptors that are not for flows (TAP, agent, API, hosts, pipes, sockets made ahead): a quarter of all, but
@@ -207,6 +211,8 @@ fn stack(subnet: &Subnet, key: [u8; 16]) -> Stack {
     ];
     config.addresses = addresses.into_iter().flatten().collect();
     config.any_destination = true;
+    config.tcp.receive_buffer_max = BUFFER_MAX;
+    config.tcp.send_buffer_max = BUFFER_MAX;
     Stack::new(std::time::Instant::now(), config)
 }
 

@@ -23,11 +23,13 @@ pub use self::{
     ping::{PING_OVERHEAD, PingSocket, Pong},
     splice::{Pipe, PipePool, Spliced, splice_in, splice_out},
     stream::{
-        Transfer, bind_and_connect, connect, discard, is_delivering, receive, reset, send, shutdown_write, take_error,
-        widen,
+        Transfer, bind_and_connect, connect, discard, is_delivering, narrow_if_near, receive, reset, send,
+        shutdown_write, take_error, widen,
     },
     udp::{receive_from, send_to, udp_connect},
 };
+
+pub(crate) use self::stream::prepare;
 
 /// Raises the limit of open files to the hard limit and returns it.
 ///

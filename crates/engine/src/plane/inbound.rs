@@ -72,11 +72,8 @@ impl Plane {
             };
             let Some(origin) = self.tcp_origin(host, seen_as, service) else { return self.turn_away(client) };
             match sockets::bind_and_connect(inside.as_fd(), origin.seen_as, service) {
-                Ok(()) => {
-                    // Over the host's loopback it is connected by now.
-                    sockets::widen(inside.as_fd());
-                    return self.splice(client, inside, origin);
-                }
+                // Over the host's loopback it is connected by now.
+                Ok(()) => return self.splice(client, inside, origin),
                 // That 4-tuple is in use inside the host, or the port by a program that shares it with nobody: the client
                 // appears as the gateway, which has other ports.
                 Err(Failure::NoPort) => {

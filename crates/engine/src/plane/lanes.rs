@@ -18,6 +18,8 @@ pub(super) struct Lane {
     held: Held,
     /// The last message was bulk, so the next one will be.
     bulk: bool,
+    /// Its sender's window was looked at. Those of sockets inside a host have their limit already.
+    narrowed: bool,
 }
 
 /// Bytes that were taken from the sender and not yet given to the receiver.
@@ -57,10 +59,20 @@ impl<'a> Lanes<'a> {
             Ok((0, _)) => Transfer::Ended,
             Ok((count, _)) => {
                 self.buffered = 0..count;
-                self.lanes[place(from)].bulk = count == self.buffer.len();
+                if count == self.buffer.len() {
+                    self.begin_bulk(from);
+                }
                 moved(count, self.buffer.len())
             }
             Err(errno) => failed(errno),
+        }
+    }
+
+    fn begin_bulk(&mut self, from: Side) {
+        let lane = &mut self.lanes[place(from)];
+        lane.bulk = true;
+        if from == Side::Initiating && !std::mem::replace(&mut lane.narrowed, true) {
+            sockets::narrow_if_near(self.sockets[place(from)]);
         }
     }
 

@@ -25,6 +25,7 @@ mod sides;
 mod snapshot;
 mod tell;
 mod token;
+mod vigil;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -59,6 +60,7 @@ use resolver::Queries;
 use sides::{Kind, Sides};
 pub(crate) use snapshot::FlowSnapshot;
 use token::{MAX_FLOWS, Token};
+use vigil::Vigil;
 
 /// Most frames taken from the TAP device in one turn.
 const FRAMES: usize = 128;
@@ -68,7 +70,8 @@ const TRANSMITS: usize = 256;
 const BUDGET: usize = 512 << 10;
 /// Idle pipes kept for reuse, and their size.
 const IDLE_PIPES: usize = 32;
-const PIPE_SIZE: usize = 1 << 20;
+/// What one splice moves is read again soon: it should still be in the processor's cache.
+const PIPE_SIZE: usize = 256 << 10;
 
 /// A flow with what serves it.
 type Flow = minato_relay::Flow<Sides>;
@@ -197,9 +200,11 @@ impl Plane {
     /// # Errors
     /// The agent has ended, or the TAP device or the poller fails: the network is unusable.
     pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut vigil = Vigil::default();
         while !self.stopping {
-            self.poller.wait(self.sleep())?;
-            self.now = Instant::now();
+            if !self.wait(&mut vigil)? {
+                continue;
+            }
             self.take_again();
             self.take_readiness()?;
             self.receive_frames()?;
@@ -212,8 +217,19 @@ impl Plane {
         Ok(())
     }
 
+    /// Waits until there is something to do. `false`: there was nothing so far.
+    fn wait(&mut self, vigil: &mut Vigil) -> io::Result<bool> {
+        let now = Instant::now();
+        let sleep = self.sleep(now);
+        let watch = vigil.begin(now, sleep);
+        self.poller.wait(watch.timeout())?;
+        self.now = Instant::now();
+        let due = self.poller.ready(0).is_some() || sleep == Some(Duration::ZERO);
+        Ok(vigil.end(self.now, watch, due))
+    }
+
     /// How long nothing is to be done; `None` until the next event.
-    fn sleep(&self) -> Option<Duration> {
+    fn sleep(&self, now: Instant) -> Option<Duration> {
         if self.tap_readable || self.transmits_wait || !self.queue.is_empty() || !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
@@ -230,7 +246,7 @@ impl Plane {
             self.lingering.deadline(),
         ];
         let next = deadlines.into_iter().flatten().min()?;
-        Some(next.saturating_duration_since(Instant::now()))
+        Some(next.saturating_duration_since(now))
     }
 
     fn take_readiness(&mut self) -> io::Result<()> {

@@ -12,7 +12,8 @@ use netlink_packet_route::{
     link::{InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
     neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
     route::{
-        RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+        RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
+        RouteType,
     },
     rule::{RuleAction, RuleAttribute, RuleMessage},
 };
@@ -162,8 +163,9 @@ pub(super) fn neighbour(address: IpAddr, mac: [u8; 6]) -> RouteNetlinkMessage {
 }
 
 /// The default route. `ONLINK`: it needs no look at the gateway's own route, which IPv6 adds a moment later.
-pub(super) fn default_route(gateway: IpAddr) -> RouteNetlinkMessage {
+pub(super) fn default_route(gateway: IpAddr, congestion: Option<&str>) -> RouteNetlinkMessage {
     let mut message = route(gateway, RouteHeader::RT_TABLE_MAIN, RouteType::Unicast, RouteScope::Universe);
+    message.attributes.extend(congestion.map(congestion_control));
     message.header.flags = RouteFlags::Onlink;
     message.attributes.push(RouteAttribute::Gateway(match gateway {
         IpAddr::V4(v4) => RouteAddress::Inet(v4),
@@ -184,11 +186,17 @@ pub(super) fn transparent_rule(v6: bool) -> RouteNetlinkMessage {
 }
 
 /// … in which every address is the host's own.
-pub(super) fn transparent_route(v6: bool) -> RouteNetlinkMessage {
+pub(super) fn transparent_route(v6: bool, congestion: Option<&str>) -> RouteNetlinkMessage {
     let any = if v6 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
     let mut message = route(any, TRANSPARENT_TABLE, RouteType::Local, RouteScope::Host);
     message.attributes.push(RouteAttribute::Oif(LOOPBACK_INDEX));
+    message.attributes.extend(congestion.map(congestion_control));
     RouteNetlinkMessage::NewRoute(message)
+}
+
+/// The congestion control of connections that take a route.
+fn congestion_control(name: &str) -> RouteAttribute {
+    RouteAttribute::Metrics(vec![RouteMetric::CcAlgo(name.to_owned())])
 }
 
 fn route(of_family: IpAddr, table: u8, kind: RouteType, scope: RouteScope) -> RouteMessage {

@@ -19,7 +19,7 @@ use super::{
     namespaces::{inode, join_network, open_own},
     sysctl,
 };
-use crate::{Family, netlink::Netlink, sys, tap};
+use crate::{Family, netlink::Netlink, sockets, sys, tap};
 
 /// The fabric namespace, in which the calling thread is between requests.
 pub(super) struct Fabric {
@@ -28,6 +28,8 @@ pub(super) struct Fabric {
     gateway_mac: [u8; 6],
     mtu: u16,
     pub(super) ipv6: bool,
+    /// What the hosts' routes ask for, if not the machine's default.
+    pub(super) congestion: Option<&'static str>,
     next_port: u32,
 }
 
@@ -54,7 +56,9 @@ impl Fabric {
         for index in [links::TAP_INDEX, links::BRIDGE_INDEX] {
             wait_until_operational(&mut netlink, index).map_err(Step::Bridge.failed())?;
         }
-        let fabric = Self { netlink, subnet, gateway_mac, mtu, ipv6, next_port: links::FIRST_PORT_INDEX };
+        let congestion = sysctl::congestion_control();
+        let next_port = links::FIRST_PORT_INDEX;
+        let fabric = Self { netlink, subnet, gateway_mac, mtu, ipv6, congestion, next_port };
         Ok((fabric, tap))
     }
 
@@ -109,22 +113,23 @@ impl Fabric {
     fn configuration(&self, config: &HostConfig) -> Vec<(&'static str, RouteNetlinkMessage)> {
         let Subnet { gateway_v4, prefix_v4, gateway_v6, prefix_v6 } = self.subnet;
         let (gateway_v4, gateway_v6) = (IpAddr::V4(gateway_v4), IpAddr::V6(gateway_v6));
+        let congestion = self.congestion;
         let mut requests = vec![
             ("loopback", links::loopback_up()),
             ("interface", links::host_up()),
             ("IPv4 address", links::address(config.address_v4.into(), prefix_v4)),
             ("IPv4 neighbour", links::neighbour(gateway_v4, self.gateway_mac)),
-            ("IPv4 default route", links::default_route(gateway_v4)),
+            ("IPv4 default route", links::default_route(gateway_v4, congestion)),
             ("IPv4 rule", links::transparent_rule(false)),
-            ("IPv4 local route", links::transparent_route(false)),
+            ("IPv4 local route", links::transparent_route(false, congestion)),
         ];
         if self.ipv6 {
             requests.extend([
                 ("IPv6 address", links::address(config.address_v6.into(), prefix_v6)),
                 ("IPv6 neighbour", links::neighbour(gateway_v6, self.gateway_mac)),
-                ("IPv6 default route", links::default_route(gateway_v6)),
+                ("IPv6 default route", links::default_route(gateway_v6, congestion)),
                 ("IPv6 rule", links::transparent_rule(true)),
-                ("IPv6 local route", links::transparent_route(true)),
+                ("IPv6 local route", links::transparent_route(true, congestion)),
             ]);
         }
         requests
@@ -158,8 +163,8 @@ fn wait_until(
     Ok(())
 }
 
-/// Makes a socket in the calling thread's network namespace.
-pub(super) fn inside_socket(kind: InsideSocket, family: Family) -> io::Result<OwnedFd> {
+/// Makes a socket in the calling thread's network namespace, with everything set that whoever uses it would have to set.
+pub(super) fn inside_socket(kind: InsideSocket, family: Family, congestion: Option<&str>) -> io::Result<OwnedFd> {
     let domain = match family {
         Family::V4 => AddressFamily::INET,
         Family::V6 => AddressFamily::INET6,
@@ -170,7 +175,11 @@ pub(super) fn inside_socket(kind: InsideSocket, family: Family) -> io::Result<Ow
     };
     let socket = socket_with(domain, of_type, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, Some(protocol))?;
     if kind != InsideSocket::Datagram {
-        sockopt::set_tcp_nodelay(&socket, true)?;
+        sockets::prepare(socket.as_fd())?;
+        sockets::widen(socket.as_fd());
+        if let Some(name) = congestion {
+            sockopt::set_tcp_congestion(&socket, name)?;
+        }
     }
     if kind == InsideSocket::TransparentStream {
         let (level, name) = match family {

@@ -129,9 +129,10 @@ impl Agent {
         family: Family,
         count: usize,
     ) -> Result<(Reply, Vec<OwnedFd>), FabricError> {
+        let congestion = made(&mut self.fabric)?.network.congestion;
         self.inside(host, |_| {
             let made: io::Result<Vec<_>> =
-                (0..count.min(MAX_SOCKETS)).map(|_| network::inside_socket(kind, family)).collect();
+                (0..count.min(MAX_SOCKETS)).map(|_| network::inside_socket(kind, family, congestion)).collect();
             made.map_err(Step::Socket.failed()).map(|sockets| (Reply::Sockets, sockets))
         })
     }
