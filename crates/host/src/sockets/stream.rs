@@ -122,13 +122,7 @@ fn round_trip(socket: BorrowedFd<'_>) -> Option<Duration> {
     let mut length = size_of_val(&info) as libc::socklen_t;
     // SAFETY: TCP_INFO writes at most `length` bytes, which is the size of what the pointer points to.
     let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut info).cast(),
-            &raw mut length,
-        )
+        libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut length)
     };
     (result == 0 && info.tcpi_rtt > 0).then(|| Duration::from_micros(info.tcpi_rtt.into()))
 }
