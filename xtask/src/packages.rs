@@ -21,6 +21,7 @@ pub(crate) const TEST: &[&str] = &[
     "procps",
     "python3",
     "socat",
+    "tshark",
     "util-linux",
     "vsftpd",
 ];

@@ -40,6 +40,7 @@ use self::protocol::{Reply, Request};
 use crate::{
     Family,
     enter::Namespaces,
+    passing,
     process::{self, Members},
     sock_diag::SockDiag,
     tap::Tap,
@@ -262,6 +263,16 @@ impl Fabric {
         }
     }
 
+    /// A socket that sees the packets of every interface of a host, once [`PacketSocket`](crate::capture::PacketSocket)
+    /// starts it. It keeps the host's namespace alive.
+    ///
+    /// # Errors
+    /// [`RequestError::UnknownHost`], or the agent is gone.
+    pub fn packet_socket(&self, host: &str) -> Result<OwnedFd, RequestError> {
+        let (reply, mut descriptors) = self.request(host, &Request::PacketSocket { host: host.to_owned() }, &[])?;
+        descriptors.pop().ok_or_else(|| unexpected(&reply))
+    }
+
     /// Sends a request and waits for its answer.
     fn request(
         &self,
@@ -271,7 +282,7 @@ impl Fabric {
     ) -> Result<(Reply, Vec<OwnedFd>), RequestError> {
         let _turn = lock(&self.turn);
         let channel = self.channel.as_fd();
-        let answer = protocol::send(channel, request, descriptors).and_then(|()| protocol::receive(channel));
+        let answer = passing::send(channel, request, descriptors).and_then(|()| passing::receive(channel));
         match answer {
             Ok(Some((Reply::UnknownHost, _))) => Err(RequestError::UnknownHost(host.to_owned())),
             Ok(Some((Reply::HostExists, _))) => Err(RequestError::HostExists(host.to_owned())),
@@ -348,7 +359,7 @@ fn unexpected(reply: &Reply) -> RequestError {
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Most sockets that one call of [`Fabric::sockets`] makes.
-pub const MAX_SOCKETS: usize = 128;
+pub const MAX_SOCKETS: usize = passing::MAX_DESCRIPTORS;
 
 /// The Ethernet address of a host's interface: `02:4d` and the four bytes of its IPv4 address.
 pub fn host_mac(address: Ipv4Addr) -> [u8; 6] {

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod agent;
+pub mod capture;
 pub mod check;
 pub mod enter;
 pub mod firewall;
@@ -13,6 +14,7 @@ pub mod inherited;
 pub mod memory;
 mod netlink;
 pub mod parent;
+pub mod passing;
 pub mod process;
 pub mod routes;
 pub mod signals;

@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,10 @@ pub struct Flow {
     pub server: Endpoint,
     /// The forward it came through, if it came from outside.
     pub forward: Option<u64>,
+    /// The client's address and port as the service sees them, where they differ: a client of the machine itself
+    /// appears as the gateway.
+    #[serde(default)]
+    pub seen_as: Option<SocketAddr>,
     /// Where it stands.
     pub state: FlowState,
     /// Seconds since it began; `None` when it began before it was seen.

@@ -1,6 +1,7 @@
 //! The control API: HTTP and JSON on a Unix socket that only its owner may open.
 
 mod body;
+mod descriptor;
 mod events;
 mod peers;
 mod reply;
@@ -41,6 +42,7 @@ fn operations() -> Vec<Operation> {
         (Method::POST, "/v1/hosts", post(create_host)),
         (Method::GET, "/v1/hosts/{name}", get(host)),
         (Method::POST, "/v1/hosts/{name}/sessions", post(create_session)),
+        (Method::GET, "/v1/hosts/{name}/packets", get(packets)),
         (Method::DELETE, "/v1/sessions/{id}", delete(end_session)),
         (Method::GET, "/v1/ports", get(ports)),
         (Method::GET, "/v1/flows", get(flows)),
@@ -92,6 +94,16 @@ async fn create_session(
     Body(_): Body<ExecRequest>,
 ) -> Result<Response, Refusal> {
     Ok(session::stream(control.join_host(&name)?))
+}
+
+async fn packets(
+    State(control): Shared,
+    Path(name): Path<String>,
+    request: axum::extract::Request,
+) -> Result<Response, Refusal> {
+    let upgrade = descriptor::Upgrade::of(request)?;
+    let (socket, gone) = control.packet_socket(&name).await?;
+    Ok(upgrade.hand_over(socket, gone))
 }
 
 async fn end_session(State(control): Shared, Path(id): Path<String>) -> Answer<minato_inspect::SessionEnd> {

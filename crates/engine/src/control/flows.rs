@@ -161,6 +161,7 @@ impl Sockets {
             client: endpoint(Some(host.to_owned()), socket.local, socket.remote),
             server: endpoint(Some(peer), socket.remote, socket.local),
             forward: None,
+            seen_as: None,
             state: state(socket.state),
             age_seconds: None,
             bytes_in: socket.tcp.map(|details| acknowledged_data(socket.state, details.bytes_acked)),

@@ -10,6 +10,7 @@ mod loopback;
 pub(crate) mod name;
 mod observe;
 mod policy;
+mod packets;
 mod ports;
 mod sessions;
 

@@ -1,6 +1,7 @@
 //! As little HTTP as the tests need.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -106,6 +107,25 @@ impl Client {
         let mut reader = self.send("GET", path, b"");
         let (status, content_type) = head(&mut reader);
         (status, content_type, reader)
+    }
+
+    /// Asks for a file descriptor: the status, and what came.
+    pub(crate) fn descriptor(&self, path: &str) -> (u16, OwnedFd) {
+        let mut stream = UnixStream::connect(&self.socket).expect("the engine's socket");
+        let head =
+            format!("GET {path} HTTP/1.1\r\nhost: minato\r\nconnection: Upgrade\r\nupgrade: minato-descriptor\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("to ask");
+        // Byte by byte, so that nothing behind the head is read.
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("a head");
+            answer.extend(byte);
+        }
+        stream.write_all(b".").expect("to be ready");
+        let message = minato_host::passing::receive::<serde_json::Value>(stream.as_fd()).expect("a message");
+        let (_, descriptors) = message.expect("a message");
+        (self::head(&mut &answer[..]).0, descriptors.into_iter().next().expect("a descriptor"))
     }
 
     pub(crate) fn end(&self, session: &Session) -> SessionEnd {

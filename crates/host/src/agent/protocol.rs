@@ -1,23 +1,11 @@
 //! What the engine and the agent say to each other: one JSON message a packet, with file descriptors beside it.
 
-use std::{
-    io::{self, IoSlice, IoSliceMut},
-    mem::MaybeUninit,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
-};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
-use super::{HostConfig, InsideSocket, MAX_SOCKETS, Step, Subnet};
+use super::{HostConfig, InsideSocket, Step, Subnet};
 use crate::Family;
-
-/// Largest message. It fits the default send buffer many times.
-const MAX_MESSAGE: usize = 32 * 1024;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
@@ -39,6 +27,9 @@ pub(super) enum Request {
         count: usize,
     },
     SockDiag {
+        host: String,
+    },
+    PacketSocket {
         host: String,
     },
 }
@@ -63,6 +54,8 @@ pub(super) enum Reply {
     Sockets,
     /// Two descriptors, for dumps and for events, and up to two with counters.
     SockDiag,
+    /// The descriptor asked for.
+    PacketSocket,
     UnknownHost,
     HostExists,
     Failed {
@@ -70,49 +63,4 @@ pub(super) enum Reply {
         detail: Option<String>,
         errno: i32,
     },
-}
-
-/// Sends `message` with `descriptors`.
-pub(super) fn send(socket: BorrowedFd<'_>, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let bytes = serde_json::to_vec(message)?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    rustix::io::retry_on_intr(|| sendmsg(socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL))?;
-    Ok(())
-}
-
-/// Receives a message and its descriptors. `None`: the other end is gone.
-pub(super) fn receive<M: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
-    let mut bytes = vec![0; MAX_MESSAGE];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::CMSG_CLOEXEC;
-    let got =
-        match rustix::io::retry_on_intr(|| recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags)) {
-            Ok(got) => got,
-            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-    let mut descriptors = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(received) = message {
-            descriptors.extend(received);
-        }
-    }
-    if got.bytes == 0 {
-        return Ok(None);
-    }
-    if got.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
-        // CTRUNC: this process is out of descriptors.
-        return Err(io::Error::from_raw_os_error(libc::EMFILE));
-    }
-    Ok(Some((serde_json::from_slice(&bytes[..got.bytes])?, descriptors)))
-}
-
-/// Borrows every descriptor of a list.
-pub(super) fn borrow(descriptors: &[OwnedFd]) -> Vec<BorrowedFd<'_>> {
-    descriptors.iter().map(AsFd::as_fd).collect()
 }

@@ -12,9 +12,9 @@ use super::{
     directory::{Directory, remove_directory},
     namespaces::{Base, inode, join_network},
     network::{self, HostNetwork},
-    protocol::{self, Reply, Request},
+    protocol::{Reply, Request},
 };
-use crate::{Family, process::Members, sock_diag, sys};
+use crate::{Family, capture, passing, process::Members, sock_diag, sys};
 
 /// Serves the engine until it is gone, then cleans up.
 pub(super) fn serve(engine: BorrowedFd<'_>) -> ExitCode {
@@ -28,7 +28,7 @@ pub(super) fn serve(engine: BorrowedFd<'_>) -> ExitCode {
     let _ = crate::sockets::raise_file_limit();
     let mut agent = Agent::default();
     // The engine's death looks like end of file; any other error leaves nobody to serve either.
-    while let Ok(Some((request, descriptors))) = protocol::receive::<Request>(engine) {
+    while let Ok(Some((request, descriptors))) = passing::receive::<Request>(engine) {
         if agent.answer(engine, request, descriptors).is_err() {
             break;
         }
@@ -61,7 +61,7 @@ impl Agent {
             let errno = error.source.raw_os_error().unwrap_or(libc::EIO);
             (Reply::Failed { step: error.step, detail: error.detail, errno }, Vec::new())
         });
-        protocol::send(engine, &reply, &protocol::borrow(&attached))
+        passing::send(engine, &reply, &passing::borrow(&attached))
     }
 
     fn handle(&mut self, request: Request, descriptors: Vec<OwnedFd>) -> Result<(Reply, Vec<OwnedFd>), FabricError> {
@@ -75,6 +75,10 @@ impl Agent {
             Request::RemoveHost { name } => self.remove_host(&name),
             Request::Sockets { host, kind, family, count } => self.sockets(&host, kind, family, count),
             Request::SockDiag { host } => self.sock_diag(&host),
+            Request::PacketSocket { host } => self.inside(&host, |_| {
+                let socket = capture::open().map_err(Step::Socket.failed())?;
+                Ok((Reply::PacketSocket, vec![socket]))
+            }),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Speaks the control API: HTTP and JSON over an engine's Unix socket, a connection for each request.
 
+mod descriptor;
 mod happenings;
 mod lines;
 mod session;
@@ -21,6 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::failure::Failure;
 use crate::runtime_dir::RuntimeDir;
+pub(crate) use descriptor::Until;
 pub(crate) use session::{Ending, News, Session};
 pub(crate) use start::{open_host, open_session};
 
@@ -173,6 +175,19 @@ impl Client {
 
     /// Sends a request and takes the head of its answer; an answer that refuses is an error already.
     async fn send(&self, method: Method, path: &str, body: String) -> Result<Exchange, RequestError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(hyper::header::HOST, "minato")
+            .header(hyper::header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| RequestError::Nonsense(error.to_string()))?;
+        let exchange = self.exchange(request).await?;
+        if exchange.response.status().is_success() { Ok(exchange) } else { Err(exchange.refusal().await) }
+    }
+
+    /// Sends a request and takes the head of its answer.
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Exchange, RequestError> {
         let stream = UnixStream::connect(self.socket()).await.map_err(connect_error)?;
         let engine = stream.peer_cred().map_err(RequestError::Socket)?.uid();
         if engine != rustix::process::geteuid().as_raw() {
@@ -183,18 +198,10 @@ impl Client {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(gone)?;
         let connection = AbortOnDrop(tokio::spawn(async move {
             // Its error reaches whoever waits for the answer.
-            let _ = connection.await;
+            let _ = connection.with_upgrades().await;
         }));
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(hyper::header::HOST, "minato")
-            .header(hyper::header::CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|error| RequestError::Nonsense(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(gone)?;
-        let exchange = Exchange { response, _connection: connection };
-        if exchange.response.status().is_success() { Ok(exchange) } else { Err(exchange.refusal().await) }
+        Ok(Exchange { response, _connection: connection })
     }
 
     fn socket(&self) -> PathBuf {

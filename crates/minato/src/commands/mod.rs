@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod capture;
 mod check;
 mod doctor;
 mod engine;
@@ -35,6 +36,7 @@ pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8,
         Command::Exec(exec) => block_on(run::exec(exec, client()?, terminal)),
         Command::Watch(host) => block_on(watch::watch(host.as_ref(), &client()?, terminal)),
         Command::Check(choice) => check::check(&choice, terminal),
+        Command::Capture(request) => block_on(capture::capture(&request, &client()?, terminal)),
         Command::Show(show) => block_on(views::show(&show, &client()?, terminal)),
         Command::AddForwards(host, forwards) => block_on(forward::add(&host, forwards, &client()?, terminal)),
         Command::RemoveForwards(host, forwards) => block_on(forward::remove(&host, forwards, &client()?, terminal)),

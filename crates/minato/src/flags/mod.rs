@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Show(Show),
     /// Tell what happens, in the network or to one host.
     Watch(Option<Name>),
+    /// Show or write the packets of a host.
+    Capture(Capture),
     /// Add forwards to a host.
     AddForwards(Name, Which),
     /// Remove forwards from a host.
@@ -92,6 +94,21 @@ pub(crate) struct Exec {
     pub(crate) host: Name,
     /// The program.
     pub(crate) program: Program,
+}
+
+/// `minato capture`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Capture {
+    /// The host.
+    pub(crate) host: Name,
+    /// Only packets from or to these.
+    pub(crate) ports: Option<PortFilter>,
+    /// Where to write them; `None` shows them.
+    pub(crate) write: Option<std::path::PathBuf>,
+    /// How many.
+    pub(crate) count: Option<u64>,
+    /// How many bytes of each are written.
+    pub(crate) snap_length: u32,
 }
 
 /// `minato lease`.

@@ -80,6 +80,9 @@ pub(crate) enum Command {
         #[arg(value_name = "HOST")]
         host: Option<Name>,
     },
+    /// Show the packets of a host, with the processes at both ends; or write them for Wireshark.
+    #[command(after_help = CAPTURE_HELP)]
+    Capture(Capture),
     /// Change forwards while programs run.
     #[command(subcommand)]
     Forward(Forward),
@@ -167,6 +170,18 @@ const WATCH_HELP: &str = "\
 Times are UTC. With --json each line is {\"version\":1,\"event\":{…}}. Sockets are looked at every 50 ms: one that lives for
 less may be missed. Ends with the network.";
 
+const CAPTURE_HELP: &str = "\
+Examples:
+  minato capture web
+  minato capture web 80
+  minato capture web 53/udp -c 10
+  minato capture web -w web.pcapng
+  minato capture web -w - | wireshark -k -i -
+
+What passes the host's own loopback is among them: forwards lead there. Programs send segments larger than the MTU, which
+the kernel cuts later or never (segmentation offload): they are shown as they are. A port leaves out what has none, as ICMP.
+Ends with Ctrl-C, or with the host.";
+
 const LEASE_HELP: &str = "\
 Examples:
   PORT=$(minato lease) && python3 -m http.server $PORT
@@ -238,6 +253,26 @@ pub(crate) struct Run {
     /// The program and its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
     pub(crate) program: Vec<OsString>,
+}
+
+/// `minato capture`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Capture {
+    /// The host.
+    #[arg(value_name = "HOST")]
+    pub(crate) host: Name,
+    /// Only from or to this port, range, or registered name.
+    #[arg(value_name = "PORT")]
+    pub(crate) port: Option<String>,
+    /// Write them to a new file as pcapng, with the processes as comments; - is standard output.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "json")]
+    pub(crate) write: Option<PathBuf>,
+    /// End after so many packets.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Keep so many bytes of each packet.
+    #[arg(long, value_name = "BYTES", requires = "write", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(64..=262_144))]
+    pub(crate) snap_length: u32,
 }
 
 /// `minato lease`.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use minato_inspect::{ForwardSpec, Transport};
 
 use super::raw;
-use super::{Command, Demo, Exec, Invocation, Lease, Name, PortQuery, Program, Run, Show, View, Which, argument};
+use super::{Capture, Command, Demo, Exec, Invocation, Lease, Name, PortQuery, Program, Run, Show, View, Which, argument};
 use crate::failure::Failure;
 use crate::file::Choice;
 
@@ -28,6 +28,7 @@ fn command(raw: raw::Command, network: Option<&Name>) -> Result<Command, Failure
         }
         raw::Command::Watch { host } => Command::Watch(host),
         raw::Command::Flows { host, watch } => show(View::Flows(host), watch),
+        raw::Command::Capture(raw) => Command::Capture(capture(raw)?),
         raw::Command::Forward(raw) => forward(raw)?,
         raw::Command::Lease(raw) => Command::Lease(lease(raw)),
         raw::Command::KeepLease { lease: raw, port } => Command::KeepLease(lease(raw), port),
@@ -65,6 +66,11 @@ fn run(raw: raw::Run) -> Result<Run, Failure> {
         no_loopback: raw.no_loopback,
         program: program(raw.program, raw.map_root)?,
     })
+}
+
+fn capture(raw: raw::Capture) -> Result<Capture, Failure> {
+    let raw::Capture { host, port, write, count, snap_length } = raw;
+    Ok(Capture { host, ports: port.as_deref().map(argument::ports).transpose()?, write, count, snap_length })
 }
 
 fn lease(raw: raw::Lease) -> Lease {

@@ -29,7 +29,7 @@ pub(crate) fn event(event: &Event) -> String {
 }
 
 /// The time of day in UTC.
-fn clock(time: f64) -> String {
+pub(super) fn clock(time: f64) -> String {
     let millis = (time.max(0.0) * 1000.0) as u64;
     let (hours, minutes, seconds) = (millis / 3_600_000 % 24, millis / 60_000 % 60, millis / 1000 % 60);
     format!("{hours:02}:{minutes:02}:{seconds:02}.{:03}Z", millis % 1000)

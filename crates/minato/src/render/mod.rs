@@ -6,6 +6,7 @@ mod explanation;
 mod flows;
 mod forwards;
 mod hosts;
+mod packets;
 mod ports;
 mod services;
 pub(crate) mod table;
@@ -18,6 +19,7 @@ pub(crate) use explanation::explanation;
 pub(crate) use flows::flows;
 pub(crate) use forwards::forwards;
 pub(crate) use hosts::{hosts, spelled};
+pub(crate) use packets::{packet, packet_comment};
 pub(crate) use ports::{bind, ports};
 pub(crate) use services::services;
 

@@ -7,6 +7,8 @@ use minato_inspect::{
     PortClass, PortRow, Process, Transport, Unknown,
 };
 
+use crate::capture::{Packet, PacketDirection, Party};
+
 const V4_ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const V6_ANY: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 const V4_LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -167,6 +169,7 @@ pub(crate) fn flows() -> Vec<Flow> {
         bytes_in: Some(1_234),
         bytes_out: Some(88_000),
         retransmits: None,
+        seen_as: None,
         rtt_micros: None,
     };
     vec![
@@ -193,6 +196,41 @@ pub(crate) fn flows() -> Vec<Flow> {
             FlowState::TimeWait,
             Some(90_000.0),
         ),
+    ]
+}
+
+pub(crate) fn packets() -> Vec<Packet> {
+    let end = |host: Option<&str>, address: &str, port| Party {
+        host: host.map(str::to_owned),
+        address: address.parse().unwrap(),
+        port,
+        ephemeral: port.is_some_and(|port| port >= 49_152),
+        registered: None,
+        process: None,
+        client: None,
+    };
+    let named = |party, pid, command| Party { process: Some(process(pid, command)), ..party };
+    let web = || Party {
+        registered: Some("http".into()),
+        ..named(end(Some("web"), "10.77.0.2", Some(80)), 4121, "/usr/sbin/apache2 -X")
+    };
+    let packet = |source, destination, transport, what: &str| Packet {
+        time: 1_700_000_000.25,
+        interface: "eth0".into(),
+        direction: PacketDirection::In,
+        transport,
+        source: Some(source),
+        destination: Some(destination),
+        what: what.into(),
+        length: 74,
+    };
+    let gateway = Party { client: "192.0.2.55:33333".parse().ok(), ..end(None, "10.77.0.1", Some(50_000)) };
+    let db = named(end(Some("db"), "fd77::3", Some(51_234)), 4190, "ev\u{1b}il");
+    vec![
+        packet(db, web(), Some(Transport::Tcp), "asks for a connection"),
+        packet(web(), gateway, Some(Transport::Tcp), "sends 65160 bytes"),
+        packet(end(None, "2001:db8::53", Some(53)), web(), Some(Transport::Udp), "a datagram of 1 byte"),
+        packet(end(Some("db"), "10.77.0.3", None), end(Some("web"), "10.77.0.2", None), None, "asks for echo 1"),
     ]
 }
 

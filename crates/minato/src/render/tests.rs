@@ -41,6 +41,14 @@ fn events() {
 }
 
 #[test]
+fn packets() {
+    let packets = samples::packets();
+    let lines: String = packets.iter().map(super::packet).collect();
+    let comments: Vec<_> = packets.iter().map(super::packet_comment).collect();
+    insta::assert_snapshot!(format!("{lines}--- comments\n{comments:#?}"));
+}
+
+#[test]
 fn forwards() {
     insta::assert_snapshot!(at_widths(|look| super::forwards(&samples::forwards(), look)));
 }

@@ -9,6 +9,7 @@ mod machine;
 mod support;
 
 mod bad_input;
+mod capture;
 mod crash;
 mod demo;
 mod diagnoses;

@@ -53,6 +53,14 @@ impl Document {
         }
     }
 
+    /// Panics unless the file allows that this operation is answered by an upgrade, whose end counts as a success.
+    pub(crate) fn judge_upgrade(&mut self, method: &str, path: &str, status: u16) {
+        assert_eq!(status, 101, "{method} {path}");
+        let response = &self.file["paths"][path][method.to_lowercase()]["responses"]["101"];
+        assert!(response.is_object(), "{method} {path}: an upgrade is not documented");
+        self.succeeded.insert((method.to_owned(), path.to_owned()));
+    }
+
     fn schema_of(&self, method: &str, path: &str, status: &str, content_type: &str) -> Value {
         let operation = &self.file["paths"][path][method.to_lowercase()];
         assert!(operation.is_object(), "{method} {path} is not in the file");

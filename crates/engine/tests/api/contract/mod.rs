@@ -51,6 +51,10 @@ pub(crate) fn every_operation_answers_as_documented() {
         document.judge("DELETE", "/v1/sessions/{id}", &ended);
         drop(reader);
     }
+    let (status, socket) = client.descriptor("/v1/hosts/web/packets");
+    document.judge_upgrade("GET", "/v1/hosts/{name}/packets", status);
+    assert_eq!(rustix::net::sockopt::socket_domain(&socket).expect("a socket"), rustix::net::AddressFamily::PACKET);
+    drop(socket);
     let (status, content_type, mut events) = client.open_stream("/v1/events");
     let other = client.named("other");
     let body = chunk(&mut events).expect("an event");
@@ -113,6 +117,7 @@ fn refused() -> Vec<(&'static str, &'static str, String, Value, u16)> {
         ("GET", "/v1/hosts/{name}", at("/v1/hosts/nobody"), json!(null), 404),
         ("GET", "/v1/hosts/{name}", at("/v1/hosts/..%2fweb"), json!(null), 404),
         ("POST", "/v1/hosts/{name}/sessions", at("/v1/hosts/nobody/sessions"), json!({}), 404),
+        ("GET", "/v1/hosts/{name}/packets", at("/v1/hosts/web/packets"), json!(null), 426),
         ("DELETE", "/v1/sessions/{id}", at("/v1/sessions/4711"), json!(null), 404),
         ("DELETE", "/v1/sessions/{id}", at("/v1/sessions/-1"), json!(null), 404),
         ("POST", "/v1/hosts", at("/v1/hosts"), json!({"name": "web"}), 409),

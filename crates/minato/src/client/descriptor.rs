@@ -1,0 +1,78 @@
+//! Takes a file descriptor from the engine: the connection is upgraded, and the descriptor comes over it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::{Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use minato_host::passing;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use super::{Client, RequestError};
+
+/// The protocol that the connection is upgraded to.
+const PROTOCOL: &str = "minato-descriptor";
+
+/// A descriptor from the engine, with the connection that stays open for as long as what it belongs to is there.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    /// The descriptor.
+    pub(crate) descriptor: OwnedFd,
+    /// The connection.
+    pub(crate) until: Until,
+}
+
+/// Tells when what a descriptor belongs to is gone.
+#[derive(Debug)]
+pub(crate) struct Until(UnixStream);
+
+impl Until {
+    /// Returns when it is gone. May be cancelled and called again.
+    pub(crate) async fn gone(&mut self) {
+        let mut nothing = [0; 64];
+        while self.0.read(&mut nothing).await.is_ok_and(|length| length > 0) {}
+    }
+}
+
+impl Client {
+    /// A packet socket of a host.
+    pub(crate) async fn packet_socket(&self, host: &str) -> Result<Lent, RequestError> {
+        let request = Request::get(format!("/v1/hosts/{host}/packets"))
+            .header(header::HOST, "minato")
+            .header(header::CONNECTION, "upgrade")
+            .header(header::UPGRADE, PROTOCOL)
+            .body(Full::new(Bytes::new()))
+            .map_err(|error| RequestError::Nonsense(error.to_string()))?;
+        let exchange = self.exchange(request).await?;
+        if exchange.response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(exchange.refusal().await);
+        }
+        let gone = |error: hyper::Error| RequestError::Gone(error.to_string());
+        let upgraded = hyper::upgrade::on(exchange.response).await.map_err(gone)?;
+        let parts = upgraded
+            .downcast::<TokioIo<UnixStream>>()
+            .map_err(|_| RequestError::Nonsense("the connection was exchanged".into()))?;
+        receive(parts.io.into_inner()).await.map_err(RequestError::Socket)
+    }
+}
+
+async fn receive(mut stream: UnixStream) -> io::Result<Lent> {
+    // The engine waits for this, so that no earlier read can have swallowed the descriptor.
+    stream.write_all(b".").await?;
+    let message = loop {
+        stream.readable().await?;
+        let received = stream.try_io(tokio::io::Interest::READABLE, || {
+            passing::receive::<serde_json::Value>(stream.as_fd())
+        });
+        match received {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            received => break received?,
+        }
+    };
+    let descriptor = message.and_then(|(_, descriptors)| descriptors.into_iter().next());
+    let descriptor = descriptor.ok_or(io::ErrorKind::UnexpectedEof)?;
+    Ok(Lent { descriptor, until: Until(stream) })
+}

@@ -1,0 +1,150 @@
+//! `minato capture`: packets with the processes at both ends, on the terminal and for Wireshark.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use rustix::process::Signal;
+
+use crate::machine::{Account, Machine, Program, SOON, wait_for, wait_until};
+use crate::support::api::Api;
+use crate::support::{net, servers};
+
+/// A client that connects, asks, reads an answer, and stays for a while.
+const CLIENT: &str = "import socket, sys, time
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+s.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n')
+s.recv(100)
+time.sleep(2)";
+
+/// Starts a capture and waits until it sees packets.
+fn capture(user: &Account<'_>, arguments: &[&str]) -> Program {
+    let capture = user.start(user.minato(&[&["capture"], arguments].concat()));
+    wait_until("the capture to begin", SOON, || capture.stderr().contains("Ctrl-C ends it"));
+    capture
+}
+
+#[test]
+fn packets_name_process_and_service_at_both_ends() {
+    Machine::run(&["nginx", "python3"], |machine| {
+        let user = machine.user();
+        let nginx = servers::nginx(machine, 80, "page");
+        let web = user.run(&["--name", "web", "-p", "8080:80"], &nginx.command);
+        let client = user.run(&["--name", "client"], &["sleep", "100"]);
+        wait_for("a page", SOON, || net::http_get("127.0.0.1:8080", "/"));
+        Api::USER.host("client");
+
+        let lines = capture(&user, &["web"]);
+        let only_3000 = capture(&user, &["web", "3000"]);
+        let json = capture(&user, &["web", "http", "--json", "-c", "1"]);
+        let address = Api::USER.host("web").address_v4.to_string();
+        let asks = user.exec("client", &["python3", "-c", CLIENT, &address, "80"]);
+        asks.finish().expect_success();
+        let local = user.start({
+            let mut command = user.command("python3");
+            command.args(["-c", CLIENT, "127.0.0.1", "8080"]);
+            command
+        });
+        local.finish().expect_success();
+
+        lines.signal(Signal::INT);
+        let lines = lines.finish().expect_success().expect_stderr(&["packets; none was dropped"]);
+        let has = |parts: &[&str]| {
+            let found = lines.stdout.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+            assert!(found, "no line with {parts:?} in:\n{}", lines.stdout);
+        };
+        let server = "web nginx ";
+        has(&["Z  client python3 ", " (ephemeral) → web nginx ", " port 80 (registered name http): asks for a connection (tcp)"]);
+        has(&[server, " port 80 (registered name http) → client python3 ", "accepts the connection"]);
+        has(&["client python3 ", "sends 18 bytes"]);
+        has(&["client python3 ", "has no more to send"]);
+        // Through the forward: the service's kernel sees the gateway, we know better.
+        has(&[" for 127.0.0.1:", " → web nginx ", "asks for a connection"]);
+
+        only_3000.signal(Signal::INT);
+        let only_3000 = only_3000.finish().expect_success().expect_stderr(&["0 packets"]);
+        assert_eq!(only_3000.stdout, "");
+        let packet: serde_json::Value = serde_json::from_str(&json.finish().expect_success().stdout).expect("JSON");
+        assert_eq!(packet["version"], 1);
+        assert_eq!(packet["packet"]["destination"]["process"]["name"], "nginx");
+        web.stop();
+        client.stop();
+    });
+}
+
+#[test]
+fn a_capture_file_opens_in_wireshark_with_processes_as_comments() {
+    Machine::run(&["nginx", "curl", "tshark"], |machine| {
+        let user = machine.user();
+        let nginx = servers::nginx(machine, 80, "page");
+        let web = user.run(&["--name", "web", "-p", "8080:80"], &nginx.command);
+        wait_for("a page", SOON, || net::http_get("127.0.0.1:8080", "/"));
+
+        let file = "/run/work/web.pcapng";
+        let writing = capture(&user, &["web", "-w", file]);
+        user.exec("web", &["curl", "-sS", "-6", "http://[::1]/"]).finish().expect_success();
+        wait_for("another page", SOON, || net::http_get("127.0.0.1:8080", "/"));
+        writing.signal(Signal::INT);
+        writing.finish().expect_success().expect_stderr(&["none was dropped"]);
+        assert_eq!(fs::metadata(file).expect("the file").permissions().mode() & 0o777, 0o600);
+
+        let tshark = |arguments: &[&str]| {
+            let finished = user.finish("tshark", &[&["-n", "-r", file], arguments].concat()).expect_success();
+            finished.stdout
+        };
+        let comments = tshark(&["-T", "fields", "-e", "frame.interface_name", "-e", "tcp.flags.str", "-e", "frame.comment"]);
+        assert!(comments.lines().count() >= 16, "{comments}");
+        for line in comments.lines() {
+            assert!(line.starts_with("lo\t") && line.contains(" port 80 (registered name http)"), "{line}");
+            assert!(line.contains("web nginx "), "{line}");
+        }
+        assert_eq!(tshark(&["-Y", "_ws.malformed || _ws.expert.severity == error"]), "");
+        let pages = tshark(&["-Y", "http.response.code == 200 && frame.comment contains \"nginx\""]);
+        assert_eq!(pages.lines().count(), 2, "{pages}");
+
+        user.minato_finish(&["capture", "web", "-w", file]).expect_code(16).expect_stderr(&["web.pcapng exists"]);
+        web.stop();
+    });
+}
+
+#[test]
+fn a_capture_ends_in_good_order() {
+    Machine::run(&["python3", "tshark"], |machine| {
+        let user = machine.user();
+        user.minato_finish(&["capture", "web"]).expect_code(10).expect_stderr(&["there is no host 'web'"]);
+        let web = user.run(&["--name", "web", "-p", "8080:80"], &["python3", "-m", "http.server", "80"]);
+        wait_for("a page", SOON, || net::http_get("127.0.0.1:8080", "/"));
+        user.minato_finish(&["capture", "other"]).expect_code(10).expect_stderr(&["no host named \"other\""]);
+
+        let full = user.minato_finish(&["capture", "web", "-w", "/dev/full"]).expect_code(1);
+        full.expect_stderr(&["cannot write packets to /dev/full", "No space left on device", "try: "]);
+        machine.root().finish("mkdir", &["/run/work/small"]).expect_success();
+        let small = ["-t", "tmpfs", "-o", "size=32k,mode=777", "small", "/run/work/small"];
+        machine.root().finish("mount", &small).expect_success();
+        let mut filling = capture(&user, &["web", "-w", "/run/work/small/web.pcapng"]);
+        wait_until("a full disk", SOON, || {
+            net::http_get("127.0.0.1:8080", "/");
+            !filling.is_running()
+        });
+        filling.finish().expect_code(1).expect_stderr(&["No space left on device", "what was written before is whole"]);
+        // tshark fails with a file that ends in the middle of a packet.
+        let read = user.finish("tshark", &["-n", "-r", "/run/work/small/web.pcapng"]).expect_success();
+        assert!(!read.stdout.is_empty() && !read.stderr.contains("cut short"), "{}", read.stderr);
+        machine.root().finish("umount", &["/run/work/small"]).expect_success();
+
+        let some = capture(&user, &["web", "-c", "3"]);
+        let mut piped = user.command("sh");
+        piped.args(["-c", "/run/bin/minato capture web | head -n 2"]);
+        let piped = user.start(piped);
+        wait_until("the capture to begin", SOON, || piped.stderr().contains("Ctrl-C ends it"));
+        let until_end = capture(&user, &["web"]);
+        for _ in 0..3 {
+            wait_for("a page", SOON, || net::http_get("127.0.0.1:8080", "/"));
+        }
+        let some = some.finish().expect_success().expect_stderr(&["3 packets;"]);
+        assert_eq!(some.stdout.lines().count(), 3, "{}", some.stdout);
+        assert_eq!(piped.finish().expect_success().stdout.lines().count(), 2);
+        web.stop();
+        let all = until_end.finish().expect_success();
+        assert!(all.stdout.contains("python3"), "{}", all.stdout);
+    });
+}
