@@ -123,7 +123,8 @@ impl PacketSocket {
         for_each_control(&message, |level, kind, data| match (level, kind) {
             (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
                 if let Some(time) = read::<libc::timespec>(data) {
-                    info.time = Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0));
+                    info.time =
+                        Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0));
                 }
             }
             (libc::SOL_PACKET, libc::PACKET_AUXDATA) => {

@@ -9,8 +9,8 @@ mod hosts;
 mod loopback;
 pub(crate) mod name;
 mod observe;
-mod policy;
 mod packets;
+mod policy;
 mod ports;
 mod sessions;
 

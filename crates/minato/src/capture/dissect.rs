@@ -56,9 +56,8 @@ pub(super) fn dissect(link: LinkType, bytes: &[u8]) -> Dissected {
 
 /// An IP packet; `payload` is how many bytes follow its headers, whether they were kept or not.
 fn internet(packet: &LaxSlicedPacket<'_>, (source, destination): (IpAddr, IpAddr), payload: usize) -> Dissected {
-    let ports = |transport, from, to| {
-        Way::Ports(transport, SocketAddr::new(source, from), SocketAddr::new(destination, to))
-    };
+    let ports =
+        |transport, from, to| Way::Ports(transport, SocketAddr::new(source, from), SocketAddr::new(destination, to));
     let (way, words, begins) = match &packet.transport {
         Some(TransportSlice::Tcp(tcp)) => {
             let way = ports(Transport::Tcp, tcp.source_port(), tcp.destination_port());
@@ -69,12 +68,8 @@ fn internet(packet: &LaxSlicedPacket<'_>, (source, destination): (IpAddr, IpAddr
             let way = ports(Transport::Udp, udp.source_port(), udp.destination_port());
             (way, format!("a datagram of {}", bytes(usize::from(udp.length()).saturating_sub(8))), false)
         }
-        Some(TransportSlice::Icmpv4(icmp)) => {
-            (Way::Addresses(source, destination), icmp_v4(&icmp.icmp_type()), false)
-        }
-        Some(TransportSlice::Icmpv6(icmp)) => {
-            (Way::Addresses(source, destination), icmp_v6(&icmp.icmp_type()), false)
-        }
+        Some(TransportSlice::Icmpv4(icmp)) => (Way::Addresses(source, destination), icmp_v4(&icmp.icmp_type()), false),
+        Some(TransportSlice::Icmpv6(icmp)) => (Way::Addresses(source, destination), icmp_v6(&icmp.icmp_type()), false),
         Some(TransportSlice::Igmp(_)) => {
             (Way::Addresses(source, destination), "tells its multicast groups".into(), false)
         }
@@ -133,7 +128,8 @@ fn icmp_v6(kind: &Icmpv6Type) -> String {
 /// RFC 826.
 fn address_resolution(arp: &etherparse::ArpPacketSlice<'_>) -> Dissected {
     let address = |bytes: &[u8]| <[u8; 4]>::try_from(bytes).ok().map(Ipv4Addr::from);
-    let (Some(sender), Some(target)) = (address(arp.sender_protocol_addr()), address(arp.target_protocol_addr())) else {
+    let (Some(sender), Some(target)) = (address(arp.sender_protocol_addr()), address(arp.target_protocol_addr()))
+    else {
         return without_way("address resolution of something else than IPv4".into());
     };
     let words = match arp.operation() {

@@ -64,9 +64,8 @@ async fn receive(mut stream: UnixStream) -> io::Result<Lent> {
     stream.write_all(b".").await?;
     let message = loop {
         stream.readable().await?;
-        let received = stream.try_io(tokio::io::Interest::READABLE, || {
-            passing::receive::<serde_json::Value>(stream.as_fd())
-        });
+        let received =
+            stream.try_io(tokio::io::Interest::READABLE, || passing::receive::<serde_json::Value>(stream.as_fd()));
         match received {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             received => break received?,

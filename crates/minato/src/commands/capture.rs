@@ -60,7 +60,9 @@ fn summary(Account { captured, dropped }: &Account) -> String {
     let packets = if *captured == 1 { "packet" } else { "packets" };
     match dropped {
         0 => format!("{captured} {packets}; none was dropped"),
-        dropped => format!("{captured} {packets}; {dropped} more were dropped, because they came faster than they were taken"),
+        dropped => {
+            format!("{captured} {packets}; {dropped} more were dropped, because they came faster than they were taken")
+        }
     }
 }
 

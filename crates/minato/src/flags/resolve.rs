@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use minato_inspect::{ForwardSpec, Transport};
 
 use super::raw;
-use super::{Capture, Command, Demo, Exec, Invocation, Lease, Name, PortQuery, Program, Run, Show, View, Which, argument};
+use super::{
+    Capture, Command, Demo, Exec, Invocation, Lease, Name, PortQuery, Program, Run, Show, View, Which, argument,
+};
 use crate::failure::Failure;
 use crate::file::Choice;
 

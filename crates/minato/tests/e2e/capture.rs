@@ -53,7 +53,11 @@ fn packets_name_process_and_service_at_both_ends() {
             assert!(found, "no line with {parts:?} in:\n{}", lines.stdout);
         };
         let server = "web nginx ";
-        has(&["Z  client python3 ", " (ephemeral) → web nginx ", " port 80 (registered name http): asks for a connection (tcp)"]);
+        has(&[
+            "Z  client python3 ",
+            " (ephemeral) → web nginx ",
+            " port 80 (registered name http): asks for a connection (tcp)",
+        ]);
         has(&[server, " port 80 (registered name http) → client python3 ", "accepts the connection"]);
         has(&["client python3 ", "sends 18 bytes"]);
         has(&["client python3 ", "has no more to send"]);
@@ -91,7 +95,8 @@ fn a_capture_file_opens_in_wireshark_with_processes_as_comments() {
             let finished = user.finish("tshark", &[&["-n", "-r", file], arguments].concat()).expect_success();
             finished.stdout
         };
-        let comments = tshark(&["-T", "fields", "-e", "frame.interface_name", "-e", "tcp.flags.str", "-e", "frame.comment"]);
+        let comments =
+            tshark(&["-T", "fields", "-e", "frame.interface_name", "-e", "tcp.flags.str", "-e", "frame.comment"]);
         assert!(comments.lines().count() >= 16, "{comments}");
         for line in comments.lines() {
             assert!(line.starts_with("lo\t") && line.contains(" port 80 (registered name http)"), "{line}");

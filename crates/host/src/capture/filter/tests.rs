@@ -9,8 +9,7 @@ use crate::sys;
 /// packet's interface can't be tried so: that is left out.
 fn kept(ports: PortFilter, frame: &[u8]) -> Option<usize> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let (ours, theirs): (OwnedFd, OwnedFd) =
-        socketpair(AddressFamily::UNIX, SocketType::DGRAM, flags, None).unwrap();
+    let (ours, theirs): (OwnedFd, OwnedFd) = socketpair(AddressFamily::UNIX, SocketType::DGRAM, flags, None).unwrap();
     let mut program = Program::default();
     ports.add_to(&mut program);
     program.finish(60);

@@ -62,7 +62,10 @@ fn other_packets() {
     let mut bytes = Vec::new();
     echo(&mut bytes);
     let ways = Way::Addresses("1.1.1.1".parse().unwrap(), "2.2.2.2".parse().unwrap());
-    assert_eq!(dissect(LinkType::Ethernet, &bytes), Dissected { way: ways, words: "asks for echo 3".into(), begins: false });
+    assert_eq!(
+        dissect(LinkType::Ethernet, &bytes),
+        Dissected { way: ways, words: "asks for echo 3".into(), begins: false }
+    );
     bytes[12..14].copy_from_slice(&[0x88, 0xcc]);
     assert_eq!(dissect(LinkType::Ethernet, &bytes).words, "no IP");
 }
