@@ -137,23 +137,23 @@ impl Program {
     }
 
     /// A comparison that holds continues here.
-    fn land_if(&mut self, jump: Jump) {
-        self.0[jump.0].jt = self.distance(&jump) as u8;
+    fn land_if(&mut self, Jump(from): Jump) {
+        self.0[from].jt = self.distance(from) as u8;
     }
 
     /// A comparison that does not hold continues here.
-    fn land_unless(&mut self, jump: Jump) {
-        self.0[jump.0].jf = self.distance(&jump) as u8;
+    fn land_unless(&mut self, Jump(from): Jump) {
+        self.0[from].jf = self.distance(from) as u8;
     }
 
     /// An unconditional jump continues here.
-    fn land(&mut self, jump: Jump) {
-        self.0[jump.0].k = self.distance(&jump);
+    fn land(&mut self, Jump(from): Jump) {
+        self.0[from].k = self.distance(from);
     }
 
     /// No program of ours is longer than what eight bits can say.
-    fn distance(&self, jump: &Jump) -> u32 {
-        (self.0.len() - jump.0 - 1) as u32
+    fn distance(&self, from: usize) -> u32 {
+        (self.0.len() - from - 1) as u32
     }
 }
 

@@ -13,6 +13,9 @@ use super::{Packet, Party};
 /// One end of a conversation, and the other one.
 type Conversation = (Transport, SocketAddr, SocketAddr);
 
+/// Addresses that a process is bound to.
+type Binding = (Vec<IpAddr>, Process);
+
 /// Most conversations that are remembered. Past it everything is forgotten, and asked for again.
 const MOST: usize = 65_536;
 
@@ -27,7 +30,7 @@ pub(super) struct Names {
     /// Clients of the machine and beyond that appear with another address, by the address that is seen.
     clients: HashMap<Conversation, SocketAddr>,
     /// Who is bound to a port of a host, where that is one process or one program's.
-    bound: HashMap<(String, Transport, u16), Vec<(Vec<IpAddr>, Process)>>,
+    bound: HashMap<(String, Transport, u16), Vec<Binding>>,
 }
 
 /// What the engine says at one moment.

@@ -1,16 +1,13 @@
-use etherparse::PacketBuilder;
+use etherparse::{PacketBuilder, PacketBuilderStep, TcpHeader};
 
 use super::*;
 
 const MACS: ([u8; 6], [u8; 6]) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
 
+type Segment = PacketBuilderStep<TcpHeader>;
+
 /// The words of a TCP segment with this payload; its sequence number is 7.
-fn tcp(
-    data: usize,
-    flags: impl FnOnce(
-        etherparse::PacketBuilderStep<etherparse::TcpHeader>,
-    ) -> etherparse::PacketBuilderStep<etherparse::TcpHeader>,
-) -> Dissected {
+fn tcp(data: usize, flags: impl FnOnce(Segment) -> Segment) -> Dissected {
     let builder = PacketBuilder::ethernet2(MACS.0, MACS.1).ipv4([10, 77, 0, 2], [10, 77, 0, 3], 64);
     let mut bytes = Vec::new();
     flags(builder.tcp(50_000, 80, 7, 1000)).write(&mut bytes, &vec![0; data]).unwrap();
@@ -19,18 +16,18 @@ fn tcp(
 
 #[test]
 fn segments_in_words() {
-    assert_eq!(tcp(0, |tcp| tcp.syn()).words, "asks for a connection");
+    assert_eq!(tcp(0, Segment::syn).words, "asks for a connection");
     assert_eq!(tcp(0, |tcp| tcp.syn().ack(1)).words, "accepts the connection");
     assert_eq!(tcp(0, |tcp| tcp.ack(1)).words, "acknowledges");
     assert_eq!(tcp(1, |tcp| tcp.ack(1)).words, "sends 1 byte");
     assert_eq!(tcp(60_000, |tcp| tcp.ack(1)).words, "sends 60000 bytes");
     assert_eq!(tcp(0, |tcp| tcp.ack(1).fin()).words, "has no more to send");
     assert_eq!(tcp(9, |tcp| tcp.ack(1).fin()).words, "sends 9 bytes, and has no more");
-    assert_eq!(tcp(0, |tcp| tcp.rst()).words, "resets the connection");
-    assert!(tcp(0, |tcp| tcp.syn()).begins);
+    assert_eq!(tcp(0, Segment::rst).words, "resets the connection");
+    assert!(tcp(0, Segment::syn).begins);
     assert!(!tcp(0, |tcp| tcp.syn().ack(1)).begins);
     let way = Way::Ports(Transport::Tcp, "10.77.0.2:50000".parse().unwrap(), "10.77.0.3:80".parse().unwrap());
-    assert_eq!(tcp(0, |tcp| tcp.syn()).way, way);
+    assert_eq!(tcp(0, Segment::syn).way, way);
 }
 
 #[test]
