@@ -7,22 +7,22 @@
 mod bitmap;
 mod destination;
 mod hold;
+mod key;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use siphasher::sip::SipHasher13;
 use thiserror::Error;
 
 use crate::{Port, PortRange};
 use bitmap::CountedSet;
-use destination::{Destination, Key, KeyedState};
+use destination::Destination;
 use hold::Holds;
+use key::{Key, KeyedState};
 
 /// Chooses source ports for one transport and one local address.
 ///
@@ -95,7 +95,7 @@ impl EphemeralAllocator {
     /// An allocator with every port of `range` free. `key` keys the hash of the destinations: give it random bytes
     /// when peers can choose destinations, constant ones for reproducible runs.
     pub fn new(range: PortRange, key: [u8; 16]) -> EphemeralAllocator {
-        let hasher = KeyedState(SipHasher13::new_with_key(&key));
+        let hasher = KeyedState::new(&key);
         EphemeralAllocator {
             range,
             selection: Selection::default(),
@@ -232,7 +232,7 @@ impl EphemeralAllocator {
     /// RFC 6056 §3.3.4: F(destination) plus a counter that is chosen by G(destination) and moves on; one keyed hash yields
     /// F and G.
     fn next_position(&mut self, key: &Key) -> u32 {
-        let hash = self.hasher.hash_one((key, "position"));
+        let hash = self.hasher.position(key);
         let counter = &mut self.counters[(hash >> 32) as usize % COUNTERS];
         let position = (hash as u32).wrapping_add(*counter) % self.range.length();
         *counter = counter.wrapping_add(1);

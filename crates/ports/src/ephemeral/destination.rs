@@ -1,7 +1,3 @@
-use std::hash::{BuildHasher, Hash, Hasher};
-use std::net::SocketAddr;
-
-use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
 use super::bitmap::{CountedSet, Counts, bit, clear_bit, set_bit};
@@ -10,43 +6,6 @@ use super::bitmap::{CountedSet, Counts, bit, clear_bit, set_bit};
 const LIST_MAX: usize = 64;
 /// Fewer than this in use, and a bitmap becomes a list again.
 const BITMAP_MIN: u32 = 16;
-
-/// A remote endpoint in a form that is quick to hash. IPv4 addresses are held as IPv4-mapped ones, so a mapped address
-/// and its plain form are the same destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key([u8; 24]);
-
-impl From<SocketAddr> for Key {
-    fn from(destination: SocketAddr) -> Key {
-        let (address, scope) = match destination {
-            SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), 0),
-            SocketAddr::V6(v6) => (*v6.ip(), v6.scope_id()),
-        };
-        let mut bytes = [0; 24];
-        bytes[..16].copy_from_slice(&address.octets());
-        bytes[16..18].copy_from_slice(&destination.port().to_be_bytes());
-        bytes[18..22].copy_from_slice(&scope.to_be_bytes());
-        Key(bytes)
-    }
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(&self.0);
-    }
-}
-
-/// SipHash with the allocator's key.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct KeyedState(pub(super) SipHasher13);
-
-impl BuildHasher for KeyedState {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        self.0
-    }
-}
 
 /// The ports in use towards one destination, as offsets into the range.
 ///

@@ -2,7 +2,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::time::Instant;
 
-use super::destination::{Key, KeyedState};
+use super::key::{HeldKey, Key, KeyedState};
 
 /// Ports that become free later, soonest first.
 ///
@@ -10,9 +10,9 @@ use super::destination::{Key, KeyedState};
 /// beyond that is stale and skipped.
 #[derive(Debug)]
 pub(super) struct Holds {
-    heap: BinaryHeap<Reverse<(Instant, u32, Key)>>,
+    heap: BinaryHeap<Reverse<(Instant, HeldKey)>>,
     /// Keyed by destination and offset, used by every hold and release. Peers choose the destinations.
-    until: HashMap<(Key, u32), Instant, KeyedState>,
+    until: HashMap<HeldKey, Instant, KeyedState>,
 }
 
 impl Holds {
@@ -22,15 +22,16 @@ impl Holds {
 
     /// Holds a port, or changes until when it is held.
     pub(super) fn push(&mut self, key: Key, offset: u32, until: Instant) {
-        if self.until.insert((key, offset), until) != Some(until) {
-            self.heap.push(Reverse((until, offset, key)));
+        let held = key.with_offset(offset);
+        if self.until.insert(held, until) != Some(until) {
+            self.heap.push(Reverse((until, held)));
         }
         self.drop_stale();
     }
 
     /// Forgets a hold, if there is one.
     pub(super) fn cancel(&mut self, key: Key, offset: u32) {
-        if !self.until.is_empty() && self.until.remove(&(key, offset)).is_some() {
+        if !self.until.is_empty() && self.until.remove(&key.with_offset(offset)).is_some() {
             self.drop_stale();
         }
     }
@@ -44,19 +45,19 @@ impl Holds {
         if self.next()? > now {
             return None;
         }
-        let Reverse((_, offset, key)) = self.heap.pop()?;
-        self.until.remove(&(key, offset));
+        let Reverse((_, held)) = self.heap.pop()?;
+        self.until.remove(&held);
         self.drop_stale();
-        Some((key, offset))
+        Some(held.parts())
     }
 
     /// Keeps the top of the heap a hold that is in force, and the heap at most twice as large as what is.
     fn drop_stale(&mut self) {
         if self.heap.len() > 2 * self.until.len() {
-            self.heap.retain(|Reverse((until, offset, key))| self.until.get(&(*key, *offset)) == Some(until));
+            self.heap.retain(|Reverse((until, held))| self.until.get(held) == Some(until));
         }
-        while let Some(Reverse((until, offset, key))) = self.heap.peek() {
-            if self.until.get(&(*key, *offset)) == Some(until) {
+        while let Some(Reverse((until, held))) = self.heap.peek() {
+            if self.until.get(held) == Some(until) {
                 break;
             }
             self.heap.pop();
