@@ -38,7 +38,9 @@ fn main() {
         let bind = bind.map_or("–".to_owned(), ratio);
         println!("{name:>8} {ours:8.0} {many:10.0} {:>18} {bind:>18}", ratio(probing));
     }
-    println!("10,000 bitmaps take 20 MB; reading one line anywhere in so much memory takes {floor:.0} ns on this machine");
+    println!(
+        "10,000 bitmaps take 20 MB; reading one line anywhere in so much memory takes {floor:.0} ns on this machine"
+    );
     if !kernel {
         println!("the kernel's figures need a network namespace; run it as root");
     }
