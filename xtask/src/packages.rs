@@ -12,6 +12,7 @@ use crate::command;
 /// What the end-to-end tests run.
 pub(crate) const TEST: &[&str] = &[
     "apache2-bin",
+    "binutils",
     "curl",
     "iproute2",
     "iputils-ping",
