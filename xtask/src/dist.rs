@@ -35,7 +35,9 @@ fn build() -> Result<PathBuf> {
         arguments.extend(["--target", &static_target]);
         place.push(&static_target);
     } else {
-        eprintln!("xtask: no static program: the target {static_target} is not installed (rustup target add {static_target})");
+        eprintln!(
+            "xtask: no static program: the target {static_target} is not installed (rustup target add {static_target})"
+        );
     }
     command::run(&mut command::cargo(arguments))?;
     Ok(place.join("release/minato"))

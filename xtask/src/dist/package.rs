@@ -22,7 +22,8 @@ impl Package<'_> {
     /// Of a program that runs on this machine: it writes its own completions and pages.
     pub(super) fn of(program: &Path) -> Result<Package<'_>> {
         let version = command::output(Command::new(program).arg("version"))?;
-        let version = version.trim().strip_prefix("minato ").context("the program does not tell its version")?.to_owned();
+        let version =
+            version.trim().strip_prefix("minato ").context("the program does not tell its version")?.to_owned();
         let architecture = command::output(Command::new("dpkg").arg("--print-architecture"))?.trim().to_owned();
         let bytes = fs::read(program)?;
         Ok(Package { program, version, architecture, depends: depends(&bytes) })
