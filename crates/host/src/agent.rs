@@ -8,6 +8,7 @@ mod directory;
 mod error;
 mod links;
 mod namespaces;
+mod neighbours;
 mod network;
 mod overlay;
 mod protocol;

@@ -6,7 +6,8 @@ use std::{
 };
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage,
+    NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
@@ -43,8 +44,9 @@ impl Netlink {
         let count = requests.len();
         let first_sequence = self.take_sequences(count as u32);
         for (index, request) in requests.into_iter().enumerate() {
+            let flags = NLM_F_REQUEST | NLM_F_ACK | how(&request);
             let mut message = NetlinkMessage::from(request);
-            message.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+            message.header.flags = flags;
             message.header.sequence_number = first_sequence.wrapping_add(index as u32);
             message.finalize();
             let start = bytes.len();
@@ -144,6 +146,16 @@ impl From<OwnedFd> for Netlink {
 impl AsFd for Netlink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// The flags of an rtnetlink request that depend on what it does: making something that is not there yet; a neighbour may
+/// have been asked for already. In a request that removes, the kernel would read them as "all at once".
+fn how(request: &RouteNetlinkMessage) -> u16 {
+    match request {
+        RouteNetlinkMessage::DelLink(_) | RouteNetlinkMessage::DelNeighbour(_) => 0,
+        RouteNetlinkMessage::NewNeighbour(_) => NLM_F_CREATE | NLM_F_REPLACE,
+        _ => NLM_F_CREATE | NLM_F_EXCL,
     }
 }
 

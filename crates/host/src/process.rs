@@ -3,7 +3,7 @@
 mod members;
 mod owners;
 
-use std::{fs, io, time::Duration};
+use std::{collections::HashMap, fs, io, time::Duration};
 
 pub(crate) use self::members::{Members, terminate};
 pub use self::owners::{Owner, SocketOwners};
@@ -57,6 +57,18 @@ pub fn is_stopped(pid: u32) -> bool {
 pub fn in_network(network_inode: u64) -> Vec<u32> {
     let mut found: Vec<u32> = all().filter(|&pid| network_of(pid) == Some(network_inode)).collect();
     found.sort_unstable();
+    found
+}
+
+/// The same for every network namespace that has processes, by inode number, in one pass over the process table.
+pub fn by_network() -> HashMap<u64, Vec<u32>> {
+    let mut found: HashMap<u64, Vec<u32>> = HashMap::new();
+    for pid in all() {
+        if let Some(network) = network_of(pid) {
+            found.entry(network).or_default().push(pid);
+        }
+    }
+    found.values_mut().for_each(|pids| pids.sort_unstable());
     found
 }
 

@@ -295,7 +295,12 @@ impl Control {
             let show = |(name, inside): (String, Inside)| Some((state.show(&name).ok()?, inside.network_inode));
             running.into_iter().filter_map(show).collect()
         };
-        blocking(move || shown.into_iter().map(with_processes).collect()).await
+        blocking(move || {
+            let mut pids = process::by_network();
+            let mut processes = |inode| describe(pids.remove(&inode).unwrap_or_default());
+            shown.into_iter().map(|(host, inode)| Host { processes: processes(inode), ..host }).collect()
+        })
+        .await
     }
 
     /// One host with its processes.
@@ -304,7 +309,7 @@ impl Control {
             let state = self.state();
             (state.show(name)?, state.running(name)?.1.network_inode)
         };
-        blocking(move || with_processes(shown)).await
+        blocking(move || Host { processes: processes(shown.1), ..shown.0 }).await
     }
 
     fn host_directory(&self, name: &str) -> PathBuf {
@@ -365,9 +370,9 @@ pub(super) fn agent_problem(error: RequestError) -> Problem {
 
 /// The processes in a network namespace, as they are shown.
 pub(super) fn processes(network_inode: u64) -> Vec<Process> {
-    process::in_network(network_inode).into_iter().filter_map(process::describe).map(convert::process).collect()
+    describe(process::in_network(network_inode))
 }
 
-fn with_processes((host, network_inode): (Host, u64)) -> Host {
-    Host { processes: processes(network_inode), ..host }
+fn describe(pids: Vec<u32>) -> Vec<Process> {
+    pids.into_iter().filter_map(process::describe).map(convert::process).collect()
 }

@@ -23,14 +23,18 @@ impl Control {
         };
         serials.into_iter().for_each(|serial| self.plane.send(Command::Look(serial)));
         let forwards = self.forwards().await?;
-        blocking(move || running.iter().flat_map(|(host, inside)| rows(host, inside, &forwards)).collect()).await
+        blocking(move || {
+            let mut pids = process::by_network();
+            let mut pids_of = |inside: &Inside| pids.remove(&inside.network_inode).unwrap_or_default();
+            running.iter().flat_map(|(host, inside)| rows(host, inside, &pids_of(inside), &forwards)).collect()
+        })
+        .await
     }
 }
 
 /// The rows of one host.
-fn rows(host: &str, inside: &Inside, forwards: &[Forward]) -> Vec<PortRow> {
-    let pids = process::in_network(inside.network_inode);
-    let owners = SocketOwners::of(&pids);
+fn rows(host: &str, inside: &Inside, pids: &[u32], forwards: &[Forward]) -> Vec<PortRow> {
+    let owners = SocketOwners::of(pids);
     let mut known: BTreeMap<u32, Option<Process>> = BTreeMap::new();
     // Merged when port, transport, state and holder agree: one program on IPv4 and IPv6 is one row.
     let mut merged: BTreeMap<(u16, minato_inspect::Transport, bool, Vec<u32>), PortRow> = BTreeMap::new();

@@ -151,7 +151,8 @@ pub(super) fn address(address: IpAddr, prefix: u8) -> RouteNetlinkMessage {
     RouteNetlinkMessage::NewAddress(message)
 }
 
-/// A neighbour that never has to be asked for.
+/// A neighbour that never has to be asked for. The kernel does not count it among those that it may forget: its table has
+/// room for 1024 others, of all namespaces together.
 pub(super) fn neighbour(address: IpAddr, mac: [u8; 6]) -> RouteNetlinkMessage {
     let mut message = NeighbourMessage::default();
     message.header.family = family(address);
@@ -160,6 +161,15 @@ pub(super) fn neighbour(address: IpAddr, mac: [u8; 6]) -> RouteNetlinkMessage {
     message.attributes =
         vec![NeighbourAttribute::Destination(address.into()), NeighbourAttribute::LinkLayerAddress(mac.to_vec())];
     RouteNetlinkMessage::NewNeighbour(message)
+}
+
+/// Forgets a neighbour.
+pub(super) fn forget_neighbour(address: IpAddr) -> RouteNetlinkMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(address);
+    message.header.ifindex = HOST_INDEX;
+    message.attributes = vec![NeighbourAttribute::Destination(address.into())];
+    RouteNetlinkMessage::DelNeighbour(message)
 }
 
 /// The default route. `ONLINK`: it needs no look at the gateway's own route, which IPv6 adds a moment later.

@@ -17,6 +17,7 @@ use rustix::{
 use super::{
     FabricError, HostConfig, InsideSocket, Step, Subnet, host_mac, links,
     namespaces::{inode, join_network, open_own},
+    neighbours::Neighbours,
     sysctl,
 };
 use crate::{Family, netlink::Netlink, sockets, sys, tap};
@@ -31,6 +32,7 @@ pub(super) struct Fabric {
     /// What the hosts' routes ask for, if not the machine's default.
     pub(super) congestion: Option<&'static str>,
     next_port: u32,
+    neighbours: Neighbours,
 }
 
 /// A host's network namespace.
@@ -57,8 +59,8 @@ impl Fabric {
             wait_until_operational(&mut netlink, index).map_err(Step::Bridge.failed())?;
         }
         let congestion = sysctl::congestion_control();
-        let next_port = links::FIRST_PORT_INDEX;
-        let fabric = Self { netlink, subnet, gateway_mac, mtu, ipv6, congestion, next_port };
+        let (next_port, neighbours) = (links::FIRST_PORT_INDEX, Neighbours::new(ipv6));
+        let fabric = Self { netlink, subnet, gateway_mac, mtu, ipv6, congestion, next_port, neighbours };
         Ok((fabric, tap))
     }
 
@@ -92,11 +94,13 @@ impl Fabric {
             self.remove_host(&host);
             return Err(error);
         }
+        self.neighbours.introduce(port, config, inside);
         Ok(host)
     }
 
     /// Unplugs a host. Its namespace ends with its last descriptor and process.
     pub(super) fn remove_host(&mut self, host: &HostNetwork) {
+        self.neighbours.forget(host.port);
         // The only failure is that it is gone already.
         let _ = self.netlink.requests(vec![links::remove_port(host.port)]);
     }

@@ -23,6 +23,7 @@ mod lease;
 mod load;
 mod loopback;
 mod many_forwards;
+mod many_hosts;
 mod outbound;
 mod run;
 mod services;

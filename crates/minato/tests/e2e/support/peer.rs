@@ -1,6 +1,6 @@
 //! Small programs that tests run in hosts. They are this very test program in another role, so that nothing has to
 //! be installed for them: `who PORT`, `line PORT`, `count PORT`, `connect ADDRESS`, `crowd ADDRESS`, `upload ADDRESS
-//! BYTES`, `send ADDRESS BYTES`, `give PORT BYTES`, `refuse PORT`, `refused ADDRESS`, `ask ADDRESS TEXT`.
+//! BYTES`, `send ADDRESS BYTES`, `give PORT BYTES`, `refuse PORT`, `refused ADDRESS`, `mesh PORT FILE`, `ask ADDRESS TEXT`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -27,6 +27,7 @@ pub(crate) fn play(role: &str) -> i32 {
         ["refused", address] => eprintln!("{}", complete_answers(address)),
         ["connect", address] => connect(address.parse().expect("ADDRESS:PORT")),
         ["crowd", address] => crowd(address),
+        ["mesh", address, file] => mesh(address, file),
         ["ask", address, text] => ask(address.parse().expect("ADDRESS:PORT"), text),
         _ => panic!("no such role: {role}"),
     }
@@ -166,6 +167,23 @@ fn crowd(address: &str) {
             _ => thread::sleep(Duration::from_millis(20)),
         }
     }
+}
+
+/// Serves at `port`, waits for a file that lists addresses, connects to all of them, and prints how many have answered.
+fn mesh(port: &str, file: &str) {
+    let address = listen_address(port);
+    thread::spawn(move || who(&address));
+    while !std::path::Path::new(file).exists() {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let list = std::fs::read_to_string(file).expect("a list");
+    let answers = |address: &&str| {
+        let address = SocketAddr::new(address.parse().expect("an address"), port.parse().expect("PORT"));
+        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(20));
+        stream.inspect_err(|error| eprintln!("{address}: {error}")).is_ok_and(|stream| !read_all(stream).is_empty())
+    };
+    eprintln!("{} answers", list.lines().filter(answers).count());
+    thread::sleep(Duration::from_secs(1000));
 }
 
 /// Sends a datagram and prints the answer.
