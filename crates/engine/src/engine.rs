@@ -23,7 +23,7 @@ use crate::EngineOptions;
 use crate::api;
 use crate::control::{Control, name};
 use crate::events::Events;
-use crate::plane::{Command, Order, Plane, PlaneHandle, PlaneSetup, ServicesChanged, Supply};
+use crate::plane::{Command, Order, Plane, PlaneHandle, PlaneSetup, ServicesChanged, Supply, Zone};
 use crate::problem::{internal, problem, with_fix};
 use crate::startup::directory::RuntimeDirectory;
 use crate::startup::subnet::{self, Addresses};
@@ -71,12 +71,13 @@ impl Engine {
         minato_host::memory::give_large_buffers_back();
         // From here on the agent removes the directory when we end, however we do.
         let limit = raise_file_limit().map_err(internal)?;
-        let rules = Rules::new(minato_relay::Network {
+        let addresses = minato_relay::Network {
             gateway_v4: subnet.gateway_v4,
             prefix_v4: subnet.prefix_v4,
             gateway_v6: subnet.gateway_v6,
             prefix_v6: subnet.prefix_v6,
-        });
+        };
+        let (rules, zone) = (Rules::new(addresses), Zone::new(&options.network, addresses));
         let descriptors = usize::try_from(limit - (limit / 4).min(RESERVED_FILES)).unwrap_or(usize::MAX);
         let (orders, ordered) = channel();
         let key = random_key().map_err(internal)?;
@@ -88,6 +89,7 @@ impl Engine {
             tap,
             agent,
             rules,
+            zone,
             orders,
             descriptors,
             key,

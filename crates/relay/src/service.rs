@@ -1,6 +1,6 @@
 //! Which services a host has, and at which address each can be reached.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use minato_ports::Transport;
@@ -86,6 +86,13 @@ impl Services {
         self.listeners.iter().filter_map(reached)
     }
 
+    /// The ports at which others reach a service, in a host that has the addresses `own`.
+    pub fn offered(&self, transport: Transport, own: &[IpAddr]) -> BTreeSet<u16> {
+        let ports = self.listeners.keys().filter(|(of, _)| *of == transport).map(|(_, port)| *port);
+        let offers = |port: &u16| [true, false].iter().any(|v4| self.reach(transport, *port, *v4, own) == Some(Reach::Own));
+        ports.filter(offers).collect()
+    }
+
     /// The address at which clients of one family reach a service that is reached like this.
     pub fn address(reach: Reach, v4: bool, own: &[IpAddr]) -> IpAddr {
         let unspecified: IpAddr = if v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -143,6 +150,17 @@ mod tests {
         let elsewhere = Listener { port: 81, ..listener("10.99.0.1", false) };
         let services = Services::new([listener("127.0.0.1", false), listener("::1", false), elsewhere]);
         assert_eq!(services.reachable(&own).collect::<Vec<_>>(), [(Transport::Tcp, 80)]);
+    }
+
+    #[test]
+    fn what_only_the_host_itself_reaches_is_not_offered() {
+        let own = ["10.77.0.2".parse().unwrap()];
+        let at = |address, port, transport| Listener { port, transport, ..listener(address, false) };
+        let (tcp, udp) = (Transport::Tcp, Transport::Udp);
+        let services =
+            Services::new([at("::", 443, tcp), at("127.0.0.1", 80, tcp), at("10.77.0.2", 25, tcp), at("0.0.0.0", 53, udp)]);
+        assert_eq!(services.offered(tcp, &own), [25, 443].into());
+        assert_eq!(services.offered(udp, &own), [53].into());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::forwards::Holding;
 use super::sessions::Session;
-use super::{Control, HostRecord, Inside, Phase, State, blocking, name, no_such_host, policy};
+use super::{Control, HostRecord, Inside, Phase, State, blocking, name, no_such_host, policy, resolv_conf};
 use crate::convert;
 use crate::plane::{Command, DRAIN, HostSetup};
 use crate::problem::{ending, internal, problem, with_fix};
@@ -316,15 +316,10 @@ impl Control {
         self.directory.join("hosts").join(name)
     }
 
-    /// The gateway answers names; where the machine searches, so do its hosts.
+    /// The gateway answers names.
     fn write_resolv_conf(&self, path: &std::path::Path) -> std::io::Result<()> {
-        let mut text = format!("nameserver {}\nnameserver {}\n", self.network.gateway_v4, self.network.gateway_v6);
         let machine = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        let kept = |line: &&str| matches!(line.split_ascii_whitespace().next(), Some("search" | "domain" | "options"));
-        for line in machine.lines().filter(kept) {
-            text += line;
-            text.push('\n');
-        }
+        let text = resolv_conf::of_host(&self.network, &machine);
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }
@@ -343,7 +338,7 @@ impl State {
 /// What can be said about a request without looking around.
 fn check(request: &HostRequest) -> Result<PortRange, Problem> {
     if let Some(name) = &request.name {
-        name::check("host", name)?;
+        name::check_host(name)?;
     }
     if request.host_ports.contains(&0) {
         return Err(problem(ProblemKind::Usage, "0 is no port of the machine that could be opened"));

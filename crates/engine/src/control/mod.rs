@@ -12,6 +12,7 @@ mod observe;
 mod packets;
 mod policy;
 mod ports;
+mod resolv_conf;
 mod sessions;
 
 use std::collections::{BTreeMap, HashMap};

@@ -16,6 +16,19 @@ fn is_label(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
+/// Names that are no host's: the gateway's own, and the one that means each host itself.
+const RESERVED: [&str; 2] = ["gateway", "localhost"];
+
+/// Refuses what can't be the name of a host.
+pub(crate) fn check_host(name: &str) -> Result<(), Problem> {
+    check("host", name)?;
+    if !RESERVED.contains(&name) {
+        return Ok(());
+    }
+    let refusal = problem(ProblemKind::Usage, format!("{name:?} can't be the name of a host: in the network it has a meaning"));
+    Err(with_fix(refusal, "give the host another --name"))
+}
+
 /// Refuses what is not a label. `what` is "host" or "network".
 pub(crate) fn check(what: &str, name: &str) -> Result<(), Problem> {
     if is_label(name) {
@@ -39,6 +52,7 @@ pub(crate) fn derive(command: &[String], taken: impl Fn(&str) -> bool) -> String
         "" => "host",
         stem => stem,
     };
+    let taken = |name: &str| RESERVED.contains(&name) || taken(name);
     if !taken(stem) {
         return stem.to_owned();
     }
@@ -63,12 +77,19 @@ mod tests {
     }
 
     #[test]
+    fn some_names_mean_something_else() {
+        assert!(check_host("web").is_ok());
+        assert!(check_host("gateway").is_err() && check_host("localhost").is_err() && check_host("").is_err());
+    }
+
+    #[test]
     fn names_are_derived_from_the_program() {
         let name = |program: &str, taken: &[&str]| derive(&[program.to_owned()], |name| taken.contains(&name));
         assert_eq!(name("/usr/sbin/apache2", &[]), "apache2");
         assert_eq!(name("apache2", &["apache2", "apache2-2"]), "apache2-3");
         assert_eq!(name("/opt/My Server_1.2", &[]), "my-server-1-2");
         assert_eq!(name("---", &[]), "host");
+        assert_eq!(name("gateway", &[]), "gateway-2");
         assert_eq!(derive(&[], |_| false), "host");
         let long = name(&"x".repeat(100), &[]);
         assert!(is_label(&long));

@@ -14,6 +14,7 @@ use rustix::net::{RecvFlags, SendFlags, sockopt};
 
 use super::Plane;
 use super::outbound::{Answer, answer_for, answer_to};
+use super::resolver::Asker;
 use super::sides::{Kind, Sides};
 use super::token::Token;
 
@@ -125,7 +126,7 @@ impl Plane {
             },
             Target::Resolver => {
                 let question = self.datagrams.buffer[..length].to_vec();
-                self.ask_resolver(source, destination, question);
+                self.ask(Asker::Datagram { client: source, server: destination }, question);
             }
             Target::Refuse(refusal) => self.answer_datagram(source, destination, answer_to(refusal)),
         }

@@ -30,6 +30,7 @@ impl Plane {
     pub(super) fn close_host(&mut self, serial: u32) {
         let Some(host) = self.hosts.get_mut(&serial) else { return };
         let waiting = std::mem::take(&mut host.waiting);
+        self.resolver.zone.remove(&host.name, serial);
         let ids: Vec<u64> = host.forwards.iter().map(|place| self.forwards[*place].id).collect();
         waiting.into_iter().for_each(|client| self.turn_away(client));
         // Datagrams go out of the forward's own socket.

@@ -60,7 +60,7 @@ pub(super) struct PlaneHost {
     look_at: Instant,
     eager_until: Instant,
     /// The last look at its listeners, and the counts as they were before it.
-    looked: Instant,
+    pub(super) looked: Instant,
     in_use: Option<InUse>,
     streams: [Stock; 2],
     datagrams: [Stock; 2],
@@ -183,6 +183,7 @@ impl Plane {
         {
             tracing::error!(%error, host = name, "the host's sockets can't be watched");
         }
+        self.resolver.zone.add(&name, serial, &addresses);
         let host = PlaneHost {
             name,
             addresses,
@@ -211,9 +212,12 @@ impl Plane {
         let ended: Vec<FlowId> = self.flows.iter().filter(|(_, flow)| concerned(flow)).map(|(id, _)| id).collect();
         ended.into_iter().for_each(|id| self.end_drained(id));
         self.end_echoes_of(&addresses);
+        self.end_streams_of(&addresses);
+        self.end_queries_of(&addresses);
         self.drained(&addresses);
         addresses.iter().for_each(|address| self.rules.close(*address));
         if let Some(host) = self.hosts.remove(&serial) {
+            self.resolver.zone.remove(&host.name, serial);
             self.admission.give_back(2 * host.waiting.len() + host.stocked());
         }
     }

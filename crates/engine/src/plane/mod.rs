@@ -56,7 +56,8 @@ pub(crate) use hosts::Order;
 use hosts::PlaneHost;
 use lingering::Lingering;
 use poller::Poller;
-use resolver::Queries;
+use resolver::Resolver;
+pub(crate) use resolver::Zone;
 use sides::{Kind, Sides};
 pub(crate) use snapshot::FlowSnapshot;
 use token::{MAX_FLOWS, Token};
@@ -83,6 +84,8 @@ pub(crate) struct PlaneSetup {
     /// Readable when the agent has ended.
     pub(crate) agent: OwnedFd,
     pub(crate) rules: Rules,
+    /// The names of the network.
+    pub(crate) zone: Zone,
     /// Where sockets inside hosts are ordered; the answers come as [`Command::Supply`].
     pub(crate) orders: std::sync::mpsc::Sender<Order>,
     /// File descriptors that flows and forwards may use in total.
@@ -123,7 +126,7 @@ pub(crate) struct Plane {
     by_incoming: HashMap<IncomingId, FlowId>,
     datagrams: DatagramIndex,
     echoes: Echoes,
-    queries: Queries,
+    resolver: Resolver,
     pipes: PipePool,
     /// For small messages of inbound flows.
     buffer: Box<[u8]>,
@@ -177,7 +180,7 @@ impl Plane {
             by_incoming: HashMap::new(),
             datagrams: DatagramIndex::default(),
             echoes: Echoes::default(),
-            queries: Queries::new(now),
+            resolver: Resolver::new(setup.zone, now),
             pipes: PipePool::new(IDLE_PIPES, PIPE_SIZE),
             buffer: vec![0; lanes::BUFFER].into_boxed_slice(),
             again: Vec::new(),
@@ -211,6 +214,7 @@ impl Plane {
             self.handle_timeouts();
             self.handle_stack_events();
             self.pump_queue();
+            self.pump_streams();
             self.look_at_drains();
             self.transmit()?;
         }
@@ -230,14 +234,15 @@ impl Plane {
 
     /// How long nothing is to be done; `None` until the next event.
     fn sleep(&self, now: Instant) -> Option<Duration> {
-        if self.tap_readable || self.transmits_wait || !self.queue.is_empty() || !self.again.is_empty() {
+        let work = !self.queue.is_empty() || !self.again.is_empty() || self.resolver.has_work();
+        if self.tap_readable || self.transmits_wait || work {
             return Some(Duration::ZERO);
         }
         let deadlines = [
             self.stack.poll_timeout(),
             self.datagrams.deadline(),
             self.echoes.deadline(),
-            self.queries.deadline(),
+            self.resolver.deadline(),
             self.stalled_until,
             self.ephemeral_tcp.poll_timeout(),
             self.ephemeral_udp.poll_timeout(),
@@ -355,6 +360,7 @@ impl Plane {
         self.expire_datagrams();
         self.expire_echoes();
         self.expire_queries();
+        self.expire_streams();
         self.look_at_hosts();
         self.look_at_lingering();
         if self.stalled_until.is_some_and(|at| at <= now) {
@@ -373,15 +379,21 @@ impl Plane {
                     }
                 }
                 Event::Connected(id) | Event::Readable(id) | Event::Writable(id) | Event::PeerClosed(id) => {
-                    if let Some(flow) = self.flow_of(id) {
-                        self.enqueue(flow);
+                    match self.flow_of(id) {
+                        Some(flow) => self.enqueue(flow),
+                        None => drop(self.stream_ready(id)),
                     }
                 }
-                Event::Reset(id, _) => self.guest_reset(id),
+                Event::Reset(id, _) => {
+                    if !self.stream_reset(id) {
+                        self.guest_reset(id);
+                    }
+                }
                 // RFC 9293 §3.6: closed is what both have sent, not what was read. The flow closes its connection when
                 // it has passed on the last byte.
                 Event::Closed(id) => match self.flow_of(id) {
                     Some(flow) => self.enqueue(flow),
+                    None if self.stream_ready(id) => {}
                     None => self.stack.close(self.now, id),
                 },
                 Event::Echo(request) => self.echo(&request),

@@ -30,37 +30,29 @@ impl Plane {
             return self.answer_incoming(incoming.id, Answer::Closed);
         }
         match self.rules.target(incoming.source.ip(), incoming.destination) {
-            Target::Connect(address) => self.connect(incoming, address, None),
-            Target::Resolver => self.connect_to_resolver(incoming, 0),
+            Target::Connect(address) => self.connect(incoming, address),
+            Target::Resolver => self.accept_stream(incoming),
             Target::Refuse(refusal) => self.answer_incoming(incoming.id, answer_to(refusal)),
         }
     }
 
-    /// Tries the machine's resolvers in turn, beginning with the one at place `first`.
-    fn connect_to_resolver(&mut self, incoming: Incoming, first: usize) {
-        match self.queries.servers(self.now).get(first).copied() {
-            Some(server) => self.connect(incoming, server, Some(first)),
-            None => self.answer_incoming(incoming.id, Answer::Closed),
-        }
-    }
-
-    fn connect(&mut self, incoming: Incoming, target: SocketAddr, resolver: Option<usize>) {
+    fn connect(&mut self, incoming: Incoming, target: SocketAddr) {
         if !self.admission.take(1) {
             self.admission.complain(self.now, "a connection to the outside");
             // It is tried again a second later (RFC 6298 §2.1), when there may be room.
             return self.answer_incoming(incoming.id, Answer::Silent);
         }
         match sockets::connect(target) {
-            Ok(socket) => self.begin_connecting(incoming, socket, resolver),
+            Ok(socket) => self.begin_connecting(incoming, socket),
             Err(failure) => {
                 self.admission.give_back(1);
-                self.connect_failed(incoming, failure, resolver);
+                self.answer_incoming(incoming.id, answer_for(failure));
             }
         }
     }
 
-    fn begin_connecting(&mut self, incoming: Incoming, socket: OwnedFd, resolver: Option<usize>) {
-        let stage = Stage::Connecting { incoming: incoming.id, resolver };
+    fn begin_connecting(&mut self, incoming: Incoming, socket: OwnedFd) {
+        let stage = Stage::Connecting { incoming: incoming.id };
         let kind = Kind::Outbound { socket, stage };
         let sides = Sides { queued: false, dying: false, kind };
         let Ok(id) = self.flows.insert(self.now, Transport::Tcp, incoming.source, incoming.destination, sides) else {
@@ -77,27 +69,19 @@ impl Plane {
         }
     }
 
-    fn connect_failed(&mut self, incoming: Incoming, failure: Failure, resolver: Option<usize>) {
-        match resolver {
-            Some(tried) => self.connect_to_resolver(incoming, tried + 1),
-            None => self.answer_incoming(incoming.id, answer_for(failure)),
-        }
-    }
-
     /// The machine's socket tells whether it is connected.
     pub(super) fn target_decided(&mut self, id: FlowId, readiness: Readiness) {
         if !readiness.writable && !readiness.hung_up {
             return;
         }
         let Some(flow) = self.flows.find_mut(id) else { return };
-        let Kind::Outbound { socket, stage: Stage::Connecting { incoming, resolver } } = &flow.sides.kind else {
+        let Kind::Outbound { socket, stage: Stage::Connecting { incoming } } = &flow.sides.kind else {
             return;
         };
-        let (incoming, resolver) = (*incoming, *resolver);
+        let incoming = *incoming;
         if let Some(failure) = sockets::take_error(socket.as_fd()) {
-            let request = Incoming { id: incoming, source: flow.client, destination: flow.server };
             self.remove_flow(id);
-            return self.connect_failed(request, failure, resolver);
+            return self.answer_incoming(incoming, answer_for(failure));
         }
         sockets::widen(socket.as_fd());
         match self.stack.accept_incoming(self.now, incoming) {
@@ -113,7 +97,7 @@ impl Plane {
         let Kind::Outbound { stage, .. } = &mut flow.sides.kind else { return };
         let mut coupling = Coupling::new();
         coupling.far_ready(readiness.readable, readiness.writable, readiness.hung_up);
-        if let Stage::Connecting { incoming, .. } = std::mem::replace(stage, Stage::Relayed { connection, coupling }) {
+        if let Stage::Connecting { incoming } = std::mem::replace(stage, Stage::Relayed { connection, coupling }) {
             self.by_incoming.remove(&incoming);
         }
         let place = connection_place(connection);

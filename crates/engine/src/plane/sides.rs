@@ -38,11 +38,7 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) enum Stage {
     /// The machine's socket is being connected; the guest's SYN has no answer yet.
-    Connecting {
-        incoming: IncomingId,
-        /// Which of the machine's resolvers is tried, for flows to port 53 of the gateway.
-        resolver: Option<usize>,
-    },
+    Connecting { incoming: IncomingId },
     /// Both sides are connected.
     Relayed { connection: ConnectionId, coupling: Coupling },
 }

@@ -1,0 +1,53 @@
+//! What stands in a host's `/etc/resolv.conf` (resolv.conf(5)).
+
+use minato_inspect::Network;
+
+/// Names are asked at the gateway, and completed with the network's domain first and then as the machine completes them.
+/// The machine's options hold in its hosts too.
+pub(super) fn of_host(network: &Network, machine: &str) -> String {
+    let words = |line: &'_ str| line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<String>>();
+    let lines: Vec<Vec<String>> = machine.lines().map(words).collect();
+    let keyed = |line: &&Vec<String>, keys: &[&str]| line.first().is_some_and(|key| keys.contains(&key.as_str()));
+    // The last of these lines is the one that counts.
+    let domains = lines.iter().rfind(|line| keyed(line, &["search", "domain"])).map_or(&[][..], |line| &line[1..]);
+    let own = format!("{}.internal", network.name);
+    let search: Vec<&str> = std::iter::once(own.as_str()).chain(domains.iter().map(String::as_str)).collect();
+    let mut text = format!("nameserver {}\nnameserver {}\n", network.gateway_v4, network.gateway_v6);
+    text += &format!("search {}\n", search.join(" "));
+    for options in lines.iter().filter(|line| keyed(line, &["options"])) {
+        text += &format!("{}\n", options.join(" "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(machine: &str) -> String {
+        let network = Network {
+            name: "shop".into(),
+            version: String::new(),
+            engine_pid: 1,
+            subnet_v4: "10.77.0.0/24".into(),
+            gateway_v4: "10.77.0.1".parse().unwrap(),
+            subnet_v6: "fd77::/64".into(),
+            gateway_v6: "fd77::1".parse().unwrap(),
+            mtu: 1500,
+        };
+        let text = of_host(&network, machine);
+        let rest = text.strip_prefix("nameserver 10.77.0.1\nnameserver fd77::1\n").expect("the gateway first");
+        rest.to_owned()
+    }
+
+    #[test]
+    fn the_own_domain_comes_first_and_the_machines_follow() {
+        assert_eq!(of(""), "search shop.internal\n");
+        assert_eq!(of("nameserver 192.0.2.1\ndomain corp.example\n"), "search shop.internal corp.example\n");
+        assert_eq!(
+            of("search a.example\n# search none\nsearch b.example  c.example\noptions ndots:2 edns0\n"),
+            "search shop.internal b.example c.example\noptions ndots:2 edns0\n"
+        );
+        assert_eq!(of("search\n"), "search shop.internal\n");
+    }
+}

@@ -1,0 +1,200 @@
+//! Questions for others: relayed to the machine's resolvers, one after the other until one of them answers, be it late.
+//!
+//! Each question has its own connected socket, so that only the resolver asked can answer it, from an unpredictable
+//! port (RFC 5452 §9.2). What came on a connection is asked on one (RFC 7766 §5). When no resolver answers, the question is
+//! answered with SERVFAIL, so that nobody waits in vain.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use domain::base::iana::Rcode;
+use minato_relay::IdleQueue;
+use slab::Slab;
+
+use super::Asker;
+use super::servers::Servers;
+use super::upstream::{Heard, Upstream};
+use crate::plane::Plane;
+use crate::plane::token::Token;
+
+/// How long one resolver may take until the next one is asked.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the answer of any is waited for after the last one was asked.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+/// Most questions without an answer; the ones after that get SERVFAIL.
+const MAX_QUERIES: usize = 2048;
+
+/// A question without an answer.
+#[derive(Debug)]
+struct Query {
+    /// Tells it from others that have had its place.
+    serial: u64,
+    asker: Asker,
+    /// The host's address that it came from.
+    source: IpAddr,
+    question: Vec<u8>,
+    /// Which of the machine's resolvers is asked next.
+    next: usize,
+    /// Since when the last one that was asked may answer.
+    asked: Instant,
+    /// One for each resolver that was asked and may still answer.
+    upstreams: Vec<Upstream>,
+}
+
+/// A question's place, its serial number, and which resolver would be next: an entry of before another was asked, or of
+/// another question in that place, is void.
+type Attempt = (usize, u64, usize);
+
+/// All of them, and whom to ask.
+#[derive(Debug)]
+pub(super) struct Queries {
+    servers: Servers,
+    queries: Slab<Query>,
+    serial: u64,
+    /// Questions with another resolver to ask, and those without.
+    patience: IdleQueue<Attempt>,
+    last_patience: IdleQueue<Attempt>,
+}
+
+impl Queries {
+    pub(super) fn new(now: Instant) -> Queries {
+        Queries {
+            servers: Servers::system(now),
+            queries: Slab::new(),
+            serial: 0,
+            patience: IdleQueue::new(PATIENCE),
+            last_patience: IdleQueue::new(LAST_PATIENCE),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.patience.deadline(), self.last_patience.deadline()].into_iter().flatten().min()
+    }
+
+    /// The next question whose patience has ended.
+    fn expire(&mut self, now: Instant) -> Option<usize> {
+        let Queries { queries, patience, last_patience, .. } = self;
+        let asked = |(place, serial, next): Attempt| {
+            let query = queries.get(place).filter(|query| query.serial == serial && query.next == next);
+            query.map(|query| query.asked)
+        };
+        patience.expire(now, asked).or_else(|| last_patience.expire(now, asked)).map(|(place, ..)| place)
+    }
+}
+
+impl Plane {
+    /// Relays a question.
+    pub(super) fn relay_question(&mut self, asker: Asker, question: Vec<u8>) {
+        let Some(source) = self.source_of(asker) else { return };
+        let queries = &mut self.resolver.queries;
+        if queries.queries.len() >= MAX_QUERIES {
+            return self.fail(asker, &question, Rcode::SERVFAIL);
+        }
+        queries.serial += 1;
+        let (serial, asked) = (queries.serial, self.now);
+        let query = Query { serial, asker, source, question, next: 0, asked, upstreams: Vec::new() };
+        let place = queries.queries.insert(query);
+        self.ask_next(place);
+    }
+
+    fn source_of(&self, asker: Asker) -> Option<IpAddr> {
+        match asker {
+            Asker::Datagram { client, .. } => Some(client.ip()),
+            Asker::Stream(stream) => self.resolver.streams.client(stream).map(|client| client.ip()),
+        }
+    }
+
+    /// Asks the next resolver that can be asked; those that were asked before may still answer. When there is none, and
+    /// nobody that could answer either, the question has failed.
+    fn ask_next(&mut self, place: usize) {
+        let queries = &mut self.resolver.queries;
+        while let Some(query) = queries.queries.get_mut(place)
+            && let Some(resolver) = queries.servers.current(self.now).get(query.next).copied()
+        {
+            query.next += 1;
+            if !self.admission.take(1) {
+                self.admission.complain(self.now, "a question to a resolver");
+                break;
+            }
+            let on_connection = matches!(query.asker, Asker::Stream(_));
+            if let Ok(upstream) = Upstream::ask(resolver, &query.question, on_connection)
+                && self.poller.add(&upstream, Token::Query(place)).is_ok()
+            {
+                query.upstreams.push(upstream);
+                query.asked = self.now;
+                break;
+            }
+            self.admission.give_back(1);
+        }
+        self.await_answer(place);
+    }
+
+    fn await_answer(&mut self, place: usize) {
+        let queries = &mut self.resolver.queries;
+        let Some(query) = queries.queries.get(place) else { return };
+        if query.upstreams.is_empty() {
+            return self.give_up(place);
+        }
+        let more = query.next < queries.servers.current(self.now).len();
+        let queue = if more { &mut queries.patience } else { &mut queries.last_patience };
+        queue.add(self.now, (place, query.serial, query.next));
+    }
+
+    pub(in crate::plane) fn query_ready(&mut self, place: usize) {
+        let mut index = 0;
+        while let Some(query) = self.resolver.queries.queries.get_mut(place)
+            && let Some(upstream) = query.upstreams.get_mut(index)
+        {
+            match upstream.hear(&query.question, &mut self.datagrams.buffer) {
+                Heard::Nothing => index += 1,
+                Heard::More => {
+                    self.again.push(Token::Query(place));
+                    index += 1;
+                }
+                Heard::Answer(answer) => {
+                    if let Some(query) = self.end_query(place) {
+                        self.answer_question(query.asker, &query.question, answer);
+                    }
+                }
+                Heard::Failure => {
+                    let latest = index + 1 == query.upstreams.len();
+                    query.upstreams.remove(index);
+                    self.admission.give_back(1);
+                    if latest || query.upstreams.is_empty() {
+                        return self.ask_next(place);
+                    }
+                }
+            }
+        }
+    }
+
+    fn end_query(&mut self, place: usize) -> Option<Query> {
+        let query = self.resolver.queries.queries.try_remove(place)?;
+        self.admission.give_back(query.upstreams.len());
+        Some(query)
+    }
+
+    fn give_up(&mut self, place: usize) {
+        if let Some(query) = self.end_query(place) {
+            self.fail(query.asker, &query.question, Rcode::SERVFAIL);
+        }
+    }
+
+    pub(in crate::plane) fn expire_queries(&mut self) {
+        while let Some(place) = self.resolver.queries.expire(self.now) {
+            let queries = &mut self.resolver.queries;
+            let next = queries.queries.get(place).map(|query| query.next);
+            let count = queries.servers.current(self.now).len();
+            if next.is_some_and(|next| next < count) { self.ask_next(place) } else { self.give_up(place) }
+        }
+    }
+
+    /// Forgets what a host that goes away has asked.
+    pub(in crate::plane) fn end_queries_of(&mut self, addresses: &[IpAddr]) {
+        let concerned = |(place, query): (usize, &Query)| addresses.contains(&query.source).then_some(place);
+        let places: Vec<usize> = self.resolver.queries.queries.iter().filter_map(concerned).collect();
+        for place in places {
+            self.end_query(place);
+        }
+    }
+}

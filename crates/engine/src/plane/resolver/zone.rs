@@ -1,0 +1,217 @@
+//! The names that the network itself knows: `HOST.NET.internal`, `HOST` alone, `_SERVICE._tcp.HOST…`, and the names of its
+//! addresses. No sockets and no time: what listens in a host is told by whoever asks.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use domain::base::Name;
+use domain::base::iana::{Rcode, Rtype};
+use minato_ports::Transport;
+use minato_relay::Network;
+
+use super::message::{Answer, Authority, Data, DnsName};
+use super::reverse::{self, Reverse};
+
+/// The top-level domain that is set aside for private use.
+const TOP: &str = "internal";
+/// The gateway's own name.
+const GATEWAY: &str = "gateway";
+
+/// The names of one network.
+#[derive(Debug)]
+pub(crate) struct Zone {
+    /// `NET.internal`.
+    domain: DnsName,
+    label: String,
+    network: Network,
+    /// By name. The engine gives the names, so that the default hasher does.
+    hosts: HashMap<String, Listed>,
+    /// Counts changes.
+    serial: u32,
+}
+
+/// A host that is there.
+#[derive(Debug)]
+struct Listed {
+    host: u32,
+    addresses: Vec<IpAddr>,
+}
+
+/// A name of ours.
+#[derive(Debug)]
+pub(super) struct Found {
+    place: Place,
+    /// The zone that it belongs to. A name without a domain is one by itself.
+    zone: DnsName,
+}
+
+/// What is at a name.
+#[derive(Debug)]
+enum Place {
+    /// The network.
+    Apex,
+    /// A host or the gateway.
+    Host(Vec<IpAddr>),
+    /// The services of a host that are registered under a name.
+    Service(Wanted, Vec<IpAddr>, DnsName),
+    /// An address of a host or the gateway, which have this name.
+    Address(DnsName),
+    /// Nothing, but there may be something below it (RFC 8020 §2).
+    Empty,
+    Missing,
+}
+
+/// What has to be known of a host to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// Its serial number.
+    pub(super) host: u32,
+    /// The registered name.
+    pub(super) service: String,
+    pub(super) transport: Transport,
+}
+
+impl Zone {
+    /// The names of a network without hosts.
+    pub(crate) fn new(name: &str, network: Network) -> Zone {
+        let domain = domain_name(&[name, TOP]);
+        Zone { domain, label: name.to_owned(), network, hosts: HashMap::new(), serial: 1 }
+    }
+
+    /// The host answers from now on.
+    pub(in crate::plane) fn add(&mut self, name: &str, host: u32, addresses: &[IpAddr]) {
+        self.serial += 1;
+        self.hosts.insert(name.to_owned(), Listed { host, addresses: addresses.to_vec() });
+    }
+
+    /// The host does not answer any more.
+    pub(in crate::plane) fn remove(&mut self, name: &str, host: u32) {
+        self.serial += 1;
+        // Another one may have the name by now.
+        if self.hosts.get(name).is_some_and(|listed| listed.host == host) {
+            self.hosts.remove(name);
+        }
+    }
+
+    /// What is at the name with these labels; `None` if that is not for this network to say.
+    pub(super) fn find(&self, labels: &[&[u8]]) -> Option<Found> {
+        let lower: Option<Vec<String>> =
+            labels.iter().map(|label| std::str::from_utf8(label).ok().map(str::to_ascii_lowercase)).collect();
+        let Some(lower) = lower else { return self.find_foreign(labels) };
+        let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+        match lower.as_slice() {
+            [rest @ .., net, TOP] if *net == self.label => {
+                Some(Found { place: self.place(rest), zone: self.domain.clone() })
+            }
+            [rest @ .., host] if self.hosts.contains_key(*host) && rest.iter().all(|label| label.starts_with('_')) => {
+                Some(Found { place: self.place(&lower), zone: domain_name(&[host]) })
+            }
+            names => {
+                let (address, zone) = reverse::find(names, &self.network)?;
+                let place = match address {
+                    Reverse::Address(address) => self.name_of(address).map_or(Place::Missing, Place::Address),
+                    Reverse::Above => Place::Empty,
+                    Reverse::Nothing => Place::Missing,
+                };
+                Some(Found { place, zone })
+            }
+        }
+    }
+
+    /// A name with letters that no name of ours has is below ours or not.
+    fn find_foreign(&self, labels: &[&[u8]]) -> Option<Found> {
+        let [.., net, top] = labels else { return None };
+        let own = net.eq_ignore_ascii_case(self.label.as_bytes()) && top.eq_ignore_ascii_case(TOP.as_bytes());
+        own.then(|| Found { place: Place::Missing, zone: self.domain.clone() })
+    }
+
+    /// What is at a name below the network's.
+    fn place(&self, labels: &[&str]) -> Place {
+        let (service, host) = match labels {
+            [] => return Place::Apex,
+            [GATEWAY] => {
+                return Place::Host(vec![self.network.gateway_v4.into(), self.network.gateway_v6.into()]);
+            }
+            [service @ .., host] => (service, *host),
+        };
+        let Some(listed) = self.hosts.get(host) else { return Place::Missing };
+        match service {
+            [] => Place::Host(listed.addresses.clone()),
+            [protocol] if transport(protocol).is_some() => Place::Empty,
+            [service, protocol] => match (service.strip_prefix('_'), transport(protocol)) {
+                (Some(service), Some(transport)) => {
+                    let wanted = Wanted { host: listed.host, service: service.to_owned(), transport };
+                    Place::Service(wanted, listed.addresses.clone(), self.full(host))
+                }
+                _ => Place::Missing,
+            },
+            _ => Place::Missing,
+        }
+    }
+
+    fn name_of(&self, address: IpAddr) -> Option<DnsName> {
+        if self.network.is_gateway(address) {
+            return Some(self.full(GATEWAY));
+        }
+        let found = self.hosts.iter().find(|(_, listed)| listed.addresses.contains(&address));
+        found.map(|(name, _)| self.full(name))
+    }
+
+    fn full(&self, host: &str) -> DnsName {
+        domain_name(&[host, &self.label, TOP])
+    }
+
+    /// The answer to a question about a name of ours. `ports` are those that [`Found::wants`] asks for.
+    pub(super) fn answer(&self, found: Found, kind: Rtype, ports: &[u16]) -> Answer {
+        let Found { place, zone } = found;
+        // RFC 8482: "any" may be answered with what there is.
+        let asks = |other: Rtype| kind == other || kind == Rtype::ANY;
+        let mut answer = Answer { authority: Some((zone, self.authority())), ..Answer::of(Rcode::NOERROR) };
+        match place {
+            Place::Apex => {
+                answer.records.extend(asks(Rtype::SOA).then(|| Data::Start(self.authority())));
+                answer.records.extend(asks(Rtype::NS).then(|| Data::Server(self.full(GATEWAY))));
+            }
+            Place::Host(addresses) => {
+                let fits = |address: &IpAddr| asks(if address.is_ipv4() { Rtype::A } else { Rtype::AAAA });
+                answer.records.extend(addresses.into_iter().filter(fits).map(Data::Address));
+            }
+            Place::Service(..) if ports.is_empty() => answer.rcode = Rcode::NXDOMAIN,
+            Place::Service(_, addresses, target) if asks(Rtype::SRV) => {
+                let service = |port: &u16| Data::Service { port: *port, target: target.clone() };
+                answer.records.extend(ports.iter().map(service));
+                answer.additional.extend(addresses.into_iter().map(|address| (target.clone(), address)));
+            }
+            Place::Address(name) if asks(Rtype::PTR) => answer.records.push(Data::Name(name)),
+            Place::Service(..) | Place::Address(_) | Place::Empty => {}
+            Place::Missing => answer.rcode = Rcode::NXDOMAIN,
+        }
+        answer
+    }
+
+    fn authority(&self) -> Authority {
+        let contact = domain_name(&["hostmaster", &self.label, TOP]);
+        Authority { server: self.full(GATEWAY), contact, serial: self.serial }
+    }
+}
+
+impl Found {
+    /// The services whose ports decide what the answer is.
+    pub(super) fn wants(&self) -> Option<Wanted> {
+        match &self.place {
+            Place::Service(wanted, ..) => Some(wanted.clone()),
+            _ => None,
+        }
+    }
+}
+
+fn transport(label: &str) -> Option<Transport> {
+    let name = label.strip_prefix('_')?;
+    Transport::ALL.into_iter().find(|transport| transport.name() == name)
+}
+
+/// A name of labels that are known to be fit for it.
+pub(super) fn domain_name(labels: &[&str]) -> DnsName {
+    let text = format!("{}.", labels.join("."));
+    Name::vec_from_str(&text).unwrap_or_else(|_| Name::root_vec())
+}
