@@ -13,6 +13,7 @@ use crate::command;
 pub(crate) const TEST: &[&str] = &[
     "apache2-bin",
     "binutils",
+    "bind9-dnsutils",
     "curl",
     "iproute2",
     "iputils-ping",

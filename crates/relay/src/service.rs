@@ -89,7 +89,8 @@ impl Services {
     /// The ports at which others reach a service, in a host that has the addresses `own`.
     pub fn offered(&self, transport: Transport, own: &[IpAddr]) -> BTreeSet<u16> {
         let ports = self.listeners.keys().filter(|(of, _)| *of == transport).map(|(_, port)| *port);
-        let offers = |port: &u16| [true, false].iter().any(|v4| self.reach(transport, *port, *v4, own) == Some(Reach::Own));
+        let offers =
+            |port: &u16| [true, false].iter().any(|v4| self.reach(transport, *port, *v4, own) == Some(Reach::Own));
         ports.filter(offers).collect()
     }
 
@@ -157,8 +158,12 @@ mod tests {
         let own = ["10.77.0.2".parse().unwrap()];
         let at = |address, port, transport| Listener { port, transport, ..listener(address, false) };
         let (tcp, udp) = (Transport::Tcp, Transport::Udp);
-        let services =
-            Services::new([at("::", 443, tcp), at("127.0.0.1", 80, tcp), at("10.77.0.2", 25, tcp), at("0.0.0.0", 53, udp)]);
+        let services = Services::new([
+            at("::", 443, tcp),
+            at("127.0.0.1", 80, tcp),
+            at("10.77.0.2", 25, tcp),
+            at("0.0.0.0", 53, udp),
+        ]);
         assert_eq!(services.offered(tcp, &own), [25, 443].into());
         assert_eq!(services.offered(udp, &own), [53].into());
     }

@@ -25,7 +25,8 @@ pub(crate) fn check_host(name: &str) -> Result<(), Problem> {
     if !RESERVED.contains(&name) {
         return Ok(());
     }
-    let refusal = problem(ProblemKind::Usage, format!("{name:?} can't be the name of a host: in the network it has a meaning"));
+    let refusal =
+        problem(ProblemKind::Usage, format!("{name:?} can't be the name of a host: in the network it has a meaning"));
     Err(with_fix(refusal, "give the host another --name"))
 }
 

@@ -384,11 +384,8 @@ impl Plane {
                         None => drop(self.stream_ready(id)),
                     }
                 }
-                Event::Reset(id, _) => {
-                    if !self.stream_reset(id) {
-                        self.guest_reset(id);
-                    }
-                }
+                Event::Reset(id, _) if self.stream_reset(id) => {}
+                Event::Reset(id, _) => self.guest_reset(id),
                 // RFC 9293 §3.6: closed is what both have sent, not what was read. The flow closes its connection when
                 // it has passed on the last byte.
                 Event::Closed(id) => match self.flow_of(id) {

@@ -24,6 +24,7 @@ mod load;
 mod loopback;
 mod many_forwards;
 mod many_hosts;
+mod names;
 mod outbound;
 mod run;
 mod services;

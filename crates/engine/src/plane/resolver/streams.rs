@@ -297,7 +297,11 @@ mod tests {
             assert_eq!(next(&[&bytes[..end]]), None, "the first {end} bytes");
         }
         for cut in 0..=bytes.len() {
-            assert_eq!(next(&[&bytes[..cut], &bytes[cut..], b"more"]).as_deref(), Some(&b"question"[..]), "cut at {cut}");
+            assert_eq!(
+                next(&[&bytes[..cut], &bytes[cut..], b"more"]).as_deref(),
+                Some(&b"question"[..]),
+                "cut at {cut}"
+            );
         }
         assert_eq!(next(&[&[0, 0]]), Some(Vec::new()));
         assert!(matches!(next_question(&[&[0xff, 0xff]]), Next::TooLong));

@@ -163,7 +163,10 @@ fn the_reverse_zone_of_a_prefix_within_a_label_is_the_labels() {
     };
     let find = |text: &str| reverse::find(&text.split('.').collect::<Vec<_>>(), &network);
     let whole = |text: &str| reverse::Reverse::Address(text.parse().unwrap());
-    assert_eq!(find("2.1.77.10.in-addr.arpa"), Some((whole("10.77.1.2"), zone::domain_name(&["1", "77", "10", "in-addr", "arpa"]))));
+    assert_eq!(
+        find("2.1.77.10.in-addr.arpa"),
+        Some((whole("10.77.1.2"), zone::domain_name(&["1", "77", "10", "in-addr", "arpa"])))
+    );
     assert_eq!(find("2.2.77.10.in-addr.arpa"), None);
     assert_eq!(find("256.1.77.10.in-addr.arpa").unwrap().0, reverse::Reverse::Nothing);
     assert_eq!(find("9.2.1.77.10.in-addr.arpa").unwrap().0, reverse::Reverse::Nothing);
@@ -188,7 +191,9 @@ fn with_edns(version: u8, room: u16) -> Vec<u8> {
 
 #[test]
 fn extensions_are_answered_in_kind() {
-    let opt = |answer: Vec<u8>| Message::from_octets(answer).unwrap().opt().map(|opt| (opt.version(), opt.udp_payload_size()));
+    let opt = |answer: Vec<u8>| {
+        Message::from_octets(answer).unwrap().opt().map(|opt| (opt.version(), opt.udp_payload_size()))
+    };
     assert_eq!(opt(respond(&zone(), &question("web", "A")).unwrap()), None);
     assert_eq!(opt(respond(&zone(), &with_edns(0, 4096)).unwrap()), Some((0, 1232)));
     let other = Message::from_octets(respond(&zone(), &with_edns(1, 4096)).unwrap()).unwrap();

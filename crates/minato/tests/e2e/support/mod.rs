@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod dns;
+pub(crate) mod names;
 pub(crate) mod net;
 pub(crate) mod peer;
 pub(crate) mod servers;

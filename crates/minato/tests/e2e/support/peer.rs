@@ -1,6 +1,7 @@
 //! Small programs that tests run in hosts. They are this very test program in another role, so that nothing has to
 //! be installed for them: `who PORT`, `line PORT`, `count PORT`, `connect ADDRESS`, `crowd ADDRESS`, `upload ADDRESS
 //! BYTES`, `send ADDRESS BYTES`, `give PORT BYTES`, `refuse PORT`, `refused ADDRESS`, `mesh PORT FILE`, `ask ADDRESS TEXT`.
+//! BYTES`, `babble ADDRESS`, `send ADDRESS BYTES`, `give PORT BYTES`, `refuse PORT`, `refused ADDRESS`, `ask ADDRESS TEXT`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -28,6 +29,7 @@ pub(crate) fn play(role: &str) -> i32 {
         ["connect", address] => connect(address.parse().expect("ADDRESS:PORT")),
         ["crowd", address] => crowd(address),
         ["mesh", address, file] => mesh(address, file),
+        ["babble", address] => crate::names::babble(address),
         ["ask", address, text] => ask(address.parse().expect("ADDRESS:PORT"), text),
         _ => panic!("no such role: {role}"),
     }
