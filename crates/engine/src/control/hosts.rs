@@ -319,7 +319,8 @@ impl Control {
     /// The gateway answers names.
     fn write_resolv_conf(&self, path: &std::path::Path) -> std::io::Result<()> {
         let machine = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        let text = resolv_conf::of_host(&self.network, &machine);
+        let gateway = [self.network.gateway_v4.into(), self.network.gateway_v6.into()];
+        let text = resolv_conf::of_host(&self.network.name, gateway, &machine);
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }

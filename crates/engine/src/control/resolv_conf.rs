@@ -1,18 +1,18 @@
 //! What stands in a host's `/etc/resolv.conf` (resolv.conf(5)).
 
-use minato_inspect::Network;
+use std::net::IpAddr;
 
-/// Names are asked at the gateway, and completed with the network's domain first and then as the machine completes them.
-/// The machine's options hold in its hosts too.
-pub(super) fn of_host(network: &Network, machine: &str) -> String {
+/// Names are asked at the gateway, and completed with the domain of the network of that name first and then as the machine
+/// completes them. The machine's options hold in its hosts too.
+pub(super) fn of_host(network: &str, gateway: [IpAddr; 2], machine: &str) -> String {
     let words = |line: &'_ str| line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<String>>();
     let lines: Vec<Vec<String>> = machine.lines().map(words).collect();
     let keyed = |line: &&Vec<String>, keys: &[&str]| line.first().is_some_and(|key| keys.contains(&key.as_str()));
     // The last of these lines is the one that counts.
     let domains = lines.iter().rfind(|line| keyed(line, &["search", "domain"])).map_or(&[][..], |line| &line[1..]);
-    let own = format!("{}.internal", network.name);
+    let own = format!("{network}.internal");
     let search: Vec<&str> = std::iter::once(own.as_str()).chain(domains.iter().map(String::as_str)).collect();
-    let mut text = format!("nameserver {}\nnameserver {}\n", network.gateway_v4, network.gateway_v6);
+    let mut text = gateway.map(|address| format!("nameserver {address}\n")).concat();
     text += &format!("search {}\n", search.join(" "));
     for options in lines.iter().filter(|line| keyed(line, &["options"])) {
         text += &format!("{}\n", options.join(" "));
@@ -25,17 +25,8 @@ mod tests {
     use super::*;
 
     fn of(machine: &str) -> String {
-        let network = Network {
-            name: "shop".into(),
-            version: String::new(),
-            engine_pid: 1,
-            subnet_v4: "10.77.0.0/24".into(),
-            gateway_v4: "10.77.0.1".parse().unwrap(),
-            subnet_v6: "fd77::/64".into(),
-            gateway_v6: "fd77::1".parse().unwrap(),
-            mtu: 1500,
-        };
-        let text = of_host(&network, machine);
+        let gateway = ["10.77.0.1", "fd77::1"].map(|address| address.parse().unwrap());
+        let text = of_host("shop", gateway, machine);
         let rest = text.strip_prefix("nameserver 10.77.0.1\nnameserver fd77::1\n").expect("the gateway first");
         rest.to_owned()
     }
