@@ -60,6 +60,10 @@ impl Interval {
         Interval(milliseconds * 1_000_000)
     }
 
+    pub(crate) const fn from_nanos(nanoseconds: u64) -> Interval {
+        Interval(nanoseconds)
+    }
+
     pub(crate) fn as_secs(self) -> u64 {
         self.0 / 1_000_000_000
     }

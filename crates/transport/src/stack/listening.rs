@@ -112,9 +112,10 @@ impl Stack {
 }
 
 impl Stack {
-    /// Whether a SYN for this listener makes a connection now.
-    pub(super) fn may_open(&self, index: u32) -> bool {
-        let room = |listener: &Listener| listener.complete.len() < listener.backlog && listener.may_remember();
+    /// Whether a SYN for this listener that takes over from a connection in TIME-WAIT makes a connection now. There are no
+    /// more of these than there were connections, so a flood elsewhere does not count.
+    pub(super) fn may_take_over(&self, index: u32) -> bool {
+        let room = |listener: &Listener| listener.complete.len() < listener.backlog;
         self.connections.len() < self.config.limits.connections && self.listeners.get(index).is_some_and(room)
     }
 
@@ -126,7 +127,7 @@ impl Stack {
             self.statistics.limited += 1;
             return;
         }
-        if !listener.may_remember() {
+        if !listener.may_remember() && request.succeeds.is_none() {
             listener.cookie_sent = Some(now);
             self.answer_with_cookie(now, tuple, request);
             return;

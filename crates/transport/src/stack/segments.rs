@@ -62,7 +62,7 @@ impl Stack {
         let target = self.demux.lookup_listener(tuple, own);
         match self.time_waits.on_segment(index, segment) {
             TimeWaitAnswer::Ignore => {}
-            TimeWaitAnswer::Reuse if self.takes_request(target, segment) => {
+            TimeWaitAnswer::Reuse if self.takes_over(target, segment) => {
                 let Some(time_wait) = self.time_waits.remove(index) else { return };
                 let succeeds = Some(time_wait.next());
                 self.forget_time_wait(index, time_wait);
@@ -87,11 +87,11 @@ impl Stack {
         }
     }
 
-    /// Whether a segment that `target` gets begins a connection.
-    fn takes_request(&self, target: Target, segment: &Segment<'_>) -> bool {
+    /// Whether a segment that `target` gets takes over from a connection in TIME-WAIT.
+    fn takes_over(&self, target: Target, segment: &Segment<'_>) -> bool {
         asks(segment)
             && match target {
-                Target::Listener(listener) => self.may_open(listener),
+                Target::Listener(listener) => self.may_take_over(listener),
                 _ => self.config.any_destination && self.held.len() < self.config.limits.incoming,
             }
     }

@@ -21,11 +21,16 @@ const SPACE_MIN: usize = 4 << 10;
 /// Small chunks kept for reuse.
 const SMALL_KEEP: usize = 1024;
 
+/// Length of the longest list of chunks that is kept for reuse.
+const LIST_MAX: usize = 64;
+
 /// Chunks that no queue uses.
 #[derive(Debug)]
 pub(crate) struct ChunkPool {
     free: Vec<Box<[u8]>>,
     small: Vec<Box<[u8]>>,
+    /// Lists of chunks, all empty, for queues that have none.
+    lists: Vec<VecDeque<Chunk>>,
     keep: usize,
     /// Bytes of chunks that queues have now.
     used: usize,
@@ -36,7 +41,7 @@ pub(crate) struct ChunkPool {
 impl ChunkPool {
     /// `keep` is how many free big chunks are not given back to the allocator.
     pub(crate) fn new(keep: usize, limit: usize) -> ChunkPool {
-        ChunkPool { free: Vec::new(), small: Vec::new(), keep, used: 0, limit }
+        ChunkPool { free: Vec::new(), small: Vec::new(), lists: Vec::new(), keep, used: 0, limit }
     }
 
     /// Whether so much is used that buffers should not grow.
@@ -50,6 +55,16 @@ impl ChunkPool {
             return self.small.pop().unwrap_or_else(|| vec![0; SMALL_CHUNK].into_boxed_slice());
         }
         self.free.pop().unwrap_or_else(|| vec![0; CHUNK].into_boxed_slice())
+    }
+
+    fn take_list(&mut self) -> VecDeque<Chunk> {
+        self.lists.pop().unwrap_or_else(|| VecDeque::with_capacity(1))
+    }
+
+    fn give_list(&mut self, list: VecDeque<Chunk>) {
+        if self.lists.len() < SMALL_KEEP && list.capacity() <= LIST_MAX {
+            self.lists.push(list);
+        }
     }
 
     fn give(&mut self, bytes: Box<[u8]>) {
@@ -68,21 +83,25 @@ struct Chunk {
     /// Where its first used byte is in the stream.
     position: u64,
     bytes: Box<[u8]>,
-    start: usize,
-    end: usize,
+    start: u32,
+    end: u32,
 }
 
 impl Chunk {
     fn used(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
+        &self.bytes[self.start as usize..self.end as usize]
     }
 
     fn length(&self) -> usize {
-        self.end - self.start
+        (self.end - self.start) as usize
     }
 
     fn room(&self) -> usize {
-        self.bytes.len() - self.end
+        self.bytes.len() - self.end as usize
+    }
+
+    fn space(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.end as usize..]
     }
 }
 
@@ -130,8 +149,8 @@ impl ChunkQueue {
             let Some(chunk) = self.chunks.back_mut() else { return };
             let count = chunk.room().min(data.len());
             let (now, later) = data.split_at(count);
-            chunk.bytes[chunk.end..chunk.end + count].copy_from_slice(now);
-            chunk.end += count;
+            chunk.space()[..count].copy_from_slice(now);
+            chunk.end += count as u32;
             self.length += count;
             data = later;
         }
@@ -145,6 +164,9 @@ impl ChunkQueue {
         {
             pool.give(std::mem::replace(last, chunk).bytes);
         } else {
+            if self.chunks.capacity() == 0 {
+                self.chunks = pool.take_list();
+            }
             self.chunks.push_back(chunk);
         }
     }
@@ -155,7 +177,7 @@ impl ChunkQueue {
             self.add_chunk(if self.length > 0 { CHUNK } else { want }, pool);
         }
         match self.chunks.back_mut() {
-            Some(chunk) => &mut chunk.bytes[chunk.end..],
+            Some(chunk) => chunk.space(),
             None => &mut [],
         }
     }
@@ -164,7 +186,7 @@ impl ChunkQueue {
     pub(crate) fn commit(&mut self, count: usize, pool: &mut ChunkPool) -> usize {
         let Some(chunk) = self.chunks.back_mut() else { return 0 };
         let count = count.min(chunk.room());
-        chunk.end += count;
+        chunk.end += count as u32;
         self.length += count;
         if self.length <= SMALL_CHUNK && chunk.bytes.len() == CHUNK && chunk.length() == self.length {
             self.move_to_small(pool);
@@ -177,7 +199,7 @@ impl ChunkQueue {
         let Some(chunk) = self.chunks.pop_back() else { return };
         let mut bytes = pool.take(chunk.length());
         bytes[..chunk.length()].copy_from_slice(chunk.used());
-        self.chunks.push_back(Chunk { position: chunk.position, start: 0, end: chunk.length(), bytes });
+        self.chunks.push_back(Chunk { position: chunk.position, start: 0, end: chunk.length() as u32, bytes });
         pool.give(chunk.bytes);
     }
 
@@ -187,14 +209,14 @@ impl ChunkQueue {
             && let Some(chunk) = self.chunks.pop_back()
         {
             pool.give(chunk.bytes);
+            self.drop_list(pool);
         }
     }
 
-    /// An empty queue keeps no memory at all, not even for its list of chunks.
-    pub(crate) fn shrink(&mut self, pool: &mut ChunkPool) {
-        self.trim(pool);
+    /// An empty queue has no memory at all, not even for its list of chunks.
+    fn drop_list(&mut self, pool: &mut ChunkPool) {
         if self.chunks.is_empty() {
-            self.chunks = VecDeque::new();
+            pool.give_list(std::mem::take(&mut self.chunks));
         }
     }
 
@@ -206,13 +228,14 @@ impl ChunkQueue {
         while left > 0 {
             let Some(chunk) = self.chunks.front_mut() else { return };
             let now = left.min(chunk.length());
-            chunk.start += now;
+            chunk.start += now as u32;
             chunk.position += now as u64;
             left -= now;
             if chunk.length() == 0
                 && let Some(chunk) = self.chunks.pop_front()
             {
                 pool.give(chunk.bytes);
+                self.drop_list(pool);
             }
         }
     }
@@ -284,7 +307,7 @@ impl ChunkQueue {
 
     /// Gives all memory back.
     pub(crate) fn clear(&mut self, pool: &mut ChunkPool) {
-        for chunk in self.chunks.drain(..) {
+        for chunk in std::mem::take(&mut self.chunks) {
             pool.give(chunk.bytes);
         }
         self.position += self.length as u64;

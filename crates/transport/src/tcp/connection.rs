@@ -300,7 +300,7 @@ impl Connection {
     /// Keeps no memory that an idle connection does not need.
     pub(crate) fn shrink(&mut self, pool: &mut ChunkPool) {
         self.send.shrink(pool);
-        self.receive.queue.shrink(pool);
+        self.receive.queue.trim(pool);
     }
 
     /// Gives all memory back.

@@ -1,6 +1,8 @@
 //! Two stacks joined by a simulated link: virtual clock, delay, loss, reordering and duplication from a seed.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod direct;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};

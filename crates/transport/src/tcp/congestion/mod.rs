@@ -13,6 +13,9 @@ use slow_start::{Pace, SlowStart};
 /// Windows are kept below this, so that arithmetic in bytes can't overflow: RFC 7323's largest window.
 const WINDOW_MAX: usize = 1 << 30;
 
+/// What `slow_start_threshold` is before anything is known of the path.
+const UNKNOWN: u32 = WINDOW_MAX as u32;
+
 /// What an acknowledgement says to the window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Acked {
@@ -28,40 +31,45 @@ pub(crate) struct Acked {
     pub(crate) window_limited: bool,
 }
 
-/// The congestion window of one connection.
+/// The congestion window of one connection. Most connections never fill it, so what it takes to let it grow is made when one
+/// does.
 #[derive(Clone, Debug)]
 pub(crate) struct Congestion {
-    window: usize,
-    slow_start_threshold: usize,
-    segment_size: usize,
+    window: u32,
+    slow_start_threshold: u32,
+    segment_size: u16,
     /// The first slow start, which knows no threshold yet.
-    slow_start: SlowStart,
+    slow_start: Option<Box<SlowStart>>,
     algorithm: Algorithm,
 }
 
 #[derive(Clone, Debug)]
 enum Algorithm {
     NewReno(NewReno),
-    Cubic(Cubic),
+    Cubic(Option<Box<Cubic>>),
 }
 
 impl Congestion {
-    pub(crate) fn new(control: CongestionControl, segment_size: usize) -> Congestion {
+    pub(crate) fn new(control: CongestionControl, segment_size: u16) -> Congestion {
         let algorithm = match control {
             CongestionControl::NewReno => Algorithm::NewReno(NewReno::default()),
-            CongestionControl::Cubic => Algorithm::Cubic(Cubic::default()),
+            CongestionControl::Cubic => Algorithm::Cubic(None),
         };
         let window = initial_window(segment_size);
-        let slow_start = SlowStart::default();
-        Congestion { window, slow_start_threshold: WINDOW_MAX, segment_size, slow_start, algorithm }
+        Congestion { window, slow_start_threshold: UNKNOWN, segment_size, slow_start: None, algorithm }
     }
 
     pub(crate) fn window(&self) -> usize {
-        self.window
+        self.window as usize
+    }
+
+    /// Keeps no memory that an idle connection does not need: a slow start that goes on later measures anew.
+    pub(crate) fn shrink(&mut self) {
+        self.slow_start = None;
     }
 
     /// The segment size is settled by the handshake and may shrink with the path (before anything is measured).
-    pub(crate) fn set_segment_size(&mut self, segment_size: usize) {
+    pub(crate) fn set_segment_size(&mut self, segment_size: u16) {
         let initial = self.window == initial_window(self.segment_size);
         self.segment_size = segment_size;
         if initial {
@@ -71,50 +79,58 @@ impl Congestion {
 
     /// RFC 6298 §5: after a lost SYN the first window is one segment (RFC 5681 §3.1).
     pub(crate) fn restart_from_one(&mut self) {
-        self.window = self.segment_size;
+        self.window = u32::from(self.segment_size);
     }
 
     /// New data was acknowledged outside of recovery, or in the slow start after a timeout.
     pub(crate) fn on_acknowledged(&mut self, acked: &Acked) {
         // RFC 9293 §3.8.5 by RFC 2861 and 7661: a window that was not used says nothing about the path.
         if !acked.window_limited {
-            if let Algorithm::Cubic(cubic) = &mut self.algorithm {
+            if let Algorithm::Cubic(Some(cubic)) = &mut self.algorithm {
                 cubic.pause(acked.now);
             }
             return;
         }
-        let pace = match self.slow_start_threshold {
-            WINDOW_MAX => self.slow_start.on_acknowledged(acked),
-            _ => Pace::Divided(1),
-        };
-        let divisor = match pace {
-            Pace::Divided(divisor) => divisor,
-            Pace::Over => {
-                self.slow_start_threshold = self.window;
-                1
-            }
-        };
+        let divisor = self.pace(acked);
+        let (window, segment_size) = (self.window(), usize::from(self.segment_size));
         let growth = if self.window < self.slow_start_threshold {
             // RFC 5681 §3.1 with the byte counting of RFC 3465; acknowledgements of 64 KiB segments come rarely, so L is
             // not limited to two segments.
-            (acked.bytes / divisor).min(self.slow_start_threshold - self.window)
+            (acked.bytes / divisor).min((self.slow_start_threshold - self.window) as usize)
         } else {
             match &mut self.algorithm {
-                Algorithm::NewReno(reno) => reno.growth(self.window, self.segment_size, acked.bytes),
-                Algorithm::Cubic(cubic) => cubic.growth(self.window, self.segment_size, acked),
+                Algorithm::NewReno(reno) => reno.growth(window, segment_size, acked.bytes),
+                Algorithm::Cubic(cubic) => cubic.get_or_insert_default().growth(window, segment_size, acked),
             }
         };
-        self.window = (self.window + growth).min(WINDOW_MAX);
+        self.window = (window + growth).min(WINDOW_MAX) as u32;
+    }
+
+    /// By what the growth of slow start is divided.
+    fn pace(&mut self, acked: &Acked) -> usize {
+        if self.slow_start_threshold != UNKNOWN {
+            return 1;
+        }
+        match self.slow_start.get_or_insert_default().on_acknowledged(acked) {
+            Pace::Divided(divisor) => divisor,
+            Pace::Over => {
+                self.slow_start = None;
+                self.slow_start_threshold = self.window;
+                1
+            }
+        }
     }
 
     /// Loss (or an ECN mark) was noticed: once per window of data.
     pub(crate) fn on_congestion(&mut self, in_flight: usize) {
+        let (window, segment_size) = (self.window(), usize::from(self.segment_size));
         let reduced = match &mut self.algorithm {
             // RFC 5681 §3.1 (4) takes what is in flight, not the window.
-            Algorithm::NewReno(reno) => reno.on_congestion(in_flight.min(self.window)),
-            Algorithm::Cubic(cubic) => cubic.on_congestion(self.window, self.segment_size),
+            Algorithm::NewReno(reno) => reno.on_congestion(in_flight.min(window)),
+            Algorithm::Cubic(cubic) => cubic.get_or_insert_default().on_congestion(window, segment_size),
         };
-        self.slow_start_threshold = reduced.max(2 * self.segment_size);
+        self.slow_start = None;
+        self.slow_start_threshold = reduced.clamp(2 * segment_size, WINDOW_MAX - 1) as u32;
         self.window = self.slow_start_threshold;
     }
 
@@ -129,22 +145,23 @@ impl Congestion {
         if first {
             self.on_congestion(in_flight);
         }
-        if let Algorithm::Cubic(cubic) = &mut self.algorithm {
+        if let Algorithm::Cubic(Some(cubic)) = &mut self.algorithm {
             cubic.on_timeout();
         }
-        self.window = self.segment_size;
+        self.window = u32::from(self.segment_size);
     }
 
     /// RFC 5681 §4.1: after an idle time longer than the timeout the window starts again from its initial size.
     pub(crate) fn on_idle(&mut self) {
         self.window = self.window.min(initial_window(self.segment_size));
-        if let Algorithm::Cubic(cubic) = &mut self.algorithm {
+        if let Algorithm::Cubic(Some(cubic)) = &mut self.algorithm {
             cubic.on_timeout();
         }
     }
 }
 
 /// RFC 6928 §2.
-fn initial_window(segment_size: usize) -> usize {
+fn initial_window(segment_size: u16) -> u32 {
+    let segment_size = u32::from(segment_size);
     (10 * segment_size).min((2 * segment_size).max(14_600))
 }

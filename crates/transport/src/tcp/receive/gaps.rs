@@ -1,7 +1,4 @@
 //! What arrived ahead of a gap.
-//!
-//! Invariants: runs are in sequence order, not empty, and neither overlap nor touch; all lie beyond RCV.NXT. Their
-//! number is bounded by `RUNS_MAX`, their memory by what `insert` allows.
 
 use crate::tcp::Seq;
 use crate::tcp::buffer::{ChunkPool, ChunkQueue};
@@ -23,60 +20,98 @@ impl Run {
     }
 }
 
-/// The runs, and which of them changed last (they are told first, RFC 2018 §4).
+/// The runs, if there are any: nothing is ahead of a gap at nearly all times, and then this is nearly nothing.
 #[derive(Debug, Default)]
-pub(super) struct Gaps {
-    runs: Vec<Run>,
+pub(super) struct Gaps(Option<Box<Runs>>);
+
+impl Gaps {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The end of the last run.
+    pub(super) fn end(&self) -> Option<Seq> {
+        self.0.as_ref()?.list.last().map(Run::end)
+    }
+
+    /// As `Runs::insert`.
+    pub(super) fn insert(&mut self, start: Seq, text: &[u8], memory: usize, pool: &mut ChunkPool) -> Option<SackBlock> {
+        let duplicate = self.0.get_or_insert_default().insert(start, text, memory, pool);
+        self.0.take_if(|runs| runs.list.is_empty());
+        duplicate
+    }
+
+    /// Moves what follows `next` without a gap to `queue`; the new RCV.NXT.
+    pub(super) fn join(&mut self, next: Seq, queue: &mut ChunkQueue, pool: &mut ChunkPool) -> Seq {
+        let Some(runs) = &mut self.0 else { return next };
+        let next = runs.join(next, queue, pool);
+        self.0.take_if(|runs| runs.list.is_empty());
+        next
+    }
+
+    /// RFC 2018 §4: the latest changed run first. `duplicate` goes before all (RFC 2883 §4).
+    pub(super) fn blocks(&self, duplicate: Option<SackBlock>) -> [Option<SackBlock>; SACK_BLOCKS] {
+        match &self.0 {
+            Some(runs) => runs.blocks(duplicate),
+            None => [duplicate, None, None],
+        }
+    }
+
+    pub(super) fn clear(&mut self, pool: &mut ChunkPool) {
+        for mut run in self.0.take().into_iter().flat_map(|runs| runs.list) {
+            run.bytes.clear(pool);
+        }
+    }
+}
+
+/// The runs, and which of them changed last (they are told first, RFC 2018 §4).
+///
+/// Invariants: runs are in sequence order, not empty, and neither overlap nor touch; all lie beyond RCV.NXT. Their number is
+/// bounded by `RUNS_MAX`, their memory by what `insert` allows.
+#[derive(Debug, Default)]
+struct Runs {
+    list: Vec<Run>,
     /// Bytes of memory that the runs take.
     allocated: usize,
     /// A place within each of the last runs that changed, the latest first.
     recent: [Option<Seq>; SACK_BLOCKS],
 }
 
-impl Gaps {
-    pub(super) fn is_empty(&self) -> bool {
-        self.runs.is_empty()
-    }
-
-    /// The end of the last run.
-    pub(super) fn end(&self) -> Option<Seq> {
-        self.runs.last().map(Run::end)
-    }
-
+impl Runs {
     /// Adds text; bytes that are there already stay as they are. The range, if all of it was there.
     /// `memory` is how many bytes the runs may take together, nearly: what finds less is dropped, and the peer sends it again.
-    pub(super) fn insert(&mut self, start: Seq, text: &[u8], memory: usize, pool: &mut ChunkPool) -> Option<SackBlock> {
+    fn insert(&mut self, start: Seq, text: &[u8], memory: usize, pool: &mut ChunkPool) -> Option<SackBlock> {
         let (mut at, mut rest) = (start, text);
         let mut added = false;
         while !rest.is_empty() {
             // The first run that reaches `at`.
-            let index = self.runs.partition_point(|run| run.end().is_before(at));
-            let joins = self.runs.get(index).is_some_and(|run| run.start.is_at_or_before(at));
+            let index = self.list.partition_point(|run| run.end().is_before(at));
+            let joins = self.list.get(index).is_some_and(|run| run.start.is_at_or_before(at));
             if joins {
-                let known = self.runs[index].end().since(at).min(rest.len());
+                let known = self.list[index].end().since(at).min(rest.len());
                 at = at.plus(known);
                 rest = &rest[known..];
                 if rest.is_empty() {
                     break;
                 }
             }
-            if self.allocated >= memory || (!joins && self.runs.len() >= RUNS_MAX) {
+            if self.allocated >= memory || (!joins && self.list.len() >= RUNS_MAX) {
                 break;
             }
             if !joins {
-                self.runs.insert(index, Run { start: at, bytes: ChunkQueue::default() });
+                self.list.insert(index, Run { start: at, bytes: ChunkQueue::default() });
             }
-            let until_next = self.runs.get(index + 1).map_or(rest.len(), |next| next.start.since(at));
+            let until_next = self.list.get(index + 1).map_or(rest.len(), |next| next.start.since(at));
             let (now, later) = rest.split_at(until_next.min(rest.len()));
-            let before = self.runs[index].bytes.allocated();
-            self.runs[index].bytes.push_sparingly(now, pool);
-            self.allocated += self.runs[index].bytes.allocated() - before;
+            let before = self.list[index].bytes.allocated();
+            self.list[index].bytes.push_sparingly(now, pool);
+            self.allocated += self.list[index].bytes.allocated() - before;
             added |= !now.is_empty();
             at = at.plus(now.len());
             rest = later;
-            if now.len() == until_next && index + 1 < self.runs.len() {
-                let next = self.runs.remove(index + 1);
-                self.runs[index].bytes.append(next.bytes, pool);
+            if now.len() == until_next && index + 1 < self.list.len() {
+                let next = self.list.remove(index + 1);
+                self.list[index].bytes.append(next.bytes, pool);
             }
         }
         self.touch(start);
@@ -96,14 +131,13 @@ impl Gaps {
     }
 
     fn run_at(&self, at: Seq) -> Option<&Run> {
-        let index = self.runs.partition_point(|run| run.end().is_at_or_before(at));
-        self.runs.get(index).filter(|run| run.start.is_at_or_before(at))
+        let index = self.list.partition_point(|run| run.end().is_at_or_before(at));
+        self.list.get(index).filter(|run| run.start.is_at_or_before(at))
     }
 
-    /// Moves what follows `next` without a gap to `queue`; the new RCV.NXT.
-    pub(super) fn join(&mut self, mut next: Seq, queue: &mut ChunkQueue, pool: &mut ChunkPool) -> Seq {
-        let reached = self.runs.partition_point(|run| run.start.is_at_or_before(next));
-        for mut run in self.runs.drain(..reached) {
+    fn join(&mut self, mut next: Seq, queue: &mut ChunkQueue, pool: &mut ChunkPool) -> Seq {
+        let reached = self.list.partition_point(|run| run.start.is_at_or_before(next));
+        for mut run in self.list.drain(..reached) {
             self.allocated -= run.bytes.allocated();
             if run.end().is_after(next) {
                 run.bytes.consume(next.since(run.start), pool);
@@ -116,11 +150,10 @@ impl Gaps {
         next
     }
 
-    /// RFC 2018 §4: the latest changed run first. `duplicate` goes before all (RFC 2883 §4).
-    pub(super) fn blocks(&self, duplicate: Option<SackBlock>) -> [Option<SackBlock>; SACK_BLOCKS] {
+    fn blocks(&self, duplicate: Option<SackBlock>) -> [Option<SackBlock>; SACK_BLOCKS] {
         let mut blocks = [None; SACK_BLOCKS];
         let recent = self.recent.into_iter().flatten().filter_map(|at| self.run_at(at));
-        let candidates = recent.chain(&self.runs).map(|run| (run.start, run.end()));
+        let candidates = recent.chain(&self.list).map(|run| (run.start, run.end()));
         let mut count = 0;
         for block in duplicate.into_iter().chain(candidates) {
             if count == SACK_BLOCKS {
@@ -135,13 +168,6 @@ impl Gaps {
         }
         blocks
     }
-
-    pub(super) fn clear(&mut self, pool: &mut ChunkPool) {
-        self.allocated = 0;
-        for mut run in self.runs.drain(..) {
-            run.bytes.clear(pool);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -151,7 +177,7 @@ mod tests {
     use crate::tcp::buffer::{ChunkPool, ChunkQueue};
 
     fn ranges(gaps: &Gaps) -> Vec<(u32, u32)> {
-        gaps.runs.iter().map(|run| (run.start.0, run.end().0)).collect()
+        gaps.0.iter().flat_map(|runs| &runs.list).map(|run| (run.start.0, run.end().0)).collect()
     }
 
     #[test]
@@ -188,13 +214,14 @@ mod tests {
                     gaps.insert(at, &vec![0; piece], MEMORY, &mut pool);
                 }
             }
-            let allocated: usize = gaps.runs.iter().map(|run| run.bytes.allocated()).sum();
-            assert_eq!(gaps.allocated, allocated);
+            let runs = gaps.0.as_ref().expect("not all joined");
+            let allocated: usize = runs.list.iter().map(|run| run.bytes.allocated()).sum();
+            assert_eq!(runs.allocated, allocated);
             assert!(allocated < MEMORY + (64 << 10), "{allocated} for pieces of {piece}");
             let mut queue = ChunkQueue::default();
             gaps.join(Seq(10), &mut queue, &mut pool);
             gaps.join(Seq(u32::MAX / 4), &mut queue, &mut pool);
-            assert_eq!((gaps.allocated, gaps.is_empty()), (0, true));
+            assert!(gaps.is_empty());
         }
     }
 
@@ -205,6 +232,7 @@ mod tests {
         for number in 0..8 {
             gaps.insert(Seq(10 + 1448 * number), &[0; 1448], usize::MAX, &mut pool);
         }
-        assert!(gaps.allocated <= 8 * 1448 + (2 << 10), "{}", gaps.allocated);
+        let allocated = gaps.0.map_or(0, |runs| runs.allocated);
+        assert!(allocated <= 8 * 1448 + (2 << 10), "{allocated}");
     }
 }

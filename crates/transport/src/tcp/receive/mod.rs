@@ -42,7 +42,7 @@ pub(super) struct ReceiveHalf {
     /// An acknowledgement must go at this time.
     pub(super) acknowledge_at: Option<Time>,
     /// Bytes that arrived since the last acknowledgement.
-    unacknowledged: usize,
+    unacknowledged: u32,
     quick: u8,
     pub(super) sack: bool,
     /// RFC 2883: a range that arrived twice, to be told once.
@@ -56,7 +56,7 @@ pub(super) struct ReceiveHalf {
     pub(super) echo_congestion: bool,
     tuning: Tuning,
     /// The window that our SYN told before the peer's sequence numbers were known.
-    told_in_syn: usize,
+    told_in_syn: u16,
     pub(super) bytes_received: u64,
 }
 
@@ -101,7 +101,7 @@ impl ReceiveHalf {
     /// The peer's SYN settles where its stream begins.
     pub(super) fn begin(&mut self, now: Time, request: &Request) {
         self.next = request.initial.plus(1);
-        self.advertised = self.next.plus(self.told_in_syn);
+        self.advertised = self.next.plus(usize::from(self.told_in_syn));
         self.granted = self.advertised;
         self.last_acknowledged = self.next;
         if let Some(timestamp) = request.timestamp {
@@ -229,8 +229,9 @@ impl ReceiveHalf {
         segment_size: usize,
         config: &Config,
     ) {
-        self.unacknowledged += segment.payload.len();
-        let at_once = !in_order || segment.flags.fin || self.quick > 0 || self.unacknowledged >= 2 * segment_size;
+        self.unacknowledged = self.unacknowledged.saturating_add(segment.payload.len() as u32);
+        let many = self.unacknowledged as usize >= 2 * segment_size;
+        let at_once = !in_order || segment.flags.fin || self.quick > 0 || many;
         self.quick = self.quick.saturating_sub(1);
         if at_once {
             self.acknowledge_now = true;

@@ -24,11 +24,11 @@ impl Tuning {
 impl ReceiveHalf {
     /// The window of a SYN or SYN-ACK, which is never scaled (RFC 7323 §2.2).
     pub(in crate::tcp) fn initial_window(&mut self) -> u16 {
-        let window = self.capacity.min(usize::from(u16::MAX));
+        let window = u16::try_from(self.capacity).unwrap_or(u16::MAX);
         self.told_in_syn = window;
-        self.advertised = self.advertised.max(self.next.plus(window));
+        self.advertised = self.advertised.max(self.next.plus(usize::from(window)));
         self.granted = self.advertised;
-        window as u16
+        window
     }
 
     fn free(&self) -> usize {

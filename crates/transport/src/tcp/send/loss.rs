@@ -63,7 +63,7 @@ pub(super) struct Rack {
     /// Duplicate acknowledgements in a row, for peers without SACK.
     duplicates: u8,
     /// Bytes that these say have left the network.
-    departed: usize,
+    departed: u32,
     /// The next retransmission goes out whatever the congestion window says.
     pub(super) repair_due: bool,
 }
@@ -91,7 +91,7 @@ impl SendHalf {
     /// Bytes that are believed to be in the network. Without SACK each duplicate acknowledgement says that one segment left
     /// it, which is what RFC 3042 and RFC 5681 §3.2 step 4 express by a larger window.
     pub(super) fn in_flight(&self) -> usize {
-        self.scoreboard.in_flight().saturating_sub(self.rack.departed)
+        self.scoreboard.in_flight().saturating_sub(self.rack.departed as usize)
     }
 
     /// Loss detection, recovery and the congestion window, after an acknowledgement was booked.
@@ -224,7 +224,7 @@ impl SendHalf {
                 return false;
             }
             // A partial acknowledgement: all but the retransmission had departed, and the next segment is lost too.
-            let departed = acked.bytes.saturating_sub(self.payload_size());
+            let departed = acked.bytes.saturating_sub(self.payload_size()) as u32;
             self.rack.departed = self.rack.departed.saturating_sub(departed);
             self.rack.repair_due = self.scoreboard.mark_first_lost(self.payload_size());
             return self.rack.repair_due;
@@ -232,7 +232,7 @@ impl SendHalf {
         if !duplicate || matches!(self.recovery, Recovery::Loss { .. }) {
             return false;
         }
-        self.rack.departed += self.payload_size();
+        self.rack.departed = self.rack.departed.saturating_add(self.payload_size() as u32);
         self.rack.duplicates = self.rack.duplicates.saturating_add(1);
         self.rack.duplicates == DUPLICATES
             && self.recovery.is_open()

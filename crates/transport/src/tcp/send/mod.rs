@@ -48,7 +48,7 @@ pub(super) struct SendHalf {
     /// Bytes of every segment's options.
     pub(super) option_bytes: u16,
     /// The path turned out to take less than it did.
-    shrunk: Option<Shrunk>,
+    shrunk: Option<Box<Shrunk>>,
     pub(super) queue: ChunkQueue,
     /// The caller ended the direction.
     pub(super) shut: bool,
@@ -99,7 +99,7 @@ impl SendHalf {
             nagle: config.nagle,
             small_end: initial,
             scoreboard: Scoreboard::default(),
-            congestion: Congestion::new(config.congestion, usize::from(segment_size)),
+            congestion: Congestion::new(config.congestion, segment_size),
             round_trip: RoundTrip::default(),
             rack: Rack::default(),
             recovery: Recovery::Open,
@@ -125,7 +125,7 @@ impl SendHalf {
     pub(super) fn set_segment_size(&mut self, segment_size: u16, option_bytes: u16) {
         self.segment_size = segment_size;
         self.option_bytes = option_bytes;
-        self.congestion.set_segment_size(self.payload_size());
+        self.congestion.set_segment_size(segment_size - option_bytes);
     }
 
     /// The sequence number after the last queued byte: FIN's own.
@@ -180,8 +180,9 @@ impl SendHalf {
 
     /// Keeps no memory that an idle direction does not need.
     pub(super) fn shrink(&mut self, pool: &mut ChunkPool) {
-        self.queue.shrink(pool);
+        self.queue.trim(pool);
         self.scoreboard.shrink();
+        self.congestion.shrink();
     }
 
     /// Gives all memory back.

@@ -48,18 +48,16 @@ impl SendHalf {
     }
 
     fn shrink_segments(&mut self, now: Time, segment_size: u16) {
-        let former = self.shrunk.map_or(self.segment_size, |shrunk| shrunk.former);
-        self.shrunk = Some(Shrunk { former, until: now + RAISE_AFTER });
+        let former = self.shrunk.as_ref().map_or(self.segment_size, |shrunk| shrunk.former);
+        self.shrunk = Some(Box::new(Shrunk { former, until: now + RAISE_AFTER }));
         self.set_segment_size(segment_size, self.option_bytes);
         self.undo = None;
     }
 
     /// Tries the former size again when it is time. If the path still takes less, that shows as before.
     pub(in crate::tcp) fn raise_segments(&mut self, now: Time) {
-        if let Some(Shrunk { former, .. }) =
-            self.shrunk.take_if(|shrunk| shrunk.until <= now && self.recovery.is_open())
-        {
-            self.set_segment_size(former, self.option_bytes);
+        if let Some(shrunk) = self.shrunk.take_if(|shrunk| shrunk.until <= now && self.recovery.is_open()) {
+            self.set_segment_size(shrunk.former, self.option_bytes);
         }
     }
 }

@@ -73,6 +73,10 @@ impl Scoreboard {
 
     /// New data was sent.
     pub(super) fn push(&mut self, start: Seq, end: Seq, at: Time) {
+        if self.records.capacity() == 0 {
+            // Most connections never have more than a segment under way.
+            self.records.reserve_exact(1);
+        }
         self.records.push_back(Sent { start, end, at, sacked: false, lost: false, retransmitted: false });
     }
 
