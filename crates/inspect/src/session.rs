@@ -55,6 +55,11 @@ pub enum SessionEvent {
         /// How a program gets into it.
         enter: Enter,
     },
+    /// The first event of a session without a host, `POST /v1/stay`: the network stays for as long as it is open.
+    Staying {
+        /// The session, for `DELETE /v1/sessions/{id}`.
+        session: SessionId,
+    },
     /// Something the user should read on stderr.
     Warning {
         /// One sentence.

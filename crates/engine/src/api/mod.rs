@@ -43,6 +43,7 @@ fn operations() -> Vec<Operation> {
         (Method::GET, "/v1/hosts/{name}", get(host)),
         (Method::POST, "/v1/hosts/{name}/sessions", post(create_session)),
         (Method::GET, "/v1/hosts/{name}/packets", get(packets)),
+        (Method::POST, "/v1/stay", post(stay)),
         (Method::DELETE, "/v1/sessions/{id}", delete(end_session)),
         (Method::GET, "/v1/ports", get(ports)),
         (Method::GET, "/v1/flows", get(flows)),
@@ -104,6 +105,10 @@ async fn packets(
     let upgrade = descriptor::Upgrade::of(request)?;
     let (socket, gone) = control.packet_socket(&name).await?;
     Ok(upgrade.hand_over(socket, gone))
+}
+
+async fn stay(State(control): Shared) -> Result<Response, Refusal> {
+    Ok(session::stream(control.stay()?))
 }
 
 async fn end_session(State(control): Shared, Path(id): Path<String>) -> Answer<minato_inspect::SessionEnd> {

@@ -281,12 +281,6 @@ impl Control {
         }
     }
 
-    fn stop_if_empty(&self) {
-        if self.is_empty() {
-            self.stop("its last host has ended");
-        }
-    }
-
     /// Hosts with their processes, by name.
     pub(crate) async fn hosts(self: &Arc<Self>) -> Result<Vec<Host>, Problem> {
         let shown: Vec<(Host, u64)> = {

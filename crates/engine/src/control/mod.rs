@@ -59,6 +59,8 @@ pub(crate) struct Control {
 struct State {
     /// By name; ordered, so that listings are.
     hosts: BTreeMap<String, HostRecord>,
+    /// Sessions without a host: while there is one, the network stays.
+    stays: HashMap<SessionId, mpsc::UnboundedSender<SessionEvent>>,
     forwards: HashMap<u64, ForwardRecord>,
     /// Ports of the machine that forwards hold, each owned by the host that it leads to.
     table: PortTable<String>,
@@ -121,6 +123,7 @@ impl Control {
         let (closed, closed_sessions) = mpsc::unbounded_channel();
         let state = State {
             hosts: BTreeMap::new(),
+            stays: HashMap::new(),
             forwards: HashMap::new(),
             table: PortTable::new(),
             max_forwards,
@@ -151,22 +154,32 @@ impl Control {
         self.network.clone()
     }
 
-    /// Whether there is no host, not even one that is being made.
+    /// Whether there is no host, not even one that is being made, and nobody wants the network to stay.
     pub(crate) fn is_empty(&self) -> bool {
-        self.state().hosts.is_empty()
+        self.state().is_empty()
     }
 
     /// Takes no more requests, tells every session, and lets [`Control::stopped`] return. The first reason counts.
     pub(crate) fn stop(&self, reason: &str) {
+        self.stop_in(&mut self.state(), reason);
+    }
+
+    /// Ends the engine if there is no reason left for it to be.
+    fn stop_if_empty(&self) {
         let mut state = self.state();
+        if state.is_empty() {
+            self.stop_in(&mut state, "its last host has ended");
+        }
+    }
+
+    fn stop_in(&self, state: &mut State, reason: &str) {
         if state.stopping.is_none() {
             tracing::info!(reason, "ending");
             state.stopping = Some(reason.to_owned());
         }
-        for host in state.hosts.values_mut() {
-            for (_, events) in host.sessions.drain() {
-                let _ = events.send(SessionEvent::EngineStopping { reason: reason.to_owned() });
-            }
+        let of_hosts = state.hosts.values_mut().flat_map(|host| host.sessions.drain());
+        for (_, events) in of_hosts.chain(state.stays.drain()) {
+            let _ = events.send(SessionEvent::EngineStopping { reason: reason.to_owned() });
         }
         self.events.tell(|| Happening::EngineStopping { reason: reason.to_owned() });
         self.stopping.send_replace(true);
@@ -190,6 +203,10 @@ impl Control {
 }
 
 impl State {
+    fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && self.stays.is_empty()
+    }
+
     /// A host that runs.
     fn running(&self, name: &str) -> Result<(&HostRecord, &Inside), Problem> {
         self.hosts

@@ -1,4 +1,4 @@
-//! Sessions: as long as one is open, its host stays.
+//! Sessions: as long as one is open, its host stays; and the network, for one that has no host.
 
 use std::sync::Arc;
 
@@ -42,16 +42,34 @@ impl Control {
         self.open_session_in(&mut state, name)
     }
 
+    /// Opens a session without a host, for which the network stays.
+    pub(crate) fn stay(&self) -> Result<Session, Problem> {
+        let mut state = self.state();
+        if state.stopping.is_some() {
+            return Err(ending());
+        }
+        let id = state.next_session();
+        let (sender, session) = self.new_session(id, SessionEvent::Staying { session: id });
+        state.stays.insert(id, sender);
+        Ok(session)
+    }
+
     pub(super) fn open_session_in(&self, state: &mut State, name: &str) -> Result<Session, Problem> {
         let id = state.next_session();
-        let (sender, events) = mpsc::unbounded_channel();
         let enter = state.running(name)?.1.enter.clone();
         let opened = SessionEvent::Opened { session: id, host: state.show(name)?, enter };
-        let _ = sender.send(opened);
-        let session = Session { id, sender: sender.downgrade(), events, closed: self.closed.clone() };
+        let (sender, session) = self.new_session(id, opened);
         let record = state.hosts.get_mut(name).ok_or_else(|| no_such_host(name))?;
         record.sessions.insert(id, sender);
         Ok(session)
+    }
+
+    /// A session with its first event, and the sender that keeps its stream open.
+    fn new_session(&self, id: SessionId, first: SessionEvent) -> (mpsc::UnboundedSender<SessionEvent>, Session) {
+        let (sender, events) = mpsc::unbounded_channel();
+        let _ = sender.send(first);
+        let session = Session { id, sender: sender.downgrade(), events, closed: self.closed.clone() };
+        (sender, session)
     }
 
     /// Ends a session on request; returns when its host is gone, if it was the last one.
@@ -75,29 +93,39 @@ impl Control {
     /// Takes a session out of its host, which begins to end with its last one.
     fn take_session(&self, id: SessionId) -> Option<Taken> {
         let mut state = self.state();
+        if state.stays.remove(&id).is_some() {
+            return Some(Taken::Stay);
+        }
         let (name, host) = state.hosts.iter_mut().find(|(_, host)| host.sessions.contains_key(&id))?;
         host.sessions.remove(&id);
         let last = host.sessions.is_empty() && host.phase == Phase::Running;
         if last {
             host.phase = Phase::Ending;
         }
-        Some(Taken { host: name.clone(), last, gone: host.gone.subscribe() })
+        Some(Taken::Of { host: name.clone(), last, gone: host.gone.subscribe() })
     }
 
     async fn after_session(self: &Arc<Self>, taken: Taken) -> SessionEnd {
-        if !taken.last {
-            return SessionEnd::default();
+        match taken {
+            Taken::Stay => {
+                self.stop_if_empty();
+                SessionEnd::default()
+            }
+            Taken::Of { last: false, .. } => SessionEnd::default(),
+            Taken::Of { host, gone, .. } => {
+                // Also when the client that asked for it goes away meanwhile, the host ends.
+                let control = Arc::clone(self);
+                let ended = tokio::spawn(async move { control.end_host(&host).await }).await.unwrap_or_default();
+                SessionEnd { host_gone: *gone.borrow(), ended }
+            }
         }
-        // Also when the client that asked for it goes away meanwhile, the host ends.
-        let control = Arc::clone(self);
-        let ended = tokio::spawn(async move { control.end_host(&taken.host).await }).await.unwrap_or_default();
-        SessionEnd { host_gone: *taken.gone.borrow(), ended }
     }
 }
 
-/// A session that was taken out of its host.
-struct Taken {
-    host: String,
-    last: bool,
-    gone: watch::Receiver<bool>,
+/// A session that was taken out of the books.
+enum Taken {
+    /// It had no host.
+    Stay,
+    /// It was this host's.
+    Of { host: String, last: bool, gone: watch::Receiver<bool> },
 }

@@ -32,6 +32,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a_session_opens_a_host", sessions::a_session_opens_a_host),
     ("a_host_lasts_as_long_as_its_last_session", sessions::a_host_lasts_as_long_as_its_last_session),
     ("a_lost_connection_ends_the_session", sessions::a_lost_connection_ends_the_session),
+    ("a_network_stays_while_somebody_wants_it", sessions::a_network_stays_while_somebody_wants_it),
     ("names_are_derived_and_unique", sessions::names_are_derived_and_unique),
     ("a_name_is_free_again_at_once", sessions::a_name_is_free_again_at_once),
     ("forwards_follow_their_service", forwards::forwards_follow_their_service),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use minato_inspect::{HostRequest, ProblemKind};
+use minato_inspect::{HostRequest, ProblemKind, SessionEvent};
 
 use crate::engine::{Engine, wait_until};
 
@@ -49,6 +49,23 @@ pub(crate) fn a_lost_connection_ends_the_session() {
     let mut kept = kept;
     assert!(client.end(&kept).host_gone);
     assert!(kept.next().is_none_or(|event| matches!(event, minato_inspect::SessionEvent::EngineStopping { .. })));
+    engine.ends();
+}
+
+pub(crate) fn a_network_stays_while_somebody_wants_it() {
+    let engine = Engine::start();
+    let client = engine.client();
+    let (answer, first) = client.stream("POST", "/v1/stay", b"");
+    let Ok(SessionEvent::Staying { session }) = serde_json::from_slice(&answer.body) else { panic!("{answer:?}") };
+    let (_, second) = client.stream("POST", "/v1/stay", b"");
+    for name in ["one", "two"] {
+        assert!(client.end(&client.named(name)).host_gone, "and the network stays");
+    }
+    // One ends in good order, the other's connection is lost.
+    let ended = client.request("DELETE", &format!("/v1/sessions/{}", session.0), b"");
+    assert_eq!(ended.status, 200);
+    assert!(client.hosts().is_empty());
+    drop((first, second));
     engine.ends();
 }
 

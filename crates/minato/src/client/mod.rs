@@ -23,8 +23,8 @@ use tokio::task::JoinHandle;
 use crate::failure::Failure;
 use crate::runtime_dir::RuntimeDir;
 pub(crate) use descriptor::Until;
-pub(crate) use session::{Ending, News, Session};
-pub(crate) use start::{open_host, open_session};
+pub(crate) use session::{Ending, News, Session, Stay};
+pub(crate) use start::{open_host, open_session, stay};
 
 /// Why a request got no answer that could be used.
 #[derive(Debug)]

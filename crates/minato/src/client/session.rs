@@ -41,23 +41,47 @@ impl Session {
             Some(SessionEvent::Warning { message }) => {
                 Err(RequestError::Nonsense(format!("a warning before the session was open: {message}")))
             }
+            Some(SessionEvent::Staying { .. }) => Err(RequestError::Nonsense("a session without a host".into())),
             None => Err(RequestError::Gone("the session closed before it was open".into())),
         }
     }
 
     /// Waits for the next thing that happens. May be cancelled and called again.
     pub(crate) async fn news(&mut self) -> News {
-        match self.events.next().await {
-            Ok(Some(SessionEvent::Warning { message })) => News::Warning(message),
-            Ok(Some(SessionEvent::EngineStopping { reason })) => News::EngineEnded(reason),
-            Ok(Some(SessionEvent::Opened { .. })) => News::EngineEnded("it opened a session twice".into()),
-            Ok(None) => News::EngineEnded("it closed the session".into()),
-            Err(RequestError::Nonsense(why)) => News::EngineEnded(why),
-            Err(_) => News::EngineEnded("its connection broke off: it was killed, or it failed".into()),
-        }
+        self.events.news().await
     }
 
     /// Ends the session and waits until its host is gone, if it was the host's last.
+    pub(crate) async fn end(self) -> Ending {
+        self.client.end_session(self.id).await
+    }
+}
+
+/// A session without a host: the network stays for as long as it is open, or until the engine is ended otherwise.
+#[derive(Debug)]
+pub(crate) struct Stay {
+    id: SessionId,
+    events: Events,
+    client: Client,
+}
+
+impl Stay {
+    /// Takes the first event.
+    pub(super) async fn begin(client: Client, exchange: Exchange) -> Result<Stay, RequestError> {
+        let mut events = Events(Lines::of(exchange));
+        match events.next().await? {
+            Some(SessionEvent::Staying { session }) => Ok(Stay { id: session, events, client }),
+            Some(SessionEvent::EngineStopping { reason }) => Err(RequestError::Gone(reason)),
+            other => Err(RequestError::Nonsense(format!("it was asked to stay, and answers {other:?}"))),
+        }
+    }
+
+    /// Waits for the next thing that happens. May be cancelled and called again.
+    pub(crate) async fn news(&mut self) -> News {
+        self.events.news().await
+    }
+
+    /// Lets the network go.
     pub(crate) async fn end(self) -> Ending {
         self.client.end_session(self.id).await
     }
@@ -68,6 +92,19 @@ impl Session {
 struct Events(Lines);
 
 impl Events {
+    async fn news(&mut self) -> News {
+        match self.next().await {
+            Ok(Some(SessionEvent::Warning { message })) => News::Warning(message),
+            Ok(Some(SessionEvent::EngineStopping { reason })) => News::EngineEnded(reason),
+            Ok(Some(SessionEvent::Opened { .. } | SessionEvent::Staying { .. })) => {
+                News::EngineEnded("it opened a session twice".into())
+            }
+            Ok(None) => News::EngineEnded("it closed the session".into()),
+            Err(RequestError::Nonsense(why)) => News::EngineEnded(why),
+            Err(_) => News::EngineEnded("its connection broke off: it was killed, or it failed".into()),
+        }
+    }
+
     /// The next event; `None` when the stream has ended.
     async fn next(&mut self) -> Result<Option<SessionEvent>, RequestError> {
         let Some(line) = self.0.next().await? else { return Ok(None) };

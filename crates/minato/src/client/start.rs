@@ -15,7 +15,7 @@ use minato_inspect::{ExecRequest, HostRequest, Problem, ProblemKind};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::{Client, RequestError, Session, no_such_host};
+use super::{Client, RequestError, Session, Stay, no_such_host};
 use crate::failure::Failure;
 use crate::runtime_dir::RuntimeDir;
 
@@ -28,10 +28,24 @@ const ENDING: u16 = 503;
 
 /// Makes a host, in an engine that is started if none runs.
 pub(crate) async fn open_host(client: &Client, request: &HostRequest) -> Result<Session, Failure> {
+    in_an_engine(client, || open(client, "/v1/hosts", request)).await
+}
+
+/// Makes a network stay, in an engine that is started if none runs.
+pub(crate) async fn stay(client: &Client) -> Result<Stay, Failure> {
+    in_an_engine(client, async || {
+        let exchange = client.send(Method::POST, "/v1/stay", String::new()).await?;
+        Stay::begin(client.clone(), exchange).await
+    })
+    .await
+}
+
+/// Asks for something until an engine is there that does it.
+async fn in_an_engine<T>(client: &Client, ask: impl AsyncFn() -> Result<T, RequestError>) -> Result<T, Failure> {
     let started = Instant::now();
     loop {
-        let error = match open(client, "/v1/hosts", request).await {
-            Ok(session) => return Ok(session),
+        let error = match ask().await {
+            Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
         let late = started.elapsed() > PATIENCE;
