@@ -1,7 +1,7 @@
 //! Why a command failed, what to do about it, and the exit code that says so.
 
 use minato_inspect::{Holder, Problem, ProblemKind, Process, Unknown};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::render::{age, printable, transport};
 
@@ -32,7 +32,7 @@ pub(crate) mod code {
 }
 
 /// A command that failed: one sentence on what, facts on why, and fixes, the most important one last.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Failure {
     /// The exit code.
     pub(crate) code: u8,

@@ -105,7 +105,8 @@ fn accept_queue(socket: &SocketInfo) -> Option<AcceptQueue> {
     listens.then_some(AcceptQueue { waiting: socket.receive_queue, limit: socket.send_queue })
 }
 
-fn process(process: process::Process) -> Process {
+/// A process as the API shows it.
+pub(crate) fn process(process: process::Process) -> Process {
     Process {
         pid: process.pid,
         parent: process.parent,

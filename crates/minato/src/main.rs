@@ -15,6 +15,7 @@ mod program;
 mod render;
 mod runtime_dir;
 mod terminal;
+mod up;
 
 use std::process::ExitCode;
 

@@ -30,20 +30,27 @@ pub(crate) fn spawn(program: &Program, session: &Session) -> Result<Child, Failu
 
 /// Starts a prepared command in a session's host.
 pub(crate) fn spawn_command(
-    mut command: std::process::Command,
+    command: std::process::Command,
     map_root: bool,
     session: &Session,
 ) -> Result<Child, Failure> {
-    let namespaces = Namespaces {
-        user: session.enter.user.clone(),
-        network: session.enter.network.clone(),
-        mount: session.enter.mount.clone(),
-    };
+    spawn_in(command, map_root, &session.host.name, &session.enter)
+}
+
+/// The same, for those who have no session at hand.
+pub(crate) fn spawn_in(
+    mut command: std::process::Command,
+    map_root: bool,
+    host: &str,
+    enter: &minato_inspect::Enter,
+) -> Result<Child, Failure> {
+    let namespaces =
+        Namespaces { user: enter.user.clone(), network: enter.network.clone(), mount: enter.mount.clone() };
     let identity = if map_root { Identity::MapRoot } else { Identity::Own };
-    let cannot = format!("cannot enter host '{}'", session.host.name);
+    let cannot = format!("cannot enter host '{host}'");
     let enter = Enter::open(&namespaces, identity).map_err(|error| Failure::caused(&cannot, error))?;
     let name = command.get_program().to_string_lossy().into_owned();
-    command.env(HOST_VARIABLE, &session.host.name);
+    command.env(HOST_VARIABLE, host);
     enter.apply(&mut command);
     minato_host::parent::end_with_parent(&mut command);
     Command::from(command).spawn().map_err(|error| cannot_execute(&name, &error))
@@ -81,7 +88,8 @@ pub(crate) async fn terminate(child: &mut Child) {
     }
 }
 
-fn send(child: &Child, signal: rustix::process::Signal) {
+/// Signals a program.
+pub(crate) fn send(child: &Child, signal: rustix::process::Signal) {
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
     if let Some(pid) = pid {
         // A program that has ended needs no signal.

@@ -99,6 +99,12 @@ impl Terminal {
 /// Version of the JSON form of every view. Fields may be added within a version.
 const JSON_VERSION: u32 = 1;
 
+/// The versioned JSON form of a view that has several parts: an object's fields beside the version.
+pub(crate) fn json_object<T: Serialize>(parts: &T) -> String {
+    let fields = serde_json::to_string(parts).unwrap_or_else(|_| "{}".into());
+    format!("{{\"version\":{JSON_VERSION},{}\n", fields.trim_start_matches('{'))
+}
+
 /// The versioned JSON form of a view, one line.
 pub(crate) fn json_view<T: Serialize>(name: &str, data: &T) -> String {
     // Serialising fails for maps with keys that are no text, which no view has.

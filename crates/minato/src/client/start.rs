@@ -28,33 +28,44 @@ const ENDING: u16 = 503;
 
 /// Makes a host, in an engine that is started if none runs.
 pub(crate) async fn open_host(client: &Client, request: &HostRequest) -> Result<Session, Failure> {
-    in_an_engine(client, || open(client, "/v1/hosts", request)).await
+    let started = Instant::now();
+    loop {
+        match open(client, "/v1/hosts", request).await {
+            Ok(session) => return Ok(session),
+            Err(error) => find_engine(client, error, started).await?,
+        }
+    }
 }
 
 /// Makes a network stay, in an engine that is started if none runs.
 pub(crate) async fn stay(client: &Client) -> Result<Stay, Failure> {
-    in_an_engine(client, async || {
-        let exchange = client.send(Method::POST, "/v1/stay", String::new()).await?;
-        Stay::begin(client.clone(), exchange).await
-    })
-    .await
-}
-
-/// Asks for something until an engine is there that does it.
-async fn in_an_engine<T>(client: &Client, ask: impl AsyncFn() -> Result<T, RequestError>) -> Result<T, Failure> {
     let started = Instant::now();
     loop {
-        let error = match ask().await {
-            Ok(answer) => return Ok(answer),
-            Err(error) => error,
+        let answer = match client.send(Method::POST, "/v1/stay", String::new()).await {
+            Ok(exchange) => Stay::begin(client.clone(), exchange).await,
+            Err(error) => Err(error),
         };
-        let late = started.elapsed() > PATIENCE;
-        match error {
-            RequestError::NotRunning if !late => start(client.directory()).await?,
-            RequestError::Gone(_) if !late => sleep(PAUSE).await,
-            RequestError::Refused(problem) if problem.status == ENDING && !late => sleep(PAUSE).await,
-            error => return Err(error.into_failure(client)),
+        match answer {
+            Ok(stay) => return Ok(stay),
+            Err(error) => find_engine(client, error, started).await?,
         }
+    }
+}
+
+/// After an error: returns when it may help to ask again, because an engine was started or is just ending.
+async fn find_engine(client: &Client, error: RequestError, started: Instant) -> Result<(), Failure> {
+    let late = started.elapsed() > PATIENCE;
+    match error {
+        RequestError::NotRunning if !late => start(client.directory()).await,
+        RequestError::Gone(_) if !late => {
+            sleep(PAUSE).await;
+            Ok(())
+        }
+        RequestError::Refused(problem) if problem.status == ENDING && !late => {
+            sleep(PAUSE).await;
+            Ok(())
+        }
+        error => Err(error.into_failure(client)),
     }
 }
 

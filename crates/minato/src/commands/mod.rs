@@ -20,9 +20,11 @@ use crate::client::Client;
 use crate::demo;
 use crate::explain;
 use crate::failure::{Failure, code};
-use crate::flags::{Command, Invocation};
+use crate::file::Choice;
+use crate::flags::{Command, Invocation, Show, View};
 use crate::runtime_dir::RuntimeDir;
 use crate::terminal::Terminal;
+use crate::up;
 
 /// Exit code of a command that did what it was asked.
 pub(crate) const DONE: u8 = 0;
@@ -35,6 +37,18 @@ pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8,
         Command::Run(run) => block_on(run::run(run, client()?, terminal)),
         Command::Exec(exec) => block_on(run::exec(exec, client()?, terminal)),
         Command::Watch(host) => block_on(watch::watch(host.as_ref(), &client()?, terminal)),
+        Command::Up(up) => block_on(up::up(up, terminal)),
+        Command::Supervise(up) => block_on(up::supervise(up, terminal)),
+        Command::Down(choice) => block_on(up::down(&of_file(&choice)?, terminal)),
+        Command::Logs(choice, hosts, follow) => {
+            let directory = RuntimeDir::of(&choice.network()?);
+            block_on(up::logs(&directory, &hosts, follow, terminal))
+        }
+        Command::Ps(choice, watch) => {
+            let is_of_file = !choice.files.is_empty() || choice.instance.is_some();
+            let client = if is_of_file { of_file(&choice)? } else { client()? };
+            block_on(views::show(&Show { view: View::Hosts, watch }, &client, terminal))
+        }
         Command::Check(choice) => check::check(&choice, terminal),
         Command::Capture(request) => block_on(capture::capture(&request, &client()?, terminal)),
         Command::Show(show) => block_on(views::show(&show, &client()?, terminal)),
@@ -53,6 +67,11 @@ pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8,
         Command::Engine(directory) => engine::engine(&network, directory),
         Command::DemoPart(part) => demo::part(&part, terminal),
     }
+}
+
+/// The engine of a file's network.
+fn of_file(choice: &Choice) -> Result<Client, Failure> {
+    Client::new(RuntimeDir::of(&choice.network()?))
 }
 
 /// Runs a command on this thread: one connection and one child process need no more.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use minato_inspect::{Endpoint, PortRow};
+use minato_inspect::{Endpoint, Host, PortRow};
+use serde::Serialize;
 
 use super::DONE;
 use crate::client::{Client, RequestError, no_such_host, not_running_message};
@@ -10,7 +11,8 @@ use crate::failure::{Failure, code};
 use crate::flags::{Name, PortQuery, Show, View};
 use crate::machine;
 use crate::render;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, json_object};
+use crate::up;
 
 /// Shows a view.
 pub(super) async fn show(show: &Show, client: &Client, terminal: &Terminal) -> Result<u8, Failure> {
@@ -57,7 +59,15 @@ async fn look(view: &View, client: &Client, terminal: &Terminal) -> Result<Seen,
     match view {
         View::Hosts => {
             let (hosts, running) = all(client.hosts().await, client)?;
-            Ok(seen(terminal.list("hosts", &hosts, render::hosts), running))
+            let Some(status) = up::status(client.directory()) else {
+                return Ok(seen(terminal.list("hosts", &hosts, render::hosts), running));
+            };
+            let text = if terminal.json {
+                json_object(&Supervised { hosts: &hosts, up: &status })
+            } else {
+                format!("{}\n{}", render::hosts(&hosts, &terminal.look), up::table(&status, &terminal.look))
+            };
+            Ok(seen(text, running))
         }
         View::Ports(query) => {
             require(query.of.as_ref(), client).await?;
@@ -84,6 +94,13 @@ async fn look(view: &View, client: &Client, terminal: &Terminal) -> Result<Seen,
             Ok(seen(terminal.list("forwards", &forwards, render::forwards), running))
         }
     }
+}
+
+/// Hosts, and what `minato up` knows of them.
+#[derive(Serialize)]
+struct Supervised<'a> {
+    hosts: &'a [Host],
+    up: &'a up::Status,
 }
 
 fn ports(mut rows: Vec<PortRow>, running: bool, query: &PortQuery, place: &str, terminal: &Terminal) -> Seen {

@@ -6,7 +6,6 @@
 
 mod draft;
 mod environment;
-#[expect(dead_code, reason = "`minato up` reads all of it")]
 mod plan;
 mod ports;
 mod problem;
@@ -15,7 +14,7 @@ mod resolve;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use plan::{Plan, instance_label};
+pub(crate) use plan::{Forward, HostPlan, HostPorts, Plan, ReadyPort, Restart, ServicePlan, instance_label};
 pub(crate) use problem::{Finding, Problems};
 
 use crate::failure::Failure;
@@ -58,22 +57,35 @@ impl Choice {
 
     /// Reads the files and makes sense of them.
     pub(crate) fn plan(&self) -> Result<Plan, Problems> {
-        let paths = self.paths().map_err(Problems::unreadable)?;
-        let mut sources = Sources::default();
-        let mut problems = Vec::new();
-        let mut draft = draft::Draft::default();
-        for path in &paths {
-            let text =
-                std::fs::read_to_string(path).map_err(|error| Problems::unreadable(cannot_read(path, &error)))?;
-            let file = sources.add(path.clone(), text);
-            draft = read::draft(sources.text(file), file, &mut problems).over(draft);
-        }
+        let (draft, sources, mut problems) = self.read()?;
         if problems.is_empty()
             && let Some(plan) = resolve::plan(&draft, self, &sources, &mut problems)
         {
             return Ok(plan);
         }
         Err(Problems::found(sources, problems))
+    }
+
+    /// The network's name alone, also where the rest of the files makes no sense; without them, if `--network` names it.
+    pub(crate) fn network(&self) -> Result<Name, Failure> {
+        if let Some(network) = &self.network {
+            return resolve::with_instance(network, self.instance.as_ref()).map_err(Failure::usage);
+        }
+        let (draft, sources, mut problems) = self.read().map_err(Problems::into_failure)?;
+        let name = resolve::network(&draft, self, &sources, &mut problems);
+        name.ok_or_else(|| Problems::found(sources, problems).into_failure())
+    }
+
+    fn read(&self) -> Result<(draft::Draft, Sources, Vec<problem::Problem>), Problems> {
+        let mut sources = Sources::default();
+        let mut problems = Vec::new();
+        let mut draft = draft::Draft::default();
+        for path in self.paths().map_err(Problems::unreadable)? {
+            let text = std::fs::read_to_string(&path).map_err(|error| Problems::unreadable(cannot_read(&path, &error)))?;
+            let file = sources.add(path, text);
+            draft = read::draft(sources.text(file), file, &mut problems).over(draft);
+        }
+        Ok((draft, sources, problems))
     }
 }
 

@@ -81,7 +81,7 @@ pub(crate) enum Restart {
 }
 
 /// A port that is to listen (TCP) or to be bound (UDP).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ReadyPort {
     /// The number.
     pub(crate) port: u16,
@@ -128,9 +128,12 @@ impl HostPlan {
         self.forwards.iter().filter_map(Forward::fixed).collect()
     }
 
-    /// Whether the other one differs in nothing but its forwards, which can be changed while it runs.
-    pub(crate) fn same_but_forwards(&self, other: &HostPlan) -> bool {
-        let without = |plan: &HostPlan| HostPlan { forwards: Vec::new(), ..plan.clone() };
+    /// Whether the other one differs in nothing but forwards with ports that are named: those can be changed while it runs.
+    pub(crate) fn same_but_fixed_forwards(&self, other: &HostPlan) -> bool {
+        let without = |plan: &HostPlan| {
+            let forwards = plan.forwards.iter().filter(|forward| forward.fixed().is_none()).cloned().collect();
+            HostPlan { forwards, ..plan.clone() }
+        };
         without(self) == without(other)
     }
 }

@@ -18,8 +18,8 @@ const LABEL: usize = 63;
 
 /// Makes sense of a draft. What does not is noted in `problems`; `None` means that there are some.
 pub(super) fn plan(draft: &Draft, choice: &Choice, sources: &Sources, problems: &mut Vec<Problem>) -> Option<Plan> {
+    let network = network(draft, choice, sources, problems);
     let mut resolver = Resolver { sources, problems, env_files: Vec::new() };
-    let network = resolver.network(draft, choice);
     if draft.hosts.is_empty() {
         let start = Place { file: 0, start: 0, end: 0 };
         let problem = Problem::new("this file has no host", start, "nothing to run");
@@ -39,6 +39,27 @@ pub(super) fn plan(draft: &Draft, choice: &Choice, sources: &Sources, problems: 
     Some(Plan { network: network?, instance: choice.instance.clone(), files, hosts: in_order(hosts) })
 }
 
+/// The network's name: from the command line, the file, or the file's directory; and the instance.
+pub(super) fn network(draft: &Draft, choice: &Choice, sources: &Sources, problems: &mut Vec<Problem>) -> Option<Name> {
+    let directory = sources.directory(0).file_name().map(|name| name.to_string_lossy().into_owned());
+    let named = choice.network.clone().or_else(|| draft.network.as_ref().map(|network| network.value.clone()));
+    let place = draft.network.as_ref().map_or(Place { file: 0, start: 0, end: 0 }, |network| network.place);
+    let Some(name) = named.or_else(|| instance_label(&directory.unwrap_or_default())) else {
+        let problem = Problem::new("this network has no name", place, "its directory has none that could be used");
+        problems.push(problem.help("network = \"NAME\""));
+        return None;
+    };
+    let full = with_instance(&name, choice.instance.as_ref());
+    full.map_err(|why| problems.push(Problem::new(why, place, format!("a name has at most {LABEL} characters")))).ok()
+}
+
+/// The name of an instance's network.
+pub(super) fn with_instance(network: &Name, instance: Option<&Name>) -> Result<Name, String> {
+    let Some(instance) = instance else { return Ok(network.clone()) };
+    let full = format!("{network}-{instance}");
+    full.parse().map_err(|_| format!("'{full}' is too long for the name of a network"))
+}
+
 struct Resolver<'a> {
     sources: &'a Sources,
     problems: &'a mut Vec<Problem>,
@@ -46,28 +67,6 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// The network's name: from the command line, the file, or the file's directory; and the instance.
-    fn network(&mut self, draft: &Draft, choice: &Choice) -> Option<Name> {
-        let directory = self.sources.directory(0).file_name().map(|name| name.to_string_lossy().into_owned());
-        let named = choice.network.clone().or_else(|| draft.network.as_ref().map(|network| network.value.clone()));
-        let name = named.or_else(|| instance_label(&directory.unwrap_or_default()));
-        let start = Place { file: 0, start: 0, end: 0 };
-        let Some(name) = name else {
-            let problem = Problem::new("this network has no name", start, "its directory has none that could be used");
-            self.problems.push(problem.help("network = \"NAME\""));
-            return None;
-        };
-        let Some(instance) = &choice.instance else { return Some(name) };
-        let full = format!("{name}-{instance}");
-        if full.len() > LABEL {
-            let what = format!("'{full}' is too long for the name of a network");
-            let place = draft.network.as_ref().map_or(start, |network| network.place);
-            self.problems.push(Problem::new(what, place, format!("a name has at most {LABEL} characters")));
-            return None;
-        }
-        full.parse().ok()
-    }
-
     fn host(&mut self, name: &At<Name>, host: &HostDraft, draft: &Draft, is_instance: bool) -> Option<HostPlan> {
         let forwards = forwards(host, is_instance);
         let ready = self.ready(host);

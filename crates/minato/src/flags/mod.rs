@@ -13,6 +13,7 @@ use minato_ports::{Port, PortRange};
 
 use crate::explain::Target;
 use crate::file::Choice;
+use crate::up::Up;
 pub(crate) use name::Name;
 pub(crate) use resolve::{claim_same, resolve};
 
@@ -32,6 +33,16 @@ pub(crate) enum Command {
     Run(Run),
     /// Run a program in a host that is there.
     Exec(Exec),
+    /// Run the hosts of a file.
+    Up(Up),
+    /// Run them in the background.
+    Supervise(Up),
+    /// End them.
+    Down(Choice),
+    /// Show what these hosts say (none: all), and whether to go on.
+    Logs(Choice, Vec<Name>, bool),
+    /// Show hosts, again and again with a pause.
+    Ps(Choice, Option<Duration>),
     /// Check a file.
     Check(Choice),
     /// Show what the engine knows.

@@ -1,8 +1,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Name of a network or a host: a label as host names have it (RFC 1123 §2.1), in lower case.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) struct Name(String);
 
 /// Longest label (RFC 1035 §2.3.4).
@@ -39,6 +42,20 @@ impl FromStr for Name {
             return Err(format!("a name has at most {LONGEST} characters, this one has {}", text.len()));
         }
         Ok(Name(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Name, String> {
+        text.parse()
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> String {
+        name.0
     }
 }
 

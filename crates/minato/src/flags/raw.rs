@@ -35,6 +35,30 @@ pub(crate) enum Command {
     /// Run another program on the IP address of a host that is there.
     #[command(override_usage = "minato exec [OPTIONS] HOST -- CMD…", after_help = EXEC_EXAMPLES)]
     Exec(Exec),
+    /// Run the hosts of a minato.toml.
+    #[command(after_help = UP_HELP)]
+    Up(Up),
+    /// End the hosts that `minato up` runs, in order, and wait until nothing of them is left.
+    Down {
+        /// Which network.
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Show what the programs of `minato up` have said; the last 1 to 2 MB of each host.
+    Logs {
+        /// The file of the network.
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: Vec<PathBuf>,
+        /// Which of several networks from one file.
+        #[arg(long, value_name = "NAME", value_parser = instance)]
+        instance: Option<Name>,
+        /// Go on with what they say, until the network is down.
+        #[arg(short, long)]
+        follow: bool,
+        /// Only these hosts.
+        #[arg(value_name = "HOST")]
+        host: Vec<Name>,
+    },
     /// Check a minato.toml without running anything.
     #[command(after_help = "Exit code 2: something is wrong with it.")]
     Check {
@@ -42,8 +66,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         files: Files,
     },
-    /// Show hosts and their processes.
+    /// Show hosts and their processes; with -f those of `minato up`, and how far its services are.
     Ps {
+        /// Which network.
+        #[command(flatten)]
+        files: Files,
         /// How often to look.
         #[command(flatten)]
         watch: Watch,
@@ -148,6 +175,9 @@ pub(crate) enum Command {
         #[arg(long)]
         port: Vec<u16>,
     },
+    /// Supervise in the background (started by `up -d`).
+    #[command(name = "__up", hide = true)]
+    Supervise(Up),
     /// Be one program of the demo.
     #[command(name = "__demo", hide = true)]
     DemoPart(DemoPart),
@@ -165,6 +195,18 @@ Examples:
       reachable from other machines too
 
 Exit code: the program's own; 127 when there is no such program, 126 when it can't be executed.";
+
+const UP_HELP: &str = "\
+Examples:
+  minato up
+      minato.toml of this directory; Ctrl-C ends everything in order, a second Ctrl-C at once
+  minato up -d && curl http://127.0.0.1:8080/ && minato down
+      returns when every host is ready
+  minato up -d --instance $(git branch --show-current)
+      a network of its own for each branch, with the same file and the same ports inside
+
+Exit codes: 0 everything has ended well, or was ended; 1 a program has not, or the engine ended; 2 the file is wrong;
+16 it is up already, or a port of this machine is taken.";
 
 const WATCH_HELP: &str = "\
 Times are UTC. With --json each line is {\"version\":1,\"event\":{…}}. Sockets are looked at every 50 ms: one that lives for
@@ -211,6 +253,20 @@ Examples:
   minato exec web -- bash
 
 Exit code: the program's own; 127 when there is no such program, 126 when it can't be executed.";
+
+/// `minato up`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Up {
+    /// Which file.
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// Go on in the background once everything is ready.
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Apply changes of the file while it runs.
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
 
 /// Which `minato.toml`, and which network of it.
 #[derive(Clone, Debug, Args)]

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::failure::Failure;
 use crate::file::Choice;
+use crate::up::Up;
 
 /// Makes sense of a command line.
 pub(crate) fn resolve(flags: raw::Flags) -> Result<Invocation, Failure> {
@@ -23,7 +24,13 @@ fn command(raw: raw::Command, network: Option<&Name>) -> Result<Command, Failure
         raw::Command::Run(raw) => Command::Run(run(raw)?),
         raw::Command::Exec(raw) => Command::Exec(Exec { host: raw.host, program: program(raw.program, raw.map_root)? }),
         raw::Command::Check { files } => Command::Check(choice(files, network)),
-        raw::Command::Ps { watch } => show(View::Hosts, watch),
+        raw::Command::Up(raw) => Command::Up(up(raw, network)),
+        raw::Command::Supervise(raw) => Command::Supervise(up(raw, network)),
+        raw::Command::Down { files } => Command::Down(choice(files, network)),
+        raw::Command::Logs { file, instance, follow, host } => {
+            Command::Logs(choice(raw::Files { file, instance }, network), host, follow)
+        }
+        raw::Command::Ps { files, watch } => Command::Ps(choice(files, network), watch.watch),
         raw::Command::Ports { port, host, choice, watch } => {
             let query = port_query(port.as_deref(), choice)?;
             show(if host { View::MachinePorts(query) } else { View::Ports(query) }, watch)
@@ -53,6 +60,10 @@ fn command(raw: raw::Command, network: Option<&Name>) -> Result<Command, Failure
         raw::Command::Engine { runtime_dir } => Command::Engine(runtime_dir),
         raw::Command::DemoPart(part) => Command::DemoPart(part),
     })
+}
+
+fn up(raw: raw::Up, network: Option<&Name>) -> Up {
+    Up { choice: choice(raw.files, network), watch: raw.watch, detach: raw.detach }
 }
 
 fn choice(raw: raw::Files, network: Option<&Name>) -> Choice {

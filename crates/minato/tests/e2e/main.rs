@@ -28,5 +28,6 @@ mod names;
 mod outbound;
 mod run;
 mod services;
+mod up;
 mod watch;
 mod web;

@@ -1,0 +1,140 @@
+//! What every part of a supervisor works with.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::board::{Board, State};
+use super::listening::Listening;
+use super::logs::{Line, Logs, author};
+use super::presence::{Presence, ServiceStatus};
+use super::screen::Screen;
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::file::HostPlan;
+use crate::flags::Name;
+
+/// Shared by the tasks of a supervisor.
+pub(super) struct Context {
+    pub(super) client: Client,
+    pub(super) network: Name,
+    pub(super) board: Board,
+    pub(super) listening: Listening,
+    presence: Presence,
+    /// Nobody reads standard output any more.
+    pub(super) closed: Notify,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    /// The hosts in the order in which they are shown.
+    order: Vec<Name>,
+    logs: Logs,
+    screen: Screen,
+    services: BTreeMap<(Name, Option<Name>), ServiceStatus>,
+    /// Whether all was ready once.
+    all_ready: bool,
+}
+
+impl Context {
+    pub(super) fn new(client: Client, network: Name, presence: Presence, screen: Screen) -> Result<Arc<Context>, Failure> {
+        let logs = Logs::create(client.directory())?;
+        let listening = Listening::new(client.clone());
+        let inner = Mutex::new(Inner { order: Vec::new(), logs, screen, services: BTreeMap::new(), all_ready: false });
+        let context = Context { client, network, board: Board::new(), listening, presence, closed: Notify::new(), inner };
+        Ok(Arc::new(context))
+    }
+
+    /// A line of a program, or of the supervisor itself: shown and written down.
+    pub(super) fn line(&self, line: &Line) {
+        let mut inner = self.inner();
+        inner.screen.line(line);
+        inner.logs.write(line);
+        if inner.screen.is_closed() {
+            self.closed.notify_one();
+        }
+    }
+
+    /// Something that the user should know.
+    pub(super) fn say(&self, message: &str) {
+        let mut inner = self.inner();
+        inner.screen.say(message);
+        inner.logs.write(&Line::of_supervisor(message.to_owned()));
+    }
+
+    /// A failure that does not end everything.
+    pub(super) fn report(&self, failure: &Failure) {
+        let mut inner = self.inner();
+        inner.screen.report(failure);
+        for line in failure.lines() {
+            inner.logs.write(&Line::of_supervisor(line));
+        }
+    }
+
+    /// Notes a host's state, and shows it.
+    pub(super) fn state(&self, host: &Name, state: State) {
+        self.board.set(host, state);
+        self.show();
+    }
+
+    /// Notes what a program does.
+    pub(super) fn service(&self, host: &Name, service: Option<&Name>, status: ServiceStatus) {
+        self.inner().services.insert((host.clone(), service.cloned()), status);
+        self.write_status();
+    }
+
+    /// These are the hosts, in the order in which they are shown.
+    pub(super) fn hosts(&self, hosts: &[HostPlan]) {
+        let mut inner = self.inner();
+        let services = |host: &HostPlan| {
+            let name = host.name.clone();
+            host.services.iter().map(move |service| author(&name, service.name.as_ref())).collect::<Vec<_>>()
+        };
+        inner.screen.expect(&hosts.iter().flat_map(services).collect::<Vec<_>>());
+        inner.order = hosts.iter().map(|host| host.name.clone()).collect();
+    }
+
+    /// Forgets a host.
+    pub(super) fn forget(&self, host: &Name) {
+        self.board.remove(host);
+        self.inner().services.retain(|(of, _), _| of != host);
+        self.show();
+    }
+
+    /// Everything that the file names is ready.
+    pub(super) fn all_ready(&self, lines: &[String]) {
+        let mut inner = self.inner();
+        inner.all_ready = true;
+        inner.screen.all_ready(lines);
+    }
+
+    /// Whether a host that fails takes everything with it.
+    pub(super) fn was_all_ready(&self) -> bool {
+        self.inner().all_ready
+    }
+
+    /// Ends the progress view.
+    pub(super) fn end_of_progress(&self) {
+        self.inner().screen.end_of_progress();
+    }
+
+    /// Redraws what is in progress.
+    pub(super) fn show(&self) {
+        {
+            let mut inner = self.inner();
+            let rows = self.board.rows(&inner.order);
+            inner.screen.progress(rows);
+        }
+        self.write_status();
+    }
+
+    fn write_status(&self) {
+        let inner = self.inner();
+        self.presence.write(&self.board.states(), &inner.services);
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

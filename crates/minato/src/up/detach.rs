@@ -1,0 +1,107 @@
+//! `minato up -d`: a supervisor in the background, and the `up` that waits until everything is ready.
+
+use std::fs::File;
+use std::io;
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use super::Up;
+use super::screen::{Notice, Screen};
+use crate::commands::DONE;
+use crate::failure::{Failure, code};
+use crate::file::Plan;
+use crate::program::{self, Signals};
+use crate::terminal::Terminal;
+
+/// Starts the supervisor, shows what it tells, and returns when everything is ready, or it has failed.
+pub(super) async fn start(up: &Up, plan: &Plan, terminal: &Terminal) -> Result<u8, Failure> {
+    let failed = |error: io::Error| Failure::caused("cannot start the supervisor", error);
+    let mut command = tokio::process::Command::new("/proc/self/exe");
+    command.arg("__up").args(["--network", choice_network(up, plan).as_str()]);
+    for file in &up.choice.files {
+        command.arg("--file").arg(file);
+    }
+    if let Some(instance) = &up.choice.instance {
+        command.args(["--instance", instance.as_str()]);
+    }
+    if up.watch {
+        command.arg("--watch");
+    }
+    let mut signals = Signals::catch()?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut supervisor = command.spawn().map_err(failed)?;
+    let output = supervisor.stdout.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
+    let mut notices = BufReader::new(output).lines();
+    let mut screen = Screen::new(terminal);
+    loop {
+        let line = tokio::select! {
+            line = notices.next_line() => line.map_err(failed)?,
+            _ = signals.next() => {
+                // Once more is at once, as in the foreground.
+                program::send(&supervisor, rustix::process::Signal::TERM);
+                continue;
+            }
+        };
+        let Some(line) = line else {
+            let status = supervisor.wait().await.map_err(failed)?;
+            screen.end_of_progress();
+            if status.success() {
+                return Ok(DONE);
+            }
+            return Err(Failure::new(code::FAILED, "the supervisor ended before everything was ready").detail(status.to_string()));
+        };
+        match serde_json::from_str(&line) {
+            Ok(Notice::Say(message)) => screen.say(&message),
+            Ok(Notice::Report(failure)) => screen.report(&failure),
+            Ok(Notice::Progress(rows)) => screen.progress(rows),
+            Ok(Notice::AllReady(lines)) => {
+                screen.all_ready(&lines);
+                return Ok(DONE);
+            }
+            Ok(Notice::Failed(failure)) => {
+                screen.end_of_progress();
+                // Everything of it is gone when it is.
+                let _ = supervisor.wait().await;
+                return Err(failure);
+            }
+            Err(error) => return Err(Failure::caused("the supervisor tells what makes no sense", error)),
+        }
+    }
+}
+
+/// The network's name without the instance, whatever the file will say by then.
+fn choice_network(up: &Up, plan: &Plan) -> String {
+    let name = plan.network.to_string();
+    match &up.choice.instance {
+        Some(instance) => name.strip_suffix(&format!("-{instance}")).unwrap_or(&name).to_owned(),
+        None => name,
+    }
+}
+
+/// `minato __up`: the supervisor in the background. Standard output is the pipe to the `up -d` that waits.
+pub(crate) async fn supervise(up: Up, terminal: &Terminal) -> Result<u8, Failure> {
+    program::rename("minato-up");
+    let pipe = leave_starter().map_err(|error| Failure::caused("the supervisor cannot leave its starter", error))?;
+    let told = pipe.try_clone();
+    let result = async {
+        let plan = up.choice.plan().map_err(crate::file::Problems::into_failure)?;
+        super::run(&up, plan, Screen::for_starter(terminal, pipe)).await
+    };
+    let result = result.await;
+    if let (Err(failure), Ok(pipe)) = (&result, told) {
+        // Told twice if it came from a host; who waits has gone by then.
+        Screen::for_starter(terminal, pipe).failed(failure);
+    }
+    result
+}
+
+/// Becomes a session of its own, with the pipe moved away from standard output.
+fn leave_starter() -> io::Result<File> {
+    // Fails only for the leader of a process group, which is nobody's child in a shell's job.
+    let _ = rustix::process::setsid();
+    let pipe = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    let nowhere = File::options().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&nowhere)?;
+    Ok(File::from(pipe))
+}

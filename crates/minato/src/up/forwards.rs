@@ -1,0 +1,70 @@
+//! Forwards whose ports nobody has named: free ones, chosen with the engine, which holds them.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use minato_inspect::{ForwardRequest, ForwardSpec, ProblemKind};
+
+use super::context::Context;
+use crate::client::RequestError;
+use crate::failure::{Failure, code};
+use crate::file::{Forward, HostPorts};
+use crate::flags::Name;
+
+/// Where free ports are looked for: registered ports that few use, below every kernel's ephemeral range, so that no
+/// client's port is in the way.
+const CHOICE: std::ops::Range<u16> = 20_000..30_000;
+/// How many places are tried.
+const ATTEMPTS: u16 = 500;
+
+/// Adds those forwards of a host that have no port of the machine yet, says which they got, and returns them.
+pub(super) async fn add_free(context: &Context, host: &Name, forwards: &[Forward]) -> Result<Vec<ForwardSpec>, Failure> {
+    let mut added = Vec::new();
+    for forward in forwards.iter().filter(|forward| forward.fixed().is_none()) {
+        let spec = add_one(context, host, forward).await?;
+        let instead = match forward.host_ports {
+            HostPorts::InsteadOf(first, _) => format!(" instead of {first}, which is for the network without --instance"),
+            HostPorts::Any | HostPorts::Fixed(..) => String::new(),
+        };
+        context.say(&format!("port {} of {host} is at {}{instead}", spec.service_ports.0, place(&spec)));
+        added.push(spec);
+    }
+    Ok(added)
+}
+
+/// Where a forward is on this machine.
+pub(super) fn place(spec: &ForwardSpec) -> String {
+    let (first, last) = spec.host_ports;
+    let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };
+    match spec.address {
+        None => format!("localhost:{ports}"),
+        Some(address) if address.is_ipv4() => format!("{address}:{ports}"),
+        Some(address) => format!("[{address}]:{ports}"),
+    }
+}
+
+async fn add_one(context: &Context, host: &Name, forward: &Forward) -> Result<ForwardSpec, Failure> {
+    let length = forward.service_ports.1 - forward.service_ports.0 + 1;
+    for first in candidates(context, host, forward, length) {
+        let spec = forward.at((first, first + length - 1));
+        let request = ForwardRequest { host: host.to_string(), forwards: vec![spec.clone()] };
+        match context.client.add_forwards(&request).await {
+            Ok(_) => return Ok(spec),
+            Err(RequestError::Refused(problem)) if problem.kind == ProblemKind::Conflict => {}
+            Err(error) => return Err(error.into_failure(&context.client)),
+        }
+    }
+    let title = format!("no free port of this machine was found for port {} of {host}", forward.service_ports.0);
+    Err(Failure::new(code::EXHAUSTED, title).detail(format!("looked for {length} in a row from {CHOICE:?}")))
+}
+
+/// Places to try: the same ones for the same network, host and port each time, so that addresses stay what they were as
+/// long as nobody else takes them.
+fn candidates(context: &Context, host: &Name, forward: &Forward, length: u16) -> impl Iterator<Item = u16> {
+    let mut hasher = DefaultHasher::new();
+    let transport = forward.transport == minato_inspect::Transport::Udp;
+    (context.network.as_str(), host.as_str(), forward.service_ports, transport).hash(&mut hasher);
+    let room = u64::from((CHOICE.end - CHOICE.start) / length.min(CHOICE.end - CHOICE.start));
+    let start = hasher.finish() % room.max(1);
+    let place = move |index: u64| CHOICE.start + ((start + index) % room.max(1)) as u16 * length;
+    (0..u64::from(ATTEMPTS).min(room)).map(place)
+}

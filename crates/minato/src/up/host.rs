@@ -1,0 +1,209 @@
+//! One host, from the wait for those it depends on to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use minato_inspect::{ForwardSpec, HostRequest};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::board::State;
+use super::context::Context;
+use super::service::{End, Place, Service, Stop, stopped};
+use super::{environment, forwards};
+use crate::client::{self, News, Session};
+use crate::failure::Failure;
+use crate::file::HostPlan;
+use crate::flags::Name;
+use crate::program;
+
+/// Between two tries of a `ready-command`.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A host that is to be.
+pub(super) struct HostTask {
+    pub(super) plan: HostPlan,
+    pub(super) context: Arc<Context>,
+    pub(super) stop: watch::Receiver<Stop>,
+}
+
+/// What has become of a host.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It was to end.
+    Stopped,
+    /// All its programs have ended; whether each with 0.
+    Ended { well: bool },
+    /// It could not be made, or a program ended before it was ready.
+    Failed(Failure),
+    /// The engine is no more.
+    EngineEnded(String),
+}
+
+impl HostTask {
+    /// Makes it and keeps it until it ends.
+    pub(super) async fn run(mut self) -> (Name, Outcome) {
+        let name = self.plan.name.clone();
+        let context = Arc::clone(&self.context);
+        let waited = {
+            let hosts = self.plan.depends_on.iter().map(Name::to_string).collect();
+            if !self.plan.depends_on.is_empty() {
+                context.state(&name, State::Waiting { hosts });
+            }
+            tokio::select! {
+                () = context.board.wait_for(self.plan.depends_on.clone()) => true,
+                () = stopped(&mut self.stop) => false,
+            }
+        };
+        if !waited {
+            return (name, Outcome::Stopped);
+        }
+        context.state(&name, State::Starting);
+        let outcome = match self.open().await {
+            Ok((session, forwards)) => self.attend(session, &forwards).await,
+            Err(failure) => Outcome::Failed(failure),
+        };
+        (name, outcome)
+    }
+
+    /// Makes the host with its forwards.
+    async fn open(&self) -> Result<(Session, Vec<ForwardSpec>), Failure> {
+        let plan = &self.plan;
+        let request = HostRequest {
+            name: Some(plan.name.to_string()),
+            forwards: plan.fixed_forwards(),
+            ephemeral_range: plan.ephemeral_range,
+            host_ports: plan.host_ports.clone(),
+            command: plan.services[0].command.clone(),
+            ..HostRequest::default()
+        };
+        let about = |failure: Failure| failure.detail(format!("it is for host '{}'", plan.name));
+        let session = client::open_host(&self.context.client, &request).await.map_err(about)?;
+        let mut forwards = request.forwards;
+        match forwards::add_free(&self.context, &plan.name, &plan.forwards).await {
+            Ok(free) => forwards.extend(free),
+            Err(failure) => {
+                // What matters is why; an engine that fails now as well is found by the next command.
+                let _ = session.end().await;
+                return Err(failure);
+            }
+        }
+        Ok((session, forwards))
+    }
+
+    /// Runs the programs until the last has ended, and then ends the host.
+    async fn attend(mut self, mut session: Session, forwards: &[ForwardSpec]) -> Outcome {
+        let (is_ready, ready) = watch::channel(false);
+        let place = Place {
+            context: Arc::clone(&self.context),
+            host: self.plan.name.clone(),
+            enter: session.enter.clone(),
+            stop_timeout: self.plan.stop_timeout,
+            stop: self.stop.clone(),
+            ready,
+        };
+        let mut services = JoinSet::new();
+        for service in &self.plan.services {
+            let variables = environment::variables(&self.context.network, service, forwards);
+            let mut service = Service::new(service.clone(), variables, place.clone());
+            match service.start() {
+                Ok(started) => drop(services.spawn(service.run(started))),
+                Err(failure) => {
+                    services.shutdown().await;
+                    self.end(session).await;
+                    return Outcome::Failed(failure);
+                }
+            }
+        }
+        let outcome = self.watch(&mut session, &mut services, &is_ready, &place).await;
+        if !matches!(outcome, Outcome::EngineEnded(_)) {
+            self.context.state(&self.plan.name, State::Stopping);
+        }
+        // Those that are left end with the host: by its end they have lost nothing that they could keep.
+        services.shutdown().await;
+        self.end(session).await;
+        outcome
+    }
+
+    /// Waits for whatever happens to a host, until it is to end.
+    async fn watch(
+        &mut self,
+        session: &mut Session,
+        services: &mut JoinSet<End>,
+        is_ready: &watch::Sender<bool>,
+        place: &Place,
+    ) -> Outcome {
+        let context = Arc::clone(&self.context);
+        let name = self.plan.name.clone();
+        let readiness = readiness(&context, &self.plan, place);
+        tokio::pin!(readiness);
+        let mut well = true;
+        loop {
+            tokio::select! {
+                () = &mut readiness, if !*is_ready.borrow() => {
+                    is_ready.send_replace(true);
+                    context.state(&name, State::Ready);
+                }
+                ended = services.join_next() => match ended {
+                    None if *self.stop.borrow() != Stop::No => return Outcome::Stopped,
+                    None => {
+                        context.say(&format!("{name} has ended{}", if well { "" } else { ", not all of it well" }));
+                        return Outcome::Ended { well };
+                    }
+                    Some(Ok(End::Stopped)) => {}
+                    Some(Ok(End::Impossible(failure))) => return Outcome::Failed(failure),
+                    // A host that waits for no port is ready as soon as its programs have been started.
+                    Some(Ok(End::Ended(_, failure))) if !*is_ready.borrow() && self.waits() => {
+                        return Outcome::Failed(failure);
+                    }
+                    Some(Ok(End::Ended(code, _))) => well &= code == 0,
+                    Some(Err(error)) => {
+                        return Outcome::Failed(Failure::caused("a program is not watched any more", error));
+                    }
+                },
+                news = session.news() => match news {
+                    News::Warning(message) => context.say(&message),
+                    News::EngineEnded(reason) => return Outcome::EngineEnded(reason),
+                },
+            }
+        }
+    }
+
+    fn waits(&self) -> bool {
+        !self.plan.ready.is_empty() || self.plan.ready_command.is_some()
+    }
+
+    /// Ends the host and waits until it is gone.
+    async fn end(&self, session: Session) {
+        match session.end().await {
+            Ok(_) | Err(client::RequestError::Gone(_) | client::RequestError::NotRunning) => {}
+            Err(error) => self.context.say(&format!("host '{}' may not be gone: {}", self.plan.name, error.reason())),
+        }
+    }
+}
+
+/// Returns when a host does what it is for.
+async fn readiness(context: &Context, plan: &HostPlan, place: &Place) {
+    context.listening.wait(plan.name.as_str(), &plan.ready).await;
+    let Some(words) = &plan.ready_command else { return };
+    let service = &plan.services[0];
+    loop {
+        let mut command = std::process::Command::new(&words[0]);
+        command.args(&words[1..]).current_dir(&service.directory).envs(&service.environment);
+        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        command.stderr(std::process::Stdio::null());
+        match program::spawn_in(command, service.map_root, plan.name.as_str(), &place.enter) {
+            Ok(mut child) => {
+                if child.wait().await.is_ok_and(|status| status.success()) {
+                    return;
+                }
+            }
+            Err(failure) => {
+                context.report(&failure.detail(format!("it is the ready-command of {}", plan.name)));
+                // It will not get better by itself, and the host is not ready without it.
+                return std::future::pending().await;
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}

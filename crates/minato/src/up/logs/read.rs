@@ -1,0 +1,119 @@
+//! `minato logs`: what hosts have said, and what they say.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{DIRECTORY, Line, before, current};
+use crate::commands::DONE;
+use crate::failure::{Failure, code};
+use crate::flags::Name;
+use crate::runtime_dir::RuntimeDir;
+use crate::terminal::Terminal;
+use crate::up::presence;
+use crate::up::screen::Screen;
+
+/// Between two looks at the files.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Prints the lines of these hosts (none: of all), and with `follow` those that come until the network is down.
+pub(crate) async fn show(
+    directory: &RuntimeDir,
+    hosts: &[Name],
+    follow: bool,
+    terminal: &Terminal,
+) -> Result<u8, Failure> {
+    directory.check()?;
+    let logs = directory.path().join(DIRECTORY);
+    if !logs.is_dir() {
+        return Err(Failure::new(code::NOTHING, format!("network '{}' is not up", directory.network()))
+            .fix("minato up    # its logs last as long as it does"));
+    }
+    let mut screen = Screen::new(terminal);
+    let mut reader = Reader { directory: logs, only: hosts.iter().map(Name::to_string).collect(), files: Vec::new() };
+    if let Some(stranger) = reader.only.iter().find(|host| !presence::knows(directory, host)) {
+        return Err(Failure::new(code::NOTHING, format!("no host '{stranger}' is in network '{}'", directory.network())));
+    }
+    loop {
+        // Asked before: what is written until it ends is read.
+        let goes_on = follow && presence::is_up(directory);
+        let lines = reader.new_lines();
+        screen.expect(&lines.iter().map(Line::author).collect::<Vec<_>>());
+        for line in lines {
+            screen.line(&line);
+        }
+        if screen.is_closed() {
+            return Ok(DONE);
+        }
+        if !goes_on {
+            return Ok(DONE);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Reads files to their ends, again and again.
+struct Reader {
+    directory: PathBuf,
+    /// Only these hosts; empty: all.
+    only: Vec<String>,
+    files: Vec<Open>,
+}
+
+/// A file that is being read.
+struct Open {
+    host: String,
+    file: File,
+    inode: u64,
+    /// What follows the last whole line.
+    rest: Vec<u8>,
+}
+
+impl Reader {
+    /// What was written since the last time, by time.
+    fn new_lines(&mut self) -> Vec<Line> {
+        self.open_new();
+        let mut lines: Vec<Line> = self.files.iter_mut().flat_map(Open::new_lines).collect();
+        // Lines of one host keep their order: this is stable, and their times ascend.
+        lines.sort_by(|one, other| one.time.total_cmp(&other.time));
+        self.files.retain(|open| open.is_there(&self.directory));
+        lines
+    }
+
+    /// Opens what is not open, the older file of a host first.
+    fn open_new(&mut self) {
+        let entries = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let hosts = names.filter_map(|name| name.strip_suffix(".jsonl").filter(|host| !host.contains('.')).map(str::to_owned));
+        for host in hosts.filter(|host| self.only.is_empty() || self.only.contains(host)).collect::<Vec<_>>() {
+            for path in [before(&self.directory, &host), current(&self.directory, &host)] {
+                let Ok(file) = File::open(path) else { continue };
+                let Ok(inode) = file.metadata().map(|metadata| metadata.ino()) else { continue };
+                if !self.files.iter().any(|open| open.inode == inode) {
+                    self.files.push(Open { host: host.clone(), file, inode, rest: Vec::new() });
+                }
+            }
+        }
+    }
+}
+
+impl Open {
+    fn new_lines(&mut self) -> Vec<Line> {
+        match self.file.read_to_end(&mut self.rest) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return Vec::new(),
+        }
+        let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let whole: Vec<u8> = self.rest.drain(..whole).collect();
+        whole.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    }
+
+    /// Whether the file still has a name: one that has none is not written any more.
+    fn is_there(&self, directory: &Path) -> bool {
+        let is_it = |path: PathBuf| std::fs::metadata(path).is_ok_and(|metadata| metadata.ino() == self.inode);
+        is_it(current(directory, &self.host)) || is_it(before(directory, &self.host))
+    }
+}

@@ -1,0 +1,277 @@
+//! One program of a host: started, listened to, started again where the file says so, and ended.
+
+use std::collections::VecDeque;
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use minato_inspect::Enter;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::unix::pipe;
+use tokio::process::Child;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::context::Context;
+use super::logs::{LONGEST_LINE, Line, author};
+use super::presence::ServiceStatus;
+use crate::failure::{Failure, code};
+use crate::file::{Restart, ServicePlan};
+use crate::flags::Name;
+use crate::program;
+
+/// The pause before a program is started again: this, twice as long each time, at most so long.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Having run for so long, the next pause is the first again.
+const GOOD_RUN: Duration = Duration::from_secs(10);
+/// How often a program may fail before its host was ever ready.
+const EARLY_FAILURES: u32 = 5;
+/// How long what a program has written last is waited for.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+/// How many of its last lines a failure shows.
+const SHOWN: usize = 8;
+
+/// How far everybody is to go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stop {
+    /// Nobody is to stop.
+    #[default]
+    No,
+    /// Programs are asked to end.
+    Orderly,
+    /// Programs are killed.
+    AtOnce,
+}
+
+/// Where a program runs, and with whom it has to do.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) context: Arc<Context>,
+    pub(super) host: Name,
+    pub(super) enter: Enter,
+    pub(super) stop_timeout: Duration,
+    pub(super) stop: watch::Receiver<Stop>,
+    /// Whether the host was ready.
+    pub(super) ready: watch::Receiver<bool>,
+}
+
+/// How the time of a program ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It was to end.
+    Stopped,
+    /// It has ended by itself, with this code, and is not started again.
+    Ended(u8, Failure),
+    /// It can't be started again.
+    Impossible(Failure),
+}
+
+/// A program with what is added to its environment.
+pub(super) struct Service {
+    pub(super) plan: ServicePlan,
+    pub(super) variables: Vec<(String, String)>,
+    pub(super) place: Place,
+    pub(super) status: ServiceStatus,
+}
+
+impl Service {
+    pub(super) fn new(plan: ServicePlan, variables: Vec<(String, String)>, place: Place) -> Service {
+        let (host, service) = (place.host.to_string(), plan.name.as_ref().map(Name::to_string));
+        let status = ServiceStatus { host, service, pid: None, exit_code: None, restarts: 0 };
+        Service { plan, variables, place, status }
+    }
+
+    /// Attends to it, once started, until it has ended for good.
+    pub(super) async fn run(mut self, (mut child, mut output): Started) -> End {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let started = Instant::now();
+            let code = tokio::select! {
+                status = child.wait() => status.map_or(code::FAILED, program::exit_code),
+                () = stopped(&mut self.place.stop) => {
+                    self.stop(&mut child).await;
+                    output.finish().await;
+                    self.note(None, None);
+                    return End::Stopped;
+                }
+            };
+            // What it has started ends with it: the next start shall find its ports free.
+            self.signal_group(self.status.pid, Signal::KILL);
+            self.note(None, Some(code));
+            let last = output.finish().await;
+            if !self.starts_again(code) {
+                return End::Ended(code, self.failure(code, &last));
+            }
+            if started.elapsed() >= GOOD_RUN {
+                pause = FIRST_PAUSE;
+            }
+            self.say(&format!("ended with {}; starts again in {pause:?}", shown(code)));
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = stopped(&mut self.place.stop) => return End::Stopped,
+            }
+            pause = LONGEST_PAUSE.min(pause * 2);
+            self.status.restarts += 1;
+            (child, output) = match self.start() {
+                Ok(started) => started,
+                Err(failure) => return End::Impossible(failure),
+            };
+        }
+    }
+
+    fn starts_again(&self, code: u8) -> bool {
+        let wanted = match self.plan.restart {
+            Restart::No => false,
+            Restart::OnFailure => code != 0,
+            Restart::Always => true,
+        };
+        wanted && (*self.place.ready.borrow() || self.status.restarts + 1 < EARLY_FAILURES)
+    }
+
+    /// Starts it.
+    pub(super) fn start(&mut self) -> Result<Started, Failure> {
+        let failed = |error: std::io::Error| Failure::caused("no pipe for a program is to be had", error);
+        let (reader, writer) = std::io::pipe().map_err(failed)?;
+        let mut command = std::process::Command::new(&self.plan.command[0]);
+        command.args(&self.plan.command[1..]).current_dir(&self.plan.directory);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        // One pipe, so that its lines keep their order.
+        command.stdin(Stdio::null()).stdout(writer.try_clone().map_err(failed)?).stderr(writer);
+        // The terminal's Ctrl-C is for us, who end everything in order.
+        command.process_group(0);
+        let child = program::spawn_in(command, self.plan.map_root, self.place.host.as_str(), &self.place.enter)
+            .map_err(|failure| failure.detail(format!("it is the program of {}", self.author())))?;
+        self.note(child.id(), self.status.exit_code);
+        let reader = pipe::Receiver::from_owned_fd(reader.into()).map_err(failed)?;
+        Ok((child, Output::of(reader, self)))
+    }
+
+    /// Asks it to end, and kills it when it does not in time, or at once.
+    async fn stop(&mut self, child: &mut Child) {
+        if *self.place.stop.borrow() == Stop::Orderly {
+            self.signal_group(child.id(), Signal::TERM);
+            let mut stop = self.place.stop.clone();
+            tokio::select! {
+                ended = timeout(self.place.stop_timeout, child.wait()) => {
+                    if ended.is_err() {
+                        let seconds = self.place.stop_timeout.as_secs();
+                        self.say(&format!("has not ended within {seconds} s, and is killed"));
+                    }
+                }
+                _ = stop.wait_for(|stop| *stop == Stop::AtOnce) => {}
+            }
+        }
+        self.signal_group(self.status.pid, Signal::KILL);
+        // It ends now, or has before.
+        let _ = child.kill().await;
+    }
+
+    /// Signals the program with everything that it has started and that has not left its process group.
+    fn signal_group(&self, leader: Option<u32>, signal: Signal) {
+        let group = leader.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        if let Some(group) = group {
+            // Who has ended needs no signal.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    fn note(&mut self, pid: Option<u32>, exit_code: Option<u8>) {
+        self.status.pid = pid;
+        self.status.exit_code = exit_code;
+        self.place.context.service(&self.place.host, self.plan.name.as_ref(), self.status.clone());
+    }
+
+    fn say(&self, what: &str) {
+        self.place.context.say(&format!("{} {what}", self.author()));
+    }
+
+    fn author(&self) -> String {
+        author(&self.place.host, self.plan.name.as_ref())
+    }
+
+    fn failure(&self, code: u8, last: &[String]) -> Failure {
+        let title = format!("{} ended with {} before it was ready", self.author(), shown(code));
+        let failure = Failure::new(code::FAILED, title).detail(format!("command: {}", self.plan.command.join(" ")));
+        let failure = match last {
+            [] => failure.detail("it has said nothing"),
+            _ => failure.detail("its last words:"),
+        };
+        last.iter().fold(failure, |failure, line| failure.detail(format!("  {}", crate::render::printable(line))))
+    }
+}
+
+/// Returns when somebody wants everything to stop.
+pub(super) async fn stopped(stop: &mut watch::Receiver<Stop>) {
+    if stop.wait_for(|stop| *stop != Stop::No).await.is_err() {
+        // Who could want it is gone, and with it everything else soon.
+        std::future::pending::<()>().await;
+    }
+}
+
+fn shown(code: u8) -> String {
+    match code {
+        129..=192 => {
+            let signal = Signal::from_named_raw(i32::from(code) - 128).map(|signal| format!("{signal:?}"));
+            format!("signal {}", signal.unwrap_or_else(|| (code - 128).to_string()))
+        }
+        code => format!("exit code {code}"),
+    }
+}
+
+/// A program that runs.
+pub(super) type Started = (Child, Output);
+
+/// What a program writes, on its way to the logs.
+pub(super) struct Output {
+    reader: JoinHandle<()>,
+    last: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl Output {
+    fn of(reader: pipe::Receiver, service: &Service) -> Output {
+        let last = Arc::new(Mutex::new(VecDeque::new()));
+        let kept = Arc::clone(&last);
+        let (context, host, name) =
+            (Arc::clone(&service.place.context), service.place.host.clone(), service.plan.name.clone());
+        let reader = tokio::spawn(async move {
+            let mut reader = BufReader::new(reader);
+            while let Some(text) = next_line(&mut reader).await {
+                let mut last = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                last.push_back(text.clone());
+                if last.len() > SHOWN {
+                    last.pop_front();
+                }
+                drop(last);
+                context.line(&Line::now(&host, name.as_ref(), text));
+            }
+        });
+        Output { reader, last }
+    }
+
+    /// Waits a moment for the last lines of a program that has ended; others may still have its output open, and go on
+    /// being heard.
+    async fn finish(mut self) -> Vec<String> {
+        let _ = timeout(LAST_WORDS, &mut self.reader).await;
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+/// The next line without its end, or as much of it as a line may have; `None` at the end of the output.
+async fn next_line(reader: &mut BufReader<pipe::Receiver>) -> Option<String> {
+    let mut line = Vec::new();
+    let read = reader.take(LONGEST_LINE as u64).read_until(b'\n', &mut line).await;
+    if read.is_err() || line.is_empty() {
+        return None;
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    Some(String::from_utf8_lossy(&line).into_owned())
+}

@@ -1,0 +1,39 @@
+//! Programs of a network that is up, as `minato ps` shows them below its hosts.
+
+use super::board::State;
+use super::logs::author;
+use super::presence::Status;
+use super::progress;
+use crate::render::Look;
+use crate::render::table::{Cell, Column, Table, Tone};
+
+/// The table of programs, and of hosts that have none yet.
+pub(crate) fn table(status: &Status, look: &Look) -> String {
+    let mut table = Table::new([
+        Column::shrinks("SERVICE", 8),
+        Column::shrinks("STATE", 12),
+        Column::number("PID"),
+        Column::number("RESTARTS"),
+        Column::number("EXIT CODE"),
+    ]);
+    for (host, state) in &status.hosts {
+        let odd = matches!(state, State::Failed | State::Ended { well: false });
+        let shown = || Cell::new(progress::state(state, 0.0), if odd { Tone::Odd } else { Tone::Plain });
+        let mut programs = status.services.iter().filter(|service| service.host == host.as_str()).peekable();
+        if programs.peek().is_none() {
+            table.row([host.to_string().into(), shown(), "–".into(), "–".into(), "–".into()]);
+        }
+        for program in programs {
+            let name = author(host, program.service.as_ref());
+            let number = |number: Option<u32>| number.map_or_else(|| "–".to_owned(), |number| number.to_string());
+            table.row([
+                name.into(),
+                shown(),
+                number(program.pid).into(),
+                program.restarts.to_string().into(),
+                number(program.exit_code.map(u32::from)).into(),
+            ]);
+        }
+    }
+    table.render(look)
+}

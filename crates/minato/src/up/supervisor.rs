@@ -1,0 +1,301 @@
+//! The supervisor: starts a task for each host, hears what becomes of them, and ends everything in order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use minato_inspect::{ForwardRequest, ForwardSpec};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::board::State;
+use super::changes::{Watched, difference};
+use super::context::Context;
+use super::forwards;
+use super::host::{HostTask, Outcome};
+use super::service::Stop;
+use crate::client::{News, RequestError, Stay};
+use crate::commands::DONE;
+use crate::failure::{Failure, code};
+use crate::file::{Choice, HostPlan, Plan};
+use crate::flags::Name;
+use crate::program::Signals;
+
+/// How often the progress view is drawn anew.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Everything of one network.
+pub(super) struct Supervisor {
+    plan: Plan,
+    context: Arc<Context>,
+    /// The files, if they are watched.
+    watched: Option<Watched>,
+    /// Hosts that end because the file has changed.
+    leaving: Vec<Name>,
+    running: BTreeMap<Name, Running>,
+    tasks: JoinSet<(Name, Outcome)>,
+    /// Hosts that have failed or have not ended well.
+    troubled: bool,
+}
+
+/// A host with a task.
+struct Running {
+    depends_on: Vec<Name>,
+    stop: watch::Sender<Stop>,
+}
+
+/// Why a supervisor ends.
+enum Why {
+    /// Somebody wants it to.
+    Asked,
+    /// Nothing runs any more.
+    NothingLeft,
+    /// A host has failed before everything was ready.
+    Failed(Failure),
+    /// The engine is no more.
+    EngineEnded(Failure),
+}
+
+impl Supervisor {
+    pub(super) fn new(plan: Plan, context: Arc<Context>, watched: Option<Choice>) -> Supervisor {
+        let watched = watched.map(|choice| Watched::new(choice, &plan));
+        let (running, tasks) = (BTreeMap::new(), JoinSet::new());
+        Supervisor { plan, context, watched, leaving: Vec::new(), running, tasks, troubled: false }
+    }
+
+    /// Runs everything until all has ended, or somebody ends it.
+    pub(super) async fn run(mut self, mut stay: Stay, mut signals: Signals) -> Result<u8, Failure> {
+        let context = Arc::clone(&self.context);
+        context.hosts(&self.plan.hosts);
+        for host in self.plan.hosts.clone() {
+            self.start(host);
+        }
+        let looking = { let context = Arc::clone(&context); tokio::spawn(async move { context.listening.look().await }) };
+        let why = self.attend(&mut stay, &mut signals).await;
+        context.end_of_progress();
+        self.end_all(&mut signals).await;
+        looking.abort();
+        if !matches!(why, Why::EngineEnded(_)) && let Err(error) = stay.end().await {
+            context.say(&format!("network '{}' may not be gone: {}", self.plan.network, error.reason()));
+        }
+        match why {
+            Why::Failed(failure) | Why::EngineEnded(failure) => Err(failure),
+            Why::NothingLeft if self.troubled => Ok(code::FAILED),
+            Why::NothingLeft | Why::Asked => Ok(DONE),
+        }
+    }
+
+    /// Waits for whatever happens until there is a reason to end.
+    async fn attend(&mut self, stay: &mut Stay, signals: &mut Signals) -> Why {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut changes = self.context.board.changes();
+        loop {
+            tokio::select! {
+                Some(ended) = self.tasks.join_next() => {
+                    let Ok((name, outcome)) = ended else {
+                        return Why::Failed(Failure::new(code::FAILED, "a host is not watched any more"));
+                    };
+                    if let Some(why) = self.ended(&name, outcome) {
+                        return why;
+                    }
+                    if self.running.is_empty() && self.watched.is_none() {
+                        return Why::NothingLeft;
+                    }
+                }
+                news = stay.news() => match news {
+                    News::Warning(message) => self.context.say(&message),
+                    News::EngineEnded(reason) => return Why::EngineEnded(self.engine_ended(&reason)),
+                },
+                signal = signals.next() => if ends(signal.number) {
+                    return Why::Asked;
+                },
+                () = self.context.closed.notified() => return Why::Asked,
+                plan = next_plan(&mut self.watched) => match plan {
+                    Ok(plan) => self.apply(plan).await,
+                    Err(failure) => self.context.report(&failure.fix("mend the file; until then nothing changes")),
+                },
+                () = changes.next() => self.note_readiness(),
+                _ = tick.tick(), if !self.context.was_all_ready() => self.context.show(),
+            }
+        }
+    }
+
+    fn start(&mut self, plan: HostPlan) {
+        let (stop, stopping) = watch::channel(Stop::No);
+        self.running.insert(plan.name.clone(), Running { depends_on: plan.depends_on.clone(), stop });
+        let task = HostTask { plan, context: Arc::clone(&self.context), stop: stopping };
+        self.tasks.spawn(task.run());
+    }
+
+    /// Notes what has become of a host; tells if that is a reason to end.
+    fn ended(&mut self, name: &Name, outcome: Outcome) -> Option<Why> {
+        self.running.remove(name);
+        if self.leaving.contains(name) {
+            self.left(name);
+            return None;
+        }
+        match outcome {
+            Outcome::Stopped => self.context.forget(name),
+            Outcome::Ended { well } => {
+                self.troubled |= !well;
+                self.context.state(name, State::Ended { well });
+            }
+            Outcome::EngineEnded(reason) => return Some(Why::EngineEnded(self.engine_ended(&reason))),
+            Outcome::Failed(failure) => {
+                self.context.state(name, State::Failed);
+                if !self.context.was_all_ready() {
+                    return Some(Why::Failed(failure));
+                }
+                self.troubled = true;
+                self.context.report(&failure);
+            }
+        }
+        None
+    }
+
+    /// Does what is different in a new plan.
+    async fn apply(&mut self, plan: Plan) {
+        if plan.network != self.plan.network {
+            let message = format!("the network is called '{}' now; that has no effect until the next up", plan.network);
+            self.context.say(&message);
+        }
+        let difference = difference(&self.plan.hosts, &plan.hosts);
+        self.context.hosts(&plan.hosts);
+        self.plan.hosts.clone_from(&plan.hosts);
+        for (name, gone, come) in difference.forwards {
+            self.change_forwards(&name, gone, come).await;
+        }
+        for name in difference.end {
+            self.leave(name);
+        }
+        self.stop(&self.leaving, Stop::Orderly);
+        for host in difference.start {
+            // Those that are there start anew when they have ended, and those that have ended for another reason at once.
+            if !self.running.contains_key(&host.name) {
+                self.start(host);
+            }
+        }
+    }
+
+    /// A host is to end, if it has not ended before for another reason.
+    fn leave(&mut self, name: Name) {
+        if !self.running.contains_key(&name) {
+            self.context.forget(&name);
+        } else if !self.leaving.contains(&name) {
+            self.context.say(&format!("{name} ends: the file has changed"));
+            self.context.state(&name, State::Stopping);
+            self.leaving.push(name);
+        }
+    }
+
+    /// A host has ended because the file has changed: those that it needed may follow, and its successor comes.
+    fn left(&mut self, name: &Name) {
+        self.leaving.retain(|other| other != name);
+        self.stop(&self.leaving, Stop::Orderly);
+        self.context.forget(name);
+        if let Some(host) = self.plan.hosts.iter().find(|host| host.name == *name).cloned() {
+            self.start(host);
+        }
+    }
+
+    /// Changes the forwards of a host that runs on.
+    async fn change_forwards(&mut self, name: &Name, gone: Vec<ForwardSpec>, come: Vec<ForwardSpec>) {
+        if matches!(self.context.board.state(name), None | Some(State::Waiting { .. } | State::Stopping)) {
+            // It is not there yet, or not any more: its next start has them.
+            return self.leave(name.clone());
+        }
+        let client = &self.context.client;
+        let request = |forwards: Vec<ForwardSpec>| ForwardRequest { host: name.to_string(), forwards };
+        let result = async {
+            if !gone.is_empty() {
+                client.remove_forwards(&request(gone)).await?;
+            }
+            if !come.is_empty() {
+                client.add_forwards(&request(come)).await?;
+            }
+            Ok::<(), RequestError>(())
+        };
+        match result.await {
+            Ok(()) => self.context.say(&format!("the forwards of {name} are changed")),
+            Err(error) => {
+                let failure = error.into_failure(client);
+                self.context.report(&failure.detail(format!("it is for host '{name}', whose forwards have changed")));
+            }
+        }
+    }
+
+    /// Tells when everything is ready for the first time.
+    fn note_readiness(&self) {
+        let states = self.context.board.states();
+        let is_ready = |host: &HostPlan| {
+            states.get(&host.name).is_some_and(State::lets_others_start)
+        };
+        if self.context.was_all_ready() || !self.plan.hosts.iter().all(is_ready) {
+            return;
+        }
+        let mut lines = vec![format!("network '{}' is ready", self.plan.network)];
+        for host in &self.plan.hosts {
+            let places = host.fixed_forwards().iter().map(|spec| format!("{} at {}", spec.service_ports.0, forwards::place(spec))).collect::<Vec<_>>();
+            if !places.is_empty() {
+                lines.push(format!("{}: {}", host.name, places.join(", ")));
+            }
+        }
+        self.context.all_ready(&lines);
+    }
+
+    fn engine_ended(&self, reason: &str) -> Failure {
+        let title = format!("the engine of network '{}' ended, and everything in it", self.plan.network);
+        Failure::new(code::FAILED, title).detail(reason)
+    }
+
+    /// Ends all hosts, those first that no other depends on. A second signal ends them at once.
+    async fn end_all(&mut self, signals: &mut Signals) {
+        let names: Vec<Name> = self.running.keys().cloned().collect();
+        let mut how = Stop::Orderly;
+        self.leaving.clear();
+        while !self.running.is_empty() {
+            self.stop(&names, how);
+            tokio::select! {
+                ended = self.tasks.join_next() => match ended {
+                    Some(Ok((name, outcome))) => drop(self.ended(&name, outcome)),
+                    Some(Err(_)) | None => return,
+                },
+                signal = signals.next() => if ends(signal.number) && how < Stop::AtOnce {
+                    self.context.say("ending everything at once");
+                    how = Stop::AtOnce;
+                },
+            }
+        }
+    }
+
+    /// Stops those of these hosts that no other of them depends on; at once, all of them.
+    fn stop(&self, names: &[Name], how: Stop) {
+        for name in names {
+            let Some(host) = self.running.get(name) else { continue };
+            let needs = |(other, running): (&Name, &Running)| names.contains(other) && running.depends_on.contains(name);
+            if how == Stop::AtOnce || !self.running.iter().any(needs) {
+                host.stop.send_if_modified(|stop| {
+                    let changed = *stop < how;
+                    *stop = how.max(*stop);
+                    changed
+                });
+            }
+        }
+    }
+}
+
+/// The next plan of files that are watched.
+async fn next_plan(watched: &mut Option<Watched>) -> Result<Plan, Failure> {
+    match watched {
+        Some(watched) => watched.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether a signal means that everything is to end.
+fn ends(number: i32) -> bool {
+    use rustix::process::Signal;
+    [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].iter().any(|signal| signal.as_raw() == number)
+}

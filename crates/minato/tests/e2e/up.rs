@@ -1,0 +1,208 @@
+//! `minato up`, `down`, `logs`, `check` and `ps -f`: several hosts from one file.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+
+use crate::machine::{Machine, Program, SOON, leftovers, wait_until};
+use crate::support::net;
+
+/// A database that takes a while, and a page that is served only when it is there.
+const PAIR: &str = r#"
+network = "pair"
+[host.web]
+command = ["sh", "-c", "python3 -c 'import socket; socket.create_connection((\"10.77.0.2\", 5432))' && exec python3 -u -m http.server 80"]
+ports = { 80 = 8080 }
+depends-on = ["db"]
+[host.db]
+command = ["sh", "-c", "sleep 1; exec python3 -u -m http.server 5432"]
+ready = 5432
+"#;
+
+/// A service that says when it ends.
+fn ends_aloud(name: &str) -> String {
+    format!("command = [\"sh\", \"-c\", \"trap 'echo {name} ends; exit' TERM; while :; do sleep 0.1; done\"]\n")
+}
+
+fn write(machine: &Machine, name: &str, text: &str) -> PathBuf {
+    let path = machine.work().join(name);
+    fs::write(&path, text).expect("a file");
+    path
+}
+
+/// Waits for a line on standard error of a program that runs.
+fn says(program: &Program, words: &str) {
+    wait_until(words, SOON, || program.stderr().contains(words));
+}
+
+fn is_served(port: u16) -> bool {
+    net::http_get(&format!("127.0.0.1:{port}"), "/").is_some_and(|answer| answer.contains("200 OK"))
+}
+
+#[test]
+fn a_file_comes_up_in_order_and_goes_down_to_nothing() {
+    Machine::run(&["python3"], |machine| {
+        let user = machine.user();
+        write(machine, "minato.toml", PAIR);
+        let up = user.minato_finish(&["up", "-d"]).expect_success();
+        let order = ["db is ready", "web is ready", "network 'pair' is ready", "80 at localhost:8080"];
+        let places = order.map(|words| up.stderr.find(words).unwrap_or_else(|| panic!("no {words}: {}", up.stderr)));
+        assert!(places.is_sorted(), "{}", up.stderr);
+        assert!(is_served(8080), "ready means ready");
+
+        let shown = user.minato_json(&["ps", "-f", "minato.toml"]);
+        assert_eq!(shown["up"]["hosts"]["web"]["state"], "ready", "{shown}");
+        assert_eq!(shown["up"]["services"].as_array().map(Vec::len), Some(2));
+        assert_eq!(shown["hosts"].as_array().map(Vec::len), Some(2));
+        let logs = user.minato_finish(&["logs", "web"]).expect_success();
+        assert!(logs.stdout.contains("web | ") && logs.stdout.contains("GET / HTTP") && !logs.stdout.contains("db"));
+        user.minato_finish(&["logs", "nobody"]).expect_code(10);
+
+        user.minato_finish(&["down"]).expect_success();
+        assert_eq!(leftovers::runtime_directories(), Vec::<PathBuf>::new(), "down returns when all is gone");
+        user.minato_finish(&["down"]).expect_success().expect_stderr(&["'pair' is not up"]);
+        user.minato_finish(&["logs"]).expect_code(10);
+    });
+}
+
+#[test]
+fn everything_ends_in_reverse_order() {
+    Machine::run(&[], |machine| {
+        let text = format!(
+            "[host.a]\n{}depends-on = ['b']\n[host.b]\n{}depends-on = ['c']\n[host.c]\n{}",
+            ends_aloud("a"),
+            ends_aloud("b"),
+            ends_aloud("c")
+        );
+        write(machine, "minato.toml", &text);
+        let up = machine.user().start(machine.user().minato(&["up"]));
+        says(&up, "network 'work' is ready");
+        // As from a terminal: the programs must not get it too.
+        up.signal(Signal::INT);
+        let up = up.finish().expect_success();
+        let places = ["a ends", "b ends", "c ends"].map(|words| up.stdout.find(words).expect("its last word"));
+        assert!(places.is_sorted(), "{}", up.stdout);
+    });
+}
+
+#[test]
+fn a_second_signal_ends_everything_at_once() {
+    Machine::run(&[], |machine| {
+        let deaf = "command = [\"sh\", \"-c\", \"trap '' TERM; while :; do sleep 0.1; done\"]\nstop-timeout = 600\n";
+        write(machine, "minato.toml", &format!("[host.a]\n{deaf}depends-on = ['b']\n[host.b]\n{deaf}"));
+        let mut up = machine.user().start(machine.user().minato(&["up"]));
+        says(&up, "is ready");
+        says(&up, "network 'work' is ready");
+        up.signal(Signal::INT);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert!(up.is_running(), "they have ten minutes");
+        up.signal(Signal::INT);
+        up.finish().expect_success().expect_stderr(&["at once"]);
+    });
+}
+
+#[test]
+fn a_program_that_fails_before_it_is_ready_is_named() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let text = "[host.web]\ncommand = ['sh', '-c', 'echo one; echo two >&2; exit 3']\nports = { 80 = 8080 }\n\
+                    [host.other]\ncommand = 'sleep 1000'\n";
+        write(machine, "minato.toml", text);
+        for arguments in [&["up"][..], &["up", "-d"]] {
+            let words = ["web ended with exit code 3 before it was ready", "command: sh -c", "    one\n    two\n"];
+            user.minato_finish(arguments).expect_code(1).expect_stderr(&words);
+            assert!(machine.processes_named("sleep").is_empty() && machine.engines().is_empty());
+        }
+        write(machine, "minato.toml", "[host.web]\ncommand = 'nonesuch'\n");
+        user.minato_finish(&["up"]).expect_code(127).expect_stderr(&["no program 'nonesuch'", "of web"]);
+        write(machine, "minato.toml", "[host.web]\ncommand = 'sleep 9'\nports = { 80 = 80 }\n");
+        user.minato_finish(&["up", "-d"]).expect_code(13).expect_stderr(&["127.0.0.1:80 is privileged", "host 'web'"]);
+        write(machine, "minato.toml", "[host.web]\ncomand = 'x'\n");
+        user.minato_finish(&["up"]).expect_code(2).expect_stderr(&["minato.toml:2:1", "did you mean 'command'?"]);
+    });
+}
+
+#[test]
+fn a_second_up_is_refused_and_an_instance_is_not() {
+    Machine::run(&["python3"], |machine| {
+        let user = machine.user();
+        let text = "network = 'one'\n[host.web]\ncommand = 'python3 -u -m http.server 80'\nports = { 80 = 8080 }\n\
+                    environment = { WHERE = 'here' }\n[host.tell]\ncommand = 'env'\n";
+        write(machine, "minato.toml", text);
+        let first = user.start(user.minato(&["up"]));
+        says(&first, "network 'one' is ready");
+        let refused = user.minato_finish(&["up"]).expect_code(16);
+        refused.expect_stderr(&["network 'one' is up already", &format!("pid {}", first.id()), "minato.toml"]);
+        let other = user.minato_finish(&["up", "-d", "--instance", "feature/Other"]).expect_success();
+        assert!(other.stderr.contains("instead of 8080"), "{}", other.stderr);
+        let forwards = user.minato_json(&["forward", "ls", "--network", "one-feature-other"]);
+        let port = forwards["forwards"][0]["host_port"].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port");
+        assert!(is_served(8080) && is_served(port) && port != 8080);
+        let environment = user.minato_finish(&["logs", "--instance", "feature/Other", "tell"]).expect_success();
+        for variable in ["MINATO_HOST=tell", "MINATO_NETWORK=one-feature-other"] {
+            assert!(environment.stdout.contains(variable), "{variable}: {}", environment.stdout);
+        }
+        user.minato_finish(&["down", "--instance", "feature/Other"]).expect_success();
+        assert!(is_served(8080), "the first one is untouched");
+        first.stop().expect_success();
+    });
+}
+
+#[test]
+fn whoever_is_killed_leaves_nothing_and_the_next_command_works() {
+    Machine::run(&["python3"], |machine| {
+        let user = machine.user();
+        write(machine, "minato.toml", PAIR);
+        for victim in ["minato-up", "minato-engine", "minato-agent"] {
+            user.minato_finish(&["up", "-d"]).expect_success();
+            machine.processes_named(victim).iter().for_each(crate::machine::Process::kill);
+            if victim == "minato-up" {
+                // Whatever has ended by then: it waits for the rest.
+                user.minato_finish(&["down"]).expect_success();
+            }
+            leftovers::assert_none();
+        }
+        user.minato_finish(&["up", "-d"]).expect_success();
+        assert!(is_served(8080));
+        user.minato_finish(&["down"]).expect_success();
+    });
+}
+
+#[test]
+fn a_program_that_ends_is_started_again_where_the_file_says_so() {
+    Machine::run(&["python3"], |machine| {
+        let user = machine.user();
+        let text = "[host.web]\ncommand = 'python3 -u -m http.server 80'\nports = { 80 = 8080 }\nrestart = 'on-failure'\n";
+        write(machine, "minato.toml", text);
+        let up = user.start(user.minato(&["up"]));
+        says(&up, "network 'work' is ready");
+        machine.processes_named("python3").iter().for_each(crate::machine::Process::kill);
+        says(&up, "web ended with signal");
+        wait_until("the page again", SOON, || is_served(8080));
+        let shown = user.minato_json(&["ps", "-f", "minato.toml"]);
+        assert_eq!(shown["up"]["services"][0]["restarts"], 1, "{shown}");
+        // Ended well, it is not, and with it the last program.
+        let program = machine.processes_named("python3").remove(0);
+        program.signal(Signal::INT);
+        wait_until("the end", SOON, || machine.processes_named("python3").is_empty());
+        drop(up.stop());
+    });
+}
+
+#[test]
+fn logs_are_followed_to_the_end() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let count = "command = ['sh', '-c', 'for i in 1 2 3 4 5; do echo line $i; sleep 0.2; done']\n";
+        write(machine, "minato.toml", &format!("[host.a]\n{count}[host.b]\n{count}"));
+        let up = user.start(user.minato(&["up"]));
+        says(&up, "network 'work' is ready");
+        let followed = user.start(user.minato(&["logs", "-f", "a"]));
+        let up = up.finish().expect_success();
+        assert_eq!(up.stdout.matches("line 5").count(), 2, "{}", up.stdout);
+        let followed = followed.finish().expect_success();
+        let lines: Vec<String> = (1..=5).map(|number| format!("a | line {number}")).collect();
+        assert_eq!(followed.stdout.lines().collect::<Vec<_>>(), lines);
+    });
+}
