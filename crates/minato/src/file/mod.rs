@@ -81,7 +81,8 @@ impl Choice {
         let mut problems = Vec::new();
         let mut draft = draft::Draft::default();
         for path in self.paths().map_err(Problems::unreadable)? {
-            let text = std::fs::read_to_string(&path).map_err(|error| Problems::unreadable(cannot_read(&path, &error)))?;
+            let text =
+                std::fs::read_to_string(&path).map_err(|error| Problems::unreadable(cannot_read(&path, &error)))?;
             let file = sources.add(path, text);
             draft = read::draft(sources.text(file), file, &mut problems).over(draft);
         }

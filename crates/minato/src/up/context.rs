@@ -38,11 +38,17 @@ struct Inner {
 }
 
 impl Context {
-    pub(super) fn new(client: Client, network: Name, presence: Presence, screen: Screen) -> Result<Arc<Context>, Failure> {
+    pub(super) fn new(
+        client: Client,
+        network: Name,
+        presence: Presence,
+        screen: Screen,
+    ) -> Result<Arc<Context>, Failure> {
         let logs = Logs::create(client.directory())?;
         let listening = Listening::new(client.clone());
         let inner = Mutex::new(Inner { order: Vec::new(), logs, screen, services: BTreeMap::new(), all_ready: false });
-        let context = Context { client, network, board: Board::new(), listening, presence, closed: Notify::new(), inner };
+        let context =
+            Context { client, network, board: Board::new(), listening, presence, closed: Notify::new(), inner };
         Ok(Arc::new(context))
     }
 

@@ -49,7 +49,8 @@ pub(super) async fn start(up: &Up, plan: &Plan, terminal: &Terminal) -> Result<u
             if status.success() {
                 return Ok(DONE);
             }
-            return Err(Failure::new(code::FAILED, "the supervisor ended before everything was ready").detail(status.to_string()));
+            return Err(Failure::new(code::FAILED, "the supervisor ended before everything was ready")
+                .detail(status.to_string()));
         };
         match serde_json::from_str(&line) {
             Ok(Notice::Say(message)) => screen.say(&message),

@@ -17,12 +17,18 @@ const CHOICE: std::ops::Range<u16> = 20_000..30_000;
 const ATTEMPTS: u16 = 500;
 
 /// Adds those forwards of a host that have no port of the machine yet, says which they got, and returns them.
-pub(super) async fn add_free(context: &Context, host: &Name, forwards: &[Forward]) -> Result<Vec<ForwardSpec>, Failure> {
+pub(super) async fn add_free(
+    context: &Context,
+    host: &Name,
+    forwards: &[Forward],
+) -> Result<Vec<ForwardSpec>, Failure> {
     let mut added = Vec::new();
     for forward in forwards.iter().filter(|forward| forward.fixed().is_none()) {
         let spec = add_one(context, host, forward).await?;
         let instead = match forward.host_ports {
-            HostPorts::InsteadOf(first, _) => format!(" instead of {first}, which is for the network without --instance"),
+            HostPorts::InsteadOf(first, _) => {
+                format!(" instead of {first}, which is for the network without --instance")
+            }
             HostPorts::Any | HostPorts::Fixed(..) => String::new(),
         };
         context.say(&format!("port {} of {host} is at {}{instead}", spec.service_ports.0, place(&spec)));

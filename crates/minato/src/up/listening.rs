@@ -75,8 +75,8 @@ impl Listening {
             .map(|forward| (forward.host, ReadyPort { port: forward.service_port, transport: forward.transport }))
             .collect();
         let listening = rows.into_iter().filter(|row| row.listening);
-        let places = listening
-            .filter_map(|row| Some((row.host?, ReadyPort { port: row.port, transport: row.transport })));
+        let places =
+            listening.filter_map(|row| Some((row.host?, ReadyPort { port: row.port, transport: row.transport })));
         Some(places.filter(|place| !shut.contains(place)).collect())
     }
 }

@@ -29,14 +29,14 @@ use crate::program::Signals;
 use crate::runtime_dir::RuntimeDir;
 use crate::terminal::Terminal;
 
+use context::Context;
 pub(crate) use detach::supervise;
 pub(crate) use down::down;
 pub(crate) use logs::show as logs;
-pub(crate) use presence::{Status, status};
-pub(crate) use show::table;
-use context::Context;
 use presence::Presence;
+pub(crate) use presence::{Status, status};
 use screen::Screen;
+pub(crate) use show::table;
 use supervisor::Supervisor;
 
 /// `minato up`.

@@ -95,7 +95,11 @@ impl Presence {
     }
 
     /// Writes down what is known. When that fails, as on a full disk, `ps` shows the state before.
-    pub(super) fn write(&self, hosts: &BTreeMap<Name, State>, services: &BTreeMap<(Name, Option<Name>), ServiceStatus>) {
+    pub(super) fn write(
+        &self,
+        hosts: &BTreeMap<Name, State>,
+        services: &BTreeMap<(Name, Option<Name>), ServiceStatus>,
+    ) {
         let status = Status { hosts: hosts.clone(), services: services.values().cloned().collect() };
         let new = self.directory.join("up.json.new");
         let write = || -> io::Result<()> {

@@ -26,7 +26,9 @@ fn sentence(row: &Row) -> Option<String> {
     match &row.state {
         State::Ready => Some(format!("{host} is ready after {}", age(row.seconds))),
         State::Ended { well: true } => Some(format!("{host} has ended")),
-        State::Waiting { .. } | State::Starting | State::Stopping | State::Failed | State::Ended { well: false } => None,
+        State::Waiting { .. } | State::Starting | State::Stopping | State::Failed | State::Ended { well: false } => {
+            None
+        }
     }
 }
 

@@ -218,7 +218,10 @@ mod tests {
         let text = "a\u{1b}[31mred\u{1b}[0m \u{1b}[2Jgone\r\u{1b}]0;title\u{7}\tb\u{1b}";
         assert_eq!(harmless(text, false), "ared gone\u{fffd}\u{fffd}]0;title\u{fffd}\tb\u{fffd}");
         let coloured = harmless(text, true);
-        assert!(coloured.starts_with("a\u{1b}[31mred\u{1b}[0m gone") && coloured.ends_with("\u{1b}[0m"), "{coloured:?}");
+        assert!(
+            coloured.starts_with("a\u{1b}[31mred\u{1b}[0m gone") && coloured.ends_with("\u{1b}[0m"),
+            "{coloured:?}"
+        );
         assert_eq!(harmless("\u{1b}[é", true), "\u{fffd}[é");
     }
 }

@@ -71,12 +71,17 @@ impl Supervisor {
         for host in self.plan.hosts.clone() {
             self.start(host);
         }
-        let looking = { let context = Arc::clone(&context); tokio::spawn(async move { context.listening.look().await }) };
+        let looking = {
+            let context = Arc::clone(&context);
+            tokio::spawn(async move { context.listening.look().await })
+        };
         let why = self.attend(&mut stay, &mut signals).await;
         context.end_of_progress();
         self.end_all(&mut signals).await;
         looking.abort();
-        if !matches!(why, Why::EngineEnded(_)) && let Err(error) = stay.end().await {
+        if !matches!(why, Why::EngineEnded(_))
+            && let Err(error) = stay.end().await
+        {
             context.say(&format!("network '{}' may not be gone: {}", self.plan.network, error.reason()));
         }
         match why {
@@ -229,15 +234,17 @@ impl Supervisor {
     /// Tells when everything is ready for the first time.
     fn note_readiness(&self) {
         let states = self.context.board.states();
-        let is_ready = |host: &HostPlan| {
-            states.get(&host.name).is_some_and(State::lets_others_start)
-        };
+        let is_ready = |host: &HostPlan| states.get(&host.name).is_some_and(State::lets_others_start);
         if self.context.was_all_ready() || !self.plan.hosts.iter().all(is_ready) {
             return;
         }
         let mut lines = vec![format!("network '{}' is ready", self.plan.network)];
         for host in &self.plan.hosts {
-            let places = host.fixed_forwards().iter().map(|spec| format!("{} at {}", spec.service_ports.0, forwards::place(spec))).collect::<Vec<_>>();
+            let places = host
+                .fixed_forwards()
+                .iter()
+                .map(|spec| format!("{} at {}", spec.service_ports.0, forwards::place(spec)))
+                .collect::<Vec<_>>();
             if !places.is_empty() {
                 lines.push(format!("{}: {}", host.name, places.join(", ")));
             }
@@ -274,7 +281,8 @@ impl Supervisor {
     fn stop(&self, names: &[Name], how: Stop) {
         for name in names {
             let Some(host) = self.running.get(name) else { continue };
-            let needs = |(other, running): (&Name, &Running)| names.contains(other) && running.depends_on.contains(name);
+            let needs =
+                |(other, running): (&Name, &Running)| names.contains(other) && running.depends_on.contains(name);
             if how == Stop::AtOnce || !self.running.iter().any(needs) {
                 host.stop.send_if_modified(|stop| {
                     let changed = *stop < how;

@@ -137,7 +137,8 @@ fn a_second_up_is_refused_and_an_instance_is_not() {
         let other = user.minato_finish(&["up", "-d", "--instance", "feature/Other"]).expect_success();
         assert!(other.stderr.contains("instead of 8080"), "{}", other.stderr);
         let forwards = user.minato_json(&["forward", "ls", "--network", "one-feature-other"]);
-        let port = forwards["forwards"][0]["host_port"].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port");
+        let port =
+            forwards["forwards"][0]["host_port"].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port");
         assert!(is_served(8080) && is_served(port) && port != 8080);
         let environment = user.minato_finish(&["logs", "--instance", "feature/Other", "tell"]).expect_success();
         for variable in ["MINATO_HOST=tell", "MINATO_NETWORK=one-feature-other"] {
@@ -173,7 +174,8 @@ fn whoever_is_killed_leaves_nothing_and_the_next_command_works() {
 fn a_program_that_ends_is_started_again_where_the_file_says_so() {
     Machine::run(&["python3"], |machine| {
         let user = machine.user();
-        let text = "[host.web]\ncommand = 'python3 -u -m http.server 80'\nports = { 80 = 8080 }\nrestart = 'on-failure'\n";
+        let text =
+            "[host.web]\ncommand = 'python3 -u -m http.server 80'\nports = { 80 = 8080 }\nrestart = 'on-failure'\n";
         write(machine, "minato.toml", text);
         let up = user.start(user.minato(&["up"]));
         says(&up, "network 'work' is ready");

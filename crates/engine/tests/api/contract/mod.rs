@@ -43,11 +43,9 @@ pub(crate) fn every_operation_answers_as_documented() {
         assert!(answer.body.len() > 2, "{method} {real}: an empty answer proves nothing");
         document.judge(method, path, &answer);
     }
-    for (path, real) in [
-        ("/v1/hosts", "/v1/hosts"),
-        ("/v1/hosts/{name}/sessions", "/v1/hosts/web/sessions"),
-        ("/v1/stay", "/v1/stay"),
-    ] {
+    for (path, real) in
+        [("/v1/hosts", "/v1/hosts"), ("/v1/hosts/{name}/sessions", "/v1/hosts/web/sessions"), ("/v1/stay", "/v1/stay")]
+    {
         let (answer, reader) = client.stream("POST", real, br#"{"command": ["true"]}"#);
         document.judge("POST", path, &answer);
         let opened: Value = serde_json::from_slice(&answer.body).expect("JSON");

@@ -32,7 +32,10 @@ fn only_what_is_different_is_touched() {
 
 #[test]
 fn a_free_port_that_changes_needs_a_new_start() {
-    let (one, two) = (hosts("[host.a]\ncommand = 'a'\nports = { 80 = 'auto' }\nready = 80\n"), hosts("[host.a]\ncommand = 'a'\nports = { 81 = 'auto' }\nready = 80\n"));
+    let (one, two) = (
+        hosts("[host.a]\ncommand = 'a'\nports = { 80 = 'auto' }\nready = 80\n"),
+        hosts("[host.a]\ncommand = 'a'\nports = { 81 = 'auto' }\nready = 80\n"),
+    );
     assert_eq!(difference(&one, &two).end.len(), 1);
 }
 

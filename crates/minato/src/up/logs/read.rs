@@ -34,7 +34,10 @@ pub(crate) async fn show(
     let mut screen = Screen::new(terminal);
     let mut reader = Reader { directory: logs, only: hosts.iter().map(Name::to_string).collect(), files: Vec::new() };
     if let Some(stranger) = reader.only.iter().find(|host| !presence::knows(directory, host)) {
-        return Err(Failure::new(code::NOTHING, format!("no host '{stranger}' is in network '{}'", directory.network())));
+        return Err(Failure::new(
+            code::NOTHING,
+            format!("no host '{stranger}' is in network '{}'", directory.network()),
+        ));
     }
     loop {
         // Asked before: what is written until it ends is read.
@@ -86,7 +89,8 @@ impl Reader {
     fn open_new(&mut self) {
         let entries = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        let hosts = names.filter_map(|name| name.strip_suffix(".jsonl").filter(|host| !host.contains('.')).map(str::to_owned));
+        let hosts =
+            names.filter_map(|name| name.strip_suffix(".jsonl").filter(|host| !host.contains('.')).map(str::to_owned));
         for host in hosts.filter(|host| self.only.is_empty() || self.only.contains(host)).collect::<Vec<_>>() {
             for path in [before(&self.directory, &host), current(&self.directory, &host)] {
                 let Ok(file) = File::open(path) else { continue };
