@@ -32,6 +32,13 @@ const RULES: &[Rule] = &[
         tests_may_use: &["minato-sim"],
         kind: Kind::SansIo,
     },
+    Rule {
+        name: "minato-tokio",
+        may_use: &["minato-transport"],
+        tests_may_use: &[],
+        // The stack's clock and randomness for embedders.
+        kind: Kind::Io,
+    },
     Rule { name: "minato-inspect", may_use: &[], tests_may_use: &[], kind: Kind::SansIo },
     Rule { name: "minato-host", may_use: &[], tests_may_use: &[], kind: Kind::UnsafeIo },
     Rule {
