@@ -1,7 +1,7 @@
 //! `minato up`: a file's network, from its first host to its last. docs/adr/0010 says why it is made like this.
 //!
 //! The supervisor is a process of the user's: `up` itself, or with `-d` one that it leaves behind. It holds a session
-//! for each host ([`host`]), runs the programs ([`service`]), writes down what they say ([`logs`]), and is found by other
+//! for each host ([`host`]), runs the programs ([`service`]), writes down what they say ([`mod@logs`]), and is found by other
 //! commands through what it leaves in the network's directory ([`presence`]). What is known about hosts is one map of
 //! states ([`board`]) that everybody who waits for something watches.
 

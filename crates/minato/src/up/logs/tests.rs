@@ -8,7 +8,7 @@ fn line(number: u32, host: &str) -> Line {
 #[test]
 fn a_host_that_says_much_leaves_the_others_theirs() {
     let base = tempfile::tempdir().expect("a directory");
-    let directory = RuntimeDir::below(base.path(), &"shop".parse().unwrap());
+    let directory = RuntimeDir::below(&base.path().join("minato"), &"shop".parse().unwrap());
     directory.create().unwrap();
     let mut logs = Logs::create(&directory).unwrap();
     logs.write(&line(0, "quiet"));

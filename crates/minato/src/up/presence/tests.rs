@@ -7,7 +7,7 @@ fn plan() -> Plan {
 #[test]
 fn one_supervisor_at_a_time_and_none_after_it() {
     let base = tempfile::tempdir().expect("a directory");
-    let directory = RuntimeDir::below(base.path(), &"shop".parse().unwrap());
+    let directory = RuntimeDir::below(&base.path().join("minato"), &"shop".parse().unwrap());
     directory.create().unwrap();
     assert!(find(&directory).is_none() && status(&directory).is_none());
     let first = Presence::claim(&directory, &plan()).unwrap();
