@@ -23,6 +23,7 @@ pub(crate) const TEST: &[&str] = &[
     "procps",
     "python3",
     "socat",
+    "strace",
     "tshark",
     "util-linux",
     "vsftpd",

@@ -26,7 +26,7 @@ pub use self::{
         Transfer, bind_and_connect, connect, discard, is_delivering, narrow_if_near, receive, reset, send,
         shutdown_write, take_error, widen,
     },
-    udp::{receive_from, send_to, udp_connect},
+    udp::{send_to, udp_connect, udp_receive, udp_send},
 };
 
 pub(crate) use self::stream::prepare;

@@ -153,7 +153,10 @@ impl Coupling {
             if chunks.iter().all(|chunk| chunk.is_empty()) {
                 // RFC 9293 §3.6: an end says that its sender has no more to send; it may still receive.
                 if near.ended() {
-                    far.end();
+                    // If the other direction has ended too, both sides are closed now, which says the same.
+                    if !self.far_ended {
+                        far.end();
+                    }
                     self.near_ended = true;
                     progress.near_ended = true;
                 }

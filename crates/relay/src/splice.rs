@@ -176,7 +176,10 @@ impl Splice {
                 // before there is a connection that could end: a shutdown in SYN-SENT would abort it (§3.10.4).
                 if !direction.done && (self.connected || from == Side::Target) {
                     direction.done = true;
-                    pipeline.end(from);
+                    // If the other direction has ended too, both sockets are closed now, which says the same.
+                    if !self.directions[index(from.other())].done {
+                        pipeline.end(from);
+                    }
                 }
                 break Verdict::Wait;
             } else if !self.readable[index(from)] {

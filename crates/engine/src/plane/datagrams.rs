@@ -3,14 +3,13 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use minato_host::sockets::{self, Failure};
+use minato_host::sockets;
 use minato_ports::{Port, PortClass, Transport};
 use minato_relay::{FlowId, IdleQueue, Operation, Side, Target};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, sockopt};
+use rustix::net::sockopt;
 
 use super::Plane;
 use super::outbound::{Answer, answer_for, answer_to};
@@ -110,7 +109,7 @@ impl Plane {
             };
             let Kind::Datagrams { socket } = &flow.sides.kind else { continue };
             flow.last_used = self.now;
-            match send(socket.as_fd(), datagram.payload) {
+            match sockets::udp_send(socket.as_fd(), datagram.payload) {
                 Ok(()) => flow.counters.to_target += datagram.payload.len() as u64,
                 Err(failure) => self.answer_datagram(source, destination, answer_for(failure)),
             }
@@ -175,7 +174,7 @@ impl Plane {
         let Some(flow) = self.flows.find_mut(id) else { return };
         let Kind::Datagrams { socket } = &flow.sides.kind else { return };
         let (source, destination) = (flow.client, flow.server);
-        match send(socket.as_fd(), &self.datagrams.buffer[..length]) {
+        match sockets::udp_send(socket.as_fd(), &self.datagrams.buffer[..length]) {
             Ok(()) => flow.counters.to_target += length as u64,
             Err(failure) => self.answer_datagram(source, destination, answer_for(failure)),
         }
@@ -197,7 +196,7 @@ impl Plane {
             let Some(flow) = self.flows.find_mut(id) else { return };
             let Kind::Datagrams { socket } = &flow.sides.kind else { return };
             let (source, destination) = (flow.client, flow.server);
-            match receive(socket.as_fd(), &mut self.datagrams.buffer) {
+            match sockets::udp_receive(socket.as_fd(), &mut self.datagrams.buffer) {
                 Ok(Some(length)) => {
                     flow.last_used = self.now;
                     flow.counters.to_initiating += length as u64;
@@ -224,40 +223,9 @@ impl Plane {
     }
 }
 
-/// Sends a datagram on a connected socket. What the socket's buffer has no room for is lost, as on any link.
-pub(super) fn send(socket: BorrowedFd<'_>, payload: &[u8]) -> Result<(), Failure> {
-    match rustix::net::send(socket, payload, SendFlags::NOSIGNAL) {
-        Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::INTR) => Ok(()),
-        Err(error) => {
-            let failure = failure(socket, error);
-            // It may have been the error of an earlier datagram, and this one was not sent: if so, it is sent now.
-            if rustix::net::send(socket, payload, SendFlags::NOSIGNAL).is_ok() && failure != Failure::Refused {
-                return Ok(());
-            }
-            Err(failure)
-        }
-    }
-}
-
-/// Receives a datagram on a connected socket; `None` when there is none.
-pub(super) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
-    match rustix::net::recv(socket, buffer, RecvFlags::empty()) {
-        Ok((length, _)) => Ok(Some(length)),
-        // What waits only in the error queue (it has no more than that).
-        Err(Errno::AGAIN | Errno::INTR) => sockets::take_error(socket).map_or(Ok(None), Err),
-        Err(error) => Err(failure(socket, error)),
-    }
-}
-
 /// Lets a UDP socket of the machine hold what arrives while we are not scheduled: as much as the machine allows.
 pub(crate) fn make_room(socket: impl AsFd) {
     if sockopt::set_socket_recv_buffer_size_force(&socket, ROOM).is_err() {
         let _ = sockopt::set_socket_recv_buffer_size(&socket, ROOM);
     }
-}
-
-/// The failure that a call reported, with the socket's error queue emptied.
-fn failure(socket: BorrowedFd<'_>, error: Errno) -> Failure {
-    let _ = sockets::take_error(socket);
-    Failure::of(&error.into())
 }

@@ -15,7 +15,6 @@ use minato_relay::{FlowId, Operation, Side};
 
 use super::Plane;
 use super::command::HeldSocket;
-use super::datagrams::{receive, send};
 use super::forwards::More;
 use super::hosts::WaitingDatagram;
 use super::inbound::random;
@@ -65,7 +64,7 @@ impl Plane {
         let payload = &self.datagrams.buffer[..length];
         match &sides.inside {
             // As any router does, drop what there is no room for, or nobody to take it.
-            Some(socket) => drop(send(socket.as_fd(), payload)),
+            Some(socket) => drop(sockets::udp_send(socket.as_fd(), payload)),
             None => drop(self.stack.send_datagram(self.now, sides.origin.seen_as, sides.origin.service, payload)),
         }
     }
@@ -168,7 +167,7 @@ impl Plane {
             let Kind::Forwarded(ForwardedSides { forward, inside: Some(socket), local, .. }) = &flow.sides.kind else {
                 return;
             };
-            match receive(socket.as_fd(), &mut self.datagrams.buffer) {
+            match sockets::udp_receive(socket.as_fd(), &mut self.datagrams.buffer) {
                 Ok(Some(length)) => {
                     flow.last_used = self.now;
                     flow.counters.to_initiating += length as u64;

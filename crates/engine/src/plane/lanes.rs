@@ -1,13 +1,13 @@
 //! The two directions of an inbound TCP flow: small messages are copied through a buffer, which takes two system calls
 //! each, and bulk goes through a pipe, which takes no copy.
 
+use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
 
 use minato_host::sockets::{self, Failure, Pipe, PipePool, Spliced};
 use minato_relay::{Pipeline, Side, Transfer};
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
-use super::far::{failed, moved};
+use super::far;
 
 /// Whatever fills the buffer is bulk.
 pub(super) const BUFFER: usize = 16 << 10;
@@ -55,17 +55,15 @@ impl<'a> Lanes<'a> {
     }
 
     fn receive(&mut self, from: Side) -> Transfer {
-        match rustix::net::recv(self.sockets[place(from)], &mut *self.buffer, RecvFlags::empty()) {
-            Ok((0, _)) => Transfer::Ended,
-            Ok((count, _)) => {
-                self.buffered = 0..count;
-                if count == self.buffer.len() {
-                    self.begin_bulk(from);
-                }
-                moved(count, self.buffer.len())
-            }
-            Err(errno) => failed(errno),
+        let received = sockets::receive(self.sockets[place(from)], self.buffer);
+        let transfer = far::transfer(received, self.buffer.len());
+        self.buffered = 0..count(transfer);
+        match transfer {
+            Transfer::Moved(_) => self.begin_bulk(from),
+            Transfer::Last(_) => self.lanes[place(from)].bulk = false,
+            Transfer::Blocked | Transfer::Ended | Transfer::Failed => {}
         }
+        transfer
     }
 
     fn begin_bulk(&mut self, from: Side) {
@@ -88,10 +86,7 @@ impl<'a> Lanes<'a> {
 
     /// Sends bytes that are in our memory; how many went.
     fn send(&self, from: Side, bytes: &[u8]) -> Transfer {
-        match rustix::net::send(self.sockets[place(from.other())], bytes, SendFlags::NOSIGNAL) {
-            Ok(count) => moved(count, bytes.len()),
-            Err(errno) => failed(errno),
-        }
+        far::transfer(sockets::send(self.sockets[place(from.other())], &[IoSlice::new(bytes)]), bytes.len())
     }
 }
 
@@ -136,7 +131,8 @@ impl Pipeline for Lanes<'_> {
     }
 
     fn end(&mut self, from: Side) {
-        let _ = rustix::net::shutdown(self.sockets[place(from.other())], Shutdown::Write);
+        // It fails only if the connection is gone, which the next call tells.
+        let _ = sockets::shutdown_write(self.sockets[place(from.other())]);
     }
 
     fn discard(&mut self, from: Side) {

@@ -23,6 +23,7 @@ mod resolver;
 mod shares;
 mod sides;
 mod snapshot;
+mod spare;
 mod tell;
 mod token;
 mod vigil;
@@ -60,6 +61,7 @@ use resolver::Resolver;
 pub(crate) use resolver::Zone;
 use sides::{Kind, Sides};
 pub(crate) use snapshot::FlowSnapshot;
+use spare::Spare;
 use token::{MAX_FLOWS, Token};
 use vigil::Vigil;
 
@@ -111,6 +113,7 @@ pub(crate) struct Plane {
     /// The stack has more to send than this turn wrote.
     transmits_wait: bool,
     frame: Box<[u8]>,
+    spare: Spare,
     rules: Rules,
     orders: std::sync::mpsc::Sender<Order>,
     events: Events,
@@ -169,6 +172,7 @@ impl Plane {
             tap_writable: true,
             transmits_wait: false,
             frame: vec![0; MAX_FRAME].into_boxed_slice(),
+            spare: Spare::new(now),
             rules: setup.rules,
             orders: setup.orders,
             events: setup.events,
@@ -249,6 +253,7 @@ impl Plane {
             self.next_look,
             self.drain_deadline(),
             self.lingering.deadline(),
+            self.spare.deadline(),
         ];
         let next = deadlines.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(now))
@@ -343,7 +348,10 @@ impl Plane {
                 break;
             }
             match self.tap.recv(&mut self.frame)? {
-                Some(length) => self.stack.receive(self.now, &mut self.frame[..length]),
+                Some(length) => {
+                    self.spare.used(self.now);
+                    self.stack.receive(self.now, &mut self.frame[..length]);
+                }
                 None => self.tap_readable = false,
             }
         }
@@ -357,6 +365,9 @@ impl Plane {
         }
         self.ephemeral_tcp.handle_timeout(now);
         self.ephemeral_udp.handle_timeout(now);
+        if self.spare.is_due(now) {
+            self.stack.release_spare_memory();
+        }
         self.expire_datagrams();
         self.expire_echoes();
         self.expire_queries();

@@ -134,7 +134,7 @@ fn reset_reaches_the_peer() {
 fn udp_refusal_is_told_and_cleared() {
     let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let socket = udp_connect(closed).unwrap();
-    send(socket.as_fd(), &[std::io::IoSlice::new(b"anybody?")]).unwrap();
+    udp_send(socket.as_fd(), b"anybody?").unwrap();
     wait(&socket, PollFlags::IN);
     assert_eq!(take_error(socket.as_fd()), Some(Failure::Refused));
     assert_eq!(take_error(socket.as_fd()), None);
@@ -148,13 +148,14 @@ fn udp_goes_both_ways() {
         let Ok(server) = udp_bind(address.parse().unwrap()) else { continue };
         let remote = rustix::net::getsockname(&server).unwrap().try_into().unwrap();
         let client = udp_connect(remote).unwrap();
-        assert_eq!(send(client.as_fd(), &[std::io::IoSlice::new(b"ping")]), Ok(Transfer::Moved(4)));
+        udp_send(client.as_fd(), b"ping").unwrap();
         let mut buffer = [0; 100];
-        let (length, sender) = receive_from(server.as_fd(), &mut buffer).unwrap().unwrap();
-        assert_eq!(&buffer[..length], b"ping");
-        assert_eq!(send_to(server.as_fd(), sender, b"pong"), Ok(Transfer::Moved(4)));
-        assert_eq!(receive(client.as_fd(), &mut buffer), Ok(Transfer::Moved(4)));
-        assert_eq!(receive_from(server.as_fd(), &mut buffer), Ok(None));
+        let arrived = receive_addressed(server.as_fd(), &mut buffer).unwrap().unwrap();
+        assert_eq!(&buffer[..arrived.length], b"ping");
+        assert_eq!(send_to(server.as_fd(), arrived.sender, b"pong"), Ok(Transfer::Moved(4)));
+        assert_eq!(udp_receive(client.as_fd(), &mut buffer), Ok(Some(4)));
+        assert_eq!(udp_receive(client.as_fd(), &mut buffer), Ok(None));
+        assert_eq!(receive_addressed(server.as_fd(), &mut buffer), Ok(None));
     }
 }
 

@@ -8,11 +8,11 @@ use std::{
 use rustix::{
     io::Errno,
     net::{
-        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, ipproto, recvfrom, sendto, socket_with,
+        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, ipproto, recv, send, sendto, socket_with,
     },
 };
 
-use super::{Failure, Transfer, stream::socket_address};
+use super::{Failure, Transfer, take_error};
 use crate::sys;
 
 /// A UDP socket that is connected to `remote`, so that only its answers arrive and every error of the path comes back:
@@ -29,19 +29,41 @@ pub fn udp_connect(remote: SocketAddr) -> Result<OwnedFd, Failure> {
     Ok(socket)
 }
 
-/// Receives one datagram and its sender; the rest of one that is longer than `buffer` is lost. `None`: none waits.
+/// Sends a datagram on a connected socket. What the socket's buffer has no room for is lost, as on any link.
 ///
 /// # Errors
-/// An earlier datagram of a connected socket failed.
-pub fn receive_from(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<(usize, SocketAddr)>, Failure> {
-    match rustix::io::retry_on_intr(|| recvfrom(socket, &mut *buffer, RecvFlags::empty())) {
-        Ok((length, _, Some(sender))) => {
-            let sender = socket_address(&sender).map_err(|error| Failure::of(&error))?;
-            Ok(Some((length, sender)))
+/// A failure that is known at once, or of an earlier datagram that nobody answered.
+pub fn udp_send(socket: BorrowedFd<'_>, payload: &[u8]) -> Result<(), Failure> {
+    match send(socket, payload, SendFlags::NOSIGNAL) {
+        Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::INTR) => Ok(()),
+        Err(errno) => {
+            let failure = failure(socket, errno);
+            // It may have been the error of an earlier datagram, and this one was not sent: if so, it is sent now.
+            if send(socket, payload, SendFlags::NOSIGNAL).is_ok() && failure != Failure::Refused {
+                return Ok(());
+            }
+            Err(failure)
         }
-        Ok((_, _, None)) | Err(Errno::AGAIN) => Ok(None),
-        Err(errno) => Err(errno.into()),
     }
+}
+
+/// Receives a datagram on a connected socket; `None` when there is none.
+///
+/// # Errors
+/// An earlier datagram failed.
+pub fn udp_receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
+    match recv(socket, buffer, RecvFlags::empty()) {
+        Ok((length, _)) => Ok(Some(length)),
+        // What waits only in the error queue (it has no more than that).
+        Err(Errno::AGAIN | Errno::INTR) => take_error(socket).map_or(Ok(None), Err),
+        Err(errno) => Err(failure(socket, errno)),
+    }
+}
+
+/// The failure that a call reported, with the socket's error queue emptied.
+fn failure(socket: BorrowedFd<'_>, errno: Errno) -> Failure {
+    let _ = take_error(socket);
+    errno.into()
 }
 
 /// Sends one datagram. [`Transfer::WouldBlock`]: the socket's buffer is full, and the datagram as good as lost.

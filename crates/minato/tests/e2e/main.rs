@@ -10,6 +10,7 @@ mod support;
 
 mod bad_input;
 mod capture;
+mod cost;
 mod crash;
 mod demo;
 mod diagnoses;

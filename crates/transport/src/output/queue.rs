@@ -33,6 +33,11 @@ impl Queue {
         Some(buffer)
     }
 
+    /// Gives the allocator the buffers that are kept for reuse.
+    pub(crate) fn release(&mut self) {
+        self.spare = Vec::new();
+    }
+
     pub(crate) fn push(&mut self, frame: Vec<u8>) {
         self.bytes += frame.len();
         self.frames.push_back(frame);

@@ -63,6 +63,11 @@ impl Datagrams {
         true
     }
 
+    /// Gives the allocator the buffers that are kept for reuse.
+    pub(super) fn release(&mut self) {
+        self.spare = Vec::new();
+    }
+
     pub(super) fn pop(&mut self) -> Option<Datagram<'_>> {
         if let Some(last) = self.current.take()
             && self.spare.len() < SPARE_BUFFERS

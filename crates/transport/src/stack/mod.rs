@@ -139,6 +139,13 @@ impl Stack {
         self.reassembly.handle_timeout(now);
     }
 
+    /// Gives buffers that are kept for reuse back to the allocator: for a caller that has seen no traffic for a while.
+    pub fn release_spare_memory(&mut self) {
+        self.pool.release();
+        self.output.queue.release();
+        self.datagrams.release();
+    }
+
     /// The next thing that happened; `None` until another call makes something happen.
     pub fn poll_event(&mut self) -> Option<Event> {
         while let Some(event) = self.events.pop_front() {

@@ -49,6 +49,11 @@ impl ChunkPool {
         self.used >= self.limit
     }
 
+    /// Gives the allocator all that no queue uses.
+    pub(crate) fn release(&mut self) {
+        (self.free, self.small, self.lists) = (Vec::new(), Vec::new(), Vec::new());
+    }
+
     fn take(&mut self, wanted: usize) -> Box<[u8]> {
         self.used += if wanted <= SMALL_CHUNK { SMALL_CHUNK } else { CHUNK };
         if wanted <= SMALL_CHUNK {

@@ -1,14 +1,12 @@
 //! One question to one of the machine's resolvers.
 
+use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use minato_host::sockets::{Failure, connect, udp_connect};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use minato_host::sockets::{Failure, Transfer, connect, receive, send, udp_connect, udp_receive, udp_send};
 
 use super::message;
-use crate::plane::datagrams::{receive, send};
 
 /// Most datagrams taken from one socket in one turn.
 const BATCH: usize = 16;
@@ -46,7 +44,7 @@ impl Upstream {
             return Ok(Upstream::Stream { socket: connect(resolver)?, unsent: framed(question), arrived: Vec::new() });
         }
         let socket = udp_connect(resolver)?;
-        send(socket.as_fd(), question)?;
+        udp_send(socket.as_fd(), question)?;
         Ok(Upstream::Datagram(socket))
     }
 
@@ -84,7 +82,7 @@ pub(super) fn framed(message: &[u8]) -> Vec<u8> {
 
 fn hear_datagrams(socket: BorrowedFd<'_>, question: &[u8], buffer: &mut [u8]) -> Heard {
     for _ in 0..BATCH {
-        match receive(socket, buffer) {
+        match udp_receive(socket, buffer) {
             Ok(None) => return Heard::Nothing,
             Ok(Some(length)) if message::answers(&buffer[..length], question) => {
                 return Heard::Answer(buffer[..length].to_vec());
@@ -101,12 +99,11 @@ fn hear_stream(
     unsent: &mut Vec<u8>,
     arrived: &mut Vec<u8>,
     buffer: &mut [u8],
-) -> Result<Heard, Errno> {
+) -> Result<Heard, Failure> {
     while !unsent.is_empty() {
-        match rustix::net::send(socket, unsent, SendFlags::NOSIGNAL) {
-            Ok(count) => drop(unsent.drain(..count)),
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(Heard::Nothing),
-            Err(error) => return Err(error),
+        match send(socket, &[IoSlice::new(unsent)])? {
+            Transfer::Moved(count) => drop(unsent.drain(..count)),
+            Transfer::End | Transfer::WouldBlock => return Ok(Heard::Nothing),
         }
     }
     loop {
@@ -115,11 +112,10 @@ fn hear_stream(
         {
             return Ok(Heard::Answer(answer.to_vec()));
         }
-        match rustix::net::recv(socket, &mut *buffer, RecvFlags::empty()) {
-            Ok((0, _)) => return Ok(Heard::Failure),
-            Ok((count, _)) => arrived.extend(&buffer[..count]),
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(Heard::Nothing),
-            Err(error) => return Err(error),
+        match receive(socket, buffer)? {
+            Transfer::End => return Ok(Heard::Failure),
+            Transfer::Moved(count) => arrived.extend(&buffer[..count]),
+            Transfer::WouldBlock => return Ok(Heard::Nothing),
         }
     }
 }

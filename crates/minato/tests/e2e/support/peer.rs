@@ -1,7 +1,7 @@
 //! Small programs that tests run in hosts. They are this very test program in another role, so that nothing has to
 //! be installed for them: `who PORT`, `line PORT`, `count PORT`, `connect ADDRESS`, `crowd ADDRESS`, `upload ADDRESS
-//! BYTES`, `send ADDRESS BYTES`, `give PORT BYTES`, `refuse PORT`, `refused ADDRESS`, `mesh PORT FILE`, `ask ADDRESS TEXT`.
-//! BYTES`, `babble ADDRESS`, `send ADDRESS BYTES`, `give PORT BYTES`, `refuse PORT`, `refused ADDRESS`, `ask ADDRESS TEXT`.
+//! BYTES`, `send ADDRESS BYTES`, `give PORT BYTES`, `refuse PORT`, `refused ADDRESS`, `mesh PORT FILE`, `babble ADDRESS`,
+//! `ask ADDRESS TEXT`, `lines ADDRESS COUNT`, `hold ADDRESS COUNT`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -30,6 +30,8 @@ pub(crate) fn play(role: &str) -> i32 {
         ["crowd", address] => crowd(address),
         ["mesh", address, file] => mesh(address, file),
         ["babble", address] => crate::names::babble(address),
+        ["lines", address, count] => lines(address, count.parse().expect("COUNT")),
+        ["hold", address, count] => hold(address, count.parse().expect("COUNT")),
         ["ask", address, text] => ask(address.parse().expect("ADDRESS:PORT"), text),
         _ => panic!("no such role: {role}"),
     }
@@ -58,7 +60,7 @@ fn who(address: &str) {
 }
 
 /// Answers each connection's first line with the same line, then closes.
-fn line(address: &str) {
+pub(crate) fn line(address: &str) {
     let listener = TcpListener::bind(address).expect("to listen");
     for stream in listener.incoming() {
         let mut stream = stream.expect("to accept");
@@ -88,7 +90,13 @@ fn upload(address: &str, bytes: u64) {
 
 /// Sends bytes and the end of the stream, then reads to the end of the other direction.
 pub(crate) fn half_close(mut stream: TcpStream, bytes: u64) -> String {
-    std::io::copy(&mut std::io::repeat(7).take(bytes), &mut stream).expect("to send");
+    let block = vec![7; 128 << 10];
+    let mut left = usize::try_from(bytes).expect("a number of bytes");
+    while left > 0 {
+        let count = left.min(block.len());
+        stream.write_all(&block[..count]).expect("to send");
+        left -= count;
+    }
     stream.shutdown(Shutdown::Write).expect("to end this direction");
     read_all(stream)
 }
@@ -186,6 +194,30 @@ fn mesh(port: &str, file: &str) {
     };
     eprintln!("{} answers", list.lines().filter(answers).count());
     thread::sleep(Duration::from_secs(1000));
+}
+
+/// Asks [`line`] again and again, each time on a connection of its own.
+fn lines(address: &str, count: usize) {
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(address).expect("to connect");
+        stream.write_all(b"hello\n").expect("to send");
+        assert_eq!(read_all(stream), "hello\n");
+    }
+}
+
+/// Opens connections and keeps them, until it is ended.
+fn hold(address: &str, count: usize) {
+    raise_file_limit();
+    let all: Vec<_> = (0..count).map(|_| TcpStream::connect(address).expect("to connect")).collect();
+    eprintln!("held {}", all.len());
+    thread::sleep(Duration::from_secs(100));
+}
+
+/// Takes as many open files as the hard limit allows.
+pub(crate) fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let most = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).expect("the hard limit");
 }
 
 /// Sends a datagram and prints the answer.
