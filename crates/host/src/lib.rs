@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod agent;
+pub mod binds;
 pub mod capture;
 pub mod check;
 pub mod enter;

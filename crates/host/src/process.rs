@@ -93,7 +93,7 @@ fn network_of(pid: u32) -> Option<u64> {
 }
 
 /// The inode number of a namespace of a process.
-fn namespace_of(pid: u32, kind: &str) -> Option<u64> {
+pub(crate) fn namespace_of(pid: u32, kind: &str) -> Option<u64> {
     let link = fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()?;
     parse_link(link.to_str()?.strip_prefix(kind)?, ":[")
 }

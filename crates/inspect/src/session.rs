@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{ForwardSpec, Host, Policy, Process};
+use crate::{ForwardSpec, Host, Policy, Problem, Process};
 
 /// Identifies one `run` or `exec` while the engine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -64,6 +64,12 @@ pub enum SessionEvent {
     Warning {
         /// One sentence.
         message: String,
+    },
+    /// A program of the session could not bind a port. Told only to who has handed the engine the binds of the session's
+    /// program (`POST /v1/sessions/{id}/binds`).
+    BindFailed {
+        /// Which program and which port, and who holds it.
+        problem: Box<Problem>,
     },
     /// The engine ends, and every host with it.
     EngineStopping {

@@ -77,6 +77,11 @@ impl Failure {
         if log.exists() { self.fix(format!("tail {}    # the engine's last words", log.display())) } else { self }
     }
 
+    /// What failed and the facts, on one line.
+    pub(crate) fn sentence(&self) -> String {
+        std::iter::once(&self.title).chain(&self.details).map(String::as_str).collect::<Vec<_>>().join("; ")
+    }
+
     /// The lines as they go to standard error.
     pub(crate) fn lines(&self) -> Vec<String> {
         let title = std::iter::once(format!("minato: {}", self.title));

@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use minato_host::binds;
 use minato_host::enter::{Enter, Identity, Namespaces};
 use minato_host::signals::{self, Signal};
 use tokio::io::AsyncReadExt;
@@ -17,15 +18,27 @@ use tokio::process::{Child, Command};
 use crate::client::Session;
 use crate::failure::{Failure, code};
 use crate::flags::Program;
+use crate::render;
 
 /// What the program finds its host's name in.
 const HOST_VARIABLE: &str = "MINATO_HOST";
 
-/// Starts a program in a session's host.
-pub(crate) fn spawn(program: &Program, session: &Session) -> Result<Child, Failure> {
+/// Starts a program in a session's host. Its session tells which ports it could not bind.
+pub(crate) async fn spawn(program: &Program, session: &Session) -> Result<Child, Failure> {
     let mut command = std::process::Command::new(&program.name);
     command.args(&program.arguments);
-    spawn_command(command, program.map_root, session)
+    let name = entering(&mut command, program.map_root, &session.host.name, &session.enter)?;
+    // First of all a place to which the binds go: without one the program must not ask about them.
+    let taker = if program.bind_watch && binds::SUPPORTED { session.bind_taker().await } else { None };
+    let Some(taker) = taker else { return start(command, &name) };
+    let cannot = |error| Failure::caused(format!("cannot watch the ports of '{}'", render::printable(&name)), error);
+    let pending = binds::ask(&mut command).map_err(cannot)?;
+    let child = start(command, &name)?;
+    if let Some(listener) = pending.take().map_err(cannot)? {
+        // When that fails, the engine has just ended, and the program with it.
+        let _ = taker.take(&listener);
+    }
+    Ok(child)
 }
 
 /// Starts a prepared command in a session's host.
@@ -44,6 +57,17 @@ pub(crate) fn spawn_in(
     host: &str,
     enter: &minato_inspect::Enter,
 ) -> Result<Child, Failure> {
+    let name = entering(&mut command, map_root, host, enter)?;
+    start(command, &name)
+}
+
+/// Makes a command enter a host, and gives its program's name.
+fn entering(
+    command: &mut std::process::Command,
+    map_root: bool,
+    host: &str,
+    enter: &minato_inspect::Enter,
+) -> Result<String, Failure> {
     let namespaces =
         Namespaces { user: enter.user.clone(), network: enter.network.clone(), mount: enter.mount.clone() };
     let identity = if map_root { Identity::MapRoot } else { Identity::Own };
@@ -51,9 +75,13 @@ pub(crate) fn spawn_in(
     let enter = Enter::open(&namespaces, identity).map_err(|error| Failure::caused(&cannot, error))?;
     let name = command.get_program().to_string_lossy().into_owned();
     command.env(HOST_VARIABLE, host);
-    enter.apply(&mut command);
-    minato_host::parent::end_with_parent(&mut command);
-    Command::from(command).spawn().map_err(|error| cannot_execute(&name, &error))
+    enter.apply(command);
+    minato_host::parent::end_with_parent(command);
+    Ok(name)
+}
+
+fn start(command: std::process::Command, name: &str) -> Result<Child, Failure> {
+    Command::from(command).spawn().map_err(|error| cannot_execute(name, &error))
 }
 
 /// Why the program could not be executed, with the exit code that a shell would give.

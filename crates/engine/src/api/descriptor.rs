@@ -1,9 +1,10 @@
-//! Answers that hand a file descriptor over: HTTP/1.1 Upgrade (RFC 9110 §7.8), and then `SCM_RIGHTS` on the same
+//! Answers that hand a file descriptor over, or take one: HTTP/1.1 Upgrade (RFC 9110 §7.8), and then `SCM_RIGHTS` on the same
 //! connection.
 //!
 //! After the engine has answered 101, the client sends one byte. Only then does the descriptor come, with the JSON text
 //! `{}` beside it, so that it can't be swallowed by a read that was meant for the head of the answer. The connection
-//! stays open for as long as what the descriptor belongs to exists.
+//! stays open for as long as what the descriptor belongs to exists. Where the client has the descriptor, the engine sends the
+//! byte, for the same reason.
 
 use std::future::Future;
 use std::io;
@@ -18,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
 use minato_host::passing;
 use minato_inspect::ProblemKind;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
 use super::reply::Refusal;
@@ -65,8 +66,27 @@ impl Upgrade {
                 () = end => {}
             }
         });
-        let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, PROTOCOL)];
-        (StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response()
+        switching()
+    }
+
+    /// The answer to a client that has a descriptor for us: after the head we send one byte, and then it comes. The
+    /// connection closes when `take` has it.
+    pub(super) fn take_over(self, take: impl FnOnce(OwnedFd) -> io::Result<()> + Send + 'static) -> Response {
+        tokio::spawn(async move {
+            let taken = async {
+                let mut stream = self.stream().await?;
+                stream.write_all(b".").await?;
+                let message = receive(&stream).await?;
+                let descriptor = message.and_then(|(_, descriptors)| descriptors.into_iter().next());
+                // A program that could not be given a filter has none to hand over.
+                descriptor.map_or(Ok(()), take)
+            };
+            let taken: io::Result<()> = taken.await;
+            if let Err(error) = taken {
+                tracing::warn!(%error, "a client's descriptor could not be taken over");
+            }
+        });
+        switching()
     }
 
     /// The connection, once it speaks HTTP no more.
@@ -76,6 +96,22 @@ impl Upgrade {
             .map_err(|_| io::Error::other("the connection is not one of the API's socket"))?;
         // The client sends its byte after it has read the answer, so nothing was read ahead.
         Ok(parts.io.into_inner())
+    }
+}
+
+fn switching() -> Response {
+    let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, PROTOCOL)];
+    (StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response()
+}
+
+/// A message with descriptors; `None` when the client has gone.
+async fn receive(stream: &UnixStream) -> io::Result<Option<(serde_json::Value, Vec<OwnedFd>)>> {
+    loop {
+        stream.readable().await?;
+        match stream.try_io(Interest::READABLE, || passing::receive(stream.as_fd())) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            received => return received,
+        }
     }
 }
 

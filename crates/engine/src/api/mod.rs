@@ -45,6 +45,7 @@ fn operations() -> Vec<Operation> {
         (Method::GET, "/v1/hosts/{name}/packets", get(packets)),
         (Method::POST, "/v1/stay", post(stay)),
         (Method::DELETE, "/v1/sessions/{id}", delete(end_session)),
+        (Method::POST, "/v1/sessions/{id}/binds", post(binds)),
         (Method::GET, "/v1/ports", get(ports)),
         (Method::GET, "/v1/flows", get(flows)),
         (Method::GET, "/v1/events", get(happenings)),
@@ -112,10 +113,22 @@ async fn stay(State(control): Shared) -> Result<Response, Refusal> {
 }
 
 async fn end_session(State(control): Shared, Path(id): Path<String>) -> Answer<minato_inspect::SessionEnd> {
-    let Ok(number) = id.parse() else {
-        return Err(problem(ProblemKind::NotFound, format!("there is no session {id:?}")).into());
-    };
-    Ok(Json(control.end_session(SessionId(number)).await?))
+    Ok(Json(control.end_session(session_id(&id)?).await?))
+}
+
+async fn binds(
+    State(control): Shared,
+    Path(id): Path<String>,
+    request: axum::extract::Request,
+) -> Result<Response, Refusal> {
+    let upgrade = descriptor::Upgrade::of(request)?;
+    let watch = control.bind_watch(session_id(&id)?).await?;
+    Ok(upgrade.take_over(move |listener| watch.begin(listener)))
+}
+
+fn session_id(text: &str) -> Result<SessionId, Refusal> {
+    let number = text.parse().map_err(|_| problem(ProblemKind::NotFound, format!("there is no session {text:?}")))?;
+    Ok(SessionId(number))
 }
 
 async fn ports(State(control): Shared) -> Answer<Vec<minato_inspect::PortRow>> {

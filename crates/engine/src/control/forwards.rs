@@ -16,6 +16,7 @@ use crate::convert;
 use crate::plane::{Command, ForwardStatus, HeldForward, HeldSocket, make_room};
 use crate::problem::{ending, problem};
 pub(super) use expand::Wanted;
+pub(super) use refuse::holder_of;
 pub(crate) use expand::collapse;
 use expand::expand;
 

@@ -3,6 +3,7 @@
 //! All of it is in one [`Control`], whose state is behind a lock that is held for moments only, never while the agent
 //! or the packet loop is asked for something. Whatever takes several steps either succeeds or is undone.
 
+mod binds;
 mod flows;
 mod forwards;
 mod hosts;

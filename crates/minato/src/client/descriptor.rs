@@ -1,13 +1,14 @@
-//! Takes a file descriptor from the engine: the connection is upgraded, and the descriptor comes over it.
+//! Takes a file descriptor from the engine, or gives it one: the connection is upgraded, and carries it.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::{Request, StatusCode, header};
+use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use minato_host::passing;
+use minato_inspect::SessionId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
@@ -40,7 +41,25 @@ impl Until {
 impl Client {
     /// A packet socket of a host.
     pub(crate) async fn packet_socket(&self, host: &str) -> Result<Lent, RequestError> {
-        let request = Request::get(format!("/v1/hosts/{host}/packets"))
+        let (stream, _) = self.upgrade(Method::GET, &format!("/v1/hosts/{host}/packets")).await?;
+        receive(stream).await.map_err(RequestError::Socket)
+    }
+
+    /// A place to which the binds of a session's program can be handed.
+    pub(super) async fn bind_taker(&self, session: SessionId) -> Result<BindTaker, RequestError> {
+        let (mut stream, mut early) = self.upgrade(Method::POST, &format!("/v1/sessions/{}/binds", session.0)).await?;
+        if early.is_empty() {
+            early = vec![0];
+            stream.read_exact(&mut early).await.map_err(RequestError::Socket)?;
+        }
+        Ok(BindTaker(stream))
+    }
+
+    /// Turns a connection into one that carries descriptors. What had come behind the answer's head is with it.
+    async fn upgrade(&self, method: Method, path: &str) -> Result<(UnixStream, Vec<u8>), RequestError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
             .header(header::HOST, "minato")
             .header(header::CONNECTION, "upgrade")
             .header(header::UPGRADE, PROTOCOL)
@@ -55,7 +74,18 @@ impl Client {
         let parts = upgraded
             .downcast::<TokioIo<UnixStream>>()
             .map_err(|_| RequestError::Nonsense("the connection was exchanged".into()))?;
-        receive(parts.io.into_inner()).await.map_err(RequestError::Socket)
+        Ok((parts.io.into_inner(), parts.read_buf.to_vec()))
+    }
+}
+
+/// Where the binds of a program go.
+#[derive(Debug)]
+pub(crate) struct BindTaker(UnixStream);
+
+impl BindTaker {
+    /// Hands them over. The engine serves them from then on, longer than this process, if need be.
+    pub(crate) fn take(self, listener: &OwnedFd) -> io::Result<()> {
+        passing::send(self.0.as_fd(), &serde_json::json!({}), &[listener.as_fd()])
     }
 }
 

@@ -1,9 +1,12 @@
 //! A session: the answer that stays open for as long as a program runs.
 
+use std::time::Duration;
+
 use minato_inspect::{Enter, Host, SessionEnd, SessionEvent, SessionId};
 
 use super::lines::Lines;
-use super::{Client, Exchange, RequestError};
+use super::{BindTaker, Client, Exchange, RequestError};
+use crate::failure::Failure;
 
 /// An open session. Dropping it closes the connection, which ends the session.
 #[derive(Debug)]
@@ -22,9 +25,14 @@ pub(crate) struct Session {
 pub(crate) enum News {
     /// Something the user should read.
     Warning(String),
+    /// The program could not bind a port.
+    BindFailed(Failure),
     /// The engine is no more, and the network with it.
     EngineEnded(String),
 }
+
+/// How long the last news may take.
+const LAST_NEWS: Duration = Duration::from_secs(1);
 
 /// How a session ended.
 pub(crate) type Ending = Result<SessionEnd, RequestError>;
@@ -38,6 +46,9 @@ impl Session {
                 Ok(Session { host, enter, id: session, events, client })
             }
             Some(SessionEvent::EngineStopping { reason }) => Err(RequestError::Gone(reason)),
+            Some(SessionEvent::BindFailed { problem }) => {
+                Err(RequestError::Nonsense(format!("a bind before the session was open: {}", problem.title)))
+            }
             Some(SessionEvent::Warning { message }) => {
                 Err(RequestError::Nonsense(format!("a warning before the session was open: {message}")))
             }
@@ -51,9 +62,28 @@ impl Session {
         self.events.news().await
     }
 
+    /// A place to which the binds of the program can be handed; `None` when the engine is another version, or is ending.
+    pub(crate) async fn bind_taker(&self) -> Option<BindTaker> {
+        self.client.bind_taker(self.id).await.ok()
+    }
+
     /// Ends the session and waits until its host is gone, if it was the host's last.
     pub(crate) async fn end(self) -> Ending {
         self.client.end_session(self.id).await
+    }
+
+    /// As [`Session::end`], with what the engine had said before and nobody has taken yet.
+    pub(crate) async fn end_with_news(mut self) -> (Ending, Vec<News>) {
+        let ending = self.client.end_session(self.id).await;
+        let mut rest = Vec::new();
+        // The stream ends with the session; one that does not is not waited for.
+        while let Ok(news) = tokio::time::timeout(LAST_NEWS, self.news()).await {
+            if matches!(news, News::EngineEnded(_)) {
+                break;
+            }
+            rest.push(news);
+        }
+        (ending, rest)
     }
 }
 
@@ -95,6 +125,7 @@ impl Events {
     async fn news(&mut self) -> News {
         match self.next().await {
             Ok(Some(SessionEvent::Warning { message })) => News::Warning(message),
+            Ok(Some(SessionEvent::BindFailed { problem })) => News::BindFailed(Failure::from(*problem)),
             Ok(Some(SessionEvent::EngineStopping { reason })) => News::EngineEnded(reason),
             Ok(Some(SessionEvent::Opened { .. } | SessionEvent::Staying { .. })) => {
                 News::EngineEnded("it opened a session twice".into())

@@ -43,7 +43,7 @@ async fn attend(
     terminal: &Terminal,
 ) -> Result<u8, Failure> {
     let mut signals = Signals::catch()?;
-    let mut child = match program::spawn(program, &session) {
+    let mut child = match program::spawn(program, &session).await {
         Ok(child) => child,
         Err(failure) => {
             // What matters is why the program did not start; an engine that fails now as well is found by the next command.
@@ -54,7 +54,9 @@ async fn attend(
     match supervise(&mut child, &mut session, &mut signals, terminal).await {
         Outcome::Ended(status) => {
             let host = session.host.name.clone();
-            conclude(status, &host, session.end().await, directory, terminal)
+            let (ending, rest) = session.end_with_news().await;
+            rest.iter().for_each(|news| tell(news, terminal));
+            conclude(status, &host, ending, directory, terminal)
         }
         Outcome::EngineEnded(reason) => {
             program::terminate(&mut child).await;
@@ -77,11 +79,20 @@ async fn supervise(child: &mut Child, session: &mut Session, signals: &mut Signa
         tokio::select! {
             status = child.wait() => return status.map_or_else(Outcome::Lost, Outcome::Ended),
             news = session.news() => match news {
-                News::Warning(message) => terminal.warn(&message),
                 News::EngineEnded(reason) => return Outcome::EngineEnded(reason),
+                news => tell(&news, terminal),
             },
             signal = signals.next() => program::pass_on(signal, child),
         }
+    }
+}
+
+/// Shows what the user should read.
+fn tell(news: &News, terminal: &Terminal) {
+    match news {
+        News::Warning(message) => terminal.warn(message),
+        News::BindFailed(failure) => terminal.report(failure),
+        News::EngineEnded(_) => {}
     }
 }
 

@@ -263,6 +263,7 @@ impl Story<'_> {
                 },
                 news = host.session.news() => match news {
                     News::Warning(message) => self.terminal.warn(&message),
+                    News::BindFailed(failure) => self.terminal.report(&failure),
                     News::EngineEnded(reason) => return Err(Failure::caused("the engine ended, and the demo with it", reason)),
                 },
                 _ = signals.next() => return self.end(host).await,

@@ -151,6 +151,8 @@ pub(crate) struct Program {
     pub(crate) arguments: Vec<OsString>,
     /// Whether it sees itself as root.
     pub(crate) map_root: bool,
+    /// Whether its user is told why binds fail.
+    pub(crate) bind_watch: bool,
 }
 
 impl Program {

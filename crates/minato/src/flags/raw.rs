@@ -306,6 +306,9 @@ pub(crate) struct Run {
     /// Let the program see itself as root (it has no more rights than you).
     #[arg(long)]
     pub(crate) map_root: bool,
+    /// Don't watch for binds that fail: for programs that bring a seccomp listener of their own, as container runtimes do.
+    #[arg(long)]
+    pub(crate) no_bind_watch: bool,
     /// The program and its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
     pub(crate) program: Vec<OsString>,
@@ -363,6 +366,9 @@ pub(crate) struct Exec {
     /// Let the program see itself as root (it has no more rights than you).
     #[arg(long)]
     pub(crate) map_root: bool,
+    /// Don't watch for binds that fail: for programs that bring a seccomp listener of their own, as container runtimes do.
+    #[arg(long)]
+    pub(crate) no_bind_watch: bool,
     /// The program and its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
     pub(crate) program: Vec<OsString>,

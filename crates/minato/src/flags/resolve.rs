@@ -22,7 +22,9 @@ pub(crate) fn resolve(flags: raw::Flags) -> Result<Invocation, Failure> {
 fn command(raw: raw::Command, network: Option<&Name>) -> Result<Command, Failure> {
     Ok(match raw {
         raw::Command::Run(raw) => Command::Run(run(raw)?),
-        raw::Command::Exec(raw) => Command::Exec(Exec { host: raw.host, program: program(raw.program, raw.map_root)? }),
+        raw::Command::Exec(raw) => {
+            Command::Exec(Exec { host: raw.host, program: program(raw.program, raw.map_root, raw.no_bind_watch)? })
+        }
         raw::Command::Check { files } => Command::Check(choice(files, network)),
         raw::Command::Up(raw) => Command::Up(up(raw, network)),
         raw::Command::Supervise(raw) => Command::Supervise(up(raw, network)),
@@ -77,7 +79,7 @@ fn run(raw: raw::Run) -> Result<Run, Failure> {
         ephemeral_range: raw.ephemeral_range.as_deref().map(argument::ephemeral_range).transpose()?,
         host_ports: raw.host_port.iter().map(|text| argument::host_port(text)).collect::<Result<_, _>>()?,
         no_loopback: raw.no_loopback,
-        program: program(raw.program, raw.map_root)?,
+        program: program(raw.program, raw.map_root, raw.no_bind_watch)?,
     })
 }
 
@@ -120,10 +122,12 @@ fn show(view: View, watch: raw::Watch) -> Command {
     Command::Show(Show { view, watch: watch.watch })
 }
 
-fn program(words: Vec<std::ffi::OsString>, map_root: bool) -> Result<Program, Failure> {
+fn program(words: Vec<std::ffi::OsString>, map_root: bool, no_bind_watch: bool) -> Result<Program, Failure> {
     let mut words = words.into_iter();
     match words.next() {
-        Some(name) if !name.is_empty() => Ok(Program { name, arguments: words.collect(), map_root }),
+        Some(name) if !name.is_empty() => {
+            Ok(Program { name, arguments: words.collect(), map_root, bind_watch: !no_bind_watch })
+        }
         _ => Err(Failure::usage("the program to run has no name").fix("minato run -- PROGRAM [ARGUMENT]…")),
     }
 }

@@ -110,6 +110,7 @@ impl Supervisor {
                     }
                 }
                 news = stay.news() => match news {
+                    News::BindFailed(failure) => self.context.say(&failure.sentence()),
                     News::Warning(message) => self.context.say(&message),
                     News::EngineEnded(reason) => return Why::EngineEnded(self.engine_ended(&reason)),
                 },

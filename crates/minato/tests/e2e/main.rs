@@ -9,6 +9,7 @@ mod machine;
 mod support;
 
 mod bad_input;
+mod binds;
 mod capture;
 mod cost;
 mod crash;

@@ -1,10 +1,12 @@
 //! Why a port can't be held, as the user is told.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use minato_host::holder::{self, HolderProcesses};
 use minato_host::sockets::HoldError;
 use minato_inspect::{ForwardSpec, Holder, Problem, ProblemKind, Unknown};
+
+use minato_ports::Transport;
 
 use super::expand::Wanted;
 use crate::convert;
@@ -13,7 +15,14 @@ use crate::problem::{internal, problem, with_fix};
 /// A forward of our own has it.
 pub(in super::super) fn held_by_forward(wanted: Wanted, host: &str, other: Option<ForwardSpec>) -> Problem {
     let title = format!("{}/{} is in use by a forward to host {host:?}", wanted.address, wanted.transport);
-    let holder = Holder { host: Some(host.to_owned()), ..holder(wanted, Vec::new(), None) };
+    let holder = Holder {
+        address: wanted.address.ip(),
+        port: wanted.port.value(),
+        transport: convert::to_inspect(wanted.transport),
+        processes: Vec::new(),
+        unknown: None,
+        host: Some(host.to_owned()),
+    };
     let conflict = Problem { holder: Some(Box::new(holder)), ..problem(ProblemKind::Conflict, title) };
     // One that is only being added, or removed, has no name yet, or none any more.
     match other {
@@ -74,29 +83,24 @@ pub(super) fn with_port(failure: Problem, wanted: Wanted, port: u16) -> Problem 
 fn in_use(wanted: Wanted) -> Problem {
     let found = holder::holders(convert::to_host(wanted.transport), wanted.address.ip(), wanted.port.value());
     let first = found.ok().and_then(|holders| holders.into_iter().next());
-    let (processes, unknown) = match first.as_ref().map(|holder| &holder.processes) {
-        Some(HolderProcesses::Known(known)) => (known.iter().cloned().map(convert::process).collect(), None),
-        Some(HolderProcesses::NoPermission) => (Vec::new(), Some(Unknown::NoPermission)),
-        Some(HolderProcesses::Nobody) | None => (Vec::new(), Some(Unknown::Vanished)),
-    };
-    let address = first.as_ref().map_or(wanted.address.ip(), |holder| holder.local.ip());
+    let holder = holder_of(first.as_ref(), wanted.address, wanted.transport);
     let title = match first.and_then(|holder| holder.remote) {
         Some(remote) => format!("{}/{} is in use by a connection to {remote}", wanted.address, wanted.transport),
         None => format!("{}/{} is in use", wanted.address, wanted.transport),
     };
-    let holder = Holder { address, ..holder(wanted, processes, unknown) };
     Problem { holder: Some(Box::new(holder)), ..problem(ProblemKind::Conflict, title) }
 }
 
-fn holder(wanted: Wanted, processes: Vec<minato_inspect::Process>, unknown: Option<Unknown>) -> Holder {
-    Holder {
-        address: wanted.address.ip(),
-        port: wanted.port.value(),
-        transport: convert::to_inspect(wanted.transport),
-        processes,
-        unknown,
-        host: None,
-    }
+/// Who is in the way of a bind to `wanted`; without anybody, a holder that has gone meanwhile.
+pub(in super::super) fn holder_of(found: Option<&holder::Holder>, wanted: SocketAddr, transport: Transport) -> Holder {
+    let (processes, unknown) = match found.map(|holder| &holder.processes) {
+        Some(HolderProcesses::Known(known)) => (known.iter().cloned().map(convert::process).collect(), None),
+        Some(HolderProcesses::NoPermission) => (Vec::new(), Some(Unknown::NoPermission)),
+        Some(HolderProcesses::Nobody) | None => (Vec::new(), Some(Unknown::Vanished)),
+    };
+    let address = found.map_or(wanted.ip(), |holder| holder.local.ip());
+    let transport = convert::to_inspect(transport);
+    Holder { address, port: wanted.port(), transport, processes, unknown, host: None }
 }
 
 /// How this forward would be asked for at another port.

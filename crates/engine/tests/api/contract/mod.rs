@@ -2,6 +2,7 @@
 
 mod document;
 
+use std::io::Read;
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
@@ -57,6 +58,11 @@ pub(crate) fn every_operation_answers_as_documented() {
     document.judge_upgrade("GET", "/v1/hosts/{name}/packets", status);
     assert_eq!(rustix::net::sockopt::socket_domain(&socket).expect("a socket"), rustix::net::AddressFamily::PACKET);
     drop(socket);
+    let (status, mut binds) = client.upgrade("POST", &format!("/v1/sessions/{}/binds", session.id.0));
+    document.judge_upgrade("POST", "/v1/sessions/{id}/binds", status);
+    let mut ready = [0];
+    binds.read_exact(&mut ready).expect("the engine is ready");
+    drop(binds);
     let (status, content_type, mut events) = client.open_stream("/v1/events");
     let other = client.named("other");
     let body = chunk(&mut events).expect("an event");
@@ -120,6 +126,7 @@ fn refused() -> Vec<(&'static str, &'static str, String, Value, u16)> {
         ("GET", "/v1/hosts/{name}", at("/v1/hosts/..%2fweb"), json!(null), 404),
         ("POST", "/v1/hosts/{name}/sessions", at("/v1/hosts/nobody/sessions"), json!({}), 404),
         ("GET", "/v1/hosts/{name}/packets", at("/v1/hosts/web/packets"), json!(null), 426),
+        ("POST", "/v1/sessions/{id}/binds", at("/v1/sessions/1/binds"), json!(null), 426),
         ("DELETE", "/v1/sessions/{id}", at("/v1/sessions/4711"), json!(null), 404),
         ("DELETE", "/v1/sessions/{id}", at("/v1/sessions/-1"), json!(null), 404),
         ("POST", "/v1/hosts", at("/v1/hosts"), json!({"name": "web"}), 409),

@@ -1,0 +1,134 @@
+//! Binds of programs in hosts that fail: who is told, and why it failed.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use minato_host::binds::{BindRefusal, Binds, FailedBind};
+use minato_host::holder::{self, Holder, HolderProcesses};
+use minato_host::process;
+use minato_host::sock_diag::SockDiag;
+use minato_inspect::{Problem, ProblemKind, SessionEvent, SessionId};
+use tokio::sync::mpsc::WeakUnboundedSender;
+
+use super::forwards::holder_of;
+use super::hosts::agent_problem;
+use super::{Control, blocking};
+use crate::convert;
+use crate::problem::{problem, with_fix};
+
+/// Most failures of one session that are remembered, so that a program that tries again and again is told about once.
+const MOST: usize = 1024;
+
+/// What is needed to tell a session why binds fail.
+pub(crate) struct BindWatch {
+    host: String,
+    addresses: [IpAddr; 2],
+    network_inode: u64,
+    session: WeakUnboundedSender<SessionEvent>,
+    sockets: Mutex<SockDiag>,
+    told: Mutex<HashSet<(FailedBind, Vec<u32>)>>,
+}
+
+impl Control {
+    /// Prepares to tell a session why binds fail.
+    pub(crate) async fn bind_watch(self: &Arc<Self>, id: SessionId) -> Result<BindWatch, Problem> {
+        let (host, addresses, network_inode, session) = {
+            let state = self.state();
+            let found = state.hosts.iter().find_map(|(name, host)| {
+                let session = host.sessions.get(&id)?.downgrade();
+                Some((name.clone(), host.addresses(), host.inside.as_ref()?.network_inode, session))
+            });
+            found.ok_or_else(|| problem(ProblemKind::NotFound, format!("there is no session {}", id.0)))?
+        };
+        let (control, name) = (Arc::clone(self), host.clone());
+        let sockets = blocking(move || control.fabric.sock_diag(&name).map_err(agent_problem)).await??;
+        let sockets = Mutex::new(sockets.without_events());
+        Ok(BindWatch { host, addresses, network_inode, session, sockets, told: Mutex::default() })
+    }
+}
+
+impl BindWatch {
+    /// Serves the binds that come out of `listener` for as long as a program is there that asks: longer than the session,
+    /// if it leaves programs behind. It has a thread of its own, because every bind waits for it.
+    pub(crate) fn begin(self, listener: OwnedFd) -> io::Result<()> {
+        let binds = Binds::of(listener, self.network_inode);
+        let serve = move || {
+            if let Err(error) = binds.serve(|failed| self.tell(failed)) {
+                tracing::error!(%error, "binds can't be served any more");
+            }
+        };
+        thread::Builder::new().name("binds".into()).stack_size(STACK).spawn(serve).map(drop)
+    }
+
+    /// Tells the session, before the program learns it and may end. Not if it was told already, or the program is in
+    /// its own way: some bind IPv6 and then IPv4, and know what it means when the second one fails.
+    fn tell(&self, failed: FailedBind) {
+        let holders = match failed.reason {
+            BindRefusal::InUse => self.holders(&failed),
+            BindRefusal::NotOurs | BindRefusal::Forbidden => Vec::new(),
+        };
+        let pids: Vec<u32> = holders.iter().flat_map(|holder| pids(&holder.processes)).collect();
+        if !pids.is_empty() && pids.iter().all(|pid| *pid == failed.pid) {
+            return;
+        }
+        let new = {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.len() < MOST && told.insert((failed.clone(), pids))
+        };
+        if let Some(session) = self.session.upgrade().filter(|_| new) {
+            let problem = Box::new(self.problem(&failed, holders.into_iter().next()));
+            let _ = session.send(SessionEvent::BindFailed { problem });
+        }
+    }
+
+    fn holders(&self, failed: &FailedBind) -> Vec<Holder> {
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let (address, port) = (failed.address.ip(), failed.address.port());
+        let found = holder::holders_inside(&mut sockets, self.network_inode, failed.transport, address, port);
+        found.unwrap_or_else(|error| {
+            tracing::warn!(%error, "can't read a host's socket table");
+            Vec::new()
+        })
+    }
+
+    fn problem(&self, failed: &FailedBind, holder: Option<Holder>) -> Problem {
+        let FailedBind { pid, address, transport, reason } = failed;
+        let transport = convert::from_host(*transport);
+        let program = process::describe(*pid).map_or_else(|| "a program".to_owned(), |process| process.name);
+        let host = &self.host;
+        let cannot = format!("{program} (pid {pid}) can't bind {address}/{transport} in host {host:?}");
+        match reason {
+            BindRefusal::InUse => {
+                let by = match holder.as_ref().and_then(|holder| holder.remote) {
+                    // Port numbers are held by clients too.
+                    Some(remote) => format!("a connection to {remote} has the port"),
+                    None => "the port is in use".to_owned(),
+                };
+                let holder = Box::new(holder_of(holder.as_ref(), *address, transport));
+                let conflict = problem(ProblemKind::Conflict, format!("{cannot}: {by}"));
+                let conflict = Problem { holder: Some(holder), ..conflict };
+                with_fix(conflict, "a host of its own has every port free: minato run -- CMD")
+            }
+            BindRefusal::NotOurs => {
+                let [v4, v6] = self.addresses;
+                let title = format!("{cannot}: it is no address of this host, which has {v4}, {v6} and its loopback");
+                with_fix(problem(ProblemKind::WrongAddress, title), "bind 0.0.0.0 or [::], every address of the host")
+            }
+            BindRefusal::Forbidden => problem(ProblemKind::Internal, format!("{cannot}: the kernel forbids it")),
+        }
+    }
+}
+
+/// Enough for serving a bind.
+const STACK: usize = 256 * 1024;
+
+fn pids(processes: &HolderProcesses) -> Vec<u32> {
+    match processes {
+        HolderProcesses::Known(known) => known.iter().map(|process| process.pid).collect(),
+        HolderProcesses::NoPermission | HolderProcesses::Nobody => Vec::new(),
+    }
+}

@@ -1,0 +1,177 @@
+//! Binds that fail, told to who asks: a seccomp filter makes the kernel ask about each `bind(2)` of a program and of what
+//! it starts, and whoever holds the other end binds the very socket on its behalf, so that it knows the result.
+//!
+//! The program goes on with exactly the result that its own call would have had. What can't be told, or is none of our
+//! business, the kernel does by itself: sockets of other families, port 0, programs that have confined themselves, and
+//! those that have left the host's network.
+
+mod seccomp;
+mod target;
+
+use std::{
+    io::{self, IoSlice},
+    mem::MaybeUninit,
+    net::SocketAddr,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::Command,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg, socketpair},
+};
+
+use self::{
+    seccomp::Notification,
+    target::{Target, Wanted},
+};
+use crate::{Transport, passing};
+
+/// Whether this machine's processors are known to the filter.
+pub const SUPPORTED: bool = seccomp::ARCHITECTURE.is_some();
+
+/// Where a program's listener comes out, once the program runs.
+#[derive(Debug)]
+pub struct Pending(OwnedFd);
+
+/// Makes `command` ask about its binds. Call it after [`Enter::apply`](crate::enter::Enter::apply), which gives the child
+/// the right to install a filter. A program for which that is impossible runs without one: inside a host of another minato,
+/// or another supervisor, whose filter there may be only one of; and on Linux before 5.19.
+///
+/// What comes out of [`Pending::take`] must live as long as the program and everything that it starts: once it is closed,
+/// each of their binds fails with `ENOSYS`.
+///
+/// # Errors
+/// No socket pair can be made.
+pub fn ask(command: &mut Command) -> io::Result<Pending> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    // SAFETY: `install` runs in the child of a possibly threaded process: it makes system calls only, and neither
+    // allocates nor takes a lock.
+    unsafe { command.pre_exec(move || install(theirs.as_fd())) };
+    Ok(Pending(ours))
+}
+
+impl Pending {
+    /// The listener; `None` if the program runs without one. Call it when the program has been started, and after its
+    /// `Command` was dropped.
+    ///
+    /// # Errors
+    /// This process is out of descriptors.
+    pub fn take(self) -> io::Result<Option<OwnedFd>> {
+        let message = passing::receive::<serde_json::Value>(self.0.as_fd())?;
+        Ok(message.and_then(|(_, descriptors)| descriptors.into_iter().next()))
+    }
+}
+
+/// In the child. Async-signal-safe.
+fn install(parent: BorrowedFd<'_>) -> io::Result<()> {
+    let Ok(listener) = seccomp::install() else { return Ok(()) };
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [listener.as_fd()];
+    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    sendmsg(parent, &[IoSlice::new(b"{}")], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// The binds of one program and of everything that it has started.
+#[derive(Debug)]
+pub struct Binds {
+    listener: OwnedFd,
+    /// Inode number of the network namespace in which they count.
+    network: u64,
+}
+
+/// A bind that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FailedBind {
+    /// The process.
+    pub pid: u32,
+    /// What it wanted. IPv4-mapped addresses are plain ones.
+    pub address: SocketAddr,
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// Why not.
+    pub reason: BindRefusal,
+}
+
+/// Why a bind fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BindRefusal {
+    /// Another socket holds the port (`EADDRINUSE`).
+    InUse,
+    /// The address is none of the host's (`EADDRNOTAVAIL`).
+    NotOurs,
+    /// The kernel forbids it (`EACCES`).
+    Forbidden,
+}
+
+impl BindRefusal {
+    fn of(error: &io::Error) -> Option<Self> {
+        match error.raw_os_error()? {
+            libc::EADDRINUSE => Some(Self::InUse),
+            libc::EADDRNOTAVAIL => Some(Self::NotOurs),
+            libc::EACCES => Some(Self::Forbidden),
+            _ => None,
+        }
+    }
+}
+
+impl Binds {
+    /// Those of a listener, for programs in the network namespace with this inode number.
+    pub fn of(listener: OwnedFd, network: u64) -> Self {
+        Self { listener, network }
+    }
+
+    /// Serves binds until every program is gone. Before a program learns that its bind has failed, `failed` is called,
+    /// while what is in its way is still there.
+    ///
+    /// # Errors
+    /// The listener can't be used.
+    pub fn serve(&self, mut failed: impl FnMut(FailedBind)) -> io::Result<()> {
+        seccomp::wake_at_once(self.listener.as_fd());
+        while self.serve_next(&mut failed)? {}
+        Ok(())
+    }
+
+    /// Serves the next bind; false when none can come any more.
+    fn serve_next(&self, failed: &mut impl FnMut(FailedBind)) -> io::Result<bool> {
+        let mut ready = [PollFd::new(&self.listener, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut ready, None))?;
+        if !ready[0].revents().contains(PollFlags::IN) {
+            return Ok(false);
+        }
+        let notification = match Notification::receive(self.listener.as_fd()) {
+            Ok(notification) => notification,
+            // NotFound: the program was killed meanwhile.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::Interrupted) => {
+                return Ok(true);
+            }
+            Err(error) => return Err(error),
+        };
+        self.answer(&notification, failed);
+        Ok(true)
+    }
+
+    /// Whatever happens, the notification gets its answer.
+    fn answer(&self, notification: &Notification, failed: &mut impl FnMut(FailedBind)) {
+        let target = Target::of(notification, self.network);
+        // The process may have ended, and its number be another one's, unless the kernel still waits for this answer.
+        let target = target.filter(|_| notification.is_valid(self.listener.as_fd()));
+        let Some(Target { socket, wanted, pid }) = target else {
+            return notification.go_on(self.listener.as_fd());
+        };
+        let Wanted { address, transport, bytes } = wanted;
+        let result = seccomp::bind(socket.as_fd(), &bytes);
+        // Nothing may keep the socket open once the program goes on.
+        drop(socket);
+        if let Some(reason) = result.as_ref().err().and_then(BindRefusal::of) {
+            let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+            failed(FailedBind { pid, address, transport, reason });
+        }
+        notification.answer(self.listener.as_fd(), &result);
+    }
+}

@@ -1,0 +1,169 @@
+//! What a notification is about: which socket of which process is to be bound to what.
+
+use std::{
+    fs::{self, File},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::{
+        fd::OwnedFd,
+        unix::fs::FileExt,
+    },
+    sync::OnceLock,
+};
+
+use rustix::{
+    net::{SocketType, sockopt},
+    process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
+};
+
+use super::seccomp::Notification;
+use crate::{Transport, process::namespace_of};
+
+/// A socket that a program binds.
+pub(super) struct Target {
+    /// Our copy of its descriptor.
+    pub(super) socket: OwnedFd,
+    /// What it is to be bound to.
+    pub(super) wanted: Wanted,
+    /// Its process.
+    pub(super) pid: u32,
+}
+
+/// An address with a port, as a program asks for it.
+pub(super) struct Wanted {
+    pub(super) address: SocketAddr,
+    pub(super) transport: Transport,
+    /// As the program has spelled it.
+    pub(super) bytes: Vec<u8>,
+}
+
+/// `struct sockaddr_storage`; the kernel refuses what is longer.
+const LONGEST: usize = 128;
+
+impl Target {
+    /// `None` where the kernel is to do it by itself.
+    pub(super) fn of(notification: &Notification, network: u64) -> Option<Self> {
+        let thread = notification.thread();
+        let (pointer, length) = (notification.argument(1), notification.argument(2));
+        let length = usize::try_from(length).ok().filter(|length| *length <= LONGEST)?;
+        let mut bytes = vec![0; length];
+        File::open(format!("/proc/{thread}/mem")).ok()?.read_exact_at(&mut bytes, pointer).ok()?;
+        let address = parse(&bytes).filter(|address| address.port() != 0)?;
+        if namespace_of(thread, "net") != Some(network) {
+            return None;
+        }
+        let confinement = Confinement::of(&thread.to_string())?;
+        if !confinement.is_as(own_confinement()?) {
+            return None;
+        }
+        // The lower half of the register; descriptors are ints.
+        let descriptor = notification.argument(0) as i32;
+        let socket = take(confinement.process, descriptor)?;
+        // A thread may have descriptors of its own.
+        let link = fs::read_link(format!("/proc/{thread}/fd/{descriptor}")).ok()?;
+        let inode = rustix::fs::fstat(&socket).ok()?.st_ino;
+        if link.to_str() != Some(&format!("socket:[{inode}]")) {
+            return None;
+        }
+        let transport = transport(&socket)?;
+        Some(Self { socket, wanted: Wanted { address, transport, bytes }, pid: confinement.process })
+    }
+}
+
+/// Copies a descriptor of another process.
+fn take(process: u32, descriptor: i32) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(process.try_into().ok()?)?;
+    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    pidfd_getfd(process, descriptor as ForeignRawFd, PidfdGetfdFlags::empty()).ok()
+}
+
+/// TCP or UDP; `None` for another kind of socket.
+fn transport(socket: &OwnedFd) -> Option<Transport> {
+    use rustix::net::{AddressFamily, ipproto};
+    let domain = sockopt::socket_domain(socket).ok()?;
+    if domain != AddressFamily::INET && domain != AddressFamily::INET6 {
+        return None;
+    }
+    let protocol = sockopt::socket_protocol(socket).ok()?;
+    match (sockopt::socket_type(socket).ok()?, protocol) {
+        (SocketType::STREAM, Some(ipproto::TCP)) => Some(Transport::Tcp),
+        (SocketType::DGRAM, Some(ipproto::UDP)) => Some(Transport::Udp),
+        _ => None,
+    }
+}
+
+/// Reads `struct sockaddr_in` and `sockaddr_in6`, of which the kernel takes the first 24 bytes too (RFC 2133's).
+fn parse(bytes: &[u8]) -> Option<SocketAddr> {
+    let family = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
+    let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
+    match i32::from(family) {
+        libc::AF_INET if bytes.len() >= 16 => {
+            let address: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
+            Some(SocketAddr::new(Ipv4Addr::from(address).into(), port))
+        }
+        libc::AF_INET6 => {
+            let address: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
+            Some(SocketAddr::new(Ipv6Addr::from(address).into(), port))
+        }
+        _ => None,
+    }
+}
+
+/// What keeps a process from things that others of its user may do: a bind on its behalf would be free of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Confinement {
+    process: u32,
+    /// Landlock needs it, unless its user is an administrator.
+    no_new_privileges: bool,
+    /// The label of AppArmor or SELinux; empty without either.
+    label: String,
+}
+
+impl Confinement {
+    fn of(thread: &str) -> Option<Self> {
+        let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let label = fs::read_to_string(format!("/proc/{thread}/attr/current")).unwrap_or_default();
+        Some(Self {
+            process: field("Tgid:")?.parse().ok()?,
+            no_new_privileges: field("NoNewPrivs:")? == "1",
+            label,
+        })
+    }
+
+    fn is_as(&self, other: &Self) -> bool {
+        (self.no_new_privileges, &self.label) == (other.no_new_privileges, &other.label)
+    }
+}
+
+/// This process's own, which does not change.
+fn own_confinement() -> Option<&'static Confinement> {
+    static OWN: OnceLock<Option<Confinement>> = OnceLock::new();
+    OWN.get_or_init(|| Confinement::of("self")).as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_as_programs_spell_them() {
+        let mut v4 = (libc::AF_INET as u16).to_ne_bytes().to_vec();
+        v4.extend([0, 80, 10, 77, 0, 2]);
+        assert_eq!(parse(&v4), None, "the kernel wants all 16 bytes");
+        v4.resize(16, 0);
+        assert_eq!(parse(&v4), Some("10.77.0.2:80".parse().unwrap()));
+        let mut v6 = (libc::AF_INET6 as u16).to_ne_bytes().to_vec();
+        v6.extend([0x1f, 0x90, 0, 0, 0, 0]);
+        v6.extend(Ipv6Addr::LOCALHOST.octets());
+        assert_eq!(parse(&v6), Some("[::1]:8080".parse().unwrap()));
+        for length in 0..24 {
+            assert_eq!(parse(&v6[..length]), None);
+        }
+        assert_eq!(parse(&[1, 0, b'/', b'x']), None, "a path");
+    }
+
+    #[test]
+    fn this_process_is_confined_as_itself() {
+        assert!(Confinement::of("self").unwrap().is_as(own_confinement().unwrap()));
+    }
+}

@@ -1,0 +1,138 @@
+//! `minato run` and `exec` tell why a bind failed, and are in nobody's way.
+
+use crate::machine::{Machine, SOON, wait_for, wait_until};
+use crate::support::api::Api;
+use crate::support::{net, servers};
+
+/// Binds in every way that must work as ever; fails at the first that does not.
+const BINDS: &str = "
+import errno, os, signal, socket, threading
+def bind(family, kind, address, *options):
+    s = socket.socket(family, kind)
+    for option in options: s.setsockopt(socket.SOL_SOCKET, option, 1)
+    s.bind(address)
+    return s
+def fails(code, *arguments):
+    try: bind(*arguments)
+    except OSError as error: assert error.errno == code, error
+    else: raise AssertionError(arguments)
+v4, v6, tcp, udp = socket.AF_INET, socket.AF_INET6, socket.SOCK_STREAM, socket.SOCK_DGRAM
+keep = [bind(v4, tcp, ('0.0.0.0', 80)), bind(v4, udp, ('127.0.0.1', 80)), bind(v6, tcp, ('::1', 81))]
+assert keep[0].getsockname() == ('0.0.0.0', 80) and keep[2].getsockname()[:2] == ('::1', 81)
+assert bind(v4, tcp, ('127.0.0.1', 0)).getsockname()[1] >= 49152
+keep.append(bind(socket.AF_UNIX, tcp, '/run/work/binds.sock'))
+keep += [bind(v4, tcp, ('0.0.0.0', 82), socket.SO_REUSEPORT) for _ in range(2)]
+fails(errno.EADDRINUSE, v4, tcp, ('0.0.0.0', 82))
+fails(errno.EADDRINUSE, v4, tcp, ('127.0.0.1', 80))
+fails(errno.EADDRNOTAVAIL, v4, udp, ('192.0.2.1', 80))
+try: keep[0].bind(('0.0.0.0', 83))
+except OSError as error: assert error.errno == errno.EINVAL, error
+else: raise AssertionError('bound twice')
+# Closed and bound again at once, from another thread, while signals come.
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.siginterrupt(signal.SIGALRM, False)
+signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+def again():
+    for _ in range(500):
+        bind(v4, tcp, ('0.0.0.0', 3000)).close()
+        bind(v6, udp, ('::', 3000)).close()
+thread = threading.Thread(target=again)
+thread.start()
+for port in range(10000, 10500): keep.append(bind(v4, udp, ('0.0.0.0', port)))
+thread.join()
+signal.setitimer(signal.ITIMER_REAL, 0)
+print('fine')
+";
+
+#[test]
+fn a_bind_that_fails_names_who_holds_the_port() {
+    Machine::run(&["apache2", "nginx", "python3"], |machine| {
+        let apache = servers::apache(machine, 80, "A");
+        let nginx = servers::nginx(machine, 80, "N");
+        for (account, api) in [(machine.user(), Api::USER), (machine.root(), Api::ROOT)] {
+            let web = account.run(&["--name", "web"], &apache.command);
+            wait_for("apache2 to listen", SOON, || api.port("web", 80));
+            let second = account.exec("web", &nginx.command).finish_within(SOON);
+            assert!(!second.status.success());
+            let second = second.expect_stderr(&[
+                "minato: nginx (pid ",
+                "can't bind 0.0.0.0:80/tcp in host \"web\": the port is in use",
+                "80/tcp is held by apache2 (pid ",
+                "try: a host of its own has every port free",
+            ]);
+            // It tries five times.
+            assert_eq!(second.stderr.matches("can't bind 0.0.0.0:80").count(), 1, "{}", second.stderr);
+
+            let python = |script: &str| account.exec("web", &["python3", "-c", script]).finish();
+            let client = "import socket
+c = socket.create_connection(('127.0.0.1', 80), source_address=('127.0.0.1', 5001))
+socket.socket().bind(('0.0.0.0', 5001))";
+            let client_and_server = ["python3", "-c", "import os, time, sys
+if os.fork():
+    time.sleep(1)
+    import socket
+    socket.socket().bind(('0.0.0.0', 5000))
+else:
+    import socket
+    c = socket.create_connection(('127.0.0.1', 80), source_address=('127.0.0.1', 5000))
+    time.sleep(4)"];
+            account.exec("web", &client_and_server).finish().expect_code(1).expect_stderr(&[
+                "can't bind 0.0.0.0:5000/tcp",
+                ": a connection to 127.0.0.1:80 has the port",
+                "127.0.0.1:5000/tcp is held by python3 (pid ",
+            ]);
+            // Its own: it knows.
+            let own = python(client).expect_code(1);
+            assert!(!own.stderr.contains("minato: "), "{}", own.stderr);
+            let address = api.host("web").address_v4.to_string();
+            python("import socket; socket.socket().bind(('192.0.2.7', 80))").expect_code(1).expect_stderr(&[
+                "can't bind 192.0.2.7:80/tcp",
+                "no address of this host",
+                &address,
+            ]);
+            web.stop();
+            wait_until("the engine's end", SOON, || machine.engines().is_empty());
+        }
+    });
+}
+
+#[test]
+fn binds_have_the_result_that_they_would_have_had() {
+    Machine::run(&["python3"], |machine| {
+        for account in [machine.user(), machine.root()] {
+            for flags in [&[][..], &["--map-root"]] {
+                let _ = std::fs::remove_file("/run/work/binds.sock");
+                let finished = account.run(flags, &["python3", "-c", BINDS]).finish().expect_success();
+                assert_eq!(finished.stdout, "fine\n", "{}", finished.stderr);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_program_may_want_a_filter_of_its_own() {
+    Machine::run(&["python3"], |machine| {
+        // Whether the kernel asks about its binds, as the program sees it itself.
+        let filters = ["grep", "Seccomp_filters", "/proc/self/status"];
+        let count = |flags: &[&str]| {
+            let finished = machine.user().run(flags, &filters).finish().expect_success();
+            finished.stdout.split_whitespace().last().and_then(|count| count.parse::<u32>().ok()).expect("a number")
+        };
+        assert_eq!(count(&[]), count(&["--no-bind-watch"]) + 1);
+    });
+}
+
+#[test]
+fn programs_that_outlive_their_session_go_on_binding() {
+    Machine::run(&["python3"], |machine| {
+        let user = machine.user();
+        let keeper = user.run(&["--name", "web"], &["sleep", "100"]);
+        Api::USER.host("web");
+        let later = "(sleep 1; exec python3 -m http.server 3000) > /dev/null 2>&1 &";
+        user.exec("web", &["sh", "-c", later]).finish().expect_success();
+        wait_for("the server", SOON, || Api::USER.port("web", 3000));
+        user.minato_finish(&["forward", "add", "-p", "3000:3000", "web"]).expect_success();
+        wait_for("a page", SOON, || net::http_get("127.0.0.1:3000", "/"));
+        keeper.stop();
+    });
+}
