@@ -21,7 +21,10 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg, socketpair},
+    net::{
+        AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
+        socketpair,
+    },
 };
 
 use self::{

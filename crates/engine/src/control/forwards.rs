@@ -16,9 +16,9 @@ use crate::convert;
 use crate::plane::{Command, ForwardStatus, HeldForward, HeldSocket, make_room};
 use crate::problem::{ending, problem};
 pub(super) use expand::Wanted;
-pub(super) use refuse::holder_of;
 pub(crate) use expand::collapse;
 use expand::expand;
+pub(super) use refuse::holder_of;
 
 /// A forward that is in force; its socket is the packet loop's.
 #[derive(Debug)]

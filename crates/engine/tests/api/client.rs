@@ -121,8 +121,9 @@ impl Client {
     /// Asks for the connection to be upgraded: the status, and the connection.
     pub(crate) fn upgrade(&self, method: &str, path: &str) -> (u16, UnixStream) {
         let mut stream = UnixStream::connect(&self.socket).expect("the engine's socket");
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nhost: minato\r\nconnection: Upgrade\r\nupgrade: minato-descriptor\r\n\r\n");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: minato\r\nconnection: Upgrade\r\nupgrade: minato-descriptor\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).expect("to ask");
         // Byte by byte, so that nothing behind the head is read.
         let mut answer = Vec::new();

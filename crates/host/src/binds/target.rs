@@ -3,10 +3,7 @@
 use std::{
     fs::{self, File},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::{
-        fd::OwnedFd,
-        unix::fs::FileExt,
-    },
+    os::{fd::OwnedFd, unix::fs::FileExt},
     sync::OnceLock,
 };
 
@@ -123,11 +120,7 @@ impl Confinement {
         let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let label = fs::read_to_string(format!("/proc/{thread}/attr/current")).unwrap_or_default();
-        Some(Self {
-            process: field("Tgid:")?.parse().ok()?,
-            no_new_privileges: field("NoNewPrivs:")? == "1",
-            label,
-        })
+        Some(Self { process: field("Tgid:")?.parse().ok()?, no_new_privileges: field("NoNewPrivs:")? == "1", label })
     }
 
     fn is_as(&self, other: &Self) -> bool {

@@ -67,7 +67,10 @@ fn a_bind_that_fails_names_who_holds_the_port() {
             let client = "import socket
 c = socket.create_connection(('127.0.0.1', 80), source_address=('127.0.0.1', 5001))
 socket.socket().bind(('0.0.0.0', 5001))";
-            let client_and_server = ["python3", "-c", "import os, time, sys
+            let client_and_server = [
+                "python3",
+                "-c",
+                "import os, time, sys
 if os.fork():
     time.sleep(1)
     import socket
@@ -75,7 +78,8 @@ if os.fork():
 else:
     import socket
     c = socket.create_connection(('127.0.0.1', 80), source_address=('127.0.0.1', 5000))
-    time.sleep(4)"];
+    time.sleep(4)",
+            ];
             account.exec("web", &client_and_server).finish().expect_code(1).expect_stderr(&[
                 "can't bind 0.0.0.0:5000/tcp",
                 ": a connection to 127.0.0.1:80 has the port",
