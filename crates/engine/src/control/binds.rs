@@ -57,7 +57,7 @@ impl BindWatch {
     pub(crate) fn begin(self, listener: OwnedFd) -> io::Result<()> {
         let binds = Binds::of(listener, self.network_inode);
         let serve = move || {
-            if let Err(error) = binds.serve(|failed| self.tell(failed)) {
+            if let Err(error) = binds.serve(|failed| self.tell(&failed)) {
                 tracing::error!(%error, "binds can't be served any more");
             }
         };
@@ -66,9 +66,9 @@ impl BindWatch {
 
     /// Tells the session, before the program learns it and may end. Not if it was told already, or the program is in
     /// its own way: some bind IPv6 and then IPv4, and know what it means when the second one fails.
-    fn tell(&self, failed: FailedBind) {
+    fn tell(&self, failed: &FailedBind) {
         let holders = match failed.reason {
-            BindRefusal::InUse => self.holders(&failed),
+            BindRefusal::InUse => self.holders(failed),
             BindRefusal::NotOurs | BindRefusal::Forbidden => Vec::new(),
         };
         let pids: Vec<u32> = holders.iter().flat_map(|holder| pids(&holder.processes)).collect();
@@ -80,7 +80,7 @@ impl BindWatch {
             told.len() < MOST && told.insert((failed.clone(), pids))
         };
         if let Some(session) = self.session.upgrade().filter(|_| new) {
-            let problem = Box::new(self.problem(&failed, holders.into_iter().next()));
+            let problem = Box::new(self.problem(failed, holders.first()));
             let _ = session.send(SessionEvent::BindFailed { problem });
         }
     }
@@ -95,7 +95,7 @@ impl BindWatch {
         })
     }
 
-    fn problem(&self, failed: &FailedBind, holder: Option<Holder>) -> Problem {
+    fn problem(&self, failed: &FailedBind, holder: Option<&Holder>) -> Problem {
         let FailedBind { pid, address, transport, reason } = failed;
         let transport = convert::from_host(*transport);
         let program = process::describe(*pid).map_or_else(|| "a program".to_owned(), |process| process.name);
@@ -103,12 +103,12 @@ impl BindWatch {
         let cannot = format!("{program} (pid {pid}) can't bind {address}/{transport} in host {host:?}");
         match reason {
             BindRefusal::InUse => {
-                let by = match holder.as_ref().and_then(|holder| holder.remote) {
+                let by = match holder.and_then(|holder| holder.remote) {
                     // Port numbers are held by clients too.
                     Some(remote) => format!("a connection to {remote} has the port"),
                     None => "the port is in use".to_owned(),
                 };
-                let holder = Box::new(holder_of(holder.as_ref(), *address, transport));
+                let holder = Box::new(holder_of(holder, *address, transport));
                 let conflict = problem(ProblemKind::Conflict, format!("{cannot}: {by}"));
                 let conflict = Problem { holder: Some(holder), ..conflict };
                 with_fix(conflict, "a host of its own has every port free: minato run -- CMD")
