@@ -25,9 +25,12 @@ use crate::flags::raw::Flags;
 use crate::terminal::Terminal;
 
 fn main() -> ExitCode {
-    if is_agent() {
+    if is("__agent") {
         program::rename("minato-agent");
         return minato_host::agent::main();
+    }
+    if is(up::LEADER) {
+        return ExitCode::SUCCESS;
     }
     let flags = Flags::parse();
     let terminal = Terminal::detect(flags.json, flags.no_color);
@@ -41,7 +44,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The engine's agent must be alone in its process when it makes namespaces, so it is told apart before anything else.
-fn is_agent() -> bool {
-    std::env::args_os().nth(1).is_some_and(|argument| argument == "__agent")
+/// What is told apart before anything else: the engine's agent must be alone in its process when it makes namespaces, and
+/// the leader of a process group has nothing to do.
+fn is(role: &str) -> bool {
+    std::env::args_os().nth(1).is_some_and(|argument| argument == role)
 }

@@ -105,9 +105,9 @@ impl HostTask {
         let mut services = JoinSet::new();
         for service in &self.plan.services {
             let variables = environment::variables(&self.context.network, service, forwards);
-            let mut service = Service::new(service.clone(), variables, place.clone());
-            match service.start() {
-                Ok(started) => drop(services.spawn(service.run(started))),
+            let service = Service::new(service.clone(), variables, place.clone());
+            match service.and_then(|mut service| service.start().map(|started| (service, started))) {
+                Ok((service, started)) => drop(services.spawn(service.run(started))),
                 Err(failure) => {
                     services.shutdown().await;
                     self.end(session).await;
@@ -146,10 +146,7 @@ impl HostTask {
                 }
                 ended = services.join_next() => match ended {
                     None if *self.stop.borrow() != Stop::No => return Outcome::Stopped,
-                    None => {
-                        context.say(&format!("{name} has ended{}", if well { "" } else { ", not all of it well" }));
-                        return Outcome::Ended { well };
-                    }
+                    None => return Outcome::Ended { well },
                     Some(Ok(End::Stopped)) => {}
                     Some(Ok(End::Impossible(failure))) => return Outcome::Failed(failure),
                     // A host that waits for no port is ready as soon as its programs have been started.

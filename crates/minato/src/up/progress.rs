@@ -26,9 +26,8 @@ fn sentence(row: &Row) -> Option<String> {
     match &row.state {
         State::Ready => Some(format!("{host} is ready after {}", age(row.seconds))),
         State::Ended { well: true } => Some(format!("{host} has ended")),
-        State::Waiting { .. } | State::Starting | State::Stopping | State::Failed | State::Ended { well: false } => {
-            None
-        }
+        State::Ended { well: false } => Some(format!("{host} has ended, not all of it well")),
+        State::Waiting { .. } | State::Starting | State::Stopping | State::Failed => None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use minato_inspect::Enter;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe;
 use tokio::process::Child;
@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::context::Context;
+use super::group::Group;
 use super::logs::{LONGEST_LINE, Line, author};
 use super::presence::ServiceStatus;
 use crate::failure::{Failure, code};
@@ -76,13 +77,19 @@ pub(super) struct Service {
     pub(super) variables: Vec<(String, String)>,
     pub(super) place: Place,
     pub(super) status: ServiceStatus,
+    group: Group,
 }
 
 impl Service {
-    pub(super) fn new(plan: ServicePlan, variables: Vec<(String, String)>, place: Place) -> Service {
+    pub(super) fn new(
+        plan: ServicePlan,
+        variables: Vec<(String, String)>,
+        place: Place,
+    ) -> Result<Service, Failure> {
+        let group = Group::new().map_err(|error| Failure::caused("a program gets no process group", error))?;
         let (host, service) = (place.host.to_string(), plan.name.as_ref().map(Name::to_string));
         let status = ServiceStatus { host, service, pid: None, exit_code: None, restarts: 0 };
-        Service { plan, variables, place, status }
+        Ok(Service { plan, variables, place, status, group })
     }
 
     /// Attends to it, once started, until it has ended for good.
@@ -100,7 +107,7 @@ impl Service {
                 }
             };
             // What it has started ends with it: the next start shall find its ports free.
-            self.signal_group(self.status.pid, Signal::KILL);
+            self.group.signal(Signal::KILL);
             self.note(None, Some(code));
             let last = output.finish().await;
             if !self.starts_again(code) {
@@ -142,7 +149,7 @@ impl Service {
         // One pipe, so that its lines keep their order.
         command.stdin(Stdio::null()).stdout(writer.try_clone().map_err(failed)?).stderr(writer);
         // The terminal's Ctrl-C is for us, who end everything in order.
-        command.process_group(0);
+        command.process_group(self.group.number());
         let child = program::spawn_in(command, self.plan.map_root, self.place.host.as_str(), &self.place.enter)
             .map_err(|failure| failure.detail(format!("it is the program of {}", self.author())))?;
         self.note(child.id(), self.status.exit_code);
@@ -153,7 +160,9 @@ impl Service {
     /// Asks it to end, and kills it when it does not in time, or at once.
     async fn stop(&mut self, child: &mut Child) {
         if *self.place.stop.borrow() == Stop::Orderly {
-            self.signal_group(child.id(), Signal::TERM);
+            self.group.signal(Signal::TERM);
+            // It may have left the group.
+            program::send(child, Signal::TERM);
             let mut stop = self.place.stop.clone();
             tokio::select! {
                 ended = timeout(self.place.stop_timeout, child.wait()) => {
@@ -165,18 +174,9 @@ impl Service {
                 _ = stop.wait_for(|stop| *stop == Stop::AtOnce) => {}
             }
         }
-        self.signal_group(self.status.pid, Signal::KILL);
+        self.group.signal(Signal::KILL);
         // It ends now, or has before.
         let _ = child.kill().await;
-    }
-
-    /// Signals the program with everything that it has started and that has not left its process group.
-    fn signal_group(&self, leader: Option<u32>, signal: Signal) {
-        let group = leader.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        if let Some(group) = group {
-            // Who has ended needs no signal.
-            let _ = kill_process_group(group, signal);
-        }
     }
 
     fn note(&mut self, pid: Option<u32>, exit_code: Option<u8>) {

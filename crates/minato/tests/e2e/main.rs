@@ -17,6 +17,7 @@ mod demo;
 mod diagnoses;
 mod dns;
 mod endings;
+mod examples;
 mod explain;
 mod forwards;
 mod harness;

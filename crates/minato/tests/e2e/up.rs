@@ -208,3 +208,64 @@ fn logs_are_followed_to_the_end() {
         assert_eq!(followed.stdout.lines().collect::<Vec<_>>(), lines);
     });
 }
+
+#[test]
+fn ten_instances_of_one_file_at_once() {
+    Machine::run(&["python3"], |machine| {
+        let user = machine.user();
+        let text = "network = 'many'\n[host.web]\ncommand = 'python3 -u -m http.server 80'\nports = { 80 = 8080 }\n\
+                    [host.db]\ncommand = 'python3 -u -m http.server 5432'\nready = 5432\n";
+        write(machine, "minato.toml", text);
+        let names: Vec<String> = (0..10).map(|number| format!("branch-{number}")).collect();
+        let ups: Vec<Program> =
+            names.iter().map(|name| user.start(user.minato(&["up", "-d", "--instance", name]))).collect();
+        ups.into_iter().for_each(|up| drop(up.finish_within(SOON * 3).expect_success()));
+        let mut ports = Vec::new();
+        for name in &names {
+            let network = format!("many-{name}");
+            let bound = user.minato_json(&["ports", "--network", &network]);
+            let of = |host: &str| bound["ports"].as_array().into_iter().flatten().filter(|row| row["host"] == *host).map(|row| row["port"].clone()).collect::<Vec<_>>();
+            assert_eq!((of("web"), of("db")), (vec![80.into()], vec![5432.into()]), "every service on its usual port");
+            let forwards = user.minato_json(&["forward", "ls", "--network", &network]);
+            let port = forwards["forwards"][0]["host_port"].as_u64().and_then(|port| u16::try_from(port).ok());
+            ports.extend(port.filter(|port| is_served(*port)));
+        }
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 10, "each is reached on a port of its own");
+        let downs: Vec<Program> = names.iter().map(|name| user.start(user.minato(&["down", "--instance", name]))).collect();
+        downs.into_iter().for_each(|down| drop(down.finish_within(SOON * 3).expect_success()));
+        assert_eq!(leftovers::runtime_directories(), Vec::<PathBuf>::new());
+    });
+}
+
+#[test]
+fn changes_of_the_file_are_applied_while_it_runs() {
+    Machine::run(&["python3"], |machine| {
+        let user = machine.user();
+        let web = |port: u16| format!("[host.web]\ncommand = 'python3 -u -m http.server 80'\nready = 80\nports = {{ 80 = {port} }}\n");
+        let sleeper = |name: &str, seconds: u32| format!("[host.{name}]\ncommand = 'sleep {seconds}'\n");
+        let change = |text: &str| {
+            // As editors do: a new file takes the place of the old one.
+            write(machine, "minato.toml.new", text);
+            fs::rename(machine.work().join("minato.toml.new"), machine.work().join("minato.toml")).expect("a new file");
+        };
+        change(&(web(8080) + &sleeper("one", 1001) + &sleeper("two", 1002)));
+        let up = user.start(user.minato(&["up", "--watch"]));
+        says(&up, "network 'work' is ready");
+        let server = machine.processes_named("python3").remove(0).pid;
+
+        change("[host.web\n");
+        says(&up, "until then nothing changes");
+        change(&(web(9080) + &sleeper("one", 1001) + &sleeper("two", 2002) + &sleeper("three", 1003)));
+        wait_until("the other port", SOON, || is_served(9080) && !is_served(8080));
+        let sleeps = |seconds: &str| !machine.processes_with_argument(seconds).is_empty();
+        wait_until("two's new program and three", SOON, || sleeps("2002") && !sleeps("1002") && sleeps("1003"));
+        assert!(sleeps("1001"));
+        change(&(web(9080) + &sleeper("two", 2002)));
+        wait_until("the end of one and three", SOON, || !sleeps("1001") && !sleeps("1003"));
+        assert_eq!(machine.processes_named("python3").remove(0).pid, server, "it runs on");
+        assert!(sleeps("2002") && is_served(9080));
+        up.stop().expect_success();
+    });
+}
