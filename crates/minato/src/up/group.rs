@@ -59,7 +59,12 @@ mod tests {
     fn a_member_may_lead_a_session_and_a_signal_reaches_the_others() {
         let group = Group::new().expect("a group");
         let join = |program: &str, arguments: &[&str]| {
-            Command::new(program).args(arguments).process_group(group.number()).stdin(Stdio::null()).spawn().expect(program)
+            Command::new(program)
+                .args(arguments)
+                .process_group(group.number())
+                .stdin(Stdio::null())
+                .spawn()
+                .expect(program)
         };
         let mut waits = join("sleep", &["1000"]);
         let mut leads = join("python3", &["-c", "import os; os.setsid()"]);

@@ -81,11 +81,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn new(
-        plan: ServicePlan,
-        variables: Vec<(String, String)>,
-        place: Place,
-    ) -> Result<Service, Failure> {
+    pub(super) fn new(plan: ServicePlan, variables: Vec<(String, String)>, place: Place) -> Result<Service, Failure> {
         let group = Group::new().map_err(|error| Failure::caused("a program gets no process group", error))?;
         let (host, service) = (place.host.to_string(), plan.name.as_ref().map(Name::to_string));
         let status = ServiceStatus { host, service, pid: None, exit_code: None, restarts: 0 };

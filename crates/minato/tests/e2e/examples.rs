@@ -92,7 +92,8 @@ fn two_worktrees_of_one_program() {
         let directory = copy(machine, "worktrees");
         let tried = user.start(in_example(&user, &directory, "sh", &["try.sh"])).finish_within(FIRST_START);
         let tried = tried.expect_success();
-        let said: Vec<&str> = tried.stdout.lines().filter_map(|line| line.split_once(", at ")).map(|(who, _)| who).collect();
+        let said: Vec<&str> =
+            tried.stdout.lines().filter_map(|line| line.split_once(", at ")).map(|(who, _)| who).collect();
         assert_eq!(said, ["web of notes-main", "web of notes-feature-login"]);
     });
 }

@@ -224,7 +224,15 @@ fn ten_instances_of_one_file_at_once() {
         for name in &names {
             let network = format!("many-{name}");
             let bound = user.minato_json(&["ports", "--network", &network]);
-            let of = |host: &str| bound["ports"].as_array().into_iter().flatten().filter(|row| row["host"] == *host).map(|row| row["port"].clone()).collect::<Vec<_>>();
+            let of = |host: &str| {
+                bound["ports"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter(|row| row["host"] == *host)
+                    .map(|row| row["port"].clone())
+                    .collect::<Vec<_>>()
+            };
             assert_eq!((of("web"), of("db")), (vec![80.into()], vec![5432.into()]), "every service on its usual port");
             let forwards = user.minato_json(&["forward", "ls", "--network", &network]);
             let port = forwards["forwards"][0]["host_port"].as_u64().and_then(|port| u16::try_from(port).ok());
@@ -233,7 +241,8 @@ fn ten_instances_of_one_file_at_once() {
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), 10, "each is reached on a port of its own");
-        let downs: Vec<Program> = names.iter().map(|name| user.start(user.minato(&["down", "--instance", name]))).collect();
+        let downs: Vec<Program> =
+            names.iter().map(|name| user.start(user.minato(&["down", "--instance", name]))).collect();
         downs.into_iter().for_each(|down| drop(down.finish_within(SOON * 3).expect_success()));
         assert_eq!(leftovers::runtime_directories(), Vec::<PathBuf>::new());
     });
@@ -243,7 +252,9 @@ fn ten_instances_of_one_file_at_once() {
 fn changes_of_the_file_are_applied_while_it_runs() {
     Machine::run(&["python3"], |machine| {
         let user = machine.user();
-        let web = |port: u16| format!("[host.web]\ncommand = 'python3 -u -m http.server 80'\nready = 80\nports = {{ 80 = {port} }}\n");
+        let web = |port: u16| {
+            format!("[host.web]\ncommand = 'python3 -u -m http.server 80'\nready = 80\nports = {{ 80 = {port} }}\n")
+        };
         let sleeper = |name: &str, seconds: u32| format!("[host.{name}]\ncommand = 'sleep {seconds}'\n");
         let change = |text: &str| {
             // As editors do: a new file takes the place of the old one.
