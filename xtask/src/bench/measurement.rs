@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use serde::{Deserialize, Serialize};
+
 /// A row of the table, in both directions.
 pub(crate) struct Row {
     /// The load program's name for it.
@@ -21,7 +23,7 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 /// Who sends: the guest, or a client on the machine through a forward.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Direction {
     /// From the guest to a server on the machine's outer address.
     Out,
@@ -41,6 +43,7 @@ impl Display for Direction {
 /// One run's result, or why there is none.
 pub(crate) type Outcome = Result<f64, Failure>;
 
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) enum Failure {
     /// The contender has no such path.
     NotOffered,
@@ -49,10 +52,32 @@ pub(crate) enum Failure {
 }
 
 /// All results of one row, in the order of the contenders.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Measurement {
-    pub(crate) row: &'static Row,
+    /// The row's name.
+    pub(crate) row: String,
     pub(crate) direction: Direction,
     pub(crate) results: Vec<Vec<Outcome>>,
+}
+
+impl Measurement {
+    /// The row that it is of; the first one if there is none of that name.
+    pub(crate) fn row(&self) -> &'static Row {
+        ROWS.iter().find(|row| row.name == self.row).unwrap_or(&ROWS[0])
+    }
+
+    pub(crate) fn title(&self) -> String {
+        format!("{} {}", self.row().title, self.direction)
+    }
+
+    pub(crate) fn is_of_same_row(&self, other: &Measurement) -> bool {
+        (&self.row, self.direction) == (&other.row, other.direction)
+    }
+
+    /// Its place in the table.
+    pub(crate) fn place(&self) -> (usize, Direction) {
+        (ROWS.iter().position(|row| row.name == self.row).unwrap_or(ROWS.len()), self.direction)
+    }
 }
 
 /// What the runs of one contender in one row come to.

@@ -4,14 +4,15 @@
 //! the same load program. All contenders take turns within each row (A B A B), so that what disturbs the machine
 //! disturbs all of them. A run that fails is shown as failed.
 
+mod chart;
 mod contender;
 mod measurement;
+mod record;
 mod report;
 mod start;
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +20,7 @@ use clap::Args;
 
 use crate::{command, packages, tools};
 use measurement::{Direction, Measurement, ROWS};
+use record::Record;
 
 /// The ordinary user that all contenders run as.
 const USER: u32 = 1000;
@@ -28,13 +30,14 @@ pub(crate) struct Options {
     /// One short round instead of three long ones: for finding out whether it works
     #[arg(long)]
     quick: bool,
-    /// Write the table to docs/benchmarks/latest.md
-    #[arg(long)]
+    /// Write the table and a chart to docs/benchmarks. Together with --rows, rows that were measured of the
+    /// same source before are in it as well
+    #[arg(long, conflicts_with_all = ["quick", "only"])]
     write: bool,
     /// Only these contenders, beside veth
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// Only rows whose name contains this
+    /// Only rows whose name and direction, such as "bulk-1 out", contain this; "start" is the time to start a program
     #[arg(long, value_name = "PART")]
     rows: Option<String>,
     /// Set by the benchmark for its own second run inside of the namespaces
@@ -85,29 +88,33 @@ fn measure(options: &Options) -> Result<()> {
             }
         }
         eprintln!();
-        measurements.push(Measurement { row, direction, results });
+        measurements.push(Measurement { row: row.name.to_owned(), direction, results });
     }
-    let names: Vec<&str> = contenders.iter().map(|contender| contender.title).collect();
-    let mut report = report::render(&names, &measurements, rounds, milliseconds);
-    report += &start::render_idle(&contenders);
+    let names: Vec<&'static str> = contenders.iter().map(|contender| contender.title).collect();
+    let idle = (!measurements.is_empty()).then(|| start::render_idle(&contenders));
     drop(contenders);
-    report += &start::render_starts(if options.quick { 3 } else { 15 });
+    let starts = starts_selected(options).then(|| start::render_starts(if options.quick { 3 } else { 15 }));
+    let mut record = if options.write { Record::load() } else { Record::default() };
+    record.add(measurements, idle, starts);
+    let report = report::render(&names, &record.measurements, rounds, milliseconds) + &record.idle + &record.starts;
     println!("{report}");
     if options.write {
-        let path = report_path();
-        fs::create_dir_all(path.parent().context("a directory")?)?;
-        fs::write(&path, report)?;
-        eprintln!("xtask: written to {}", path.display());
+        record.save()?;
+        let directory = crate::workspace_root().join("docs/benchmarks");
+        fs::create_dir_all(&directory)?;
+        fs::write(directory.join("latest.md"), report)?;
+        fs::write(directory.join("latest.svg"), chart::render(&names, &record.measurements))?;
+        eprintln!("xtask: written to {}", directory.display());
     }
     Ok(())
+}
+
+fn starts_selected(options: &Options) -> bool {
+    options.rows.as_ref().is_none_or(|part| "start".contains(part.as_str()))
 }
 
 fn selected_rows(options: &Options) -> impl Iterator<Item = (&'static measurement::Row, Direction)> {
     let part = options.rows.clone().unwrap_or_default();
     let all = ROWS.iter().flat_map(|row| [(row, Direction::Out), (row, Direction::In)]);
     all.filter(move |(row, direction)| format!("{} {direction}", row.name).contains(&part))
-}
-
-fn report_path() -> PathBuf {
-    crate::workspace_root().join("docs/benchmarks/latest.md")
 }

@@ -10,17 +10,21 @@ use super::measurement::{Measurement, Summary};
 pub(crate) fn render(names: &[&str], measurements: &[Measurement], rounds: u32, milliseconds: u32) -> String {
     let mut text = String::from("# Benchmark: ratio to a plain veth in the same run\n\n");
     text += &conditions(rounds, milliseconds);
+    if measurements.is_empty() {
+        return text;
+    }
+    text += "\n![The same as a chart](latest.svg)\n";
     let mut failures = String::new();
     let _ = writeln!(text, "\n| row | veth | {} |", names[1..].join(" | "));
     let _ = writeln!(text, "|---|---|{}", "---|".repeat(names.len() - 1));
     for measurement in measurements {
         let summaries: Vec<Summary> =
             measurement.results.iter().map(|results| Summary::of(results, &measurement.results[0])).collect();
-        let title = format!("{} {}", measurement.row.title, measurement.direction);
-        let absolute = |value: f64| format!("{:.1} {}", value * measurement.row.scale, measurement.row.unit);
+        let (title, row) = (measurement.title(), measurement.row());
+        let absolute = |value: f64| format!("{:.1} {}", value * row.scale, row.unit);
         let veth =
             summaries[0].median.map_or_else(|| "failed".to_owned(), |value| absolute(value) + &spread(&summaries[0]));
-        let cells = summaries[1..].iter().map(|summary| cell(summary, measurement.row.scale));
+        let cells = summaries[1..].iter().map(|summary| cell(summary, row.scale));
         let _ = writeln!(text, "| {title} | {veth} | {} |", cells.collect::<Vec<_>>().join(" | "));
         for (name, summary) in names.iter().zip(&summaries) {
             if let Some(reason) = summary.failures.first() {
@@ -96,7 +100,7 @@ mod tests {
             vec![failed(), failed(), failed()],
             vec![Err(Failure::NotOffered), Err(Failure::NotOffered), Err(Failure::NotOffered)],
         ];
-        let measurement = Measurement { row: &ROWS[0], direction: Direction::Out, results };
+        let measurement = Measurement { row: ROWS[0].name.to_owned(), direction: Direction::Out, results };
         let text = render(&["veth", "half", "broken", "inward only"], &[measurement], 3, 2000);
         assert!(
             text.contains(
