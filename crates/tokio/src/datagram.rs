@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use minato_transport::SocketId;
 
 use crate::error::{of_bind, of_send};
-use crate::network::Network;
+use crate::network::{Network, random};
 
 /// Datagrams at an address and port of the network.
 #[derive(Debug)]
@@ -19,14 +19,15 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    /// Binds to `local`; an unspecified address means all of the network's of its family.
+    /// Binds to `local`; an unspecified address means all of the network's of its family, port 0 a free ephemeral one.
     ///
     /// # Errors
     /// `AddrInUse` if the port is taken, naming by whom; `AddrNotAvailable` for a foreign address.
     pub fn bind(network: &Network, local: SocketAddr) -> io::Result<UdpSocket> {
         let mut state = network.lock();
         state.check()?;
-        let id = state.act(|stack, _| stack.bind_datagram(local)).map_err(of_bind)?;
+        let id = state.act(|stack, _| stack.bind_datagram(local, random())).map_err(of_bind)?;
+        let local = state.stack.datagram_address(id).unwrap_or(local);
         state.sockets.insert(id, Vec::new());
         drop(state);
         Ok(UdpSocket { network: network.clone(), id, local })

@@ -15,7 +15,7 @@ pub(crate) fn of_listen(error: ListenError) -> Error {
 pub(crate) fn of_bind(error: BindError) -> Error {
     let kind = match error {
         BindError::InUse { .. } => ErrorKind::AddrInUse,
-        BindError::InvalidAddress(_) => ErrorKind::AddrNotAvailable,
+        BindError::InvalidAddress(_) | BindError::PortsExhausted(_) => ErrorKind::AddrNotAvailable,
     };
     Error::new(kind, error)
 }

@@ -63,11 +63,9 @@ pub(crate) enum Owner {
     Incoming(u32),
 }
 
-/// The result of a look-up, most specific first (this order is the precedence).
+/// Who gets a segment that belongs to no flow, most specific first (this order is the precedence).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// Both ends are known.
-    Flow(Owner),
     /// Somebody listens on the address and port, or on the port of any own address.
     Listener(u32),
     /// Nobody.
@@ -79,8 +77,8 @@ pub(crate) enum Target {
 pub(crate) struct Demux {
     /// By both ends: TCP connections, TIME-WAIT, held requests. Remote parties choose the keys, so the hasher is keyed.
     flows: HashMap<FourTuple, Owner, KeyedState>,
-    /// The connection found last: segments come in trains, and a comparison is cheaper than a keyed hash.
-    recent: Option<(FourTuple, u32)>,
+    /// The flow found last: segments come in trains, and a comparison is cheaper than a keyed hash.
+    recent: Option<(FourTuple, Owner)>,
     /// By local address and port. Keys are our own, but what is looked up is not.
     listeners: HashMap<SocketAddr, u32, KeyedState>,
     /// UDP sockets by local address and port, as above.
@@ -98,27 +96,20 @@ impl Demux {
         }
     }
 
-    /// The connection between these ends, if they have one: the way of nearly all segments.
-    pub(crate) fn connection(&mut self, tuple: &FourTuple) -> Option<u32> {
-        if let Some((recent, index)) = &self.recent
+    /// Who has the flow between these ends: the first look-up, and the only one for nearly all segments.
+    pub(crate) fn lookup(&mut self, tuple: &FourTuple) -> Option<Owner> {
+        if let Some((recent, owner)) = &self.recent
             && recent == tuple
         {
-            return Some(*index);
+            return Some(*owner);
         }
-        let Some(Owner::Connection(index)) = self.flows.get(tuple) else { return None };
-        self.recent = Some((*tuple, *index));
-        Some(*index)
+        let owner = *self.flows.get(tuple)?;
+        self.recent = Some((*tuple, owner));
+        Some(owner)
     }
 
-    /// `own` says whether the local address is the stack's, so that listeners on all addresses take it.
-    pub(crate) fn lookup(&self, tuple: &FourTuple, own: bool) -> Target {
-        if let Some(owner) = self.flows.get(tuple) {
-            return Target::Flow(*owner);
-        }
-        self.lookup_listener(tuple, own)
-    }
-
-    /// As `lookup`, whoever has the flow.
+    /// Who gets what belongs to no flow. `own` says whether the local address is the stack's, so that listeners on all
+    /// addresses take it.
     pub(crate) fn lookup_listener(&self, tuple: &FourTuple, own: bool) -> Target {
         if self.listeners.is_empty() {
             return Target::None;

@@ -1,6 +1,6 @@
 //! One error type per operation.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use minato_ports::{AllocateError, Binding};
 
@@ -81,9 +81,12 @@ pub enum BindError {
         /// What holds it.
         holder: Binding,
     },
-    /// Port 0, or an address that is not the stack's own.
+    /// An address that is not the stack's own.
     #[error("{0} can't be bound to")]
     InvalidAddress(SocketAddr),
+    /// Port 0 was asked for, and no port of the ephemeral range is free at this address.
+    #[error("no ephemeral port is free at {0}")]
+    PortsExhausted(IpAddr),
 }
 
 /// Why [`Stack::receive_into`](crate::Stack::receive_into) has no data.

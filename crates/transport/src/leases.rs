@@ -2,7 +2,7 @@
 //!
 //! A lease is what a connection holds of it. It goes with the connection into TIME-WAIT and comes back in one place.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use minato_ports::{
     AllocateError, BindRequest, Binding, EphemeralAllocator, Holder, Port, PortRange, PortTable, Reservation,
@@ -16,6 +16,13 @@ pub(crate) struct Lease {
     reservation: Option<Reservation>,
     /// Its port counts as used towards its destination.
     ephemeral: bool,
+}
+
+impl Lease {
+    /// Whether the port was chosen for the connection, so that only the allocator knows of it.
+    pub(crate) fn is_ephemeral(&self) -> bool {
+        self.ephemeral && self.reservation.is_none()
+    }
 }
 
 /// The port space of the stack's own addresses.
@@ -44,6 +51,18 @@ impl Leases {
             self.ephemeral.exclude(port);
         }
         Ok(reservation)
+    }
+
+    /// Reserves a UDP port of the ephemeral range that is free at `local`: as with connections, each is as likely.
+    pub(crate) fn bind_any(&mut self, local: IpAddr, random: u64) -> Option<(Port, Reservation)> {
+        let range = self.ephemeral.range();
+        let first = ((u128::from(random) * u128::from(range.length())) >> 64) as u32;
+        (0..range.length()).find_map(|step| {
+            let number = u32::from(range.first().value()) + (first + step) % range.length();
+            let port = Port::new(u16::try_from(number).ok()?)?;
+            let reservation = self.bind(Transport::Udp, SocketAddr::new(local, 0), port).ok()?;
+            Some((port, reservation))
+        })
     }
 
     /// Ends a binding; connections that came from it keep theirs.

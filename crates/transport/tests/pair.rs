@@ -279,6 +279,25 @@ fn the_receive_window_grows_with_the_reader() {
 }
 
 #[test]
+fn what_was_not_lent_is_not_sent() {
+    let mut pair = Pair::warmed(true, Trouble::NONE, 3);
+    let (client, server) = pair.connect(far(80));
+    let lent = pair.stacks[0].send_space(client, 100).len();
+    pair.stacks[0].commit(pair.now, client, 40);
+    // A second time, without having asked again.
+    pair.stacks[0].commit(pair.now, client, 60);
+    assert_eq!(pair.stacks[0].status(client).expect("alive").queued, 40);
+    pair.stacks[0].send_space(client, 100);
+    pair.stacks[0].commit(pair.now, client, usize::MAX);
+    assert!(pair.stacks[0].status(client).expect("alive").queued <= lent);
+    pair.run_for(Duration::from_millis(2));
+    assert_eq!(
+        pair.stacks[1].status(server).map(|status| status.readable as u64),
+        pair.stacks[0].status(client).map(|status| status.bytes_acknowledged)
+    );
+}
+
+#[test]
 fn buffers_stop_growing_where_memory_is_short() {
     let (mut host_config, mut router_config) = (common::config(1, true), common::config(2, true));
     host_config.limits.buffer_bytes = 1 << 20;

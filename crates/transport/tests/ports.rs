@@ -169,8 +169,8 @@ fn a_chosen_port_is_reserved_until_the_connection_is_forgotten() {
 fn datagram_sockets_are_bound_connected_and_free_again() {
     let mut pair = Pair::new(true, Trouble::NONE, 8);
     let now = pair.now;
-    let any = pair.stacks[0].bind_datagram("0.0.0.0:53".parse().expect("ok")).expect("free");
-    let again = pair.stacks[0].bind_datagram(at(53));
+    let any = pair.stacks[0].bind_datagram("0.0.0.0:53".parse().expect("ok"), 0).expect("free");
+    let again = pair.stacks[0].bind_datagram(at(53), 0);
     assert!(matches!(again, Err(minato_transport::BindError::InUse { .. })), "{again:?}");
     let (peer, other) = (far(4000), far(4001));
     pair.stacks[1].send_datagram(now, peer, at(53), b"one").expect("room");
@@ -194,5 +194,37 @@ fn datagram_sockets_are_bound_connected_and_free_again() {
     let told = Event::DatagramUnreachable { source: other, destination: at(53), reason: refused };
     assert!(pair.events[1].contains(&told), "{:?}", pair.events[1]);
     pair.stacks[0].unbind_datagram(any);
-    pair.stacks[0].bind_datagram(at(53)).expect("free again");
+    pair.stacks[0].bind_datagram(at(53), 0).expect("free again");
+}
+
+#[test]
+fn datagram_sockets_get_ephemeral_ports_until_none_is_free() {
+    let mut config = config(1, true);
+    config.ephemeral = "50000-50002".parse().expect("a range");
+    let mut pair = Pair::with(config, common::config(2, true), Trouble::NONE, 9);
+    let stack = &mut pair.stacks[0];
+    let ids = [0, u64::MAX, 1 << 63].map(|random| stack.bind_datagram(at(0), random).expect("one is free"));
+    let mut ports = ids.map(|id| stack.datagram_address(id).expect("bound").port());
+    ports.sort_unstable();
+    assert_eq!(ports, [50_000, 50_001, 50_002]);
+    let none = stack.bind_datagram(at(0), 7).expect_err("all are used");
+    assert_eq!(none.to_string(), "no ephemeral port is free at 10.0.0.2");
+    stack.unbind_datagram(ids[1]);
+    assert!(stack.datagram_address(ids[1]).is_none());
+    stack.bind_datagram(at(0), 7).expect("free again");
+}
+
+#[test]
+fn a_connections_ephemeral_port_is_in_a_listeners_way() {
+    let mut pair = Pair::new(true, Trouble::NONE, 10);
+    let (client, _) = pair.connect(far(80));
+    let own = pair.stacks[0].status(client).expect("alive").local;
+    for local in [own, SocketAddr::new("0.0.0.0".parse().expect("ok"), own.port())] {
+        let error = pair.stacks[0].listen(local, 1).expect_err("the connection has it");
+        assert_eq!(error.to_string(), format!("{local} is in use: {own}/tcp stands in the way"));
+    }
+    let v6 = SocketAddr::new("::".parse().expect("ok"), own.port());
+    pair.stacks[0].listen(v6, 1).expect("the other family is free");
+    pair.stacks[0].abort(pair.now, client);
+    pair.stacks[0].listen(own, 1).expect("free again");
 }

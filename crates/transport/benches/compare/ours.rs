@@ -15,15 +15,16 @@ pub struct Ours {
 }
 
 impl Ours {
-    pub fn new(virtio: bool) -> Ours {
+    /// `buffer` bounds what each end queues to send and what it holds unread.
+    pub fn new(virtio: bool, buffer: usize) -> Ours {
         let now = super::now();
         let make = |number: u8| {
             let mut config = Config::new(Link::Ip { mtu: 1500, virtio }, [number; 16]);
             config.addresses = vec![IpCidr::new([10, 0, 0, number].into(), 8).expect("a prefix")];
             config.any_destination = number == 1;
-            // As smoltcp's.
-            config.tcp.send_buffer_max = 1 << 20;
-            config.tcp.receive_buffer_max = 1 << 20;
+            config.tcp.send_buffer_max = buffer;
+            config.tcp.receive_buffer = buffer.min(config.tcp.receive_buffer);
+            config.tcp.receive_buffer_max = buffer;
             config.tcp.time_wait = Duration::from_millis(1);
             Stack::new(now, config)
         };

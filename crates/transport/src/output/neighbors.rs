@@ -1,6 +1,6 @@
 //! Station addresses of neighbours (RFC 826, RFC 4861 §7.3), and what waits for them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 
 use crate::hash::KeyedState;
@@ -19,6 +19,9 @@ const STALE_AFTER: Interval = Interval::from_secs(60);
 /// Frames that wait for one neighbour; the oldest makes room (RFC 4861 §7.2.2 asks for at least one). A large datagram in
 /// fragments finds room.
 const HELD_FRAMES: usize = 64;
+
+/// Where the cache is full, the oldest of so many makes room: whose place in the table is near is secret.
+const VICTIM_CANDIDATES: usize = 16;
 
 /// A connection that waits for a neighbour, by index and generation.
 pub(crate) type Waiter = (u32, u32);
@@ -46,7 +49,17 @@ pub(crate) struct Neighbors {
 #[derive(Debug)]
 enum Entry {
     Known { station: MacAddress, confirmed: Time, asked: Option<Time>, questions: u8 },
-    Asked { questions: u8, next: Time, frames: VecDeque<Vec<u8>>, waiters: Vec<Waiter> },
+    Asked { questions: u8, next: Time, frames: VecDeque<Vec<u8>>, waiters: BTreeSet<Waiter> },
+}
+
+impl Entry {
+    /// When it was last of use: confirmed, or asked.
+    fn heard(&self) -> Time {
+        match self {
+            Entry::Known { confirmed, .. } => *confirmed,
+            Entry::Asked { next, .. } => *next,
+        }
+    }
 }
 
 /// What is known about a neighbour; `solicit` means that it shall be asked now.
@@ -110,7 +123,7 @@ impl Neighbors {
     fn ask(&mut self, now: Time, address: IpAddr) {
         let next = now + QUESTION_INTERVAL;
         self.changes += 1;
-        let entry = Entry::Asked { questions: 1, next, frames: VecDeque::new(), waiters: Vec::new() };
+        let entry = Entry::Asked { questions: 1, next, frames: VecDeque::new(), waiters: BTreeSet::new() };
         self.entries.insert(address, entry);
         self.next = Some(self.next.map_or(next, |earliest| earliest.min(next)));
     }
@@ -119,7 +132,8 @@ impl Neighbors {
         if self.entries.len() < self.limit {
             return;
         }
-        if let Some(victim) = self.entries.keys().next().copied()
+        let oldest = self.entries.iter().take(VICTIM_CANDIDATES).min_by_key(|(_, entry)| entry.heard());
+        if let Some(victim) = oldest.map(|(address, _)| *address)
             && let Some(Entry::Asked { waiters, frames, .. }) = self.entries.remove(&victim)
         {
             self.held_bytes -= bytes_of(&frames);
@@ -148,10 +162,8 @@ impl Neighbors {
 
     /// Wakes a connection when `address`, which is being asked, answers.
     pub(crate) fn wait(&mut self, address: IpAddr, waiter: Waiter) {
-        if let Some(Entry::Asked { waiters, .. }) = self.entries.get_mut(&address)
-            && !waiters.contains(&waiter)
-        {
-            waiters.push(waiter);
+        if let Some(Entry::Asked { waiters, .. }) = self.entries.get_mut(&address) {
+            waiters.insert(waiter);
         }
     }
 
@@ -189,7 +201,7 @@ impl Neighbors {
             let Entry::Asked { questions, next, waiters, frames } = entry else { return true };
             if *next <= now {
                 if *questions >= QUESTIONS {
-                    absent.append(waiters);
+                    absent.extend(std::mem::take(waiters));
                     *held_bytes -= bytes_of(frames);
                     return false;
                 }

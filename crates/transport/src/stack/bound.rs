@@ -30,21 +30,39 @@ pub(super) struct BoundSocket {
 
 /// UDP: sockets of the stack itself.
 impl Stack {
-    /// Binds a UDP socket to `local` (an unspecified address means all own addresses of its family).
+    /// Binds a UDP socket to `local` (an unspecified address means all own addresses of its family). Port 0 means an
+    /// ephemeral one that is free, chosen by `random`; `datagram_address` tells which.
     ///
     /// # Errors
-    /// If the address and port are taken or can't be bound to.
-    pub fn bind_datagram(&mut self, local: SocketAddr) -> Result<SocketId, BindError> {
-        let local = canonical(local);
-        let own = local.ip().is_unspecified() || self.output.routes.is_own(local.ip());
-        let port = Port::new(local.port()).filter(|_| own).ok_or(BindError::InvalidAddress(local))?;
-        let reservation = self.leases.bind(Transport::Udp, local, port);
-        let reservation = reservation.map_err(|holder| BindError::InUse { local, holder })?;
+    /// If the address and port are taken or can't be bound to, or if no ephemeral port is free.
+    pub fn bind_datagram(&mut self, local: SocketAddr, random: u64) -> Result<SocketId, BindError> {
+        let mut local = canonical(local);
+        if !local.ip().is_unspecified() && !self.output.routes.is_own(local.ip()) {
+            return Err(BindError::InvalidAddress(local));
+        }
+        let reservation = match Port::new(local.port()) {
+            Some(port) => {
+                let reservation = self.leases.bind(Transport::Udp, local, port);
+                reservation.map_err(|holder| BindError::InUse { local, holder })?
+            }
+            None => {
+                let found = self.leases.bind_any(local.ip(), random).ok_or(BindError::PortsExhausted(local.ip()))?;
+                local.set_port(found.0.value());
+                found.1
+            }
+        };
         let arrived = Datagrams::new(QUEUE_BYTES);
         let (index, generation) =
             self.sockets.insert(BoundSocket { local, remote: None, reservation, arrived, announced: false });
         self.demux.insert_socket(local, index);
         Ok(SocketId { index, generation })
+    }
+
+    /// Where a UDP socket is bound; `None` for a dead id.
+    #[must_use]
+    pub fn datagram_address(&self, id: SocketId) -> Option<SocketAddr> {
+        let current = self.sockets.is_current(id.index, id.generation);
+        self.sockets.get(id.index).filter(|_| current).map(|socket| socket.local)
     }
 
     /// Names the peer: only its datagrams arrive, and it is where `send_bound` sends without a destination. `None` takes all

@@ -195,9 +195,7 @@ impl Stack {
         if let Some(listener) = connection.listener {
             self.left_backlog(listener, index);
         }
-        if self.lent == Some(index) {
-            self.lent = None;
-        }
+        self.lent.take_if(|(lent, _)| *lent == index);
         // Its place in the ready queue is found empty, or does for the next tenant.
     }
 

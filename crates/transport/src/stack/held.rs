@@ -150,8 +150,7 @@ impl Stack {
         request: &Request,
         listener: Option<u32>,
     ) -> ConnectionId {
-        let initial = self.initial.choose_after(now, tuple, request.succeeds);
-        let offset = self.initial.timestamp_offset(tuple);
+        let (initial, offset) = self.initial.choose(now, tuple, request.succeeds);
         let limits = self.link_limits(tuple);
         let config = &self.config.tcp;
         let mut connection = Connection::passive(now, *tuple, initial, offset, limits.segment_size, request, config);

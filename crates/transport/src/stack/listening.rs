@@ -55,6 +55,9 @@ impl Stack {
         let local = canonical(local);
         let own = local.ip().is_unspecified() || self.output.routes.is_own(local.ip());
         let port = Port::new(local.port()).filter(|_| own).ok_or(ListenError::InvalidAddress(local))?;
+        if let Some(holder) = self.connection_at(local) {
+            return Err(ListenError::InUse { local, holder });
+        }
         let reservation = self.leases.bind(Transport::Tcp, local, port);
         let reservation = reservation.map_err(|holder: Binding| ListenError::InUse { local, holder })?;
         let listener = Listener {
@@ -112,6 +115,20 @@ impl Stack {
 }
 
 impl Stack {
+    /// A connection to elsewhere whose ephemeral port is in the way, as it is for Linux' `bind(2)`. All are asked: listening
+    /// is rare, and connections should not pay for it.
+    fn connection_at(&self, local: SocketAddr) -> Option<Binding> {
+        let in_the_way = |connection: &Connection| {
+            let own = connection.tuple.local();
+            let overlaps = own.ip() == local.ip() || (local.ip().is_unspecified() && own.is_ipv4() == local.is_ipv4());
+            own.port() == local.port() && overlaps && connection.lease.is_ephemeral()
+        };
+        let (_, connection) = self.connections.iter().find(|(_, connection)| in_the_way(connection))?;
+        let own = connection.tuple.local();
+        let port = Port::new(own.port())?;
+        Some(Binding { transport: Transport::Tcp, address: own.ip().into(), port })
+    }
+
     /// Whether a SYN for this listener that takes over from a connection in TIME-WAIT makes a connection now. There are no
     /// more of these than there were connections, so a flood elsewhere does not count.
     pub(super) fn may_take_over(&self, index: u32) -> bool {

@@ -70,8 +70,8 @@ pub struct Stack {
     pool: ChunkPool,
     /// Over IPv4 and over IPv6.
     link_limits: (LinkLimits, LinkLimits),
-    /// The connection whose send buffer has room lent out by `send_space`.
-    lent: Option<u32>,
+    /// The connection whose send buffer has room lent out by `send_space`, and how much.
+    lent: Option<(u32, usize)>,
     /// Headers of the TCP segment that `poll_transmit` returned last.
     head: [u8; HEAD_MAX],
     /// The frame that `poll_transmit` returned last, if it was no TCP segment.

@@ -53,8 +53,7 @@ impl Stack {
             return Err(ConnectError::InUse { local, remote });
         }
         let limits = self.link_limits(&tuple);
-        let initial = self.initial.choose(now, &tuple);
-        let offset = self.initial.timestamp_offset(&tuple);
+        let (initial, offset) = self.initial.choose(now, &tuple, None);
         let size = limits.segment_size;
         let mut connection = Connection::active(now, tuple, initial, offset, size, &self.config.tcp);
         connection.lease = lease;

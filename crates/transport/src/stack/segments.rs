@@ -17,31 +17,21 @@ impl Stack {
         let local = SocketAddr::new(packet.destination, segment.destination_port);
         let remote = SocketAddr::new(packet.source, segment.source_port);
         let tuple = FourTuple::new(local, remote);
-        match self.demux.connection(&tuple) {
-            Some(index) => self.segment_for_connection(now, index, &segment),
-            None => self.segment_of_stranger(now, packet, &tuple, &segment)?,
+        let owner = self.demux.lookup(&tuple);
+        if let Some(Owner::Connection(index)) = owner {
+            self.segment_for_connection(now, index, &segment);
+            return Some(());
         }
-        Some(())
-    }
-
-    fn segment_of_stranger(
-        &mut self,
-        now: Time,
-        packet: &IpPacket<'_>,
-        tuple: &FourTuple,
-        segment: &Segment<'_>,
-    ) -> Option<()> {
         let recipient = self.recipient(packet)?;
         // RFC 9293 §3.9.2.3 and MUST-57: nothing of TCP is ever for a group.
         if recipient == Recipient::Group {
             return None;
         }
         let own = recipient == Recipient::Own;
-        match self.demux.lookup(tuple, own) {
-            Target::Flow(Owner::Connection(index)) => self.segment_for_connection(now, index, segment),
-            Target::Flow(Owner::TimeWait(index)) => self.segment_for_time_wait(now, index, tuple, own, segment),
-            Target::Flow(Owner::Incoming(index)) => self.segment_for_held(now, index, tuple, segment),
-            target => self.segment_for_none(now, target, tuple, segment),
+        match owner {
+            Some(Owner::TimeWait(index)) => self.segment_for_time_wait(now, index, &tuple, own, &segment),
+            Some(Owner::Incoming(index)) => self.segment_for_held(now, index, &tuple, &segment),
+            _ => self.segment_for_none(now, self.demux.lookup_listener(&tuple, own), &tuple, &segment),
         }
         Some(())
     }

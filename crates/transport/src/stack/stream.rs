@@ -60,26 +60,26 @@ impl Stack {
     /// connection and by `poll_transmit`.
     pub fn send_space(&mut self, id: ConnectionId, want: usize) -> &mut [u8] {
         let Some(index) = self.index(id) else { return &mut [] };
-        if self.lent != Some(index) {
+        if self.lent.is_none_or(|(lent, _)| lent != index) {
             self.take_back_space();
         }
-        self.lent = Some(index);
-        match self.connections.get_mut(index) {
-            Some(connection) => connection.send_space(&self.config.tcp, &mut self.pool, want),
-            None => &mut [],
-        }
+        let Some(connection) = self.connections.get_mut(index) else { return &mut [] };
+        let space = connection.send_space(&self.config.tcp, &mut self.pool, want);
+        self.lent = Some((index, space.len()));
+        space
     }
 
-    /// Sends the first `count` bytes of the last `send_space`.
+    /// Sends the first `count` bytes of the last `send_space`, of which there may be one `commit`; not more than it lent.
     pub fn commit(&mut self, now: Instant, id: ConnectionId, count: usize) {
         let now = self.clock.read(now);
-        let Some(index) = self.index(id).filter(|index| self.lent == Some(*index)) else { return };
-        self.drive(now, index, |connection, ctx| connection.commit(ctx, count));
+        let Some((index, room)) = self.lent.filter(|(index, _)| self.index(id) == Some(*index)) else { return };
+        self.lent = Some((index, 0));
+        self.drive(now, index, |connection, ctx| connection.commit(ctx, count.min(room)));
     }
 
     /// Room that was lent out and not used would keep a chunk per connection.
     pub(super) fn take_back_space(&mut self) {
-        if let Some(connection) = self.lent.take().and_then(|index| self.connections.get_mut(index)) {
+        if let Some(connection) = self.lent.take().and_then(|(index, _)| self.connections.get_mut(index)) {
             connection.trim(&mut self.pool);
         }
     }

@@ -22,25 +22,25 @@ impl InitialSequence {
         InitialSequence { key: KeyedState::new(key, b'i') }
     }
 
-    pub(crate) fn choose(&self, now: Time, tuple: &FourTuple) -> Seq {
+    /// The initial sequence number, and the zero of the timestamp clock. `former` is SND.NXT of the connection before.
+    pub(crate) fn choose(&self, now: Time, tuple: &FourTuple, former: Option<Seq>) -> (Seq, u32) {
         let clock = (now.since_start().as_nanos() / 4000) as u32;
-        Seq(clock.wrapping_add(self.hash(tuple) as u32))
+        let hash = self.key.hash_one(tuple);
+        let chosen = Seq(clock.wrapping_add(hash as u32));
+        // RFC 9293 §3.10.7.4 MAY-2: beyond all that the connection before sent, also if that was faster than the clock.
+        let chosen = former.map_or(chosen, |next| chosen.max(next.plus(LEAD)));
+        (chosen, timestamp_offset(hash))
     }
 
-    /// RFC 9293 §3.10.7.4 MAY-2: beyond all that the connection before sent, also if that was faster than the clock.
-    pub(crate) fn choose_after(&self, now: Time, tuple: &FourTuple, former: Option<Seq>) -> Seq {
-        let chosen = self.choose(now, tuple);
-        former.map_or(chosen, |next| chosen.max(next.plus(LEAD)))
-    }
-
-    /// RFC 7323 §7.1: each pair of ends has its own zero of the timestamp clock, so that it tells nothing about the others.
+    /// The second of `choose` alone.
     pub(crate) fn timestamp_offset(&self, tuple: &FourTuple) -> u32 {
-        (self.hash(tuple) >> 32) as u32
+        timestamp_offset(self.key.hash_one(tuple))
     }
+}
 
-    fn hash(&self, tuple: &FourTuple) -> u64 {
-        self.key.hash_one(tuple)
-    }
+/// RFC 7323 §7.1: each pair of ends has its own zero of the timestamp clock, so that it tells nothing about the others.
+fn timestamp_offset(hash: u64) -> u32 {
+    (hash >> 32) as u32
 }
 
 /// What a SYN says about its sender, with defaults for what it leaves out.

@@ -295,7 +295,7 @@ fn mapped_addresses_and_scopes_mean_nothing_to_the_tables() {
     assert_eq!(stack.poll_transmit(now).expect("a datagram").to_vec()[0], 0x45);
     // A scope given to bind does not keep datagrams away.
     let own = std::net::SocketAddrV6::new("fd00::1".parse().expect("an address"), 53, 9, 3);
-    let socket = stack.bind_datagram(own.into()).expect("own");
+    let socket = stack.bind_datagram(own.into(), 0).expect("own");
     let mut packet = v6(17, &udp6_to("fd00::1", b"data"));
     packet[24..40].copy_from_slice(&own.ip().octets());
     stack.receive(now, &mut packet);

@@ -61,7 +61,7 @@ impl ReceiveHalf {
         field as u16
     }
 
-    /// The reader took `count` bytes: whether the peer should hear of the room now.
+    /// The reader took `count` bytes.
     pub(in crate::tcp) fn consume(
         &mut self,
         now: Time,
@@ -70,13 +70,14 @@ impl ReceiveHalf {
         segment_size: usize,
         config: &Config,
         pool: &mut ChunkPool,
-    ) -> bool {
+    ) {
         let count = count.min(self.queue.length());
         self.queue.consume(count, pool);
-        self.after_reading(now, count, round_trip, segment_size, config, pool.is_short())
+        self.after_reading(now, count, round_trip, segment_size, config, pool.is_short());
     }
 
-    /// As `consume`, after the bytes were taken by other means. `short` memory lets no window grow.
+    /// As `consume`, after the bytes were taken by other means: the peer may have to hear of the room. `short` memory lets no
+    /// window grow.
     pub(in crate::tcp) fn after_reading(
         &mut self,
         now: Time,
@@ -85,7 +86,7 @@ impl ReceiveHalf {
         segment_size: usize,
         config: &Config,
         short: bool,
-    ) -> bool {
+    ) {
         if !short {
             self.tune(now, count, round_trip, config);
         }
@@ -95,7 +96,6 @@ impl ReceiveHalf {
         let closed = current < segment_size && gain >= segment_size.min(self.capacity / 2);
         let due = !self.finished && (closed || gain >= (self.capacity / 4).max(2 * segment_size));
         self.acknowledge_now |= due;
-        due
     }
 
     /// A reader that takes more than half a window per round trip could use a larger one: twice what it took, so that a
