@@ -9,6 +9,7 @@ mod engine;
 mod events;
 mod plane;
 mod problem;
+pub mod rows;
 mod startup;
 
 use std::ffi::OsString;

@@ -1,18 +1,15 @@
 //! The answer that tells what happens, as server-sent events (HTML Living Standard §9.2).
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use http_body::Frame;
 use minato_inspect::{Event, Happening};
 use tokio::sync::mpsc;
 
+use super::stream;
 use crate::control::Control;
 use crate::events::Subscriber;
 
@@ -24,7 +21,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The response that streams events until the client goes away or the engine ends.
 pub(super) fn stream(control: Arc<Control>, subscriber: Subscriber) -> Response {
-    let (sender, frames) = mpsc::channel(ON_THE_WAY);
+    let (sender, mut frames) = mpsc::channel(ON_THE_WAY);
     tokio::spawn(async move {
         tokio::select! {
             biased;
@@ -34,7 +31,7 @@ pub(super) fn stream(control: Arc<Control>, subscriber: Subscriber) -> Response 
         }
     });
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
-    (headers, Body::new(Frames(frames))).into_response()
+    (headers, stream::body(move |context| frames.poll_recv(context))).into_response()
 }
 
 async fn stopped(control: &Control) {
@@ -69,18 +66,4 @@ fn frame(event: &Event) -> Bytes {
     frame.extend(serde_json::to_vec(event).unwrap_or_default());
     frame.extend(b"\n\n");
     frame.into()
-}
-
-struct Frames(mpsc::Receiver<Bytes>);
-
-impl http_body::Body for Frames {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|frame| frame.map(|frame| Ok(Frame::data(frame))))
-    }
 }

@@ -6,6 +6,7 @@ mod events;
 mod peers;
 mod reply;
 mod session;
+mod stream;
 
 use std::sync::Arc;
 

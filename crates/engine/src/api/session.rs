@@ -1,34 +1,17 @@
 //! The answer that lasts as long as a session: one JSON object a line.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use http_body::Frame;
 use minato_inspect::SessionEvent;
 
+use super::stream;
 use crate::control::Session;
 
 /// The response that streams a session's events. When the connection closes, hyper drops it, and the session ends.
-pub(super) fn stream(session: Session) -> Response {
-    ([(header::CONTENT_TYPE, "application/jsonl")], Body::new(Lines(session))).into_response()
-}
-
-struct Lines(Session);
-
-impl http_body::Body for Lines {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.events.poll_recv(context).map(|event| event.map(|event| Ok(Frame::data(line(&event)))))
-    }
+pub(super) fn stream(mut session: Session) -> Response {
+    let body = stream::body(move |context| session.events.poll_recv(context).map(|event| event.as_ref().map(line)));
+    ([(header::CONTENT_TYPE, "application/jsonl")], body).into_response()
 }
 
 fn line(event: &SessionEvent) -> Bytes {

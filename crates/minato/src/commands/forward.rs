@@ -10,30 +10,36 @@ use crate::terminal::Terminal;
 
 /// `minato forward add`.
 pub(super) async fn add(host: &Name, which: Which, client: &Client, terminal: &Terminal) -> Result<u8, Failure> {
-    views::require(Some(host), client).await?;
-    let forwards = match which {
-        Which::These(forwards) => forwards,
-        Which::All => unforwarded(host, client).await?,
-    };
-    let request = ForwardRequest { host: host.to_string(), forwards };
+    let request = request(host, which, unforwarded(host, client), client).await?;
     let added = client.add_forwards(&request).await.map_err(|error| error.into_failure(client))?;
     Ok(changed(&added, terminal))
 }
 
 /// `minato forward rm`.
 pub(super) async fn remove(host: &Name, which: Which, client: &Client, terminal: &Terminal) -> Result<u8, Failure> {
-    views::require(Some(host), client).await?;
-    let forwards = match which {
-        Which::These(forwards) => forwards,
-        Which::All => client.host(host.as_str()).await.map_err(|error| error.into_failure(client))?.forwards,
-    };
-    let request = ForwardRequest { host: host.to_string(), forwards };
+    let all = async { Ok(client.host(host.as_str()).await.map_err(|error| error.into_failure(client))?.forwards) };
+    let request = request(host, which, all, client).await?;
     let removed = client.remove_forwards(&request).await.map_err(|error| match error.into_failure(client) {
         // The host is there, so what is missing is the forward.
         failure if failure.code == code::NOTHING => Failure { code: code::FORWARD_MISSING, ..failure },
         failure => failure,
     })?;
     Ok(changed(&removed, terminal))
+}
+
+/// What to change of a host that is there; `all` is asked for only where everything is to be changed.
+async fn request(
+    host: &Name,
+    which: Which,
+    all: impl Future<Output = Result<Vec<ForwardSpec>, Failure>>,
+    client: &Client,
+) -> Result<ForwardRequest, Failure> {
+    views::require(Some(host), client).await?;
+    let forwards = match which {
+        Which::These(forwards) => forwards,
+        Which::All => all.await?,
+    };
+    Ok(ForwardRequest { host: host.to_string(), forwards })
 }
 
 /// A forward of the same number for each port on which the host listens and that has none.

@@ -22,6 +22,7 @@ mod explain;
 mod forwards;
 mod harness;
 mod hosts;
+mod json;
 mod lease;
 mod load;
 mod loopback;

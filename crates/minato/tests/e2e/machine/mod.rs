@@ -18,7 +18,7 @@ use std::process::{Command, exit};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::peer;
+use crate::support::{peer, schema};
 
 pub(crate) use processes::Process;
 pub(crate) use program::{Finished, Program};
@@ -188,6 +188,7 @@ impl Account<'_> {
     /// What `minato ARGUMENTS --json` prints.
     pub(crate) fn minato_json(&self, arguments: &[&str]) -> serde_json::Value {
         let finished = self.minato_finish(&[arguments, &["--json"]].concat()).expect_success();
+        schema::judge(&finished.stdout);
         serde_json::from_str(&finished.stdout).expect("JSON")
     }
 }

@@ -5,4 +5,5 @@ pub(crate) mod dns;
 pub(crate) mod names;
 pub(crate) mod net;
 pub(crate) mod peer;
+pub(crate) mod schema;
 pub(crate) mod servers;
