@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::plan::Restart;
+use super::policy::PolicyDraft;
 use super::ports::{PortKey, PortLine};
 use super::problem::At;
 use crate::flags::Name;
@@ -11,8 +12,7 @@ use crate::flags::Name;
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) network: Option<At<Name>>,
-    pub(super) policy: Option<At<bool>>,
-    pub(super) allow: Option<Vec<At<String>>>,
+    pub(super) policy: PolicyDraft,
     pub(super) environment: Environment,
     pub(super) hosts: Vec<(At<Name>, HostDraft)>,
 }
@@ -27,8 +27,7 @@ pub(super) struct HostDraft {
     pub(super) depends_on: Option<Vec<At<Name>>>,
     pub(super) ephemeral_range: Option<At<(u16, u16)>>,
     pub(super) host_ports: Option<Vec<At<u16>>>,
-    pub(super) policy: Option<At<bool>>,
-    pub(super) allow: Option<Vec<At<String>>>,
+    pub(super) policy: PolicyDraft,
     pub(super) networks: Option<Vec<At<Name>>>,
     pub(super) stop_timeout: Option<At<Duration>>,
 }
@@ -55,8 +54,7 @@ impl Draft {
     pub(super) fn over(self, below: Draft) -> Draft {
         Draft {
             network: self.network.or(below.network),
-            policy: self.policy.or(below.policy),
-            allow: self.allow.or(below.allow),
+            policy: self.policy.over(below.policy),
             environment: over(self.environment, below.environment, |_, above| above),
             hosts: over(self.hosts, below.hosts, |below, above| above.over(below)),
         }
@@ -73,8 +71,7 @@ impl HostDraft {
             depends_on: self.depends_on.or(below.depends_on),
             ephemeral_range: self.ephemeral_range.or(below.ephemeral_range),
             host_ports: self.host_ports.or(below.host_ports),
-            policy: self.policy.or(below.policy),
-            allow: self.allow.or(below.allow),
+            policy: self.policy.over(below.policy),
             networks: self.networks.or(below.networks),
             stop_timeout: self.stop_timeout.or(below.stop_timeout),
         }

@@ -7,6 +7,7 @@
 mod draft;
 mod environment;
 mod plan;
+mod policy;
 mod ports;
 mod problem;
 mod read;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use minato_inspect::{ForwardSpec, Transport};
+use minato_inspect::{ForwardSpec, Policy, Transport};
 
 use crate::flags::Name;
 
@@ -111,15 +111,6 @@ pub(crate) enum HostPorts {
     Any,
     /// Free ones, because these are another instance's.
     InsteadOf(u16, u16),
-}
-
-/// Where a host may connect to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Policy {
-    /// Whether what no rule allows is refused.
-    pub(crate) deny: bool,
-    /// What is allowed.
-    pub(crate) allow: Vec<String>,
 }
 
 impl HostPlan {

@@ -81,6 +81,11 @@ impl Problem {
         self
     }
 
+    /// Whether it is about this place.
+    pub(super) fn is_at(&self, place: Place) -> bool {
+        self.labels.first().is_some_and(|(other, _)| *other == place)
+    }
+
     /// What to do.
     pub(super) fn help(mut self, help: impl Into<String>) -> Problem {
         self.help = Some(help.into());

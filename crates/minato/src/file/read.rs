@@ -11,7 +11,7 @@ use super::problem::{At, Place, Problem};
 use crate::flags::Name;
 
 /// The keys of the file.
-pub(super) const FILE_KEYS: &[&str] = &["network", "policy", "allow", "environment", "host"];
+pub(super) const FILE_KEYS: &[&str] = &["network", "policy", "allow", "deny", "environment", "host"];
 /// The keys that a host has, and a service does not.
 pub(super) const HOST_KEYS: &[&str] = &[
     "service",
@@ -22,6 +22,7 @@ pub(super) const HOST_KEYS: &[&str] = &[
     "host-ports",
     "policy",
     "allow",
+    "deny",
     "networks",
     "stop-timeout",
 ];
@@ -60,8 +61,9 @@ impl Reader<'_> {
         for (key, value) in table {
             match key.get_ref().as_ref() {
                 "network" => draft.network = self.name(value),
-                "policy" => draft.policy = self.policy(value),
-                "allow" => draft.allow = self.texts(value),
+                "policy" => draft.policy.default = self.policy(value),
+                "allow" => draft.policy.allow = self.texts(value),
+                "deny" => draft.policy.deny = self.texts(value),
                 "environment" => draft.environment = self.environment(value),
                 "host" => draft.hosts = self.named(value, "[host.NAME]", Reader::host),
                 _ => self.unknown(key, &[FILE_KEYS]),
@@ -80,8 +82,9 @@ impl Reader<'_> {
                 "depends-on" => host.depends_on = self.names(value),
                 "ephemeral-range" => host.ephemeral_range = self.ephemeral_range(value),
                 "host-ports" => host.host_ports = self.port_numbers(value),
-                "policy" => host.policy = self.policy(value),
-                "allow" => host.allow = self.texts(value),
+                "policy" => host.policy.default = self.policy(value),
+                "allow" => host.policy.allow = self.texts(value),
+                "deny" => host.policy.deny = self.texts(value),
                 "networks" => host.networks = self.names(value),
                 "stop-timeout" => host.stop_timeout = self.stop_timeout(value),
                 _ => {

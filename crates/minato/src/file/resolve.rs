@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::draft::{Draft, HostDraft, ProgramDraft};
-use super::plan::{Forward, HostPlan, HostPorts, Plan, Policy, ReadyPort, ServicePlan, instance_label};
+use super::plan::{Forward, HostPlan, HostPorts, Plan, ReadyPort, ServicePlan, instance_label};
 use super::ports::PortKey;
 use super::problem::{At, Place, Problem, Sources};
 use super::{Choice, environment};
@@ -72,16 +72,7 @@ impl Resolver<'_> {
         let ready = self.ready(host);
         let default_port = host.ports.first().map(|(key, _)| key.value);
         let services = self.services(name, host, draft, default_port)?;
-        let (policy, allow) =
-            (host.policy.as_ref().or(draft.policy.as_ref()), host.allow.as_ref().or(draft.allow.as_ref()));
-        let allow_place = host.allow.iter().chain(&draft.allow).flatten().next();
-        self.not_yet(policy.filter(|policy| policy.value).map(|policy| policy.place), "policy = \"deny\"");
-        self.not_yet(allow_place.map(|rule| rule.place), "allow");
         self.not_yet(host.networks.iter().flatten().next().map(|network| network.place), "networks");
-        let policy = Policy {
-            deny: policy.is_some_and(|policy| policy.value),
-            allow: allow.into_iter().flatten().map(|rule| rule.value.clone()).collect(),
-        };
         Some(HostPlan {
             name: name.value.clone(),
             services,
@@ -91,7 +82,7 @@ impl Resolver<'_> {
             depends_on: values(host.depends_on.as_ref()),
             ephemeral_range: host.ephemeral_range.as_ref().map(|range| range.value),
             host_ports: values(host.host_ports.as_ref()),
-            policy,
+            policy: host.policy.resolve(&draft.policy, self.problems),
             networks: values(host.networks.as_ref()),
             stop_timeout: host.stop_timeout.as_ref().map_or(STOP_TIMEOUT, |timeout| timeout.value),
         })

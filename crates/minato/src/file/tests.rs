@@ -5,6 +5,7 @@ use insta::assert_snapshot;
 use super::plan::{HostPorts, Restart};
 use super::*;
 
+mod nonsense;
 mod schema;
 
 /// Writes files into a directory called `shop`, and reads those that are named.
@@ -201,6 +202,20 @@ fn problems_between_files_name_both() {
 fn what_is_no_toml_is_said_once() {
     assert_snapshot!(refusal("[host.a]\ncommand = \"a\n"));
     assert_snapshot!(refusal(""));
+}
+
+#[test]
+fn a_policy_is_the_hosts_own_or_that_of_all() {
+    use minato_inspect::PolicyDefault::{Deny, Open};
+    let text = "allow = ['dns']\n[host.a]\ncommand = 'a'\n[host.b]\ncommand = 'b'\ndeny = ['10.0.0.0/8']\n";
+    let plan = plan(text);
+    let policies: Vec<_> = plan.hosts.iter().map(|host| host.policy.clone()).collect();
+    assert_eq!((policies[0].default, policies[0].allow.as_slice()), (Deny, &["dns".to_owned()][..]));
+    assert_eq!((policies[1].default, policies[1].allow.len(), policies[1].deny.len()), (Open, 0, 1));
+    assert_snapshot!(refusal(
+        "allow = ['a b']\n[host.a]\ncommand = 'a'\n[host.c]\ncommand = 'c'\n\
+         [host.b]\ncommand = 'b'\npolicy = 'open'\nallow = ['dns']\ndeny = ['example.com']\n"
+    ));
 }
 
 #[test]

@@ -74,6 +74,7 @@ impl HostTask {
             forwards: plan.fixed_forwards(),
             ephemeral_range: plan.ephemeral_range,
             host_ports: plan.host_ports.clone(),
+            policy: plan.policy.clone(),
             command: plan.services[0].command.clone(),
             ..HostRequest::default()
         };

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use minato_inspect::PolicyDefault;
 use toml::de::DeValue;
 
 use super::{Reader, Table, Value};
@@ -129,9 +130,9 @@ impl Reader<'_> {
         self.word(value, &WORDS, "\"no\", \"on-failure\" or \"always\"")
     }
 
-    /// Whether what no rule allows is refused.
-    pub(super) fn policy(&mut self, value: &Value<'_>) -> Option<At<bool>> {
-        self.word(value, &[("open", false), ("deny", true)], "\"open\" or \"deny\"")
+    /// What happens to what no rule names.
+    pub(super) fn policy(&mut self, value: &Value<'_>) -> Option<At<PolicyDefault>> {
+        self.word(value, &[("open", PolicyDefault::Open), ("deny", PolicyDefault::Deny)], "\"open\" or \"deny\"")
     }
 
     /// Ports to wait for; none for `false`.

@@ -27,6 +27,9 @@ const RIGHT: &[&str] = &[
     "ephemeral-range = '50000-50099'",
     "host-ports = [5432]",
     "policy = 'open'",
+    "allow = ['*.example.com:443', '10.0.0.0/8:5432', 'dns']",
+    "policy = 'deny'",
+    "deny = ['10.0.0.0/8']",
     "stop-timeout = 0",
 ];
 const WRONG: &[&str] = &[
@@ -56,6 +59,7 @@ const WRONG: &[&str] = &[
     "host-ports = [0]",
     "policy = 'shut'",
     "allow = 'dns'",
+    "deny = '10.0.0.0/8'",
     "networks = ['NET']",
     "stop-timeout = -1",
     "stop-timeout = 3601",

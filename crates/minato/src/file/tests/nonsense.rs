@@ -1,0 +1,56 @@
+//! Whatever a file says, it is read or refused, with places that are in it.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A file with every key, as a beginning.
+const FULL: &str = r#"network = "shop"
+policy = "deny"
+allow = ["*.example.com:443", "dns"]
+environment = { A = "ä", B = 1 }
+[host.web]
+ports = { 80 = 8080, "53/udp" = ["127.0.0.1:5353", "auto"], "8000-8010" = "[::1]:9000-9010" }
+ready = [80, "53/udp"]
+ready-command = "true 'x y'"
+depends-on = ["web"]
+ephemeral-range = "50000-50099"
+host-ports = [22]
+stop-timeout = 3
+[host.web.service.a]
+command = "sh -c 'echo $HOME'"
+restart = "always"
+"#;
+
+/// Cuts a piece out and puts something else there.
+fn changed() -> impl Strategy<Value = String> {
+    let pieces = prop_oneof!["[^\u{0}]{0,6}", "[\\[\\]{}=\".,:/0-9a-z-]{0,8}", Just("\n".to_owned())];
+    (0..=FULL.len(), 0usize..30, pieces).prop_map(|(start, length, piece)| {
+        let floor = |mut index: usize| {
+            while !FULL.is_char_boundary(index) {
+                index -= 1;
+            }
+            index
+        };
+        let (start, end) = (floor(start), floor((start + length).min(FULL.len())));
+        format!("{}{piece}{}", &FULL[..start], &FULL[end.max(start)..])
+    })
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_a_file_says_is_fatal(text in changed()) {
+        let mut sources = Sources::default();
+        let file = sources.add("/nowhere/minato.toml".into(), text.clone());
+        let mut problems = Vec::new();
+        let draft = read::draft(&text, file, &mut problems);
+        let choice = Choice::default();
+        let plan = resolve::plan(&draft, &choice, &sources, &mut problems);
+        prop_assert_eq!(plan.is_some(), problems.is_empty());
+        let problems = Problems::found(sources, problems);
+        for finding in problems.findings() {
+            prop_assert!(finding.line >= 1 && finding.line <= text.lines().count() + 1, "{:?}", finding);
+        }
+        prop_assert!(!problems.into_failure().lines().is_empty());
+    }
+}
