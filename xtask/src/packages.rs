@@ -28,6 +28,7 @@ pub(crate) const TEST: &[&str] = &[
     "python3-redis",
     "redis-server",
     "socat",
+    "tshark",
     "strace",
     "tshark",
     "util-linux",

@@ -205,21 +205,15 @@ fn transfers_survive_loss() {
     drop(world.finish());
 }
 
-/// 1,000 transfers, both directions and families, at each rate of loss.
-#[test]
-#[ignore = "takes minutes: cargo test --release -p minato-transport --test kernel -- --ignored --nocapture thousand"]
-fn a_thousand_transfers_at_each_rate_of_loss() {
-    if tap::ran_in_namespace("a_thousand_transfers_at_each_rate_of_loss") {
-        return;
-    }
-    let loss: u64 = std::env::var("MINATO_LOSS").map_or(0, |loss| loss.parse().expect("per thousand"));
+/// So many uploads and as many downloads by each of 20 clients, over both families; every byte is compared.
+fn transfer_at(loss: u64, rounds: u64, size: impl Fn(u64) -> u64 + Copy + Send + 'static) {
     let begin = Instant::now();
     let world = World::start(true, loss, true);
     let threads: Vec<_> = (0..20)
         .map(|_| {
-            std::thread::spawn(|| {
-                for round in 0..25_u64 {
-                    let (kind, size) = ((round % 2) as usize, 20_000 + round * 9973);
+            std::thread::spawn(move || {
+                for round in 0..rounds {
+                    let (kind, size) = ((round % 2) as usize, size(round));
                     assert_eq!(upload(far(SINK)[kind], size, true), size);
                     download(far(SOURCE)[kind], size, true);
                 }
@@ -229,7 +223,65 @@ fn a_thousand_transfers_at_each_rate_of_loss() {
     for thread in threads {
         thread.join().expect("every byte is right");
     }
-    println!("1,000 transfers at {loss} ‰: {:?}, {:?}", begin.elapsed(), world.finish().statistics());
+    println!("{} transfers at {loss} ‰: {:?}, {:?}", 40 * rounds, begin.elapsed(), world.finish().statistics());
+}
+
+/// 1,000 transfers at each rate of loss, short ones so that all of them together take less than a minute.
+#[test]
+fn a_thousand_short_transfers_at_each_rate_of_loss() {
+    let test = "a_thousand_short_transfers_at_each_rate_of_loss";
+    // A TAP each, one after the other in namespaces of their own.
+    if let Some(loss) = tap::loss_in_namespace(test, &[0, 1, 10, 50]) {
+        transfer_at(loss, 25, |round| 1000 + round * 997);
+    }
+}
+
+#[test]
+#[ignore = "takes minutes: MINATO_LOSS=50 cargo test --release -p minato-transport --test kernel -- --ignored --nocapture long"]
+fn a_thousand_long_transfers() {
+    if tap::ran_in_namespace("a_thousand_long_transfers") {
+        return;
+    }
+    let loss: u64 = std::env::var("MINATO_LOSS").map_or(0, |loss| loss.parse().expect("per thousand"));
+    transfer_at(loss, 25, |round| 20_000 + round * 9973);
+}
+
+/// What Wireshark's dissectors count as an error of the protocol in all that passed the TAP.
+#[test]
+fn tshark_finds_no_protocol_error() {
+    if tap::ran_in_namespace("tshark_finds_no_protocol_error") {
+        return;
+    }
+    let file = std::env::temp_dir().join(format!("minato-transport-{}.pcap", std::process::id()));
+    let world = World::start_captured(false, 10, &file);
+    for kind in 0..2 {
+        assert_eq!(upload(far(SINK)[kind], 300_000, true), 300_000);
+        download(far(SOURCE)[kind], 300_000, true);
+        check_echo(far(ECHO)[kind]);
+        TcpStream::connect(far(REFUSED)[kind]).expect_err("refused");
+        check_inbound(&world, kind);
+    }
+    drop(world.finish());
+    // Checksums too: without offload ours are complete, and so are the kernel's once they left it.
+    let check = ["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"];
+    let tshark = |rest: &[&str]| Command::new("tshark").arg("-r").arg(&file).args(check).args(rest).output();
+    let (expert, ours) =
+        (tshark(&["-q", "-z", "expert,error"]), tshark(&["-Y", "tcp && eth.src == 02:00:00:00:00:01"]));
+    std::fs::remove_file(&file).expect("it is ours");
+    let (expert, ours) = match (expert, ours) {
+        (Ok(expert), Ok(ours)) => (expert, ours),
+        (Err(error), _) | (_, Err(error)) => {
+            eprintln!("SKIPPED tshark_finds_no_protocol_error (package tshark): {error}");
+            return;
+        }
+    };
+    let (expert, ours) = (String::from_utf8_lossy(&expert.stdout), String::from_utf8_lossy(&ours.stdout));
+    assert!(ours.lines().count() > 500, "the capture has our segments: {ours}");
+    assert!(!expert.contains("Errors"), "{expert}");
+    // What a peer that knows its own numbers never does, whatever is lost on the way.
+    for wrong in ["ACKed unseen segment", "[BAD", "Malformed"] {
+        assert!(!ours.contains(wrong), "{wrong}: {ours}");
+    }
 }
 
 #[test]

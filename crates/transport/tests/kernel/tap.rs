@@ -1,13 +1,12 @@
 //! A TAP in a network namespace of its own: the only part that talks to the kernel beneath sockets.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read as _;
+use std::io::{BufWriter, IoSlice, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-
-use minato_transport::Transmit;
 
 const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
 const TUNSETOFFLOAD: libc::c_ulong = 0x4004_54d0;
@@ -17,26 +16,36 @@ const OFFLOADS: libc::c_ulong = 0x01 | 0x02 | 0x04; // checksum, TSO4, TSO6
 /// The interface's file.
 pub struct Tap {
     file: File,
+    /// Bytes before the Ethernet header.
+    header: usize,
+    capture: Option<BufWriter<File>>,
 }
 
 /// Runs the calling test again within a new network namespace; `false` there, `true` outside when it is done.
 pub fn ran_in_namespace(test: &str) -> bool {
-    if std::env::var_os("MINATO_TEST_NAMESPACE").is_some() {
-        return false;
+    loss_in_namespace(test, &[0]).is_none()
+}
+
+/// As `ran_in_namespace`, once for each rate of loss, which is the result there.
+pub fn loss_in_namespace(test: &str, rates: &[u64]) -> Option<u64> {
+    if let Ok(loss) = std::env::var("MINATO_TEST_NAMESPACE") {
+        return Some(loss.parse().expect("a number"));
     }
     let root = own_uid() == 0;
     let unshare = if root { "-n" } else { "-rn" };
-    let status = Command::new("unshare")
-        .arg(unshare)
-        .arg(std::env::current_exe().expect("a test has a path"))
-        .args(["--exact", test, "--nocapture", "--include-ignored"])
-        .env("MINATO_TEST_NAMESPACE", "1")
-        .status();
-    match status {
-        Ok(status) => assert!(status.success(), "the test failed within its namespace"),
-        Err(error) => eprintln!("SKIPPED {test}: `unshare` (package util-linux) does not run: {error}"),
+    for rate in rates {
+        let status = Command::new("unshare")
+            .arg(unshare)
+            .arg(std::env::current_exe().expect("a test has a path"))
+            .args(["--exact", test, "--nocapture", "--include-ignored"])
+            .env("MINATO_TEST_NAMESPACE", rate.to_string())
+            .status();
+        match status {
+            Ok(status) => assert!(status.success(), "the test failed within its namespace"),
+            Err(error) => eprintln!("SKIPPED {test}: `unshare` (package util-linux) does not run: {error}"),
+        }
     }
-    true
+    None
 }
 
 fn own_uid() -> u32 {
@@ -76,17 +85,41 @@ impl Tap {
         ip("link set tap0 up");
         ip("route add default via 10.9.0.1");
         ip("-6 route add default via fd99::1");
-        Tap { file }
+        Tap { file, header: if virtio { 10 } else { 0 }, capture: None }
+    }
+
+    /// Writes all frames from now on to a file in libpcap's format.
+    pub fn capture(&mut self, path: &Path) {
+        let mut file = BufWriter::new(File::create(path).expect("a file"));
+        // Magic number, version 2.4, whole frames, Ethernet.
+        for word in [0xa1b2_c3d4_u32, 4 << 16 | 2, 0, 0, 1 << 18, 1] {
+            file.write_all(&word.to_ne_bytes()).expect("room");
+        }
+        self.capture = Some(file);
+    }
+
+    fn record(&mut self, frame: &[u8]) {
+        let (Some(file), Some(frame)) = (&mut self.capture, frame.get(self.header..)) else { return };
+        let time = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
+        let length = frame.len() as u32;
+        for word in [time.as_secs() as u32, time.subsec_micros(), length, length] {
+            file.write_all(&word.to_ne_bytes()).expect("room");
+        }
+        file.write_all(frame).expect("room");
     }
 
     /// A frame, if there is one.
     pub fn receive(&mut self, buffer: &mut [u8]) -> Option<usize> {
-        self.file.read(buffer).ok()
+        let length = self.file.read(buffer).ok()?;
+        self.record(&buffer[..length]);
+        Some(length)
     }
 
-    pub fn send(&mut self, transmit: &Transmit<'_>) -> bool {
-        use std::io::Write as _;
-        let slices = transmit.io_slices();
+    pub fn send(&mut self, slices: &[IoSlice<'_>]) -> bool {
+        if self.capture.is_some() {
+            let frame: Vec<u8> = slices.iter().flat_map(|part| part.iter().copied()).collect();
+            self.record(&frame);
+        }
         let used = slices.iter().rposition(|slice| !slice.is_empty()).map_or(0, |last| last + 1);
         self.file.write_vectored(&slices[..used]).is_ok()
     }

@@ -1,7 +1,9 @@
 //! The world beyond the TAP: a thread that runs a stack and plays every server, by port.
 
 use std::collections::HashMap;
+use std::io::IoSlice;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -59,9 +61,19 @@ pub struct World {
 }
 
 impl World {
-    /// `loss` is per thousand, in both directions.
+    /// `loss` is per thousand, in both directions; as many frames come twice, and as many of ours are overtaken.
     pub fn start(virtio: bool, loss: u64, check: bool) -> World {
-        let tap = Tap::new(virtio);
+        World::start_on(Tap::new(virtio), virtio, loss, check)
+    }
+
+    /// As `start`, with every frame that passes the TAP written to `capture`.
+    pub fn start_captured(virtio: bool, loss: u64, capture: &Path) -> World {
+        let mut tap = Tap::new(virtio);
+        tap.capture(capture);
+        World::start_on(tap, virtio, loss, true)
+    }
+
+    fn start_on(tap: Tap, virtio: bool, loss: u64, check: bool) -> World {
         let stop = Arc::new(AtomicBool::new(false));
         let (connects, requests) = mpsc::channel();
         let flag = Arc::clone(&stop);
@@ -113,8 +125,13 @@ impl Runner {
             for _ in 0..BATCH {
                 let Some(length) = self.tap.receive(&mut buffer) else { break };
                 idle = false;
-                if !self.is_lost() {
-                    self.stack.receive(now(), &mut buffer[..length]);
+                if self.strikes() {
+                    continue;
+                }
+                let again = self.strikes().then(|| buffer[..length].to_vec());
+                self.stack.receive(now(), &mut buffer[..length]);
+                if let Some(mut copy) = again {
+                    self.stack.receive(now(), &mut copy);
                 }
             }
             for (from, to) in requests.try_iter() {
@@ -137,18 +154,34 @@ impl Runner {
         }
     }
 
-    fn is_lost(&mut self) -> bool {
+    /// Whether a frame is lost, comes twice, or is overtaken: each happens as often.
+    fn strikes(&mut self) -> bool {
         self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.seed >> 33) % 1000 < self.loss
     }
 
     fn flush(&mut self, time: Instant) {
+        // A frame that the next one overtakes.
+        let mut late: Option<Vec<u8>> = None;
         loop {
-            let lost = self.is_lost();
-            let Some(transmit) = self.stack.poll_transmit(time) else { return };
-            if !lost {
-                self.tap.send(&transmit);
+            let (lost, twice, overtaken) = (self.strikes(), self.strikes(), self.strikes());
+            let Some(transmit) = self.stack.poll_transmit(time) else { break };
+            if lost {
+                continue;
             }
+            if overtaken && late.is_none() {
+                late = Some(transmit.to_vec());
+                continue;
+            }
+            for _ in 0..=usize::from(twice) {
+                self.tap.send(&transmit.io_slices());
+            }
+            if let Some(late) = late.take() {
+                self.tap.send(&[IoSlice::new(&late)]);
+            }
+        }
+        if let Some(late) = late {
+            self.tap.send(&[IoSlice::new(&late)]);
         }
     }
 
