@@ -52,6 +52,7 @@ pub(crate) struct Engine {
     services: UnboundedReceiver<ServicesChanged>,
     plane: JoinHandle<io::Result<()>>,
     supply: JoinHandle<()>,
+    refusals: JoinHandle<()>,
     fabric: Arc<Fabric>,
     /// The last to go: until then no other engine may begin.
     directory: RuntimeDirectory,
@@ -80,6 +81,7 @@ impl Engine {
         let (rules, zone) = (Rules::new(addresses), Zone::new(&options.network, addresses));
         let descriptors = usize::try_from(limit - (limit / 4).min(RESERVED_FILES)).unwrap_or(usize::MAX);
         let (orders, ordered) = channel();
+        let (reports, reported) = channel();
         let key = random_key().map_err(internal)?;
         let agent = rustix::io::dup(&fabric).map_err(internal)?;
         let events = Events::new();
@@ -91,6 +93,7 @@ impl Engine {
             rules,
             zone,
             orders,
+            reports,
             descriptors,
             key,
             events: events.clone(),
@@ -102,10 +105,13 @@ impl Engine {
         let (control, closed) =
             Control::new(network, Arc::clone(&fabric), handle.clone(), directory.path(), descriptors, events);
         let supply = run_supply(Arc::clone(&fabric), ordered, handle, &control).map_err(internal)?;
+        let telling = Arc::clone(&control);
+        let refusals =
+            spawn_vital("refusals", &control, move || telling.tell_of_refusals(&reported)).map_err(internal)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(internal)?;
         let listener = listen(&runtime, &directory).map_err(internal)?;
         let plane = run_plane(plane, &control).map_err(internal)?;
-        Ok(Engine { runtime, listener, control, closed, services, plane, supply, fabric, directory })
+        Ok(Engine { runtime, listener, control, closed, services, plane, supply, refusals, fabric, directory })
     }
 
     fn create_fabric(
@@ -127,7 +133,7 @@ impl Engine {
 
     /// Serves until the last host is gone or somebody says stop.
     pub(crate) fn serve(self) -> Result<(), Problem> {
-        let Engine { runtime, listener, control, closed, services, plane, supply, fabric, directory } = self;
+        let Engine { runtime, listener, control, closed, services, plane, supply, refusals, fabric, directory } = self;
         let outcome = runtime.block_on(async {
             tokio::spawn(Arc::clone(&control).reap(closed));
             tokio::spawn(Arc::clone(&control).observe());
@@ -141,14 +147,14 @@ impl Engine {
         });
         control.stop_plane();
         let plane = plane.join();
-        // It ends with the packet loop, whose orders it served.
-        let supply = supply.join();
+        // They end with the packet loop, which they served.
+        let supply = supply.join().and(refusals.join());
         runtime.shutdown_timeout(FAREWELL);
         // The agent ends everything in the network, removes the directory, and we wait for it.
         fabric.end();
         directory.remove();
         outcome.map_err(internal)?;
-        supply.map_err(|_| internal("the thread that brings sockets panicked"))?;
+        supply.map_err(|_| internal("a thread that serves the packet loop panicked"))?;
         plane.map_err(|_| internal("the packet loop panicked"))?.map_err(internal)
     }
 }

@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Flow, ForwardSpec, Process, Transport, Unknown};
+use crate::{EgressRefusal, Flow, ForwardSpec, Process, Transport, Unknown};
 
 /// Something that has just happened in a network. `GET /v1/events` is a stream of these as server-sent events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,6 +60,8 @@ pub enum Happening {
     ForwardsOpened(ForwardChange),
     /// It does not any more; their ports are held and refuse.
     ForwardsClosed(ForwardChange),
+    /// A host's policy has refused something.
+    EgressRefused(Box<EgressRefusal>),
     /// This subscriber was too slow: so many events were not sent to it.
     EventsLost {
         /// How many.

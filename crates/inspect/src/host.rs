@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ForwardSpec;
+use crate::{ForwardSpec, Policy};
 
 /// A host: one IP address with its own 65,536 ports, in which processes run. `GET /v1/hosts`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct Host {
     pub loopback_v4: Option<Ipv4Addr>,
     /// First and last port of its kernel's ephemeral range, both inclusive.
     pub ephemeral_range: (u16, u16),
+    /// What it may reach beyond its network.
+    #[serde(default)]
+    pub policy: Policy,
     /// Seconds since the host was created.
     pub age_seconds: f64,
     /// What is forwarded to it from the machine, without what is automatic.

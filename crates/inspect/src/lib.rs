@@ -5,6 +5,7 @@
 //! The JSON form is stable within [`API_VERSION`]; fields are added, never renamed or removed.
 #![forbid(unsafe_code)]
 
+mod egress;
 mod event;
 mod flow;
 mod forward;
@@ -15,6 +16,7 @@ mod port;
 mod problem;
 mod session;
 
+pub use egress::{EgressRefusal, EgressVerdict};
 pub use event::{BoundSocket, Event, ForwardChange, Happening};
 pub use flow::{Endpoint, Flow, FlowState};
 pub use forward::{Forward, ForwardRequest, ForwardSpec, ForwardState};

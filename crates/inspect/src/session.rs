@@ -51,7 +51,7 @@ pub enum SessionEvent {
         /// is gone (if it was the last one) or at once.
         session: SessionId,
         /// The host.
-        host: Host,
+        host: Box<Host>,
         /// How a program gets into it.
         enter: Enter,
     },

@@ -11,13 +11,15 @@ mod stream;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post};
 use minato_inspect::{ExecRequest, ForwardRequest, HostRequest, ProblemKind, SessionId};
 
 use crate::control::Control;
+use crate::convert::from_inspect;
 use crate::problem::{internal, problem};
 use body::Body;
 pub(crate) use peers::Trusted;
@@ -44,6 +46,7 @@ fn operations() -> Vec<Operation> {
         (Method::GET, "/v1/hosts/{name}", get(host)),
         (Method::POST, "/v1/hosts/{name}/sessions", post(create_session)),
         (Method::GET, "/v1/hosts/{name}/packets", get(packets)),
+        (Method::GET, "/v1/hosts/{name}/egress", get(egress)),
         (Method::POST, "/v1/stay", post(stay)),
         (Method::DELETE, "/v1/sessions/{id}", delete(end_session)),
         (Method::POST, "/v1/sessions/{id}/binds", post(binds)),
@@ -111,6 +114,32 @@ async fn packets(
 
 async fn stay(State(control): Shared) -> Result<Response, Refusal> {
     Ok(session::stream(control.stay()?))
+}
+
+/// What is asked about a host's policy.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EgressQuery {
+    to: String,
+    /// None for ICMP echo.
+    port: Option<std::num::NonZero<u16>>,
+    #[serde(default = "tcp")]
+    transport: minato_inspect::Transport,
+}
+
+fn tcp() -> minato_inspect::Transport {
+    minato_inspect::Transport::Tcp
+}
+
+async fn egress(
+    State(control): Shared,
+    Path(name): Path<String>,
+    query: Result<Query<EgressQuery>, QueryRejection>,
+) -> Answer<minato_inspect::EgressVerdict> {
+    let wrong = |rejection: QueryRejection| problem(ProblemKind::Usage, rejection.body_text());
+    let Query(EgressQuery { to, port, transport }) = query.map_err(wrong)?;
+    let port = port.map(|port| (from_inspect(transport), port.get()));
+    Ok(Json(control.judge(&name, &to, port).await?))
 }
 
 async fn end_session(State(control): Shared, Path(id): Path<String>) -> Answer<minato_inspect::SessionEnd> {

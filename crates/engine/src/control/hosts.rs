@@ -102,6 +102,7 @@ impl Control {
             address_v6,
             loopback: (!request.no_loopback).then(|| self.loopback(address_v4)),
             ephemeral_range: (range.first().value(), range.last().value()),
+            policy: request.policy.clone(),
             created: Instant::now(),
             sessions: HashMap::new(),
             inside: None,
@@ -127,6 +128,7 @@ impl Control {
         request: HostRequest,
         range: PortRange,
     ) -> Result<(Inside, Holding), Problem> {
+        let egress = policy::egress(&request.policy)?;
         let holding = self.hold(&reserved.name, request.forwards).await?;
         let made = match self.make_namespace(reserved, range).await {
             Ok(made) => made,
@@ -141,9 +143,10 @@ impl Control {
             name: reserved.name.clone(),
             addresses: vec![reserved.address_v4.into(), reserved.address_v6.into()],
             host_ports: request.host_ports,
+            egress,
             sockets: for_plane,
         };
-        if self.plane.ask(|done| Command::AddHost(setup, done)).await.is_err() {
+        if self.plane.ask(|done| Command::AddHost(Box::new(setup), done)).await.is_err() {
             self.release(holding);
             return Err(ending());
         }
@@ -338,7 +341,7 @@ fn check(request: &HostRequest) -> Result<PortRange, Problem> {
     if request.host_ports.contains(&0) {
         return Err(problem(ProblemKind::Usage, "0 is no port of the machine that could be opened"));
     }
-    policy::check(&request.policy)?;
+    policy::egress(&request.policy)?;
     let Some((first, last)) = request.ephemeral_range else { return Ok(PortRange::DYNAMIC) };
     PortRange::from_numbers(first, last)
         .map_err(|error| problem(ProblemKind::Usage, format!("{first}-{last} is no ephemeral range: {error}")))

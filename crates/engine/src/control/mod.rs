@@ -13,6 +13,7 @@ mod observe;
 mod packets;
 mod policy;
 mod ports;
+mod refusals;
 mod resolv_conf;
 mod sessions;
 
@@ -24,7 +25,7 @@ use std::time::Instant;
 
 use minato_host::agent::Fabric;
 use minato_host::sock_diag::SockDiag;
-use minato_inspect::{Enter, Happening, Host, Network, Problem, ProblemKind, SessionEvent, SessionId};
+use minato_inspect::{Enter, Happening, Host, Network, Policy, Problem, ProblemKind, SessionEvent, SessionId};
 use minato_ports::PortTable;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -83,6 +84,7 @@ struct HostRecord {
     /// `None` if it was asked to have none.
     loopback: Option<Loopback>,
     ephemeral_range: (u16, u16),
+    policy: Policy,
     created: Instant,
     sessions: HashMap<SessionId, mpsc::UnboundedSender<SessionEvent>>,
     /// Once it runs.
@@ -223,6 +225,11 @@ impl State {
         self.hosts.iter().filter(|(_, host)| host.phase == Phase::Running).filter_map(running).collect()
     }
 
+    /// The inside of the host with this serial number.
+    fn inside_of(&self, serial: u32) -> Option<Inside> {
+        self.hosts.values().find(|host| host.serial == serial)?.inside.clone()
+    }
+
     /// The host of each address.
     fn hosts_by_address(&self) -> HashMap<IpAddr, String> {
         let addresses = |(name, host): (&String, &HostRecord)| host.addresses().map(|address| (address, name.clone()));
@@ -260,6 +267,7 @@ impl HostRecord {
             address_v6: self.address_v6,
             loopback_v4: self.loopback.as_ref().map(|loopback| loopback.address),
             ephemeral_range: self.ephemeral_range,
+            policy: self.policy.clone(),
             age_seconds: self.created.elapsed().as_secs_f64(),
             forwards: Vec::new(),
             processes: Vec::new(),

@@ -57,7 +57,7 @@ impl Control {
     pub(super) fn open_session_in(&self, state: &mut State, name: &str) -> Result<Session, Problem> {
         let id = state.next_session();
         let enter = state.running(name)?.1.enter.clone();
-        let opened = SessionEvent::Opened { session: id, host: state.show(name)?, enter };
+        let opened = SessionEvent::Opened { session: id, host: Box::new(state.show(name)?), enter };
         let (sender, session) = self.new_session(id, opened);
         let record = state.hosts.get_mut(name).ok_or_else(|| no_such_host(name))?;
         record.sessions.insert(id, sender);

@@ -10,10 +10,13 @@ use minato_host::Family;
 use minato_host::agent::InsideSocket;
 use minato_host::sock_diag::SockDiag;
 use minato_host::sockets::HeldPort;
+use minato_inspect::EgressVerdict;
 use minato_ports::Transport;
+use minato_relay::Egress;
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
+use super::egress::{Place, RefusalKey};
 use super::snapshot::FlowSnapshot;
 
 /// A host, as the packet loop knows it.
@@ -26,6 +29,8 @@ pub(crate) struct HostSetup {
     pub(crate) addresses: Vec<IpAddr>,
     /// Ports of the machine's loopback that are opened to it.
     pub(crate) host_ports: Vec<u16>,
+    /// What it may reach; `None`: everything.
+    pub(crate) egress: Option<Egress>,
     /// Its socket table, with events.
     pub(crate) sockets: SockDiag,
 }
@@ -59,7 +64,7 @@ impl HeldSocket {
 /// What the packet loop is asked to do.
 #[derive(Debug)]
 pub(crate) enum Command {
-    AddHost(HostSetup, oneshot::Sender<()>),
+    AddHost(Box<HostSetup>, oneshot::Sender<()>),
     /// Gives the host's forwards back; its flows go on.
     CloseHost(u32, oneshot::Sender<()>),
     /// Delivers what the host has sent, now that its programs are gone.
@@ -76,6 +81,10 @@ pub(crate) enum Command {
     /// State and counters, by ID.
     Forwards(oneshot::Sender<Vec<ForwardStatus>>),
     Flows(oneshot::Sender<Vec<FlowSnapshot>>),
+    /// Answers what a policy has refused, now that it is told.
+    Refuse(RefusalKey),
+    /// What the policy of a host says about a place, and a port there.
+    Judge(u32, Place, Option<(Transport, u16)>, oneshot::Sender<EgressVerdict>),
     /// Sockets that the loop had ordered from the agent.
     Supply(Supply),
     /// Looks at the host's listeners before the next command is taken.

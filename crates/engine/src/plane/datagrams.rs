@@ -119,6 +119,7 @@ impl Plane {
     /// The first datagram between two ends; its payload is the first `length` bytes of the buffer.
     fn first_datagram(&mut self, source: SocketAddr, destination: SocketAddr, length: usize) {
         match self.rules.target(source.ip(), destination) {
+            Target::Connect(_) if !self.lets_datagram_pass(source, destination) => {}
             Target::Connect(target) => match self.open_datagrams(source, destination, target) {
                 Ok(id) => self.send_first(id, length),
                 Err(answer) => self.answer_datagram(source, destination, answer),
@@ -156,6 +157,7 @@ impl Plane {
             Answer::Silent
         })?;
         self.datagrams.outbound.insert((source, destination), id);
+        self.policies.flow_begins(source.ip(), destination.ip());
         *self.datagrams.of_source.entry(source.ip()).or_default() += 1;
         self.datagrams.expire_later(self.now, id, destination);
         let flow = self.flows.find_mut(id).ok_or(Answer::Silent)?;

@@ -63,6 +63,7 @@ impl Plane {
     pub(super) fn echo(&mut self, request: &EchoRequest) {
         match self.rules.echo_target(request.source, request.destination) {
             Target::Refuse(refusal) => self.answer_echo(request, answer_to(refusal)),
+            Target::Connect(_) | Target::Resolver if !self.lets_echo_pass(request) => {}
             Target::Connect(_) | Target::Resolver => {
                 if let Err(failure) = self.send_echo(request) {
                     self.answer_echo(request, answer_for(failure));

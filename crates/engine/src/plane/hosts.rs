@@ -174,7 +174,7 @@ fn listener(socket: &SocketInfo) -> Option<Listener> {
 
 impl Plane {
     pub(super) fn add_host(&mut self, setup: HostSetup) {
-        let HostSetup { serial, name, addresses, host_ports, sockets } = setup;
+        let HostSetup { serial, name, addresses, host_ports, egress, sockets } = setup;
         for address in &addresses {
             self.rules.open(*address, host_ports.iter().copied());
         }
@@ -184,6 +184,9 @@ impl Plane {
             tracing::error!(%error, host = name, "the host's sockets can't be watched");
         }
         self.resolver.zone.add(&name, serial, &addresses);
+        if let Some(egress) = egress {
+            self.policies.add(serial, &addresses, egress);
+        }
         let host = PlaneHost {
             name,
             addresses,
@@ -214,6 +217,8 @@ impl Plane {
         self.end_echoes_of(&addresses);
         self.end_streams_of(&addresses);
         self.end_queries_of(&addresses);
+        self.end_refusals_of(&addresses);
+        self.policies.remove(serial);
         self.drained(&addresses);
         addresses.iter().for_each(|address| self.rules.close(*address));
         if let Some(host) = self.hosts.remove(&serial) {

@@ -9,6 +9,7 @@ mod command;
 mod datagrams;
 mod drain;
 mod echo;
+mod egress;
 mod far;
 mod forwards;
 mod hosts;
@@ -52,6 +53,8 @@ pub(crate) use datagrams::make_room;
 pub(crate) use drain::DRAIN;
 use drain::Drain;
 use echo::Echoes;
+use egress::Policies;
+pub(crate) use egress::{Place, Report};
 use forwards::Forward;
 pub(crate) use hosts::Order;
 use hosts::PlaneHost;
@@ -90,6 +93,8 @@ pub(crate) struct PlaneSetup {
     pub(crate) zone: Zone,
     /// Where sockets inside hosts are ordered; the answers come as [`Command::Supply`].
     pub(crate) orders: std::sync::mpsc::Sender<Order>,
+    /// Where refusals of policies are told.
+    pub(crate) reports: std::sync::mpsc::Sender<Report>,
     /// File descriptors that flows and forwards may use in total.
     pub(crate) descriptors: usize,
     /// Secret of the choice of ephemeral ports.
@@ -115,6 +120,7 @@ pub(crate) struct Plane {
     frame: Box<[u8]>,
     spare: Spare,
     rules: Rules,
+    policies: Policies,
     orders: std::sync::mpsc::Sender<Order>,
     events: Events,
     services: UnboundedSender<ServicesChanged>,
@@ -174,6 +180,7 @@ impl Plane {
             frame: vec![0; MAX_FRAME].into_boxed_slice(),
             spare: Spare::new(now),
             rules: setup.rules,
+            policies: Policies::new(now, setup.reports),
             orders: setup.orders,
             events: setup.events,
             services: setup.services,
@@ -247,6 +254,7 @@ impl Plane {
             self.datagrams.deadline(),
             self.echoes.deadline(),
             self.resolver.deadline(),
+            self.policies.deadline(),
             self.stalled_until,
             self.ephemeral_tcp.poll_timeout(),
             self.ephemeral_udp.poll_timeout(),
@@ -302,7 +310,7 @@ impl Plane {
     fn obey(&mut self, command: Command) {
         match command {
             Command::AddHost(setup, done) => {
-                self.add_host(setup);
+                self.add_host(*setup);
                 let _ = done.send(());
             }
             Command::CloseHost(serial, done) => {
@@ -336,6 +344,8 @@ impl Plane {
                 drop(answer.send(self.forward_statuses()));
             }
             Command::Flows(answer) => drop(answer.send(self.flow_snapshots())),
+            Command::Refuse(key) => self.told_of_refusal(key),
+            Command::Judge(serial, place, port, answer) => drop(answer.send(self.judge(serial, &place, port))),
             Command::Supply(supply) => self.take_supply(supply),
             Command::Look(serial) => self.look(serial),
             Command::Stop => self.stopping = true,
@@ -372,6 +382,7 @@ impl Plane {
         self.expire_echoes();
         self.expire_queries();
         self.expire_streams();
+        self.expire_refusals();
         self.look_at_hosts();
         self.look_at_lingering();
         if self.stalled_until.is_some_and(|at| at <= now) {

@@ -30,7 +30,11 @@ impl Plane {
             return self.answer_incoming(incoming.id, Answer::Closed);
         }
         match self.rules.target(incoming.source.ip(), incoming.destination) {
-            Target::Connect(address) => self.connect(incoming, address),
+            Target::Connect(address) => {
+                if self.lets_request_pass(incoming.id, incoming.source, incoming.destination) {
+                    self.connect(incoming, address);
+                }
+            }
             Target::Resolver => self.accept_stream(incoming),
             Target::Refuse(refusal) => self.answer_incoming(incoming.id, answer_to(refusal)),
         }
@@ -60,6 +64,7 @@ impl Plane {
             return self.answer_incoming(incoming.id, Answer::Silent);
         };
         self.by_incoming.insert(incoming.id, id);
+        self.policies.flow_begins(incoming.source.ip(), incoming.destination.ip());
         let Some(flow) = self.flows.find_mut(id) else { return };
         let _ = flow.apply(Operation::Connect);
         let Kind::Outbound { socket, .. } = &flow.sides.kind else { return };

@@ -104,6 +104,9 @@ impl Plane {
         let Some(flow) = self.flows.remove(id) else { return };
         self.tell_of_end(id, &flow);
         self.admission.give_back(flow.sides.kind.descriptors());
+        if let Kind::Outbound { .. } | Kind::Datagrams { .. } = flow.sides.kind {
+            self.policies.flow_ends(self.now, flow.client.ip(), flow.server.ip());
+        }
         match flow.sides.kind {
             Kind::Outbound { stage: Stage::Connecting { incoming, .. }, .. } => {
                 self.by_incoming.remove(&incoming);

@@ -2,6 +2,7 @@
 //!
 //! A question comes as a datagram or on a connection, and is answered the same way. See `docs/theory/names.md`.
 
+mod addresses;
 mod message;
 mod relay;
 mod reverse;
@@ -67,11 +68,12 @@ impl Plane {
         let asked = match message::read(&question) {
             Read::Nothing => return self.end_asker(asker),
             Read::Malformed => return self.fail(asker, &question, Rcode::FORMERR),
-            Read::Other => return self.relay_question(asker, question),
+            Read::Other => return self.other(asker, question),
             Read::Question(asked) => asked,
         };
+        let labels = message::labels(&asked.name);
         let is_internet = matches!(asked.class, Class::IN | Class::ANY);
-        let found = self.resolver.zone.find(&message::labels(&asked.name)).filter(|_| is_internet);
+        let found = self.resolver.zone.find(&labels).filter(|_| is_internet);
         if let Some(found) = found {
             let ports = found.wants().map(|wanted| self.ports_of(&wanted)).unwrap_or_default();
             let answer = self.resolver.zone.answer(found, asked.kind, &ports);
@@ -81,7 +83,26 @@ impl Plane {
             // A zone comes in many messages, from who has it and not from a resolver.
             return self.fail(asker, &question, Rcode::REFUSED);
         }
-        self.relay_question(asker, question);
+        let blocked = |reason: &str| message::blocked(&question, reason);
+        if self.lets_question_pass(asker, &labels, &question, blocked) {
+            self.relay_question(asker, question);
+        }
+    }
+
+    /// Takes what is no question about a name. Who may not ask for every name has no use for it.
+    fn other(&mut self, asker: Asker, question: Vec<u8>) {
+        let refused = |_: &str| message::failure(&question, Rcode::REFUSED);
+        if self.lets_question_pass(asker, &[], &question, refused) {
+            self.relay_question(asker, question);
+        }
+    }
+
+    /// Who asks, if it is still there.
+    pub(super) fn client_of(&self, asker: Asker) -> Option<SocketAddr> {
+        match asker {
+            Asker::Datagram { client, .. } => Some(client),
+            Asker::Stream(stream) => self.resolver.streams.client(stream),
+        }
     }
 
     /// The ports on which a host offers what is registered under a name, now.
@@ -102,8 +123,8 @@ impl Plane {
         self.answer_question(asker, question, message::failure(question, rcode));
     }
 
-    /// Sends an answer the way that the question came.
-    fn answer_question(&mut self, asker: Asker, question: &[u8], answer: Vec<u8>) {
+    /// Sends an answer the way that the question came; a long one may be cut.
+    pub(super) fn answer_question(&mut self, asker: Asker, question: &[u8], answer: Vec<u8>) {
         match asker {
             Asker::Datagram { client, server } => {
                 let (answer, _) = message::fit(answer, question);

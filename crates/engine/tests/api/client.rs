@@ -89,7 +89,7 @@ impl Client {
         let (status, _) = head(&mut reader);
         assert_eq!(status, 200, "{path} is refused");
         match event(&mut reader) {
-            Some(SessionEvent::Opened { session, host, enter }) => Session { reader, id: session, host, enter },
+            Some(SessionEvent::Opened { session, host, enter }) => Session { reader, id: session, host: *host, enter },
             other => panic!("not opened: {other:?}"),
         }
     }

@@ -73,8 +73,6 @@ pub(crate) fn nonsense_is_refused_and_changes_nothing() {
         let problem = client.refusal("POST", "/v1/hosts", &request);
         assert_eq!((problem.kind, problem.status), (ProblemKind::Usage, 400), "{request}");
     }
-    let problem = client.refusal("POST", "/v1/hosts", &json!({"policy": {"default": "deny"}}));
-    assert_eq!(problem.status, 501, "not enforced yet, so not accepted");
     let problem = client.request("POST", "/v1/hosts", &vec![b' '; 2 << 20]).problem();
     assert_eq!(problem.status, 413);
 

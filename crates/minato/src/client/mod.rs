@@ -14,7 +14,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use minato_inspect::{Flow, Forward, ForwardRequest, Host, PortRow, Problem, SessionEnd, SessionId};
+use minato_inspect::{EgressVerdict, Flow, Forward, ForwardRequest, Host, PortRow, Problem, SessionEnd, SessionId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -124,6 +124,17 @@ impl Client {
         self.get(&format!("/v1/hosts/{name}")).await
     }
 
+    /// What the policy of a host says about a place, and a port there.
+    pub(crate) async fn egress(
+        &self,
+        host: &str,
+        to: &str,
+        port: u16,
+        transport: minato_ports::Transport,
+    ) -> Result<EgressVerdict, RequestError> {
+        self.get(&format!("/v1/hosts/{host}/egress?to={}&port={port}&transport={transport}", query_value(to))).await
+    }
+
     /// Bound ports.
     pub(crate) async fn ports(&self) -> Result<Vec<PortRow>, RequestError> {
         self.get("/v1/ports").await
@@ -207,6 +218,12 @@ impl Client {
     fn socket(&self) -> PathBuf {
         self.directory.socket()
     }
+}
+
+/// A text as it may stand in the query of a path (RFC 3986 §2.3).
+fn query_value(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 fn connect_error(error: io::Error) -> RequestError {

@@ -43,7 +43,7 @@ impl Session {
         let mut events = Events(Lines::of(exchange));
         match events.next().await? {
             Some(SessionEvent::Opened { session, host, enter }) => {
-                Ok(Session { host, enter, id: session, events, client })
+                Ok(Session { host: *host, enter, id: session, events, client })
             }
             Some(SessionEvent::EngineStopping { reason }) => Err(RequestError::Gone(reason)),
             Some(SessionEvent::BindFailed { problem }) => {

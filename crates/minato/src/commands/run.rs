@@ -21,8 +21,8 @@ pub(super) async fn run(run: Run, client: Client, terminal: &Terminal) -> Result
         ephemeral_range: run.ephemeral_range.map(|range| (range.first().value(), range.last().value())),
         host_ports: run.host_ports,
         no_loopback: run.no_loopback,
+        policy: run.policy,
         command: run.program.display(),
-        ..HostRequest::default()
     };
     let session = client::open_host(&client, &request).await?;
     attend(&run.program, session, client.directory(), terminal).await

@@ -40,6 +40,7 @@ fn concerns(event: &Event, host: Option<&Name>) -> bool {
         | Happening::ForwardsRemoved(change)
         | Happening::ForwardsOpened(change)
         | Happening::ForwardsClosed(change) => change.host == host,
+        Happening::EgressRefused(refusal) => refusal.host == host,
         Happening::EventsLost { .. } | Happening::EngineStopping { .. } => true,
     }
 }

@@ -1,6 +1,7 @@
 //! Conclusions from facts: pure, so that every case is a table in a test.
 
 mod machine;
+mod policy;
 mod readiness;
 mod rivals;
 mod trials;
@@ -23,6 +24,7 @@ pub(super) fn diagnose(target: &Target, facts: &Facts) -> Explanation {
     let nothing = Network::default();
     let network = facts.network.as_ref().unwrap_or(&nothing);
     let mut diagnosis = Diagnosis { port: target.port, transport, facts, network, result: Explanation::of(target) };
+    diagnosis.policy();
     match &facts.subject {
         Subject::Machine(addresses) => diagnosis.machine(addresses),
         Subject::Host(name, address) => diagnosis.host(name, *address),

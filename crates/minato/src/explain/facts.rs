@@ -1,12 +1,12 @@
 //! What is so: asked of the engine, the kernel, the resolver and the network, without drawing conclusions.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use minato_host::firewall::{Fate, Packet, Ruleset};
-use minato_inspect::{Forward, Host, PortRow};
+use minato_inspect::{EgressVerdict, Forward, Host, PortRow};
 use minato_ports::Transport;
 
-use super::probe::{Outcome, attempt, attempt_from};
+use super::probe::{Outcome, Resolved, attempt, attempt_from, look_up, resolve_from};
 use super::target::{Place, Target};
 use crate::client::{Client, RequestError};
 use crate::failure::Failure;
@@ -26,6 +26,8 @@ pub(super) struct Facts {
     pub(super) machine: Result<Vec<PortRow>, String>,
     /// Connections that were tried.
     pub(super) trials: Vec<Trial>,
+    /// What the policy of the host from inside of which says about the target: its name, if it has one, and its addresses.
+    pub(super) verdicts: Vec<EgressVerdict>,
     /// The lowest port of this machine that the user may bind.
     pub(super) first_bindable: u16,
     /// Whether the user is root.
@@ -72,7 +74,13 @@ pub(super) struct Trial {
 pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client) -> Result<Facts, Failure> {
     let network = network(client).await.map_err(|error| error.into_failure(client))?;
     let from = from.map(Name::as_str);
-    let subject = subject(target, from, network.as_ref());
+    let subject = match (subject(target, from, network.as_ref()), from) {
+        (Some(subject), _) => subject,
+        // Each host has resolvers of its own, which may say something else or nothing.
+        (None, Some(host)) => resolved(resolve_from(host, target.name().unwrap_or_default(), client).await?),
+        (None, None) => resolved(look_up(target.name().unwrap_or_default())),
+    };
+    let verdicts = verdicts(target, &subject, from, client).await.map_err(|error| error.into_failure(client))?;
     let machine = machine::ports().map_err(|error| error.to_string()).map(|mut rows| {
         rows.retain(|row| row.port == target.port && !is_own_of_host(row, network.as_ref()));
         rows
@@ -96,6 +104,7 @@ pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client
         network,
         machine,
         trials,
+        verdicts,
         stopped,
     })
 }
@@ -123,11 +132,12 @@ fn is_own_of_host(row: &PortRow, network: Option<&Network>) -> bool {
     network.is_some_and(|network| network.forwards.iter().any(holds))
 }
 
-fn subject(target: &Target, from: Option<&str>, network: Option<&Network>) -> Subject {
+/// What a target means; `None` for a name that has to be resolved.
+fn subject(target: &Target, from: Option<&str>, network: Option<&Network>) -> Option<Subject> {
     let host_with = |test: &dyn Fn(&Host) -> bool| {
         network.and_then(|network| network.hosts.iter().find(|host| test(host))).map(|host| host.name.clone())
     };
-    match &target.place {
+    Some(match &target.place {
         // Inside a host, "here" is that host.
         Place::Machine => from.map_or_else(
             || Subject::Machine(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
@@ -141,9 +151,9 @@ fn subject(target: &Target, from: Option<&str>, network: Option<&Network>) -> Su
             }
         }
         Place::Name(name) => {
-            host_with(&|host| host.name == *name).map_or_else(|| resolve(name), |host| Subject::Host(host, None))
+            return host_with(&|host| host.name == *name).map(|host| Subject::Host(host, None));
         }
-    }
+    })
 }
 
 fn is_own(address: IpAddr) -> bool {
@@ -151,15 +161,29 @@ fn is_own(address: IpAddr) -> bool {
     address.is_loopback() || own().iter().any(|interface| interface.address == address)
 }
 
-fn resolve(name: &str) -> Subject {
-    match (name, 0).to_socket_addrs() {
-        Ok(addresses) => {
-            let mut found: Vec<IpAddr> = addresses.map(|address| address.ip()).collect();
-            found.dedup();
-            Subject::Elsewhere(found)
-        }
-        Err(error) => Subject::Unresolved(error.to_string()),
+fn resolved(outcome: Resolved) -> Subject {
+    outcome.map_or_else(Subject::Unresolved, Subject::Elsewhere)
+}
+
+/// What the policy of a host says about a target beyond its network.
+async fn verdicts(
+    target: &Target,
+    subject: &Subject,
+    from: Option<&str>,
+    client: &Client,
+) -> Result<Vec<EgressVerdict>, RequestError> {
+    let addresses: &[IpAddr] = match subject {
+        Subject::Machine(addresses) | Subject::Elsewhere(addresses) => addresses,
+        Subject::Unresolved(_) => &[],
+        Subject::Host(..) => return Ok(Vec::new()),
+    };
+    let Some(host) = from else { return Ok(Vec::new()) };
+    let places = target.name().map(str::to_owned).into_iter().chain(addresses.iter().map(ToString::to_string));
+    let mut verdicts = Vec::new();
+    for place in places {
+        verdicts.push(client.egress(host, &place, target.port, target.transport).await?);
     }
+    Ok(verdicts)
 }
 
 /// Tries the target's addresses: those of a host from inside the network, others from this machine unless told otherwise.

@@ -17,7 +17,7 @@ use crate::flags::Name;
 use crate::render;
 use crate::terminal::Terminal;
 
-pub(crate) use probe::probe;
+pub(crate) use probe::{probe, resolve};
 pub(crate) use target::Target;
 
 /// Explains why a target can be reached, or why not.

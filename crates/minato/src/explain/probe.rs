@@ -1,7 +1,7 @@
 //! Tries connections: from this machine, or from inside a host by a process of our own in it.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -58,10 +58,22 @@ pub(super) fn attempt(destination: SocketAddr) -> Outcome {
 
 /// Tries one connection from inside a host.
 pub(super) async fn attempt_from(host: &str, destination: SocketAddr, client: &Client) -> Result<Outcome, Failure> {
+    let text = say_from(host, &["__probe", &destination.to_string()], client).await?;
+    Ok(serde_json::from_str(&text).unwrap_or_else(|_| Outcome::Failed("the probe inside said nothing".into())))
+}
+
+/// What a name leads to for a program inside a host; or why it leads nowhere.
+pub(super) async fn resolve_from(host: &str, name: &str, client: &Client) -> Result<Resolved, Failure> {
+    let text = say_from(host, &["__resolve", name], client).await?;
+    Ok(serde_json::from_str(&text).unwrap_or_else(|_| Err("the resolver inside said nothing".into())))
+}
+
+/// What this program says when it runs inside a host.
+async fn say_from(host: &str, arguments: &[&str], client: &Client) -> Result<String, Failure> {
     let request = ExecRequest { command: vec!["minato".into(), "explain".into()] };
     let session = client::open_session(client, host, &request).await?;
     let mut command = std::process::Command::new("/proc/self/exe");
-    command.args(["__probe", &destination.to_string()]).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = program::spawn_command(command, false, &session)?;
     let mut text = String::new();
     if let Some(output) = &mut child.stdout {
@@ -71,7 +83,24 @@ pub(super) async fn attempt_from(host: &str, destination: SocketAddr, client: &C
     program::terminate(&mut child).await;
     // The session closes with its connection in any case.
     let _ = session.end().await;
-    Ok(serde_json::from_str(&text).unwrap_or_else(|_| Outcome::Failed("the probe inside said nothing".into())))
+    Ok(text)
+}
+
+/// What a name leads to, or why it leads nowhere.
+pub(super) type Resolved = Result<Vec<IpAddr>, String>;
+
+/// Asks the resolver here.
+pub(super) fn look_up(name: &str) -> Resolved {
+    let addresses = (name, 0).to_socket_addrs().map_err(|error| error.to_string())?;
+    let mut found: Vec<IpAddr> = addresses.map(|address| address.ip()).collect();
+    found.dedup();
+    Ok(found)
+}
+
+/// `minato __resolve NAME`: says what it leads to.
+pub(crate) fn resolve(name: &str, terminal: &Terminal) -> u8 {
+    terminal.print(&format!("{}\n", serde_json::json!(look_up(name))));
+    DONE
 }
 
 /// `minato __probe ADDRESS:PORT`: tries and says how it came out.

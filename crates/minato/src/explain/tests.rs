@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use minato_host::firewall::{Fate, Stop};
-use minato_inspect::{AcceptQueue, Forward, ForwardState, PortRow, Transport};
+use minato_inspect::{AcceptQueue, EgressVerdict, Forward, ForwardState, PortRow, Transport};
 
 use super::diagnose::diagnose;
 use super::exhaustion::{Consumer, Exhaustion};
@@ -21,6 +21,7 @@ impl World {
             network: None,
             machine: Ok(Vec::new()),
             trials: Vec::new(),
+            verdicts: Vec::new(),
             first_bindable: 1024,
             is_root: false,
             stopped: Vec::new(),
@@ -83,6 +84,13 @@ impl World {
         self
     }
 
+    /// What the policy of the host says that is asked from.
+    fn policy(mut self, allowed: bool, reason: &str, allow: Option<&str>) -> World {
+        let (reason, allow) = (reason.into(), allow.map(str::to_owned));
+        self.0.verdicts.push(EgressVerdict { allowed, rule: None, reason, allow });
+        self
+    }
+
     /// Changes what was added last to UDP.
     fn udp(mut self) -> World {
         let rows = self.0.network.as_mut().map(|network| &mut network.services);
@@ -113,6 +121,20 @@ fn row(host: Option<&str>, address: &str, port: u16) -> PortRow {
         forwarded_from: Vec::<Forward>::new(),
         ..samples::ports()[1].clone()
     }
+}
+
+#[test]
+fn what_a_policy_refuses_is_explained_by_it() {
+    let elsewhere = || World::new(Subject::Elsewhere(vec!["192.0.2.7".parse().unwrap()]));
+    let name = |world: World| world.policy(true, "the policy of web allows *.test:443", None);
+    let texts = [
+        elsewhere().policy(false, "no rule of web allows 192.0.2.7:80", Some("192.0.2.7:80")).explain("192.0.2.7:80"),
+        name(elsewhere()).policy(false, "the policy of web denies 192.0.2.0/24", None).explain("a.test:443"),
+        World::new(Subject::Unresolved("no such name".into()))
+            .policy(false, "no rule of web allows the name b.test", Some("b.test"))
+            .explain("b.test:443"),
+    ];
+    insta::assert_snapshot!(texts.concat());
 }
 
 #[test]

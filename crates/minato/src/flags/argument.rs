@@ -1,7 +1,7 @@
 //! Arguments that name ports, parsed by the port layer and refused with what is wrong where.
 
-use minato_inspect::{ForwardSpec, Transport};
-use minato_ports::{ForwardArgument, ParseError, Port, PortArgument, PortRange};
+use minato_inspect::{ForwardSpec, Policy, PolicyDefault, Transport};
+use minato_ports::{EgressRule, EgressTarget, ForwardArgument, ParseError, Port, PortArgument, PortRange};
 
 use super::{PortFilter, ServiceQuery};
 use crate::failure::Failure;
@@ -50,6 +50,32 @@ pub(super) fn ephemeral_range(text: &str) -> Result<PortRange, Failure> {
 pub(super) fn host_port(text: &str) -> Result<u16, Failure> {
     let port: Result<Port, ParseError> = text.parse();
     port.map(Port::value).map_err(|error| wrong(&format!("'--host-port {text}' is no port"), &error))
+}
+
+/// `--allow` and `--deny`: what is allowed is all that is, and `--deny all` says so too.
+pub(super) fn policy(allow: &[String], deny: &[String]) -> Result<Policy, Failure> {
+    let (all, addresses): (Vec<&String>, Vec<&String>) = deny.iter().partition(|text| *text == "all");
+    for text in allow {
+        egress_rule("--allow", text)?;
+    }
+    for text in &addresses {
+        if !matches!(egress_rule("--deny", text)?.target, EgressTarget::Addresses(_)) {
+            let title = format!("'--deny {text}' denies no address: whoever knows its address needs no name");
+            return Err(Failure::usage(title).fix("deny its addresses, or --deny all and --allow what is needed"));
+        }
+    }
+    let shut = !allow.is_empty() || !all.is_empty();
+    Ok(Policy {
+        default: if shut { PolicyDefault::Deny } else { PolicyDefault::Open },
+        allow: allow.to_vec(),
+        deny: addresses.into_iter().cloned().collect(),
+    })
+}
+
+fn egress_rule(flag: &str, text: &str) -> Result<EgressRule, Failure> {
+    let example = format!("{flag} NAME|ADDRESS[/PREFIX][:PORTS][/tcp|/udp], as 10.0.0.0/8:5432 or [2001:db8::]/32");
+    let example = if flag == "--allow" { format!("{example}, example.com, *.example.com:443, dns") } else { example };
+    text.parse().map_err(|error| wrong(&format!("'{flag} {text}' is no rule"), &error).fix(example))
 }
 
 /// A range of ports.

@@ -8,7 +8,7 @@ mod resolve;
 use std::ffi::OsString;
 use std::time::Duration;
 
-use minato_inspect::{ForwardSpec, PortRow, Transport};
+use minato_inspect::{ForwardSpec, Policy, PortRow, Transport};
 use minato_ports::{Port, PortRange};
 
 use crate::explain::Target;
@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Explain(Target, Option<Name>),
     /// Try a connection.
     Probe(std::net::SocketAddr),
+    /// Resolve a name.
+    Resolve(String),
     /// Check the machine.
     Doctor,
     /// Tell the story of ports.
@@ -92,6 +94,8 @@ pub(crate) struct Run {
     pub(crate) ephemeral_range: Option<PortRange>,
     /// Ports of the machine's loopback that the gateway opens.
     pub(crate) host_ports: Vec<u16>,
+    /// What it may reach beyond its network.
+    pub(crate) policy: Policy,
     /// Whether the host goes without an address on the machine's loopback.
     pub(crate) no_loopback: bool,
     /// The program.

@@ -165,6 +165,12 @@ pub(crate) enum Command {
         /// Where to.
         destination: std::net::SocketAddr,
     },
+    /// Resolve a name (started by `explain`).
+    #[command(name = "__resolve", hide = true)]
+    Resolve {
+        /// Which one.
+        name: String,
+    },
     /// Hold ports (started by `lease`).
     #[command(name = "__lease", hide = true)]
     KeepLease {
@@ -245,7 +251,7 @@ Examples:
 
 Exit codes: 0 it can be reached; 10 nothing bound there; 11 wrong address, family or transport; 12 forward missing;
 13 privileged port; 14 ephemeral ports used up; 16 another program has the number, or several share it; 1 anything
-else: its program is stopped, its accept queue is full, nftables stop it, or a reason that can't be seen.";
+else: a policy refuses it (--from), its program is stopped, its accept queue is full, nftables stop it, or a reason that can't be seen.";
 
 const EXEC_EXAMPLES: &str = "\
 Examples:
@@ -299,6 +305,14 @@ pub(crate) struct Run {
     /// Let the host reach this port of the machine's own loopback, at the gateway address. May be repeated.
     #[arg(long, value_name = "PORT")]
     pub(crate) host_port: Vec<String>,
+    /// Let the host reach only what such rules name, beyond its network: 'example.com', '*.example.com:443', '10.0.0.0/8:5432',
+    /// '[2001:db8::]/32', '192.0.2.1:1-1024/udp', or 'dns' (any name may be asked for). May be repeated.
+    #[arg(long, value_name = "RULE")]
+    pub(crate) allow: Vec<String>,
+    /// Keep the host from these addresses, whatever else it may reach; 'all' from everything that is not allowed. May be
+    /// repeated.
+    #[arg(long, value_name = "RULE|all")]
+    pub(crate) deny: Vec<String>,
     /// Give the host no address of its own on this machine's loopback (127.77.N.H, where its services are reached under
     /// their own numbers).
     #[arg(long)]

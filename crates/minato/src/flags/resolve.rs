@@ -52,6 +52,7 @@ fn command(raw: raw::Command, network: Option<&Name>) -> Result<Command, Failure
             Command::Explain(target.parse().map_err(wrong)?, from)
         }
         raw::Command::Probe { destination } => Command::Probe(destination),
+        raw::Command::Resolve { name } => Command::Resolve(name),
         raw::Command::Doctor => Command::Doctor,
         raw::Command::Demo(raw) => {
             Command::Demo(Demo { without_ports: raw.without_ports, once: raw.once, port_base: raw.port_base })
@@ -79,6 +80,7 @@ fn run(raw: raw::Run) -> Result<Run, Failure> {
         ephemeral_range: raw.ephemeral_range.as_deref().map(argument::ephemeral_range).transpose()?,
         host_ports: raw.host_port.iter().map(|text| argument::host_port(text)).collect::<Result<_, _>>()?,
         no_loopback: raw.no_loopback,
+        policy: argument::policy(&raw.allow, &raw.deny)?,
         program: program(raw.program, raw.map_root, raw.no_bind_watch)?,
     })
 }

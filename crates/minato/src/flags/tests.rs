@@ -51,6 +51,20 @@ fn the_programs_own_flags_need_no_separator_after_its_name() {
 }
 
 #[test]
+fn what_is_allowed_is_all_that_is() {
+    use minato_inspect::PolicyDefault::{Deny, Open};
+    let policy = |line: &str| {
+        let policy = run(line).policy;
+        (policy.default, policy.allow.join(" "), policy.deny.join(" "))
+    };
+    assert_eq!(policy("run -- true"), (Open, String::new(), String::new()));
+    let both = policy("run --allow *.example.com:443 --allow dns --deny 10.0.0.0/8 -- true");
+    assert_eq!(both, (Deny, "*.example.com:443 dns".into(), "10.0.0.0/8".into()));
+    assert_eq!(policy("run --deny 10.0.0.0/8 -- true"), (Open, String::new(), "10.0.0.0/8".into()));
+    assert_eq!(policy("run --deny all -- true"), (Deny, String::new(), String::new()));
+}
+
+#[test]
 fn one_port_may_be_forwarded_for_each_transport_address_and_family() {
     run("run -p 3000:3000 -p 3000:3000/udp -- true");
     run("run -p 127.0.0.1:3000:1 -p 127.0.0.2:3000:2 -p [::1]:3000:3 -- true");
@@ -91,6 +105,10 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("run --ephemeral-range 0-100 -- true", &["means any port"]),
     ("run --host-port 0 -- true", &["--host-port", "means any port"]),
     ("run --host-port x -- true", &["'x'"]),
+    ("run --allow example.com:0 -- true", &["--allow example.com:0", "means any port"]),
+    ("run --allow https://example.com -- true", &["is a URL"]),
+    ("run --deny dns -- true", &["denies no address"]),
+    ("run --deny 10.0.0.1/8 -- true", &["10.0.0.0/8"]),
     ("exec web", &["CMD"]),
     ("exec web_1 -- true", &["'_'"]),
     ("ports 0", &["means any port"]),

@@ -1,6 +1,6 @@
 //! `minato watch`: one line for each event.
 
-use minato_inspect::{BoundSocket, Event, Flow, ForwardChange, Happening};
+use minato_inspect::{BoundSocket, EgressRefusal, Event, Flow, ForwardChange, Happening};
 
 use super::flows::{party, server};
 use super::hosts::forward;
@@ -22,10 +22,29 @@ pub(crate) fn event(event: &Event) -> String {
         Happening::ForwardsRemoved(change) => ("forward", forwards(change, "removed")),
         Happening::ForwardsOpened(change) => ("forward", forwards(change, "open: the service listens")),
         Happening::ForwardsClosed(change) => ("forward", forwards(change, "held: the service does not listen")),
+        Happening::EgressRefused(refusal) => ("refused", refused(refusal)),
         Happening::EventsLost { count } => ("lost", format!("{count} events: they came faster than they were read")),
         Happening::EngineStopping { reason } => ("engine", format!("stopping: {}", printable(reason))),
     };
     format!("{}  {word:<7}  {text}\n", clock(event.time))
+}
+
+/// What a policy refused: who, where to, and why.
+fn refused(refusal: &EgressRefusal) -> String {
+    let EgressRefusal { host, process, name, address, port, reason, untold, .. } = refusal;
+    let who =
+        process.as_ref().map_or_else(|| host.clone(), |process| format!("{host} {} {}", process.name, process.pid));
+    let place = match (address, port) {
+        (Some(address), Some(port)) => std::net::SocketAddr::new(*address, *port).to_string(),
+        (Some(address), None) => format!("{address} (ICMP echo)"),
+        (None, _) => format!("the name {}", name.as_deref().unwrap_or("?")),
+    };
+    let before = if *untold == 0 { String::new() } else { format!(" ({untold} more before)") };
+    printable(&format!("{who} → {place}{}: {reason}{before}", protocol(refusal)))
+}
+
+fn protocol(refusal: &EgressRefusal) -> String {
+    refusal.transport.map_or_else(String::new, |of| format!("/{}", transport(of)))
 }
 
 /// The time of day in UTC.

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use minato_inspect::{
-    BoundSocket, Endpoint, Event, Flow, FlowState, Forward, ForwardChange, ForwardSpec, ForwardState, Happening, Host,
-    PortClass, PortRow, Process, Transport, Unknown,
+    BoundSocket, EgressRefusal, Endpoint, Event, Flow, FlowState, Forward, ForwardChange, ForwardSpec, ForwardState,
+    Happening, Host, PortClass, PortRow, Process, Transport, Unknown,
 };
 
 use crate::capture::{Packet, PacketDirection, Party};
@@ -106,6 +106,7 @@ pub(crate) fn hosts() -> Vec<Host> {
         address_v6: Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(last)),
         loopback_v4: Some(Ipv4Addr::new(127, 77, 0, last)),
         ephemeral_range: (49152, 65535),
+        policy: minato_inspect::Policy::default(),
         age_seconds: 12.3,
         forwards,
         processes,
@@ -234,6 +235,25 @@ pub(crate) fn packets() -> Vec<Packet> {
     ]
 }
 
+fn refusals() -> impl Iterator<Item = EgressRefusal> {
+    let denied = EgressRefusal {
+        host: "web".into(),
+        transport: Some(Transport::Tcp),
+        address: Some("2001:db8::7".parse().unwrap()),
+        port: Some(443),
+        name: None,
+        process: Some(process(4121, "curl")),
+        rule: Some("[2001:db8::]/32".into()),
+        reason: "the policy of web denies [2001:db8::]/32".into(),
+        allow: None,
+        untold: 0,
+    };
+    let echo = EgressRefusal { transport: None, port: None, process: None, untold: 12, ..denied.clone() };
+    let reason = "no rule of web allows the name ev\u{1b}il.test".into();
+    let name = EgressRefusal { address: None, name: Some("ev\u{1b}il.test".into()), reason, untold: 0, ..echo.clone() };
+    [denied, echo, name].into_iter()
+}
+
 pub(crate) fn events() -> Vec<Event> {
     let web = || BoundSocket {
         host: "web".into(),
@@ -276,6 +296,7 @@ pub(crate) fn events() -> Vec<Event> {
         Happening::Release(gone),
     ];
     all.extend(started.chain(ended));
+    all.extend(refusals().map(|refusal| Happening::EgressRefused(Box::new(refusal))));
     all.extend([
         Happening::ForwardsClosed(change()),
         Happening::ForwardsRemoved(change()),

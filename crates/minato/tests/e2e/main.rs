@@ -30,6 +30,7 @@ mod many_forwards;
 mod many_hosts;
 mod names;
 mod outbound;
+mod policy;
 mod run;
 mod services;
 mod up;

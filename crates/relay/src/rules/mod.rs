@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 mod tests;
 
 /// The port at the gateway address that answers names.
-const DOMAIN: u16 = 53;
+pub const DOMAIN: u16 = 53;
 
 /// The addresses of a network: what belongs to it, and which one is the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +144,12 @@ impl Rules {
         refusal.map_or(Target::Connect(SocketAddr::new(destination, 0)), Target::Refuse)
     }
 
+    /// Whether a name may lead to `address`, for hosts that are bound to names: only to the world, and not to what a
+    /// resolver should know nothing about (which is how "DNS rebinding" gets at it).
+    pub fn may_be_named(&self, address: IpAddr) -> bool {
+        is_one_hosts(address) && self.beyond(address).is_none() && !is_private(address)
+    }
+
     /// Rules 1 and 2.
     fn ill_addressed(&self, source: IpAddr, destination: IpAddr) -> Option<Refusal> {
         let from_network = self.network.contains(source) && !self.network.is_gateway(source);
@@ -189,6 +195,23 @@ fn is_one_hosts(address: IpAddr) -> bool {
             let compatible = address.segments()[..6] == [0; 6] && address != Ipv6Addr::LOCALHOST;
             let embedded = embedded_v4(address).is_none_or(|v4| !v4.is_loopback() && is_one_hosts(v4.into()));
             !address.is_multicast() && address.to_ipv4_mapped().is_none() && !compatible && embedded
+        }
+    }
+}
+
+/// Whether `address` is one of a private network somewhere (RFC 1918, RFC 6598, RFC 2544, RFC 4193, RFC 3879, RFC 8215).
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            let (shared, benchmarks) = (a == 100 && b & 0xc0 == 64, a == 198 && b & 0xfe == 18);
+            address.is_private() || shared || benchmarks || [a, b, c] == [192, 0, 0]
+        }
+        IpAddr::V6(address) => {
+            let [first, second, third, ..] = address.segments();
+            let (unique_local, site_local) = (first & 0xfe00 == 0xfc00, first & 0xffc0 == 0xfec0);
+            let translated = embedded_v4(address).is_some_and(|v4| is_private(v4.into()) || v4.is_link_local());
+            unique_local || site_local || translated || [first, second, third] == [0x64, 0xff9b, 1]
         }
     }
 }

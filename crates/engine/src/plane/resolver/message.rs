@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use domain::base::iana::{Class, Opcode, OptRcode, Rcode, Rtype};
+use domain::base::iana::{Class, ExtendedErrorCode, Opcode, OptRcode, Rcode, Rtype};
 use domain::base::message_builder::{AdditionalBuilder, PushError};
 use domain::base::name::ToLabelIter;
+use domain::base::opt::ExtendedError;
 use domain::base::{Message, MessageBuilder, Name, Serial, StaticCompressor, ToName, Ttl};
 use domain::rdata::{A, Aaaa, Ns, Ptr, Soa, Srv};
 
@@ -48,12 +49,14 @@ pub(super) struct Answer {
     pub(super) additional: Vec<(DnsName, IpAddr)>,
     /// The zone whose start of authority says that there is no more (RFC 2308).
     pub(super) authority: Option<(DnsName, Authority)>,
+    /// Why it is not what was hoped for, for people.
+    pub(super) remark: Option<String>,
 }
 
 impl Answer {
     /// One without records.
     pub(super) fn of(rcode: Rcode) -> Answer {
-        Answer { rcode, records: Vec::new(), additional: Vec::new(), authority: None }
+        Answer { rcode, records: Vec::new(), additional: Vec::new(), authority: None, remark: None }
     }
 }
 
@@ -122,12 +125,22 @@ pub(super) fn failure(question: &[u8], rcode: Rcode) -> Vec<u8> {
     reply(question, &Answer::of(rcode))
 }
 
+/// That the name may not be asked for. It does not exist then, as far as the program is concerned: of REFUSED some resolvers
+/// (musl's) take no notice, and wait for another answer until their patience ends. RFC 8914 §4.16 has a code for why.
+pub(super) fn blocked(question: &[u8], reason: &str) -> Vec<u8> {
+    reply(question, &Answer { remark: Some(reason.to_owned()), ..Answer::of(Rcode::NXDOMAIN) })
+}
+
+/// The longest datagram that whoever asked takes.
+pub(super) fn room(question: &[u8]) -> usize {
+    let opt = Message::from_octets(question).ok().and_then(|question| question.opt());
+    opt.map_or(DATAGRAM, |opt| usize::from(opt.udp_payload_size()).max(DATAGRAM))
+}
+
 /// `answer` as a datagram to whoever asked `question`: if it is too long for that, without its records and marked so, and
 /// then it is asked for by TCP (RFC 1035 §4.2.1, RFC 2181 §9).
 pub(super) fn fit(answer: Vec<u8>, question: &[u8]) -> (Vec<u8>, Fit) {
-    let room = Message::from_octets(question).ok().and_then(|question| question.opt());
-    let room = room.map_or(DATAGRAM, |opt| usize::from(opt.udp_payload_size()).max(DATAGRAM));
-    if answer.len() <= room {
+    if answer.len() <= room(question) {
         return (answer, Fit::Whole);
     }
     let Ok(long) = Message::from_octets(answer) else { return (Vec::new(), Fit::Cut) };
@@ -176,18 +189,27 @@ fn build(question: &[u8], answer: &Answer) -> Result<Vec<u8>, PushError> {
             IpAddr::V6(address) => builder.push((name, Class::IN, TTL, Aaaa::new(address)))?,
         }
     }
-    extend(&question, &mut builder)?;
+    extend(&question, answer, &mut builder)?;
     Ok(builder.finish().into_target())
 }
 
 /// RFC 6891 §6.1.1: whoever sends an OPT record gets one, in the version that there is.
-fn extend(question: &Message<&[u8]>, builder: &mut AdditionalBuilder<Target>) -> Result<(), PushError> {
+fn extend(
+    question: &Message<&[u8]>,
+    answer: &Answer,
+    builder: &mut AdditionalBuilder<Target>,
+) -> Result<(), PushError> {
+    let remark =
+        answer.remark.as_deref().map(|text| ExtendedError::<Vec<u8>>::new_with_str(ExtendedErrorCode::BLOCKED, text));
     let Some(asked) = question.opt() else { return Ok(()) };
     builder.opt(|opt| {
         opt.set_udp_payload_size(OWN_DATAGRAM);
         opt.set_dnssec_ok(asked.dnssec_ok());
         if asked.version() > 0 {
             opt.set_rcode(OptRcode::BADVERS);
+        }
+        if let Some(Ok(remark)) = &remark {
+            opt.push(remark)?;
         }
         Ok(())
     })

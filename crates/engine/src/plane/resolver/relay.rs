@@ -11,9 +11,10 @@ use domain::base::iana::Rcode;
 use minato_relay::IdleQueue;
 use slab::Slab;
 
-use super::Asker;
+use super::message::{self, Read};
 use super::servers::Servers;
 use super::upstream::{Heard, Upstream};
+use super::{Asker, addresses};
 use crate::plane::Plane;
 use crate::plane::token::Token;
 
@@ -85,7 +86,7 @@ impl Queries {
 impl Plane {
     /// Relays a question.
     pub(super) fn relay_question(&mut self, asker: Asker, question: Vec<u8>) {
-        let Some(source) = self.source_of(asker) else { return };
+        let Some(source) = self.client_of(asker).map(|client| client.ip()) else { return };
         let queries = &mut self.resolver.queries;
         if queries.queries.len() >= MAX_QUERIES {
             return self.fail(asker, &question, Rcode::SERVFAIL);
@@ -95,13 +96,6 @@ impl Plane {
         let query = Query { serial, asker, source, question, next: 0, asked, upstreams: Vec::new() };
         let place = queries.queries.insert(query);
         self.ask_next(place);
-    }
-
-    fn source_of(&self, asker: Asker) -> Option<IpAddr> {
-        match asker {
-            Asker::Datagram { client, .. } => Some(client.ip()),
-            Asker::Stream(stream) => self.resolver.streams.client(stream).map(|client| client.ip()),
-        }
     }
 
     /// Asks the next resolver that can be asked; those that were asked before may still answer. When there is none, and
@@ -153,6 +147,7 @@ impl Plane {
                 }
                 Heard::Answer(answer) => {
                     if let Some(query) = self.end_query(place) {
+                        self.learn(&query, &answer);
                         self.answer_question(query.asker, &query.question, answer);
                     }
                 }
@@ -165,6 +160,18 @@ impl Plane {
                     }
                 }
             }
+        }
+    }
+
+    /// What a host with a policy is told of names counts for what it may reach, as far as it is told.
+    fn learn(&mut self, query: &Query, answer: &[u8]) {
+        let is_cut = matches!(query.asker, Asker::Datagram { .. }) && answer.len() > message::room(&query.question);
+        if is_cut || !self.has_policy(query.source) {
+            return;
+        }
+        if let Read::Question(asked) = message::read(&query.question) {
+            let addresses = addresses::led_to(&asked.name, answer);
+            self.learn_addresses(query.source, &message::labels(&asked.name), &addresses);
         }
     }
 

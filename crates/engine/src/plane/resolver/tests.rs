@@ -289,3 +289,54 @@ proptest! {
         fit(other, &bytes);
     }
 }
+
+/// An answer to `good.test` with these records.
+fn answer_with(push: impl FnOnce(&mut domain::base::message_builder::AnswerBuilder<Vec<u8>>)) -> Vec<u8> {
+    let asked = Message::from_octets(question("good.test", "A")).unwrap();
+    let mut builder = MessageBuilder::new_vec().start_error(&asked, Rcode::NOERROR);
+    push(&mut builder);
+    builder.finish()
+}
+
+fn name(text: &str) -> Name<Vec<u8>> {
+    Name::vec_from_str(text).unwrap()
+}
+
+#[test]
+fn only_addresses_that_the_name_leads_to_are_learned() {
+    use domain::rdata::{A, Aaaa, Cname};
+    let answer = answer_with(|answer| {
+        // In no order, as no order is promised.
+        answer.push((name("b.test"), 60, A::from_octets(192, 0, 2, 1))).unwrap();
+        answer.push((name("a.test"), 60, Cname::new(name("B.test")))).unwrap();
+        answer.push((name("Good.test"), 60, Cname::new(name("a.test")))).unwrap();
+        answer.push((name("b.test"), 30, Aaaa::new("2001:db8::1".parse().unwrap()))).unwrap();
+        answer.push((name("other.test"), 60, A::from_octets(192, 0, 2, 66))).unwrap();
+        answer.push((name("c.test"), 60, Cname::new(name("good.test")))).unwrap();
+    });
+    let seconds = Duration::from_secs;
+    let found = addresses::led_to(&name("good.test"), &answer);
+    let expected: [(IpAddr, Duration); 2] =
+        [("192.0.2.1".parse().unwrap(), seconds(60)), ("2001:db8::1".parse().unwrap(), seconds(30))];
+    assert_eq!(found, expected);
+    let loops = answer_with(|answer| {
+        answer.push((name("good.test"), 60, Cname::new(name("a.test")))).unwrap();
+        answer.push((name("a.test"), 60, Cname::new(name("good.test")))).unwrap();
+        answer.push((name("a.test"), 60, A::from_octets(192, 0, 2, 1))).unwrap();
+    });
+    assert_eq!(addresses::led_to(&name("good.test"), &loops).len(), 1);
+    for length in 0..answer.len() {
+        addresses::led_to(&name("good.test"), &answer[..length]);
+    }
+}
+
+#[test]
+fn a_name_that_is_blocked_does_not_exist_and_says_why() {
+    use domain::base::opt::ExtendedError;
+    let answer = Message::from_octets(message::blocked(&with_edns(0, 1232), "no rule allows it")).unwrap();
+    assert_eq!((answer.header().rcode(), answer.header().aa()), (Rcode::NXDOMAIN, false));
+    let remark = answer.opt().unwrap().opt().iter::<ExtendedError<_>>().next().unwrap().unwrap();
+    assert_eq!(remark.code().to_int(), 15);
+    assert_eq!(remark.text().unwrap().unwrap().to_string(), "no rule allows it");
+    assert!(Message::from_octets(message::blocked(&question("web", "A"), "no")).unwrap().opt().is_none());
+}

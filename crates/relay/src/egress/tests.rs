@@ -1,0 +1,206 @@
+#![allow(clippy::disallowed_methods, reason = "an arbitrary point in time; std offers no other way to make one")]
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn rules(texts: &[&str]) -> Vec<EgressRule> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn shut(allow: &[&str], deny: &[&str]) -> Egress {
+    Egress::new(false, rules(allow), rules(deny))
+}
+
+fn labels(name: &str) -> Vec<&[u8]> {
+    name.split('.').map(str::as_bytes).collect()
+}
+
+/// `ADDRESS PORT/TRANSPORT`, or `ADDRESS` for echo.
+fn to(text: &str) -> Destination {
+    let (address, port) = text.split_once(' ').map_or((text, None), |(address, port)| (address, Some(port)));
+    let port = port.map(|port| {
+        let (port, transport) = port.split_once('/').unwrap();
+        (transport.parse().unwrap(), port.parse().unwrap())
+    });
+    Destination { address: address.parse().unwrap(), port }
+}
+
+fn rule(text: &str) -> Verdict {
+    Verdict::Admitted(Some(text.parse().unwrap()))
+}
+
+fn denied(text: &str) -> Verdict {
+    Verdict::Refused(EgressRefusal::Denied(text.parse().unwrap()))
+}
+
+const NOT_ALLOWED: Verdict = Verdict::Refused(EgressRefusal::NotAllowed(None));
+
+#[test]
+fn the_deciding_rule_is_named() {
+    let allow = ["10.0.0.0/8:5432", "[2001:db8::]/32:443/tcp", "192.0.2.1:1-1024/udp", "203.0.113.7"];
+    let egress = shut(&allow, &["10.9.0.0/16", "203.0.113.0/24:25"]);
+    for (destination, verdict) in [
+        ("10.1.2.3 5432/tcp", rule("10.0.0.0/8:5432")),
+        ("10.1.2.3 5432/udp", rule("10.0.0.0/8:5432")),
+        ("10.1.2.3 5433/tcp", NOT_ALLOWED),
+        ("11.1.2.3 5432/tcp", NOT_ALLOWED),
+        ("10.9.2.3 5432/tcp", denied("10.9.0.0/16")),
+        ("2001:db8:1::1 443/tcp", rule("[2001:db8::]/32:443/tcp")),
+        ("2001:db8:1::1 443/udp", NOT_ALLOWED),
+        ("2001:db9::1 443/tcp", NOT_ALLOWED),
+        ("192.0.2.1 1024/udp", rule("192.0.2.1:1-1024/udp")),
+        ("192.0.2.1 1024/tcp", NOT_ALLOWED),
+        ("203.0.113.7 25/tcp", denied("203.0.113.0/24:25")),
+        ("203.0.113.7 26/tcp", rule("203.0.113.7")),
+        // Echo has no port, so only rules for everything count.
+        ("203.0.113.7", rule("203.0.113.7")),
+        ("10.1.2.3", NOT_ALLOWED),
+        ("10.9.2.3", denied("10.9.0.0/16")),
+    ] {
+        assert_eq!(egress.judge(Instant::now(), to(destination)), verdict, "{destination}");
+    }
+    let open = Egress::new(true, Vec::new(), rules(&["169.254.169.254"]));
+    assert_eq!(open.judge(Instant::now(), to("192.0.2.1 80/tcp")), Verdict::Admitted(None));
+    assert_eq!(open.judge(Instant::now(), to("169.254.169.254 80/tcp")), denied("169.254.169.254"));
+    assert!(open.may_ask(&labels("anything.test")));
+}
+
+#[test]
+fn a_name_admits_the_addresses_that_it_was_answered_with() {
+    let mut egress = shut(&["*.example.com:443", "other.test"], &["192.0.2.66"]);
+    let now = Instant::now();
+    assert_eq!(egress.judge(now, to("192.0.2.1 443/tcp")), NOT_ALLOWED, "not yet");
+    egress.learn(now, &labels("www.example.com"), "192.0.2.1".parse().unwrap(), HOUR, true);
+    egress.learn(now, &labels("www.example.com"), "2001:db8::1".parse().unwrap(), HOUR, true);
+    egress.learn(now, &labels("www.example.com"), "192.0.2.66".parse().unwrap(), HOUR, true);
+    egress.learn(now, &labels("unrelated.test"), "192.0.2.3".parse().unwrap(), HOUR, true);
+    assert_eq!(egress.judge(now, to("192.0.2.1 443/tcp")), rule("*.example.com:443"));
+    assert_eq!(egress.judge(now, to("2001:db8::1 443/udp")), rule("*.example.com:443"));
+    assert_eq!(egress.judge(now, to("192.0.2.2 443/tcp")), NOT_ALLOWED, "another address");
+    assert_eq!(egress.judge(now, to("192.0.2.3 443/tcp")), NOT_ALLOWED, "a name that no rule is about");
+    assert_eq!(egress.judge(now, to("192.0.2.66 443/tcp")), denied("192.0.2.66"), "rebound to what is denied");
+    let other_port = Verdict::Refused(EgressRefusal::NotAllowed(Some("www.example.com".into())));
+    assert_eq!(egress.judge(now, to("192.0.2.1 80/tcp")), other_port);
+    assert_eq!(egress.judge(now, to("192.0.2.1")), other_port, "echo");
+    // The same address by another name, with other ports.
+    egress.learn(now, &labels("other.test"), "192.0.2.1".parse().unwrap(), HOUR, true);
+    assert_eq!(egress.judge(now, to("192.0.2.1 80/tcp")), rule("other.test"));
+    assert_eq!(egress.judge(now, to("192.0.2.1 443/tcp")), rule("*.example.com:443"));
+}
+
+#[test]
+fn a_name_does_not_lead_where_no_name_may() {
+    let mut egress = shut(&["rebound.test"], &[]);
+    let (now, inner) = (Instant::now(), "10.0.0.5".parse().unwrap());
+    egress.learn(now, &labels("rebound.test"), inner, HOUR, false);
+    let unfit = Verdict::Refused(EgressRefusal::Unfit("rebound.test".into()));
+    assert_eq!(egress.judge(now, to("10.0.0.5 80/tcp")), unfit);
+    let mut both = shut(&["rebound.test", "10.0.0.5:80"], &[]);
+    both.learn(now, &labels("rebound.test"), inner, HOUR, false);
+    assert_eq!(both.judge(now, to("10.0.0.5 80/tcp")), rule("10.0.0.5:80"));
+}
+
+#[test]
+fn only_names_that_rules_are_about_may_be_asked_for() {
+    let egress = shut(&["*.example.com:443", "10.0.0.0/8"], &[]);
+    assert!(egress.may_ask(&labels("WWW.example.com")));
+    assert!(!egress.may_ask(&labels("example.com")) && !egress.may_ask(&labels("secret.evil.test")));
+    assert!(shut(&["dns"], &[]).may_ask(&labels("anything.test")));
+    let https = Some((Transport::Tcp, 443));
+    assert_eq!(egress.judge_name(&labels("a.example.com"), https), rule("*.example.com:443"));
+    assert_eq!(egress.judge_name(&labels("a.example.com"), None), NOT_ALLOWED);
+    assert_eq!(egress.judge_name(&labels("example.com"), https), NOT_ALLOWED);
+    assert_eq!(Egress::new(true, Vec::new(), Vec::new()).judge_name(&labels("a"), None), Verdict::Admitted(None));
+}
+
+#[test]
+fn what_was_granted_lasts_as_long_as_it_is_used() {
+    let mut egress = shut(&["a.test"], &[]);
+    let (start, address) = (Instant::now(), "192.0.2.1".parse().unwrap());
+    let admits = |egress: &Egress, at| egress.judge(at, to("192.0.2.1 80/tcp")) == rule("a.test");
+    egress.learn(start, &labels("a.test"), address, 3 * HOUR, true);
+    assert!(admits(&egress, start + 2 * HOUR) && !admits(&egress, start + 3 * HOUR));
+    egress.flow_begins(address);
+    egress.flow_begins(address);
+    egress.flow_ends(start, address);
+    assert!(admits(&egress, start + 50 * HOUR));
+    egress.flow_ends(start + 50 * HOUR, address);
+    assert!(admits(&egress, start + 50 * HOUR + HOUR / 2) && !admits(&egress, start + 51 * HOUR));
+    // A short life is made longer.
+    egress.learn(start, &labels("a.test"), address, Duration::ZERO, true);
+    assert!(admits(&egress, start + HOUR / 2));
+}
+
+#[test]
+fn memory_is_bounded_and_what_is_in_use_stays() {
+    let mut egress = shut(&["*"], &[]);
+    let (start, used) = (Instant::now(), IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000)));
+    egress.learn(start, &labels("a.test"), used, HOUR, true);
+    egress.flow_begins(used);
+    for number in 1..10_000u32 {
+        let address = IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + number));
+        egress.learn(start + Duration::from_millis(number.into()), &labels("a.test"), address, HOUR, true);
+    }
+    assert_eq!(egress.granted.len(), 4096);
+    let last = Destination { address: Ipv4Addr::from_bits(0x0b00_0000 + 9999).into(), port: Some((Transport::Tcp, 1)) };
+    for address in [used, last.address] {
+        assert_eq!(egress.judge(start, Destination { address, ..last }), rule("*"), "{address}");
+    }
+}
+
+/// What happens to a policy.
+#[derive(Clone, Debug)]
+enum Op {
+    Learn(usize, u8, bool),
+    Judge(u8, u16),
+}
+
+const NAMES: [&str; 4] = ["a.test", "b.test", "x.a.test", "c.test"];
+const ALLOW: [&str; 4] = ["a.test:80", "*.a.test", "b.test:1-79", "192.0.2.0/28:22"];
+const DENY: [&str; 1] = ["192.0.2.8/29"];
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        (0..NAMES.len(), 0u8..32, any::<bool>()).prop_map(|(name, last, fit)| Op::Learn(name, last, fit)),
+        (0u8..32, prop_oneof![Just(22u16), Just(80), 1u16..100]).prop_map(|(last, port)| Op::Judge(last, port)),
+    ]
+}
+
+proptest! {
+    /// Against the rules of [`ALLOW`] and [`DENY`], written out.
+    #[test]
+    fn verdicts_equal_those_of_a_naive_model(ops in prop::collection::vec(op(), 0..100)) {
+        let mut egress = shut(&ALLOW, &DENY);
+        let mut given: HashMap<u8, (Vec<usize>, bool)> = HashMap::new();
+        let now = Instant::now();
+        for op in ops {
+            match op {
+                Op::Learn(name, last, fit) => {
+                    egress.learn(now, &labels(NAMES[name]), IpAddr::V4([192, 0, 2, last].into()), HOUR, fit);
+                    if NAMES[name] != "c.test" {
+                        let entry = given.entry(last).or_default();
+                        entry.0.push(name);
+                        entry.1 = fit;
+                    }
+                }
+                Op::Judge(last, port) => {
+                    let named = |name: &usize| match NAMES[*name] {
+                        "a.test" => port == 80,
+                        "b.test" => port < 80,
+                        _ => true,
+                    };
+                    let by_name = given.get(&last).is_some_and(|(names, fit)| *fit && names.iter().any(named));
+                    let expected = !(8..16).contains(&last) && ((last < 16 && port == 22) || by_name);
+                    let to = Destination { address: [192, 0, 2, last].into(), port: Some((Transport::Tcp, port)) };
+                    prop_assert_eq!(matches!(egress.judge(now, to), Verdict::Admitted(_)), expected, "{:?}", to);
+                }
+            }
+        }
+    }
+}
