@@ -14,4 +14,5 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(PAGE.encode())
 
 
+print("reached at", os.environ["MINATO_URL_80"])
 ThreadingHTTPServer(("", int(os.environ["PORT"])), Handler).serve_forever()

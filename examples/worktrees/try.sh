@@ -18,10 +18,9 @@ for tree in main login; do
 done
 for tree in main login; do
     cd "$work/$tree"
-    instance=$(git branch --show-current)
-    minato logs --instance "$instance" > /dev/null
-    port=$(minato --json forward ls --network "notes-$(echo "$instance" | tr / -)" | sed 's/.*"host_port":\([0-9]*\).*/\1/')
-    curl --silent --show-error --fail "http://127.0.0.1:$port/"
+    # Each says in its log where it is reached.
+    url=$(minato logs --instance "$(git branch --show-current)" web | sed -n 's/.*reached at //p')
+    curl --silent --show-error --fail "$url"
 done
 for tree in main login; do
     cd "$work/$tree"

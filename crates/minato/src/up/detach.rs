@@ -5,6 +5,7 @@ use std::io;
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 
 use super::Up;
 use super::screen::{Notice, Screen};
@@ -17,20 +18,8 @@ use crate::terminal::Terminal;
 /// Starts the supervisor, shows what it tells, and returns when everything is ready, or it has failed.
 pub(super) async fn start(up: &Up, plan: &Plan, terminal: &Terminal) -> Result<u8, Failure> {
     let failed = |error: io::Error| Failure::caused("cannot start the supervisor", error);
-    let mut command = tokio::process::Command::new("/proc/self/exe");
-    command.arg("__up").args(["--network", choice_network(up, plan).as_str()]);
-    for file in &up.choice.files {
-        command.arg("--file").arg(file);
-    }
-    if let Some(instance) = &up.choice.instance {
-        command.args(["--instance", instance.as_str()]);
-    }
-    if up.watch {
-        command.arg("--watch");
-    }
     let mut signals = Signals::catch()?;
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut supervisor = command.spawn().map_err(failed)?;
+    let mut supervisor = command(up, plan).spawn().map_err(failed)?;
     let output = supervisor.stdout.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
     let mut notices = BufReader::new(output).lines();
     let mut screen = Screen::new(terminal);
@@ -69,6 +58,23 @@ pub(super) async fn start(up: &Up, plan: &Plan, terminal: &Terminal) -> Result<u
             Err(error) => return Err(Failure::caused("the supervisor tells what makes no sense", error)),
         }
     }
+}
+
+/// The supervisor as it is started: the same file, network and instance.
+fn command(up: &Up, plan: &Plan) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("__up").args(["--network", choice_network(up, plan).as_str()]);
+    for file in &up.choice.files {
+        command.arg("--file").arg(file);
+    }
+    if let Some(instance) = &up.choice.instance {
+        command.args(["--instance", instance.as_str()]);
+    }
+    if up.watch {
+        command.arg("--watch");
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
 }
 
 /// The network's name without the instance, whatever the file will say by then.

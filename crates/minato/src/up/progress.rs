@@ -31,6 +31,9 @@ fn sentence(row: &Row) -> Option<String> {
     }
 }
 
+/// Most hosts that are shown: what is drawn anew must fit on a terminal.
+const MOST: usize = 12;
+
 /// A line for each host that is not ready, cut to the terminal's width, and one that sums up.
 pub(super) fn lines(rows: &[Row], width: Option<usize>) -> Vec<String> {
     let done = rows.iter().filter(|row| row.state == State::Ready).count();
@@ -39,8 +42,11 @@ pub(super) fn lines(rows: &[Row], width: Option<usize>) -> Vec<String> {
     }
     let longest = rows.iter().map(|row| row.host.len()).max().unwrap_or(0);
     let line = |row: &Row| format!("  {:longest$}  {}", row.host, state(&row.state, row.seconds));
-    let waiting = rows.iter().filter(|row| row.state != State::Ready).map(line);
-    let lines = std::iter::once(format!("{done} of {} hosts are ready", rows.len())).chain(waiting);
+    let waiting = rows.iter().filter(|row| row.state != State::Ready);
+    let more = (rows.len() - done).saturating_sub(MOST);
+    let more = (more > 0).then(|| format!("  and {more} more"));
+    let sum = format!("{done} of {} hosts are ready", rows.len());
+    let lines = std::iter::once(sum).chain(waiting.take(MOST).map(line)).chain(more);
     let cut = |line: String| line.chars().take(width.unwrap_or(usize::MAX).saturating_sub(1)).collect::<String>();
     lines.map(|line| cut(line) + "\n").collect()
 }
@@ -74,6 +80,8 @@ mod tests {
         assert_eq!(shown, "1 of 3 hosts are ready\n  db     starting, 2s\n  web    waits for db\n");
         assert!(lines(&rows, Some(10)).iter().all(|line| line.len() <= 10));
         assert!(lines(&rows[..1], None).is_empty());
+        let many: Vec<Row> = (0..100).map(|number| row(&format!("h{number}"), State::Starting)).collect();
+        assert_eq!(lines(&many, None).last().map(String::as_str), Some("  and 88 more\n"));
     }
 
     #[test]

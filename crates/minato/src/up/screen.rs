@@ -26,12 +26,22 @@ pub(super) enum Notice {
     Failed(Failure),
 }
 
+/// Who sees what there is to see.
+#[derive(Debug)]
+enum Viewer {
+    /// Whoever looks at this process's output.
+    Here,
+    /// An `up -d` that waits until all is ready, at the other end of a pipe.
+    Starter(File),
+    /// Nobody any more: it has gone.
+    Nobody,
+}
+
 /// Where things are shown.
 #[derive(Debug)]
 pub(crate) struct Screen {
     terminal: Terminal,
-    /// In place of everything else: the pipe to the `up -d`, until all is ready.
-    starter: Option<Option<File>>,
+    viewer: Viewer,
     /// Who has written lines, in order of appearance, for colours and widths.
     authors: Vec<String>,
     /// What is in progress, and how many lines of it are on the terminal.
@@ -48,12 +58,12 @@ impl Screen {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let draws = io::stderr().is_terminal() && !dumb && !terminal.json;
         let terminal = terminal.clone();
-        Screen { terminal, starter: None, authors: Vec::new(), rows: Vec::new(), drawn: 0, draws, closed: false }
+        Screen { terminal, viewer: Viewer::Here, authors: Vec::new(), rows: Vec::new(), drawn: 0, draws, closed: false }
     }
 
     /// Tells the `up -d` at the other end of a pipe.
     pub(super) fn for_starter(terminal: &Terminal, pipe: File) -> Screen {
-        Screen { starter: Some(Some(pipe)), draws: false, ..Screen::new(terminal) }
+        Screen { viewer: Viewer::Starter(pipe), draws: false, ..Screen::new(terminal) }
     }
 
     /// Who will write lines: they are told apart by colours, and stand in one column.
@@ -72,7 +82,7 @@ impl Screen {
 
     /// A line of a program.
     pub(crate) fn line(&mut self, line: &Line) {
-        if self.starter.is_some() {
+        if !matches!(self.viewer, Viewer::Here) {
             return;
         }
         let text = if self.terminal.json { json_view("line", line) } else { self.with_author(line) };
@@ -121,8 +131,7 @@ impl Screen {
     /// Ends the progress view with what there is now.
     pub(super) fn all_ready(&mut self, lines: &[String]) {
         if self.tell(|| Notice::AllReady(lines.to_vec())) {
-            // Nobody waits any more.
-            self.starter = Some(None);
+            self.viewer = Viewer::Nobody;
             return;
         }
         self.end_of_progress();
@@ -142,12 +151,15 @@ impl Screen {
 
     /// Tells the starter instead, if this screen is for one. That nobody listens any more is no reason to end.
     fn tell(&mut self, notice: impl FnOnce() -> Notice) -> bool {
-        let Some(pipe) = &mut self.starter else { return false };
-        if let Some(pipe) = pipe
-            && let Ok(mut line) = serde_json::to_vec(&notice())
-        {
-            line.push(b'\n');
-            let _ = pipe.write_all(&line);
+        match &mut self.viewer {
+            Viewer::Here => return false,
+            Viewer::Nobody => {}
+            Viewer::Starter(pipe) => {
+                if let Ok(mut line) = serde_json::to_vec(&notice()) {
+                    line.push(b'\n');
+                    let _ = pipe.write_all(&line);
+                }
+            }
         }
         true
     }

@@ -86,6 +86,10 @@ impl Supervisor {
         }
         match why {
             Why::Failed(failure) | Why::EngineEnded(failure) => Err(failure),
+            Why::Asked if !context.was_all_ready() => {
+                let title = format!("network '{}' was ended before everything was ready", self.plan.network);
+                Err(Failure::new(code::FAILED, title))
+            }
             Why::NothingLeft if self.troubled => Ok(code::FAILED),
             Why::NothingLeft | Why::Asked => Ok(DONE),
         }

@@ -22,7 +22,9 @@ ready = 5432
 
 /// A service that says when it ends.
 fn ends_aloud(name: &str) -> String {
-    format!("command = [\"sh\", \"-c\", \"trap 'echo {name} ends; exit' TERM; while :; do sleep 0.1; done\"]\n")
+    format!(
+        "command = [\"sh\", \"-c\", \"trap 'echo {name} ends; exit' TERM; echo {name} waits; while :; do sleep 0.1; done\"]\n"
+    )
 }
 
 fn write(machine: &Machine, name: &str, text: &str) -> PathBuf {
@@ -77,7 +79,9 @@ fn everything_ends_in_reverse_order() {
         );
         write(machine, "minato.toml", &text);
         let up = machine.user().start(machine.user().minato(&["up"]));
-        says(&up, "network 'work' is ready");
+        wait_until("all three", SOON, || {
+            ["a waits", "b waits", "c waits"].iter().all(|words| up.stdout().contains(words))
+        });
         // As from a terminal: the programs must not get it too.
         up.signal(Signal::INT);
         let up = up.finish().expect_success();
@@ -89,16 +93,32 @@ fn everything_ends_in_reverse_order() {
 #[test]
 fn a_second_signal_ends_everything_at_once() {
     Machine::run(&[], |machine| {
-        let deaf = "command = [\"sh\", \"-c\", \"trap '' TERM; while :; do sleep 0.1; done\"]\nstop-timeout = 600\n";
+        let deaf = "command = [\"sh\", \"-c\", \"trap '' TERM; echo deaf; while :; do sleep 0.1; done\"]\nstop-timeout = 600\n";
         write(machine, "minato.toml", &format!("[host.a]\n{deaf}depends-on = ['b']\n[host.b]\n{deaf}"));
         let mut up = machine.user().start(machine.user().minato(&["up"]));
-        says(&up, "is ready");
+        wait_until("both", SOON, || up.stdout().matches("deaf").count() == 2);
         says(&up, "network 'work' is ready");
         up.signal(Signal::INT);
         std::thread::sleep(std::time::Duration::from_millis(300));
         assert!(up.is_running(), "they have ten minutes");
         up.signal(Signal::INT);
         up.finish().expect_success().expect_stderr(&["at once"]);
+    });
+}
+
+#[test]
+fn what_is_ended_while_it_starts_was_never_ready() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        write(machine, "minato.toml", "[host.a]\ncommand = 'sleep 1000'\nready = 80\n");
+        let up = user.start(user.minato(&["up", "-d"]));
+        wait_until("the program", SOON, || !machine.processes_named("sleep").is_empty());
+        user.minato_finish(&["down"]).expect_success();
+        up.finish().expect_code(1).expect_stderr(&["'work' was ended before everything was ready"]);
+        let up = user.start(user.minato(&["up", "-d"]));
+        wait_until("the program", SOON, || !machine.processes_named("sleep").is_empty());
+        up.signal(Signal::INT);
+        up.finish().expect_code(1);
     });
 }
 
