@@ -12,6 +12,7 @@ mod file;
 mod flags;
 mod machine;
 mod program;
+mod proxy;
 mod render;
 mod runtime_dir;
 mod terminal;

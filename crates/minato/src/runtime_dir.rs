@@ -24,6 +24,15 @@ impl RuntimeDir {
         RuntimeDir { base: base(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)), network: network.clone() }
     }
 
+    /// The directories of all networks of this user that have one, by name.
+    pub(crate) fn all() -> Vec<RuntimeDir> {
+        let base = base(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from));
+        let entries = std::fs::read_dir(&base).into_iter().flatten().flatten();
+        let mut networks: Vec<Name> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        networks.sort_unstable();
+        networks.into_iter().map(|network| RuntimeDir { base: base.clone(), network }).collect()
+    }
+
     /// The directory of a network below a given one.
     #[cfg(test)]
     pub(crate) fn below(base: &Path, network: &Name) -> RuntimeDir {

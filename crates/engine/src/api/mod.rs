@@ -7,7 +7,9 @@ mod peers;
 mod reply;
 mod session;
 mod stream;
+mod upgrade;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -24,6 +26,8 @@ use crate::problem::{internal, problem};
 use body::Body;
 pub(crate) use peers::Trusted;
 use reply::{Json, Refusal};
+use serde::Deserialize;
+use upgrade::Upgrade;
 
 /// Largest request body: some 10,000 forwards by name.
 const MAX_BODY: usize = 1 << 20;
@@ -47,6 +51,7 @@ fn operations() -> Vec<Operation> {
         (Method::POST, "/v1/hosts/{name}/sessions", post(create_session)),
         (Method::GET, "/v1/hosts/{name}/packets", get(packets)),
         (Method::GET, "/v1/hosts/{name}/egress", get(egress)),
+        (Method::POST, "/v1/hosts/{name}/dial", post(dial)),
         (Method::POST, "/v1/stay", post(stay)),
         (Method::DELETE, "/v1/sessions/{id}", delete(end_session)),
         (Method::POST, "/v1/sessions/{id}/binds", post(binds)),
@@ -107,9 +112,35 @@ async fn packets(
     Path(name): Path<String>,
     request: axum::extract::Request,
 ) -> Result<Response, Refusal> {
-    let upgrade = descriptor::Upgrade::of(request)?;
+    let upgrade = descriptor::asked(request)?;
     let (socket, gone) = control.packet_socket(&name).await?;
-    Ok(upgrade.hand_over(socket, gone))
+    Ok(descriptor::hand_over(upgrade, socket, gone))
+}
+
+/// Where to, and whose connection it is.
+#[derive(Deserialize)]
+struct Dial {
+    port: Option<u16>,
+    client: SocketAddr,
+}
+
+async fn dial(
+    State(control): Shared,
+    Path(name): Path<String>,
+    query: Result<Query<Dial>, QueryRejection>,
+    request: axum::extract::Request,
+) -> Result<Response, Refusal> {
+    let Query(Dial { port, client }) = query.map_err(|rejection| problem(ProblemKind::Usage, rejection.body_text()))?;
+    let upgrade = Upgrade::of(request, "tcp", "a stream of bytes")?;
+    let destination = control.destination(&name, port).await?;
+    let (response, stream) = upgrade.accept();
+    tokio::spawn(async move {
+        match stream.await.and_then(tokio::net::UnixStream::into_std) {
+            Ok(stream) => control.dial(destination, stream.into(), client),
+            Err(error) => tracing::debug!(%error, "a client went away before its connection was made"),
+        }
+    });
+    Ok(response)
 }
 
 async fn stay(State(control): Shared) -> Result<Response, Refusal> {
@@ -151,9 +182,9 @@ async fn binds(
     Path(id): Path<String>,
     request: axum::extract::Request,
 ) -> Result<Response, Refusal> {
-    let upgrade = descriptor::Upgrade::of(request)?;
+    let upgrade = descriptor::asked(request)?;
     let watch = control.bind_watch(session_id(&id)?).await?;
-    Ok(upgrade.take_over(move |listener| watch.begin(listener)))
+    Ok(descriptor::take_over(upgrade, move |listener| watch.begin(listener)))
 }
 
 fn session_id(text: &str) -> Result<SessionId, Refusal> {

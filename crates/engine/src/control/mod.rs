@@ -4,6 +4,7 @@
 //! or the packet loop is asked for something. Whatever takes several steps either succeeds or is undone.
 
 mod binds;
+mod dial;
 mod flows;
 mod forwards;
 mod hosts;

@@ -89,6 +89,10 @@ pub(crate) enum Command {
     Supply(Supply),
     /// Looks at the host's listeners before the next command is taken.
     Look(u32),
+    /// The TCP ports on which services of the host listen now.
+    Listening(u32, oneshot::Sender<Vec<u16>>),
+    /// Joins a stream to a service.
+    Dial(Dialed),
     Stop,
 }
 
@@ -107,6 +111,15 @@ pub(crate) struct ForwardStatus {
     pub(crate) connections: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+}
+
+/// A stream for a service of a host, of a client that came through the API.
+#[derive(Debug)]
+pub(crate) struct Dialed {
+    pub(crate) host: u32,
+    pub(crate) port: u16,
+    pub(crate) socket: OwnedFd,
+    pub(crate) client: SocketAddr,
 }
 
 /// Sockets made inside a host.

@@ -73,10 +73,18 @@ pub(super) struct PlaneHost {
 /// An accepted connection that waits.
 #[derive(Debug)]
 pub(super) struct WaitingClient {
-    pub(super) forward: u64,
-    pub(super) place: usize,
+    pub(super) entrance: Entrance,
     pub(super) socket: OwnedFd,
     pub(super) address: SocketAddr,
+}
+
+/// How a connection came in.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Entrance {
+    /// Through the forward with this ID, which is at this place.
+    Forward(u64, usize),
+    /// Through the API, for a port of the host with this serial number.
+    Dial(u32, u16),
 }
 
 /// A datagram that waits.
@@ -265,6 +273,14 @@ impl Plane {
         }
         changed.into_iter().for_each(|serial| self.look(serial));
         self.next_look = self.hosts.values().map(|host| host.look_at).min();
+    }
+
+    /// The TCP ports on which services of a host listen.
+    pub(super) fn listening(&mut self, serial: u32) -> Vec<u16> {
+        self.look(serial);
+        let Some(host) = self.hosts.get(&serial) else { return Vec::new() };
+        let tcp = |(transport, port)| (transport == Transport::Tcp).then_some(port);
+        host.services.reachable(&host.addresses).filter_map(tcp).collect()
     }
 
     /// Looks at what listens in a host now, and opens and closes forwards accordingly.

@@ -1,4 +1,4 @@
-//! TCP from outside through a forward: the client's connection and one made inside the host, which has the client's
+//! TCP from outside, through a forward or the API: the client's connection and one made inside the host, which has the client's
 //! address, joined by splice(2) where there is much to move.
 
 use std::net::SocketAddr;
@@ -8,12 +8,12 @@ use minato_host::Family;
 use minato_host::agent::InsideSocket;
 use minato_host::sockets::{self, Accepted, Failure};
 use minato_ports::{EphemeralAllocator, Transport};
-use minato_relay::{FlowId, Operation, Side, Splice, Verdict};
+use minato_relay::{FlowId, Operation, Services, Side, Splice, Verdict};
 use std::time::Duration;
 
-use super::command::HeldSocket;
+use super::command::{Dialed, HeldSocket};
 use super::forwards::More;
-use super::hosts::WaitingClient;
+use super::hosts::{Entrance, WaitingClient};
 use super::lanes::{Lane, Lanes};
 use super::sides::{Kind, Origin, Sides, SplicedSides};
 use super::token::Token;
@@ -36,8 +36,8 @@ impl Plane {
             let HeldSocket::Tcp(port) = &forward.socket else { return More::No };
             match port.accept() {
                 Ok(Accepted::Connection(socket, address)) => {
-                    let forward = forward.id;
-                    self.accepted(WaitingClient { forward, place, socket, address });
+                    let entrance = Entrance::Forward(forward.id, place);
+                    self.accepted(WaitingClient { entrance, socket, address });
                 }
                 Ok(Accepted::Gone) => {}
                 Ok(Accepted::None) => return More::No,
@@ -52,18 +52,40 @@ impl Plane {
 
     fn accepted(&mut self, client: WaitingClient) {
         if !self.admission.take(2) {
-            self.admission.complain(self.now, "a connection through a forward");
+            self.admission.complain(self.now, "a connection to a service");
             return sockets::reset(client.socket);
         }
         self.connect_inside(client);
     }
 
+    /// Takes a stream that came through the API.
+    pub(super) fn dial(&mut self, dialed: Dialed) {
+        let Dialed { host, port, socket, client: address } = dialed;
+        self.accepted(WaitingClient { entrance: Entrance::Dial(host, port), socket, address });
+    }
+
+    /// The host and the service that a client wants; `None` when it is not there (any more).
+    fn destination(&self, entrance: Entrance) -> Option<(u32, SocketAddr)> {
+        match entrance {
+            Entrance::Forward(id, place) => {
+                let forward = self.forwards.get(place).filter(|forward| forward.id == id)?;
+                Some((forward.host, forward.service?))
+            }
+            Entrance::Dial(serial, port) => {
+                let host = self.hosts.get(&serial)?;
+                let own = &host.addresses;
+                let at = |v4| {
+                    let reach = host.services.reach(Transport::Tcp, port, v4, own)?;
+                    Some(SocketAddr::new(Services::address(reach, v4, own), port))
+                };
+                Some((serial, at(true).or_else(|| at(false))?))
+            }
+        }
+    }
+
     /// Connects a client, for which two descriptors are admitted, to its service; or lets it wait for a socket.
     fn connect_inside(&mut self, client: WaitingClient) {
-        let Some(forward) = self.forwards.get(client.place).filter(|forward| forward.id == client.forward) else {
-            return self.turn_away(client);
-        };
-        let (host, Some(service)) = (forward.host, forward.service) else { return self.turn_away(client) };
+        let Some((host, service)) = self.destination(client.entrance) else { return self.turn_away(client) };
         let mut seen_as = Some(client.address);
         for _ in 0..TRIES {
             let family = Family::of(service.ip());
@@ -141,9 +163,13 @@ impl Plane {
     }
 
     fn splice(&mut self, client: WaitingClient, inside: OwnedFd, origin: Origin) {
-        let WaitingClient { forward, place, socket, address } = client;
+        let WaitingClient { entrance, socket, address } = client;
+        let (forward, place) = match entrance {
+            Entrance::Forward(id, place) => (Some(id), Some(place)),
+            Entrance::Dial(..) => (None, None),
+        };
         let sides = SplicedSides {
-            forward: Some(place),
+            forward: place,
             client: socket,
             service: inside,
             splice: Splice::connecting(),
@@ -156,9 +182,9 @@ impl Plane {
             return self.admission.give_back(2);
         };
         let Some(flow) = self.flows.find_mut(id) else { return };
-        flow.forward = Some(forward);
+        flow.forward = forward;
         let _ = flow.apply(Operation::Establish);
-        if let Some(forward) = self.forwards.get_mut(place) {
+        if let Some(forward) = place.and_then(|place| self.forwards.get_mut(place)) {
             forward.connections += 1;
         }
         let Kind::Spliced(sides) = &flow.sides.kind else { return };

@@ -46,7 +46,7 @@ use crate::events::Events;
 use admission::Admission;
 use command::Commands;
 pub(crate) use command::{
-    Command, ForwardStatus, HeldForward, HeldSocket, HostSetup, PlaneHandle, ServicesChanged, Supply,
+    Command, Dialed, ForwardStatus, HeldForward, HeldSocket, HostSetup, PlaneHandle, ServicesChanged, Supply,
 };
 use datagrams::DatagramIndex;
 pub(crate) use datagrams::make_room;
@@ -348,6 +348,8 @@ impl Plane {
             Command::Judge(serial, place, port, answer) => drop(answer.send(self.judge(serial, &place, port))),
             Command::Supply(supply) => self.take_supply(supply),
             Command::Look(serial) => self.look(serial),
+            Command::Listening(serial, answer) => drop(answer.send(self.listening(serial))),
+            Command::Dial(dialed) => self.dial(dialed),
             Command::Stop => self.stopping = true,
         }
     }

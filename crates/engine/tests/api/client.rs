@@ -111,19 +111,18 @@ impl Client {
 
     /// Asks for a file descriptor: the status, and what came.
     pub(crate) fn descriptor(&self, path: &str) -> (u16, OwnedFd) {
-        let (status, mut stream) = self.upgrade("GET", path);
+        let (status, mut stream) = self.upgraded("GET", path, "minato-descriptor");
         stream.write_all(b".").expect("to be ready");
         let message = minato_host::passing::receive::<serde_json::Value>(stream.as_fd()).expect("a message");
         let (_, descriptors) = message.expect("a message");
         (status, descriptors.into_iter().next().expect("a descriptor"))
     }
 
-    /// Asks for the connection to be upgraded: the status, and the connection.
-    pub(crate) fn upgrade(&self, method: &str, path: &str) -> (u16, UnixStream) {
+    /// Asks for another protocol: the status, and the connection behind the head of the answer.
+    pub(crate) fn upgraded(&self, method: &str, path: &str, protocol: &str) -> (u16, UnixStream) {
         let mut stream = UnixStream::connect(&self.socket).expect("the engine's socket");
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: minato\r\nconnection: Upgrade\r\nupgrade: minato-descriptor\r\n\r\n"
-        );
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nhost: minato\r\nconnection: Upgrade\r\nupgrade: {protocol}\r\n\r\n");
         stream.write_all(head.as_bytes()).expect("to ask");
         // Byte by byte, so that nothing behind the head is read.
         let mut answer = Vec::new();

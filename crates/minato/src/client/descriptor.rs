@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode, header};
+use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
 use minato_host::passing;
 use minato_inspect::SessionId;
@@ -41,13 +41,13 @@ impl Until {
 impl Client {
     /// A packet socket of a host.
     pub(crate) async fn packet_socket(&self, host: &str) -> Result<Lent, RequestError> {
-        let (stream, _) = self.upgrade(Method::GET, &format!("/v1/hosts/{host}/packets")).await?;
+        let (stream, _) = self.carrier(Method::GET, &format!("/v1/hosts/{host}/packets")).await?;
         receive(stream).await.map_err(RequestError::Socket)
     }
 
     /// A place to which the binds of a session's program can be handed.
     pub(super) async fn bind_taker(&self, session: SessionId) -> Result<BindTaker, RequestError> {
-        let (mut stream, mut early) = self.upgrade(Method::POST, &format!("/v1/sessions/{}/binds", session.0)).await?;
+        let (mut stream, mut early) = self.carrier(Method::POST, &format!("/v1/sessions/{}/binds", session.0)).await?;
         if early.is_empty() {
             early = vec![0];
             stream.read_exact(&mut early).await.map_err(RequestError::Socket)?;
@@ -56,7 +56,7 @@ impl Client {
     }
 
     /// Turns a connection into one that carries descriptors. What had come behind the answer's head is with it.
-    async fn upgrade(&self, method: Method, path: &str) -> Result<(UnixStream, Vec<u8>), RequestError> {
+    async fn carrier(&self, method: Method, path: &str) -> Result<(UnixStream, Vec<u8>), RequestError> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -65,13 +65,9 @@ impl Client {
             .header(header::UPGRADE, PROTOCOL)
             .body(Full::new(Bytes::new()))
             .map_err(|error| RequestError::Nonsense(error.to_string()))?;
-        let exchange = self.exchange(request).await?;
-        if exchange.response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(exchange.refusal().await);
-        }
-        let gone = |error: hyper::Error| RequestError::Gone(error.to_string());
-        let upgraded = hyper::upgrade::on(exchange.response).await.map_err(gone)?;
-        let parts = upgraded
+        let parts = self
+            .upgrade(request)
+            .await?
             .downcast::<TokioIo<UnixStream>>()
             .map_err(|_| RequestError::Nonsense("the connection was exchanged".into()))?;
         Ok((parts.io.into_inner(), parts.read_buf.to_vec()))

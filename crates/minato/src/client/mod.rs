@@ -1,6 +1,7 @@
 //! Speaks the control API: HTTP and JSON over an engine's Unix socket, a connection for each request.
 
 mod descriptor;
+mod dial;
 mod happenings;
 mod lines;
 mod session;

@@ -22,6 +22,7 @@ use crate::explain;
 use crate::failure::{Failure, code};
 use crate::file::Choice;
 use crate::flags::{Command, Invocation, Show, View};
+use crate::proxy;
 use crate::runtime_dir::RuntimeDir;
 use crate::terminal::Terminal;
 use crate::up;
@@ -54,6 +55,11 @@ pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8,
         Command::Show(show) => block_on(views::show(&show, &client()?, terminal)),
         Command::AddForwards(host, forwards) => block_on(forward::add(&host, forwards, &client()?, terminal)),
         Command::RemoveForwards(host, forwards) => block_on(forward::remove(&host, forwards, &client()?, terminal)),
+        Command::Proxy => block_on(proxy::serve(terminal)),
+        Command::ProxyInBackground => {
+            proxy::leave_starter();
+            block_on(proxy::serve_in_background())
+        }
         Command::Lease(lease) => lease::lease(&lease, terminal),
         Command::KeepLease(lease, ports) => lease::keep(&lease, &ports),
         Command::Service(query) => service::service(&query, terminal),

@@ -55,6 +55,10 @@ pub(crate) enum Command {
     AddForwards(Name, Which),
     /// Remove forwards from a host.
     RemoveForwards(Name, Which),
+    /// Serve every host's web server under a name of its own.
+    Proxy,
+    /// The same, for as long as there are networks.
+    ProxyInBackground,
     /// Hold free ports for servers to come.
     Lease(Lease),
     /// Be the process that holds leased ports: these and more.

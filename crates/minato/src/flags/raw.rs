@@ -113,6 +113,9 @@ pub(crate) enum Command {
     /// Change forwards while programs run.
     #[command(subcommand)]
     Forward(Forward),
+    /// Serve every host's web server at http://HOST.NET.localhost:7080/, for browsers.
+    #[command(after_help = PROXY_HELP)]
+    Proxy,
     /// Print free ports that are held until servers listen on them.
     #[command(after_help = LEASE_HELP)]
     Lease(Lease),
@@ -159,6 +162,9 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         runtime_dir: PathBuf,
     },
+    /// Be the proxy in the background (started by `up`).
+    #[command(name = "__proxy", hide = true)]
+    ProxyInBackground,
     /// Try a connection (started by `explain`).
     #[command(name = "__probe", hide = true)]
     Probe {
@@ -229,6 +235,14 @@ Examples:
 What passes the host's own loopback is among them: forwards lead there. Programs send segments larger than the MTU, which
 the kernel cuts later or never (segmentation offload): they are shown as they are. A port leaves out what has none, as ICMP.
 Ends with Ctrl-C, or with the host.";
+
+const PROXY_HELP: &str = "\
+http://HOST.NET.localhost:7080/ leads to the web server of a host, http://PORT.HOST.NET.localhost:7080/ to another port of
+it, in every network of yours. Browsers and curl take these names for this machine by themselves. HTTP/1.1 and WebSocket; the
+service sees the headers Forwarded and X-Forwarded-*. `minato up` starts it in the background, where it ends with the last
+network; this command serves until it is interrupted.
+
+MINATO_PROXY_PORT is another port.";
 
 const LEASE_HELP: &str = "\
 Examples:

@@ -41,6 +41,8 @@ fn command(raw: raw::Command, network: Option<&Name>) -> Result<Command, Failure
         raw::Command::Flows { host, watch } => show(View::Flows(host), watch),
         raw::Command::Capture(raw) => Command::Capture(capture(raw)?),
         raw::Command::Forward(raw) => forward(raw)?,
+        raw::Command::Proxy => Command::Proxy,
+        raw::Command::ProxyInBackground => Command::ProxyInBackground,
         raw::Command::Lease(raw) => Command::Lease(lease(raw)),
         raw::Command::KeepLease { lease: raw, port } => Command::KeepLease(lease(raw), port),
         raw::Command::Service { what } => Command::Service(argument::service(&what)?),

@@ -1,4 +1,5 @@
-//! What programs are told about where they are: `MINATO_HOST`, `MINATO_NETWORK`, `MINATO_URL_<PORT>` and `PORT`.
+//! What programs are told about where they are: `MINATO_HOST`, `MINATO_NETWORK`, `MINATO_URL_<PORT>` and `PORT`. A URL
+//! leads to the port's forward, if it has one, and otherwise through the proxy.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -8,8 +9,15 @@ use crate::file::ServicePlan;
 use crate::flags::Name;
 
 /// The variables of a program. Those that the file sets go before ours.
-pub(super) fn variables(network: &Name, service: &ServicePlan, forwards: &[ForwardSpec]) -> Vec<(String, String)> {
+pub(super) fn variables(
+    network: &Name,
+    host: &Name,
+    service: &ServicePlan,
+    forwards: &[ForwardSpec],
+) -> Vec<(String, String)> {
     let mut variables = vec![("MINATO_NETWORK".to_owned(), network.to_string())];
+    let through_proxy = |port| Some((format!("MINATO_URL_{port}"), crate::proxy::url(network, host, port)?));
+    variables.extend(service.port.and_then(through_proxy));
     variables.extend(service.port.map(|port| ("PORT".to_owned(), port.to_string())));
     let urls = forwards.iter().rev().filter_map(|forward| Some((forward.service_ports.0, url(forward)?)));
     variables.extend(urls.map(|(port, url)| (format!("MINATO_URL_{port}"), url)));

@@ -105,7 +105,7 @@ impl HostTask {
         };
         let mut services = JoinSet::new();
         for service in &self.plan.services {
-            let variables = environment::variables(&self.context.network, service, forwards);
+            let variables = environment::variables(&self.context.network, &self.plan.name, service, forwards);
             let service = Service::new(service.clone(), variables, place.clone());
             match service.and_then(|mut service| service.start().map(|started| (service, started))) {
                 Ok((service, started)) => drop(services.spawn(service.run(started))),

@@ -67,6 +67,10 @@ impl Supervisor {
     /// Runs everything until all has ended, or somebody ends it.
     pub(super) async fn run(mut self, mut stay: Stay, mut signals: Signals) -> Result<u8, Failure> {
         let context = Arc::clone(&self.context);
+        // Without it everything else works.
+        if let Err(failure) = crate::proxy::ensure().await {
+            context.report(&failure);
+        }
         context.hosts(&self.plan.hosts);
         for host in self.plan.hosts.clone() {
             self.start(host);

@@ -31,6 +31,7 @@ mod many_hosts;
 mod names;
 mod outbound;
 mod policy;
+mod proxy;
 mod run;
 mod services;
 mod up;

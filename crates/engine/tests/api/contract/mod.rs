@@ -2,7 +2,7 @@
 
 mod document;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
@@ -59,11 +59,29 @@ pub(crate) fn every_operation_answers_as_documented() {
     document.judge_upgrade("GET", "/v1/hosts/{name}/packets", status);
     assert_eq!(rustix::net::sockopt::socket_domain(&socket).expect("a socket"), rustix::net::AddressFamily::PACKET);
     drop(socket);
-    let (status, mut binds) = client.upgrade("POST", &format!("/v1/sessions/{}/binds", session.id.0));
+    let (status, mut binds) =
+        client.upgraded("POST", &format!("/v1/sessions/{}/binds", session.id.0), "minato-descriptor");
     document.judge_upgrade("POST", "/v1/sessions/{id}/binds", status);
     let mut ready = [0];
     binds.read_exact(&mut ready).expect("the engine is ready");
     drop(binds);
+    let (status, mut stream) = client.upgraded("POST", "/v1/hosts/web/dial?client=127.0.0.1:4711", "tcp");
+    document.judge_upgrade("POST", "/v1/hosts/{name}/dial", status);
+    // Both connections wait to be accepted, in the order in which they came.
+    let _first = listener.accept().expect("the connection through the forward");
+    let (mut service, seen_as) = listener.accept().expect("the connection through the API");
+    assert_eq!(
+        seen_as.ip().to_string(),
+        client.get::<Value>("/v1/network")["gateway_v4"].as_str().expect("an address")
+    );
+    service.write_all(b"hello").expect("to send");
+    let mut hello = [0; 5];
+    stream.read_exact(&mut hello).expect("what the service sent");
+    assert_eq!(&hello, b"hello");
+    let flows: Value = client.get("/v1/flows");
+    let is_shown = |flow: &Value| flow["client"]["port"] == 4711 && flow["server"]["host"] == "web";
+    assert!(flows.as_array().expect("a list").iter().any(is_shown), "{flows}");
+    drop((stream, service));
     let (status, content_type, mut events) = client.open_stream("/v1/events");
     let other = client.named("other");
     let body = chunk(&mut events).expect("an event");
@@ -131,6 +149,8 @@ fn refused() -> Vec<(&'static str, &'static str, String, Value, u16)> {
         ("GET", "/v1/hosts/{name}/egress", at("/v1/hosts/web/egress"), json!(null), 400),
         ("GET", "/v1/hosts/{name}/egress", at("/v1/hosts/web/egress?to=a.test&port=0"), json!(null), 400),
         ("GET", "/v1/hosts/{name}/egress", at("/v1/hosts/nobody/egress?to=a.test"), json!(null), 404),
+        ("POST", "/v1/hosts/{name}/dial", at("/v1/hosts/web/dial?port=80&client=127.0.0.1:5"), json!(null), 426),
+        ("POST", "/v1/hosts/{name}/dial", at("/v1/hosts/web/dial?port=80"), json!(null), 400),
         ("DELETE", "/v1/sessions/{id}", at("/v1/sessions/4711"), json!(null), 404),
         ("DELETE", "/v1/sessions/{id}", at("/v1/sessions/-1"), json!(null), 404),
         ("POST", "/v1/hosts", at("/v1/hosts"), json!({"name": "web"}), 409),

@@ -1,0 +1,34 @@
+//! A connection to a service of a host: the connection to the engine becomes it.
+
+use std::net::SocketAddr;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::upgrade::Upgraded;
+use hyper::{Request, StatusCode, header};
+
+use super::{Client, RequestError};
+
+impl Client {
+    /// Connects to a service at `port`, or at the port that is most likely a web server's. What is shown as the other end
+    /// is `from`.
+    pub(crate) async fn dial(&self, host: &str, port: Option<u16>, from: SocketAddr) -> Result<Upgraded, RequestError> {
+        let port = port.map(|port| format!("&port={port}")).unwrap_or_default();
+        let request = Request::post(format!("/v1/hosts/{host}/dial?client={from}{port}"))
+            .header(header::HOST, "minato")
+            .header(header::CONNECTION, "upgrade")
+            .header(header::UPGRADE, "tcp")
+            .body(Full::new(Bytes::new()))
+            .map_err(|error| RequestError::Nonsense(error.to_string()))?;
+        self.upgrade(request).await
+    }
+
+    /// Sends a request after whose answer the connection speaks HTTP no more.
+    pub(super) async fn upgrade(&self, request: Request<Full<Bytes>>) -> Result<Upgraded, RequestError> {
+        let exchange = self.exchange(request).await?;
+        if exchange.response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(exchange.refusal().await);
+        }
+        hyper::upgrade::on(exchange.response).await.map_err(|error| RequestError::Gone(error.to_string()))
+    }
+}

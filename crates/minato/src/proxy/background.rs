@@ -1,0 +1,95 @@
+//! A proxy in the background, for as long as there are networks.
+
+use std::fs::File;
+use std::io::Write;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use super::listen::{PROCESS, Taken, listen};
+use super::{accept_all, directory, port};
+use crate::commands::DONE;
+use crate::failure::Failure;
+use crate::program;
+
+/// Between two looks at whether there are networks.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How many looks in a row must find none: one network may just be followed by the next.
+const LOOKS: u32 = 2;
+
+/// What a starting proxy tells who has started it.
+#[derive(Debug, Serialize, Deserialize)]
+enum Word {
+    /// It serves, or another one does.
+    Served,
+    /// There is none.
+    Failed(Failure),
+}
+
+/// Starts a proxy unless one of this user runs already, and returns its port when it serves.
+pub(crate) async fn ensure() -> Result<u16, Failure> {
+    let port = port()?;
+    let failed = |error: std::io::Error| Failure::caused("cannot start the proxy", error);
+    let mut proxy = tokio::process::Command::new("/proc/self/exe")
+        .arg("__proxy")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(failed)?;
+    let output = proxy.stdout.take().ok_or_else(|| failed(std::io::ErrorKind::BrokenPipe.into()))?;
+    let line = BufReader::new(output).lines().next_line().await.map_err(failed)?;
+    match line.as_deref().map(serde_json::from_str) {
+        Some(Ok(Word::Served)) => Ok(port),
+        Some(Ok(Word::Failed(failure))) => Err(failure),
+        Some(Err(_)) | None => Err(Failure::new(crate::failure::code::FAILED, "the proxy ended before it served")),
+    }
+}
+
+/// Leaves whoever started it; before anything of ours is open.
+pub(crate) fn leave_starter() {
+    // What stays open does no harm but to whoever waits for its end.
+    let _ = minato_host::inherited::close_descriptors();
+    // Fails only for the leader of a process group, which is nobody's child in a shell's job.
+    let _ = rustix::process::setsid();
+}
+
+/// `minato __proxy`: serves until the last network is gone.
+pub(crate) async fn serve_in_background() -> Result<u8, Failure> {
+    program::rename(PROCESS);
+    let listening = port().map_err(|failure| Taken::Otherwise(Box::new(failure))).and_then(listen);
+    let (word, listeners) = match listening {
+        Ok(listeners) => (Word::Served, listeners),
+        Err(Taken::ByOurs(_)) => (Word::Served, Vec::new()),
+        Err(Taken::Otherwise(failure)) => (Word::Failed(*failure), Vec::new()),
+    };
+    say(&word).map_err(|error| Failure::caused("nobody waits for the proxy", error))?;
+    if !listeners.is_empty() {
+        tokio::select! {
+            () = accept_all(listeners) => {}
+            () = last_network_gone() => {}
+        }
+    }
+    Ok(DONE)
+}
+
+/// Says the one line, and lets the starter's pipe go.
+fn say(word: &Word) -> std::io::Result<()> {
+    let mut output = std::io::stdout();
+    serde_json::to_writer(&output, word)?;
+    output.write_all(b"\n")?;
+    output.flush()?;
+    let nowhere = File::options().write(true).open("/dev/null")?;
+    Ok(rustix::stdio::dup2_stdout(&nowhere)?)
+}
+
+async fn last_network_gone() {
+    let mut none = 0;
+    while none < LOOKS {
+        tokio::time::sleep(PAUSE).await;
+        none = if directory::any_network().await { 0 } else { none + 1 };
+    }
+}

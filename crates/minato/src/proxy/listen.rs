@@ -1,0 +1,71 @@
+//! The proxy's port on both loopback addresses.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use minato_host::Transport;
+use minato_host::holder::{self, HolderProcesses};
+use tokio::net::TcpListener;
+
+use crate::failure::{Failure, code};
+
+/// As which process the proxy is known.
+pub(super) const PROCESS: &str = "minato-proxy";
+
+/// Who has the port.
+pub(super) enum Taken {
+    /// A proxy of this user, with this process ID.
+    ByOurs(u32),
+    /// Somebody else, or it can't be had at all.
+    Otherwise(Box<Failure>),
+}
+
+/// Listens on 127.0.0.1 and, if the machine has it, on ::1.
+pub(super) fn listen(port: u16) -> Result<Vec<TcpListener>, Taken> {
+    let mut listeners = Vec::new();
+    for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+        match bind(SocketAddr::new(address, port)) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if address.is_ipv6() && error.kind() == io::ErrorKind::AddrNotAvailable => {}
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(taken(address, port)),
+            Err(error) => {
+                let title = format!("the proxy can't listen at {}", SocketAddr::new(address, port));
+                return Err(Taken::Otherwise(Box::new(Failure::caused(title, error).fix(ANOTHER))));
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+const ANOTHER: &str = "MINATO_PROXY_PORT=PORT minato proxy    # another port";
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+fn taken(address: IpAddr, port: u16) -> Taken {
+    let holders = holder::holders(Transport::Tcp, address, port).unwrap_or_default();
+    let own = rustix::process::geteuid().as_raw();
+    let mut who = Vec::new();
+    for holder in &holders {
+        match &holder.processes {
+            HolderProcesses::Known(processes) => {
+                for process in processes {
+                    if process.name == PROCESS && process.uid == own {
+                        return Taken::ByOurs(process.pid);
+                    }
+                    who.push(format!("{} is held by {} (pid {})", holder.local, process.name, process.pid));
+                }
+            }
+            HolderProcesses::NoPermission => {
+                who.push(format!("{} is held by a process of user {}", holder.local, holder.uid));
+            }
+            HolderProcesses::Nobody => {}
+        }
+    }
+    let title = format!("the proxy can't start: {} is in use", SocketAddr::new(address, port));
+    let failure = who.into_iter().fold(Failure::new(code::CONFLICT, title), Failure::detail);
+    Taken::Otherwise(Box::new(failure.fix(ANOTHER)))
+}

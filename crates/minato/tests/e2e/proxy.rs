@@ -1,0 +1,213 @@
+//! Names for browsers: `http://HOST.NET.localhost:7080/`.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::Duration;
+
+use crate::machine::{Account, Machine, Program, SOON, leftovers, wait_for, wait_until};
+use crate::support::net;
+
+/// Tells what it was asked, sets a cookie, and echoes WebSocket messages.
+const SERVER: &str = include_str!("support/web_server.py");
+
+/// Starts the server in a host of network `shop`.
+fn web(user: &Account<'_>, host: &str, port: u16) -> Program {
+    user.run(&["--network", "shop", "--name", host], &["python3", "-c", SERVER, &port.to_string(), host])
+}
+
+fn proxy(user: &Account<'_>) -> Program {
+    let proxy = user.start(user.minato(&["proxy"]));
+    wait_until("the proxy", SOON, || net::connect("127.0.0.1:7080").is_ok());
+    proxy
+}
+
+/// What curl prints.
+fn curl(user: &Account<'_>, arguments: &[&str]) -> String {
+    let finished = user.finish("curl", &[&["--silent", "--show-error", "--max-time", "15"], arguments].concat());
+    finished.expect_success().stdout
+}
+
+fn wait_for_page(user: &Account<'_>, url: &str, text: &str) -> String {
+    wait_for(&format!("{text} at {url}"), SOON, || Some(curl(user, &[url])).filter(|page| page.contains(text)))
+}
+
+#[test]
+fn names_lead_to_services() {
+    Machine::run(&["curl", "python3"], |machine| {
+        let user = machine.user();
+        let (one, two) = (web(&user, "one", 80), web(&user, "two", 3000));
+        let proxy = proxy(&user);
+        wait_for_page(&user, "http://one.shop.localhost:7080/", "one GET /");
+        let page = curl(&user, &["-6", "http://one.shop.localhost:7080/a?b=c"]);
+        assert!(page.contains("one GET /a?b=c"), "{page}");
+        for header in [
+            "host: one.shop.localhost:7080",
+            "x-forwarded-for: ::1",
+            "x-forwarded-proto: http",
+            "x-forwarded-host: one.shop.localhost:7080",
+            "forwarded: for=\"[::1]\";host=\"one.shop.localhost:7080\";proto=http",
+        ] {
+            assert!(page.contains(header), "no {header}: {page}");
+        }
+        wait_for_page(&user, "http://two.shop.localhost:7080/", "two GET /");
+        wait_for_page(&user, "http://3000.two.shop.localhost:7080/", "two GET /");
+        let v4 = curl(&user, &["-4", "http://one.shop.localhost:7080/"]);
+        assert!(v4.contains("x-forwarded-for: 127.0.0.1"), "{v4}");
+
+        // A body of unknown length, one connection for many requests, and HTTP/2 without TLS.
+        fs::write(machine.work().join("big"), vec![b'x'; 3 << 20]).expect("a file");
+        let send = ["-T", "-", "-H", "Expect: 100-continue", "http://one.shop.localhost:7080/up"];
+        let script =
+            format!("curl --silent {} < big", send.join(" ").replace("Expect: 100-continue", "'Expect: 100-continue'"));
+        let sent = user.finish("sh", &["-c", &script]).expect_success().stdout;
+        assert!(sent.contains("one PUT /up") && sent.contains("3145728 bytes"), "{sent}");
+        let many = ["http://one.shop.localhost:7080/[1-20]", "-w", " %{num_connects}\n"];
+        let connects: u32 =
+            curl(&user, &many).lines().filter_map(|line| line.strip_prefix(' ')?.parse::<u32>().ok()).sum();
+        assert_eq!(connects, 1, "twenty requests on one connection");
+        let second = curl(&user, &["--http2-prior-knowledge", "http://one.shop.localhost:7080/h2"]);
+        assert!(second.contains("one GET /h2"), "{second}");
+        proxy.stop();
+        two.stop();
+        one.stop();
+    });
+}
+
+#[test]
+fn what_is_not_there_is_explained() {
+    Machine::run(&["curl", "python3"], |machine| {
+        let user = machine.user();
+        let web = web(&user, "web", 8000);
+        let proxy = proxy(&user);
+        wait_for_page(&user, "http://web.shop.localhost:7080/", "web GET /");
+        let status = ["-w", " %{http_code}"];
+        for (url, code, parts) in [
+            ("http://nobody.shop.localhost:7080/", "404", &["no host 'nobody'", "http://web.shop.localhost:7080/"][..]),
+            ("http://web.nowhere.localhost:7080/", "404", &["no network 'nowhere'", "http://web.shop.localhost:7080/"]),
+            ("http://81.web.shop.localhost:7080/", "502", &["81/tcp", "8000"]),
+            ("http://localhost:7080/", "200", &["http://web.shop.localhost:7080/", "8000"]),
+            ("http://shop.localhost:7080/", "200", &["http://web.shop.localhost:7080/"]),
+        ] {
+            let page = curl(&user, &[&status[..], &[url]].concat());
+            assert!(page.ends_with(&format!(" {code}")), "{url}: {page}");
+            parts.iter().for_each(|part| assert!(page.contains(part), "{url}: no {part}: {page}"));
+        }
+        // Somebody's own name that leads here learns nothing.
+        let foreign = curl(&user, &[&status[..], &["-H", "Host: evil.example", "http://localhost:7080/"]].concat());
+        assert!(foreign.ends_with(" 421") && !foreign.contains("shop"), "{foreign}");
+        let html = curl(&user, &["-H", "Accept: text/html", "http://localhost:7080/"]);
+        assert!(html.contains("<a href=\"http://web.shop.localhost:7080/\">"), "{html}");
+        // The second one says that there is a first.
+        let second = user.minato_finish(&["proxy"]).expect_success();
+        assert!(second.stderr.contains(&format!("pid {}", proxy.id())), "{}", second.stderr);
+        proxy.stop();
+        web.stop();
+
+        let holder = user.start({
+            let mut command = user.command("python3");
+            command.args(["-c", "import socket, time; s = socket.create_server(('127.0.0.1', 7080)); time.sleep(100)"]);
+            command
+        });
+        wait_until("the port to be taken", SOON, || TcpListener::bind("127.0.0.1:7080").is_err());
+        let refused = user.minato_finish(&["proxy"]).expect_code(16);
+        refused.expect_stderr(&["127.0.0.1:7080", "python3", &holder.id().to_string(), "MINATO_PROXY_PORT"]);
+        holder.stop();
+    });
+}
+
+#[test]
+fn a_connection_becomes_another_protocol() {
+    Machine::run(&["python3"], |machine| {
+        let user = machine.user();
+        let web = web(&user, "web", 80);
+        let proxy = proxy(&user);
+        let head = "GET /ws HTTP/1.1\r\nHost: web.shop.localhost:7080\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let mut stream = wait_for("the upgrade", SOON, || {
+            let mut stream = net::connect("127.0.0.1:7080").ok()?;
+            stream.write_all(head.as_bytes()).ok()?;
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).ok()?;
+                answer.extend(byte);
+            }
+            String::from_utf8_lossy(&answer).starts_with("HTTP/1.1 101").then_some((stream, answer))
+        });
+        // The key's answer is that of RFC 6455 §1.3.
+        let answer = String::from_utf8_lossy(&stream.1).into_owned();
+        assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
+        // A masked text frame "Hello" (RFC 6455 §5.7), and its echo.
+        stream.0.write_all(&[0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]).expect("to send");
+        let mut echo = [0; 7];
+        stream.0.read_exact(&mut echo).expect("the echo");
+        assert_eq!(&echo, b"\x81\x05Hello");
+        // `flows` names who is really connected.
+        let flows = user.minato_json(&["flows", "--network", "shop"]).to_string();
+        assert!(flows.contains("\"address\":\"127.0.0.1\"") && flows.contains("\"web\""), "{flows}");
+        drop(stream);
+        proxy.stop();
+        web.stop();
+    });
+}
+
+#[test]
+fn a_browser_loads_pages_and_keeps_cookies_apart() {
+    Machine::run(&["chromium", "python3"], |machine| {
+        let user = machine.user();
+        let (one, two) = (web(&user, "one", 80), web(&user, "two", 80));
+        let proxy = proxy(&user);
+        let browse = |url: &str| {
+            let profile = format!("--user-data-dir={}", machine.work().join("profile").display());
+            let mut command = user.command("chromium");
+            command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
+            command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
+            command.args(["--disable-dev-shm-usage", "--dump-dom", "--timeout=20000", &profile, url]);
+            user.start(command).finish_within(Duration::from_secs(60)).stdout
+        };
+        for host in ["one", "two"] {
+            let name = format!("{host}.shop.localhost:7080");
+            wait_until("the service", SOON, || {
+                net::connect("127.0.0.1:7080").ok().is_some_and(|mut stream| {
+                    let _ = write!(stream, "GET / HTTP/1.0\r\nHost: {name}\r\n\r\n");
+                    crate::support::peer::read_all(stream).contains("200 OK")
+                })
+            });
+            let page = browse(&format!("http://{name}/page"));
+            assert!(page.contains(&format!("WebSocket says: {host} hello")), "{page}");
+            assert!(page.contains(&format!("cookies: who={host}")), "only its own: {page}");
+        }
+        proxy.stop();
+        two.stop();
+        one.stop();
+    });
+}
+
+#[test]
+fn up_starts_it_and_it_ends_with_the_last_network() {
+    Machine::run(&["curl", "python3"], |machine| {
+        let user = machine.user();
+        fs::write(machine.work().join("server.py"), SERVER).expect("a file");
+        let file = "network = \"shop\"\n[host.web]\nready = 8000\n\
+                    command = [\"sh\", \"-c\", \"echo $MINATO_URL_8000; exec python3 server.py 8000 web\"]\n";
+        fs::write(machine.work().join("minato.toml"), file).expect("a file");
+        user.minato_finish(&["up", "-d"]).expect_success();
+        wait_for_page(&user, "http://web.shop.localhost:7080/", "web GET /");
+        let told = "http://8000.web.shop.localhost:7080";
+        wait_until("the URL", SOON, || user.minato_finish(&["logs", "web"]).stdout.contains(told));
+        wait_for_page(&user, told, "web GET /");
+        // Killed, it leaves nothing, and the next `up` starts another one.
+        let [proxy] = machine.processes_named("minato-proxy").try_into().unwrap_or_else(|_| panic!("not one proxy"));
+        proxy.kill();
+        wait_until("the port to be free", SOON, || TcpListener::bind("127.0.0.1:7080").is_ok());
+        let other = user.run(&["--network", "other", "--name", "web"], &["sleep", "100"]);
+        user.minato_finish(&["down"]).expect_success();
+        user.minato_finish(&["up", "-d"]).expect_success();
+        wait_for_page(&user, "http://web.shop.localhost:7080/", "web GET /");
+        user.minato_finish(&["down"]).expect_success();
+        assert!(curl(&user, &["http://localhost:7080/"]).contains("http://web.other.localhost:7080/"));
+        other.stop();
+        leftovers::assert_none();
+    });
+}
