@@ -51,6 +51,7 @@ impl Base {
     pub(super) fn mount_namespace(&self, resolv_conf: &Path) -> Result<OwnedFd, FabricError> {
         sys::unshare(UnshareFlags::NEWNS).map_err(Step::MountNamespace.failed())?;
         let result = mount_resolv_conf(resolv_conf)
+            .and_then(|()| cover_name_services())
             .map_err(|source| FabricError {
                 step: Step::ResolvConf,
                 detail: Some(resolv_conf.display().to_string()),
@@ -101,6 +102,21 @@ fn user_namespace() -> Result<OwnedFd, FabricError> {
     map("uid_map", format!("{user} {user} 1"))?;
     map("gid_map", format!("{group} {group} 1"))?;
     open_own("user").map_err(Step::UserNamespace.failed())
+}
+
+/// Where programs have services of the machine resolve names for them, past the servers of resolv.conf: nss-resolve, and
+/// glibc's cache.
+const NAME_SERVICES: [&str; 2] = ["/run/systemd/resolve/io.systemd.Resolve", "/run/nscd/socket"];
+
+/// Covers the sockets of these services, if there are any: nobody can connect to the null device, and then programs ask the
+/// servers of resolv.conf.
+fn cover_name_services() -> io::Result<()> {
+    use rustix::io::Errno;
+    NAME_SERVICES.into_iter().try_for_each(|path| match mount_bind("/dev/null", path) {
+        // What can't be found or looked into from here can't be from the host either.
+        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => Ok(()),
+        Err(error) => Err(error.into()),
+    })
 }
 
 /// Covers `/etc/resolv.conf`, following a symbolic link; where the file (or the link's target) is missing, covers

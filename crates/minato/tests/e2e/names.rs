@@ -147,6 +147,25 @@ pub(crate) fn babble(gateway: &str) {
 }
 
 #[test]
+fn services_of_the_machine_that_resolve_names_are_out_of_reach() {
+    Machine::run(&["getent", "python3"], |machine| {
+        // As glibc's cache has it; it would be asked first.
+        std::fs::create_dir("/run/nscd").expect("a directory");
+        let listener = std::os::unix::net::UnixListener::bind("/run/nscd/socket").expect("a socket");
+        machine.root().finish("chmod", &["666", "/run/nscd/socket"]).expect_success();
+        let user = machine.user();
+        let script = "import socket; socket.socket(socket.AF_UNIX).connect('/run/nscd/socket')";
+        user.finish("python3", &["-c", script]).expect_success();
+        let client = user.run(&["--name", "client"], &["sleep", "100"]);
+        let address = Api::USER.host("client").address_v4.to_string();
+        user.exec("client", &["python3", "-c", script]).finish().expect_stderr(&["ConnectionRefusedError"]);
+        assert!(inside(&user, &["getent", "ahostsv4", "client"]).starts_with(&address));
+        client.stop();
+        drop(listener);
+    });
+}
+
+#[test]
 fn names_of_the_machines_own_domain_are_still_completed() {
     Machine::run(&["getent"], |machine| {
         let server = NameServer::start(machine, &["printer.corp.test 60 192.0.2.9"]);
