@@ -321,3 +321,28 @@ fn rules_that_cannot_be_meant_are_refused_before_anything_is_made() {
         assert_eq!(machine.engines().len(), 0);
     });
 }
+
+#[test]
+fn a_file_says_what_each_host_may_reach() {
+    Machine::run(&["curl"], |machine| {
+        world(machine);
+        let fetch = |port: u16| {
+            format!("curl -s -o /dev/null http://{OUTSIDE_V4}:{port}/ && echo {port} passes || echo {port} fails")
+        };
+        let command = format!("command = [\"sh\", \"-c\", \"{}; {}\"]\n", fetch(8000), fetch(8001));
+        let text = format!(
+            "allow = ['{OUTSIDE_V4}:8000']\n[host.some]\n{command}[host.none]\n{command}policy = 'deny'\n\
+             [host.all]\n{command}policy = 'open'\n"
+        );
+        std::fs::write(machine.work().join("minato.toml"), text).expect("a file");
+        let up = machine.user().minato_finish(&["up"]).expect_success();
+        for (host, outcomes) in
+            [("some", ["passes", "fails"]), ("none", ["fails", "fails"]), ("all", ["passes", "passes"])]
+        {
+            for (port, outcome) in [8000, 8001].iter().zip(outcomes) {
+                let line = format!("{host:4} | {port} {outcome}");
+                assert!(up.stdout.contains(&line), "no '{line}': {}", up.stdout);
+            }
+        }
+    });
+}

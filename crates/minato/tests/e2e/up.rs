@@ -300,3 +300,23 @@ fn changes_of_the_file_are_applied_while_it_runs() {
         up.stop().expect_success();
     });
 }
+
+/// Also when it is the one in the foreground that is killed, with programs that have left their group and their parent.
+#[test]
+fn a_supervisor_in_the_foreground_that_is_killed_takes_everything_along() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        write(
+            machine,
+            "minato.toml",
+            "[host.a]\ncommand = ['sh', '-c', 'setsid sleep 1000 & exec setsid sleep 1001']\n",
+        );
+        for _ in 0..3 {
+            let up = user.start(user.minato(&["up"]));
+            wait_until("both", SOON, || machine.processes_named("sleep").len() == 2);
+            up.signal(Signal::KILL);
+            drop(up);
+            leftovers::assert_none();
+        }
+    });
+}
