@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use minato_inspect::ForwardSpec;
+use tokio::sync::mpsc;
 
 use crate::failure::Failure;
 use crate::file::{Choice, HostPlan, Plan, Problems};
@@ -34,8 +35,25 @@ impl Watched {
         watched
     }
 
-    /// Waits for the next change, and reads the files anew. May be cancelled and called again.
-    pub(super) async fn changed(&mut self) -> Result<Plan, Failure> {
+    /// Goes on watching by itself, for as long as somebody wants to hear of changes.
+    pub(super) fn follow(mut self) -> mpsc::Receiver<Result<Plan, Failure>> {
+        let (plans, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            loop {
+                let plan = tokio::select! {
+                    plan = self.changed() => plan,
+                    () = plans.closed() => return,
+                };
+                if plans.send(plan).await.is_err() {
+                    return;
+                }
+            }
+        });
+        receiver
+    }
+
+    /// Waits for the next change, and reads the files anew.
+    async fn changed(&mut self) -> Result<Plan, Failure> {
         loop {
             tokio::time::sleep(PAUSE).await;
             let now = self.look();

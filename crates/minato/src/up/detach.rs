@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use super::Up;
 use super::screen::{Notice, Screen};
+use super::supervisor::ends;
 use crate::commands::DONE;
 use crate::failure::{Failure, code};
 use crate::file::Plan;
@@ -23,23 +24,24 @@ pub(super) async fn start(up: &Up, plan: &Plan, terminal: &Terminal) -> Result<u
     let output = supervisor.stdout.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
     let mut notices = BufReader::new(output).lines();
     let mut screen = Screen::new(terminal);
+    let mut ended_by = None;
     loop {
         let line = tokio::select! {
             line = notices.next_line() => line.map_err(failed)?,
-            _ = signals.next() => {
-                // Once more is at once, as in the foreground.
-                program::send(&supervisor, rustix::process::Signal::TERM);
+            signal = signals.next() => {
+                if ends(signal.number) {
+                    // Once more is at once, as in the foreground.
+                    program::send(&supervisor, rustix::process::Signal::TERM);
+                    ended_by = u8::try_from(signal.number).ok().or(ended_by);
+                }
                 continue;
             }
         };
         let Some(line) = line else {
             let status = supervisor.wait().await.map_err(failed)?;
             screen.end_of_progress();
-            if status.success() {
-                return Ok(DONE);
-            }
-            return Err(Failure::new(code::FAILED, "the supervisor ended before everything was ready")
-                .detail(status.to_string()));
+            let failure = Failure::new(code::FAILED, "the supervisor ended before everything was ready");
+            return Err(with_signal(failure.detail(status.to_string()), ended_by));
         };
         match serde_json::from_str(&line) {
             Ok(Notice::Say(message)) => screen.say(&message),
@@ -53,10 +55,18 @@ pub(super) async fn start(up: &Up, plan: &Plan, terminal: &Terminal) -> Result<u
                 screen.end_of_progress();
                 // Everything of it is gone when it is.
                 let _ = supervisor.wait().await;
-                return Err(failure);
+                return Err(with_signal(failure, ended_by));
             }
             Err(error) => return Err(Failure::caused("the supervisor tells what makes no sense", error)),
         }
+    }
+}
+
+/// A failure of what somebody has ended with a signal has the exit code that a shell gives it.
+fn with_signal(failure: Failure, signal: Option<u8>) -> Failure {
+    match signal {
+        Some(number) => Failure { code: 128 + number, ..failure },
+        None => failure,
     }
 }
 

@@ -32,8 +32,8 @@ pub(super) struct HostTask {
 pub(super) enum Outcome {
     /// It was to end.
     Stopped,
-    /// All its programs have ended; whether each with 0.
-    Ended { well: bool },
+    /// All its programs have ended; the first failure if not each of them with 0.
+    Ended { trouble: Option<Failure> },
     /// It could not be made, or a program ended before it was ready.
     Failed(Failure),
     /// The engine is no more.
@@ -138,7 +138,7 @@ impl HostTask {
         let name = self.plan.name.clone();
         let readiness = readiness(&context, &self.plan, place);
         tokio::pin!(readiness);
-        let mut well = true;
+        let mut trouble = None;
         loop {
             tokio::select! {
                 () = &mut readiness, if !*is_ready.borrow() => {
@@ -147,14 +147,15 @@ impl HostTask {
                 }
                 ended = services.join_next() => match ended {
                     None if *self.stop.borrow() != Stop::No => return Outcome::Stopped,
-                    None => return Outcome::Ended { well },
+                    None => return Outcome::Ended { trouble },
                     Some(Ok(End::Stopped)) => {}
                     Some(Ok(End::Impossible(failure))) => return Outcome::Failed(failure),
                     // A host that waits for no port is ready as soon as its programs have been started.
                     Some(Ok(End::Ended(_, failure))) if !*is_ready.borrow() && self.waits() => {
                         return Outcome::Failed(failure);
                     }
-                    Some(Ok(End::Ended(code, _))) => well &= code == 0,
+                    Some(Ok(End::Ended(0, _))) => {}
+                    Some(Ok(End::Ended(_, failure))) => drop(trouble.get_or_insert(failure)),
                     Some(Err(error)) => {
                         return Outcome::Failed(Failure::caused("a program is not watched any more", error));
                     }

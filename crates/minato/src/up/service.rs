@@ -190,7 +190,8 @@ impl Service {
     }
 
     fn failure(&self, code: u8, last: &[String]) -> Failure {
-        let title = format!("{} ended with {} before it was ready", self.author(), shown(code));
+        let who = if *self.place.ready.borrow() { "everything" } else { "it" };
+        let title = format!("{} ended with {} before {who} was ready", self.author(), shown(code));
         let failure = Failure::new(code::FAILED, title).detail(format!("command: {}", self.plan.command.join(" ")));
         let failure = match last {
             [] => failure.detail("it has said nothing"),

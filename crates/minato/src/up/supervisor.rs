@@ -1,21 +1,22 @@
 //! The supervisor: starts a task for each host, hears what becomes of them, and ends everything in order.
 
+mod apply;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use minato_inspect::{ForwardRequest, ForwardSpec};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::board::State;
-use super::changes::{Watched, difference};
+use super::changes::Watched;
 use super::context::Context;
 use super::forwards;
 use super::host::{HostTask, Outcome};
 use super::service::Stop;
-use crate::client::{News, RequestError, Stay};
+use crate::client::{News, Stay};
 use crate::commands::DONE;
 use crate::failure::{Failure, code};
 use crate::file::{Choice, HostPlan, Plan};
@@ -29,8 +30,8 @@ const TICK: Duration = Duration::from_millis(500);
 pub(super) struct Supervisor {
     plan: Plan,
     context: Arc<Context>,
-    /// The files, if they are watched.
-    watched: Option<Watched>,
+    /// What the files say, each time that they have changed, if they are watched.
+    watched: Option<mpsc::Receiver<Result<Plan, Failure>>>,
     /// Hosts that end because the file has changed.
     leaving: Vec<Name>,
     running: BTreeMap<Name, Running>,
@@ -59,7 +60,7 @@ enum Why {
 
 impl Supervisor {
     pub(super) fn new(plan: Plan, context: Arc<Context>, watched: Option<Choice>) -> Supervisor {
-        let watched = watched.map(|choice| Watched::new(choice, &plan));
+        let watched = watched.map(|choice| Watched::new(choice, &plan).follow());
         let (running, tasks) = (BTreeMap::new(), JoinSet::new());
         Supervisor { plan, context, watched, leaving: Vec::new(), running, tasks, troubled: false }
     }
@@ -114,6 +115,8 @@ impl Supervisor {
                         return why;
                     }
                     if self.running.is_empty() && self.watched.is_none() {
+                        // It may have been the last one that was not ready.
+                        self.note_readiness();
                         return Why::NothingLeft;
                     }
                 }
@@ -152,9 +155,13 @@ impl Supervisor {
         }
         match outcome {
             Outcome::Stopped => self.context.forget(name),
-            Outcome::Ended { well } => {
-                self.troubled |= !well;
-                self.context.state(name, State::Ended { well });
+            Outcome::Ended { trouble } => {
+                self.troubled |= trouble.is_some();
+                self.context.state(name, State::Ended { well: trouble.is_none() });
+                if let Some(failure) = trouble.filter(|_| !self.context.was_all_ready()) {
+                    // Those that depend on it would wait for ever.
+                    return Some(Why::Failed(failure));
+                }
             }
             Outcome::EngineEnded(reason) => return Some(Why::EngineEnded(self.engine_ended(&reason))),
             Outcome::Failed(failure) => {
@@ -167,77 +174,6 @@ impl Supervisor {
             }
         }
         None
-    }
-
-    /// Does what is different in a new plan.
-    async fn apply(&mut self, plan: Plan) {
-        if plan.network != self.plan.network {
-            let message = format!("the network is called '{}' now; that has no effect until the next up", plan.network);
-            self.context.say(&message);
-        }
-        let difference = difference(&self.plan.hosts, &plan.hosts);
-        self.context.hosts(&plan.hosts);
-        self.plan.hosts.clone_from(&plan.hosts);
-        for (name, gone, come) in difference.forwards {
-            self.change_forwards(&name, gone, come).await;
-        }
-        for name in difference.end {
-            self.leave(name);
-        }
-        self.stop(&self.leaving, Stop::Orderly);
-        for host in difference.start {
-            // Those that are there start anew when they have ended, and those that have ended for another reason at once.
-            if !self.running.contains_key(&host.name) {
-                self.start(host);
-            }
-        }
-    }
-
-    /// A host is to end, if it has not ended before for another reason.
-    fn leave(&mut self, name: Name) {
-        if !self.running.contains_key(&name) {
-            self.context.forget(&name);
-        } else if !self.leaving.contains(&name) {
-            self.context.say(&format!("{name} ends: the file has changed"));
-            self.context.state(&name, State::Stopping);
-            self.leaving.push(name);
-        }
-    }
-
-    /// A host has ended because the file has changed: those that it needed may follow, and its successor comes.
-    fn left(&mut self, name: &Name) {
-        self.leaving.retain(|other| other != name);
-        self.stop(&self.leaving, Stop::Orderly);
-        self.context.forget(name);
-        if let Some(host) = self.plan.hosts.iter().find(|host| host.name == *name).cloned() {
-            self.start(host);
-        }
-    }
-
-    /// Changes the forwards of a host that runs on.
-    async fn change_forwards(&mut self, name: &Name, gone: Vec<ForwardSpec>, come: Vec<ForwardSpec>) {
-        if matches!(self.context.board.state(name), None | Some(State::Waiting { .. } | State::Stopping)) {
-            // It is not there yet, or not any more: its next start has them.
-            return self.leave(name.clone());
-        }
-        let client = &self.context.client;
-        let request = |forwards: Vec<ForwardSpec>| ForwardRequest { host: name.to_string(), forwards };
-        let result = async {
-            if !gone.is_empty() {
-                client.remove_forwards(&request(gone)).await?;
-            }
-            if !come.is_empty() {
-                client.add_forwards(&request(come)).await?;
-            }
-            Ok::<(), RequestError>(())
-        };
-        match result.await {
-            Ok(()) => self.context.say(&format!("the forwards of {name} are changed")),
-            Err(error) => {
-                let failure = error.into_failure(client);
-                self.context.report(&failure.detail(format!("it is for host '{name}', whose forwards have changed")));
-            }
-        }
     }
 
     /// Tells when everything is ready for the first time.
@@ -304,15 +240,16 @@ impl Supervisor {
 }
 
 /// The next plan of files that are watched.
-async fn next_plan(watched: &mut Option<Watched>) -> Result<Plan, Failure> {
-    match watched {
-        Some(watched) => watched.changed().await,
+async fn next_plan(watched: &mut Option<mpsc::Receiver<Result<Plan, Failure>>>) -> Result<Plan, Failure> {
+    let next = async { watched.as_mut()?.recv().await };
+    match next.await {
+        Some(plan) => plan,
         None => std::future::pending().await,
     }
 }
 
 /// Whether a signal means that everything is to end.
-fn ends(number: i32) -> bool {
+pub(super) fn ends(number: i32) -> bool {
     use rustix::process::Signal;
     [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].iter().any(|signal| signal.as_raw() == number)
 }

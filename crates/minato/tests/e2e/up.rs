@@ -1,5 +1,7 @@
 //! `minato up`, `down`, `logs`, `check` and `ps -f`: several hosts from one file.
 
+mod watch;
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -118,7 +120,7 @@ fn what_is_ended_while_it_starts_was_never_ready() {
         let up = user.start(user.minato(&["up", "-d"]));
         wait_until("the program", SOON, || !machine.processes_named("sleep").is_empty());
         up.signal(Signal::INT);
-        up.finish().expect_code(1);
+        up.finish().expect_code(130).expect_stderr(&["before everything was ready"]);
     });
 }
 
@@ -140,6 +142,26 @@ fn a_program_that_fails_before_it_is_ready_is_named() {
         user.minato_finish(&["up", "-d"]).expect_code(13).expect_stderr(&["127.0.0.1:80 is privileged", "host 'web'"]);
         write(machine, "minato.toml", "[host.web]\ncomand = 'x'\n");
         user.minato_finish(&["up"]).expect_code(2).expect_stderr(&["minato.toml:2:1", "did you mean 'command'?"]);
+    });
+}
+
+#[test]
+fn a_program_that_fails_while_another_starts_ends_everything() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let text = "[host.once]\ncommand = ['sh', '-c', 'echo no; sleep 0.5; exit 4']\n\
+                    [host.slow]\ncommand = 'sleep 1000'\nready = 80\n\
+                    [host.after]\ncommand = 'sleep 1000'\ndepends-on = ['once', 'slow']\n";
+        write(machine, "minato.toml", text);
+        for arguments in [&["up"][..], &["up", "-d"]] {
+            let words = ["once ended with exit code 4 before everything was ready", "    no\n"];
+            user.minato_finish(arguments).expect_code(1).expect_stderr(&words);
+            assert!(machine.processes_named("sleep").is_empty() && machine.engines().is_empty());
+        }
+        // What has ended well before was ready all the same.
+        write(machine, "minato.toml", "[host.once]\ncommand = 'true'\n");
+        user.minato_finish(&["up", "-d"]).expect_success().expect_stderr(&["network 'work' is ready"]);
+        user.minato_finish(&["down"]).expect_success();
     });
 }
 
@@ -205,10 +227,8 @@ fn a_program_that_ends_is_started_again_where_the_file_says_so() {
         let shown = user.minato_json(&["ps", "-f", "minato.toml"]);
         assert_eq!(shown["up"]["services"][0]["restarts"], 1, "{shown}");
         // Ended well, it is not, and with it the last program.
-        let program = machine.processes_named("python3").remove(0);
-        program.signal(Signal::INT);
-        wait_until("the end", SOON, || machine.processes_named("python3").is_empty());
-        drop(up.stop());
+        machine.processes_named("python3").remove(0).signal(Signal::INT);
+        up.finish().expect_success();
     });
 }
 
