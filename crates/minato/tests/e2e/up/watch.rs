@@ -39,7 +39,9 @@ fn ports_pass_from_one_host_to_another() {
         let user = machine.user();
         let hosts = |a: u16, b: u16| {
             let host = |name: &str, port: u16| {
-                format!("[host.{name}]\ncommand = 'python3 -u -m http.server 80'\nready = 80\nports = {{ 80 = {port} }}\n")
+                format!(
+                    "[host.{name}]\ncommand = 'python3 -u -m http.server 80'\nready = 80\nports = {{ 80 = {port} }}\n"
+                )
             };
             host("a", a) + &host("b", b)
         };
