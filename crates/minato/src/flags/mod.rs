@@ -2,6 +2,7 @@
 
 pub(crate) mod argument;
 mod name;
+#[allow(rustdoc::bare_urls, rustdoc::broken_intra_doc_links, reason = "its texts are read on a terminal")]
 pub(crate) mod raw;
 mod resolve;
 
