@@ -36,7 +36,7 @@ pub(crate) const TEST: &[&str] = &[
 ];
 
 /// What `cargo xtask bench` compares with, and measures with.
-pub(crate) const BENCH: &[&str] = &["iproute2", "passt", "rootlesskit", "slirp4netns", "uidmap", "util-linux"];
+pub(crate) const BENCH: &[&str] = &["iproute2", "lsof", "passt", "rootlesskit", "slirp4netns", "uidmap", "util-linux"];
 
 /// Installs the missing ones of `packages`. Where that is not possible, an error names them.
 pub(crate) fn ensure(packages: &[&str]) -> Result<()> {

@@ -1,10 +1,12 @@
-//! Load for the benchmark: `minato-load server ADDRESS:PORT` and `minato-load client ADDRESS:PORT ROW MILLISECONDS`.
+//! Load for the benchmark: `minato-load server ADDRESS:PORT` and `minato-load client ADDRESS:PORT ROW MILLISECONDS`;
+//! and `minato-load hold COUNT`, for those who list sockets.
 //!
 //! A client measures one row and prints one number. Every load ends by itself: it is bounded in time and in bytes.
 //! Both ends ask for the same congestion control, whatever the machine's default is.
 #![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
 mod client;
+mod hold;
 mod request;
 mod server;
 
@@ -37,6 +39,7 @@ fn run() -> Result<()> {
             println!("{:.3}", client::measure(address, row, duration)?);
             Ok(())
         }
-        _ => bail!("usage: minato-load server ADDRESS:PORT | client ADDRESS:PORT ROW MILLISECONDS"),
+        ["hold", count] => hold::hold(count.parse().context("COUNT")?),
+        _ => bail!("usage: minato-load server ADDRESS:PORT | client ADDRESS:PORT ROW MILLISECONDS | hold COUNT"),
     }
 }

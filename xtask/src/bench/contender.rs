@@ -155,7 +155,7 @@ impl Contender {
 }
 
 /// Process IDs and command lines, with a NUL after each word.
-fn processes() -> impl Iterator<Item = (u32, String)> {
+pub(super) fn processes() -> impl Iterator<Item = (u32, String)> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter_map(|pid: u32| Some((pid, fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?)))

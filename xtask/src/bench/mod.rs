@@ -7,6 +7,7 @@
 mod chart;
 mod contender;
 mod measurement;
+mod ports;
 mod record;
 mod report;
 mod start;
@@ -40,6 +41,9 @@ pub(crate) struct Options {
     /// Only rows whose name and direction, such as "bulk-1 out", contain this; "start" is the time to start a program
     #[arg(long, value_name = "PART")]
     rows: Option<String>,
+    /// Instead of paths: what it costs to list ports and to forward them (with --write to docs/benchmarks/ports.md)
+    #[arg(long)]
+    ports: bool,
     /// Set by the benchmark for its own second run inside of the namespaces
     #[arg(long, hide = true)]
     inside: bool,
@@ -69,6 +73,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn measure(options: &Options) -> Result<()> {
+    if options.ports {
+        return measure_ports(options);
+    }
     let _outer = contender::outer_server()?;
     let mut contenders = contender::all()?;
     contenders.retain(|contender| {
@@ -105,6 +112,16 @@ fn measure(options: &Options) -> Result<()> {
         fs::write(directory.join("latest.md"), report)?;
         fs::write(directory.join("latest.svg"), chart::render(&names, &record.measurements))?;
         eprintln!("xtask: written to {}", directory.display());
+    }
+    Ok(())
+}
+
+fn measure_ports(options: &Options) -> Result<()> {
+    let rounds = if options.quick { 1 } else { 5 };
+    let report = format!("# Ports\n\n`cargo xtask bench --ports`: medians of {rounds} rounds.\n{}", ports::measure(rounds)?);
+    println!("{report}");
+    if options.write {
+        fs::write(crate::workspace_root().join("docs/benchmarks/ports.md"), report)?;
     }
     Ok(())
 }
