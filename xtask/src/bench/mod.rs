@@ -118,7 +118,8 @@ fn measure(options: &Options) -> Result<()> {
 
 fn measure_ports(options: &Options) -> Result<()> {
     let rounds = if options.quick { 1 } else { 5 };
-    let report = format!("# Ports\n\n`cargo xtask bench --ports`: medians of {rounds} rounds.\n{}", ports::measure(rounds)?);
+    let report =
+        format!("# Ports\n\n`cargo xtask bench --ports`: medians of {rounds} rounds.\n{}", ports::measure(rounds)?);
     println!("{report}");
     if options.write {
         fs::write(crate::workspace_root().join("docs/benchmarks/ports.md"), report)?;

@@ -40,7 +40,8 @@ fn listings(rounds: usize) -> Result<String> {
     }
     eprintln!();
     drop(holders);
-    let mut text = format!("\n## Listing {SOCKETS} sockets in two processes, as root\n\n| how | ms | ratio |\n|---|---|---|\n");
+    let mut text =
+        format!("\n## Listing {SOCKETS} sockets in two processes, as root\n\n| how | ms | ratio |\n|---|---|---|\n");
     let mut baseline = None;
     for ((title, _), times) in LISTINGS.iter().zip(times) {
         let time = median(times);
@@ -93,7 +94,11 @@ fn forwards(rounds: usize) -> Result<String> {
     let (time, size) = (median(times), median(sizes));
     let (our_times, our_sizes): (Vec<f64>, Vec<f64>) = minato.into_iter().unzip();
     let (our_time, our_size) = (median(our_times), median(our_sizes));
-    let _ = writeln!(text, "| `pasta -t 127.0.0.1/{}-{}`, beyond a start without; holds {held} of them | {time:.0} | 1.00 | {size:.0} | 1.00 |", RANGE.0, RANGE.1);
+    let _ = writeln!(
+        text,
+        "| `pasta -t 127.0.0.1/{}-{}`, beyond a start without; holds {held} of them | {time:.0} | 1.00 | {size:.0} | 1.00 |",
+        RANGE.0, RANGE.1
+    );
     let _ = writeln!(
         text,
         "| `minato forward add` | {our_time:.0} | {:.2} | {our_size:.0} | {:.2} |",
