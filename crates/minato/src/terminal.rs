@@ -113,7 +113,7 @@ pub(crate) fn json_view<T: Serialize>(name: &str, data: &T) -> String {
 }
 
 /// Columns of a terminal; unlimited where the output is none.
-fn width(output: &io::Stdout) -> Option<usize> {
+pub(crate) fn width(output: &(impl IsTerminal + rustix::fd::AsFd)) -> Option<usize> {
     if !output.is_terminal() {
         return None;
     }

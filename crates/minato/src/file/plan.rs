@@ -102,6 +102,10 @@ pub(crate) struct Forward {
     pub(crate) host_ports: HostPorts,
 }
 
+/// Where free ports are looked for: registered ports that few use, below every kernel's ephemeral range, so that no
+/// client's port is in the way.
+pub(crate) const FREE_PORTS: std::ops::Range<u16> = 20_000..30_000;
+
 /// Which ports of the machine a forward takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HostPorts {

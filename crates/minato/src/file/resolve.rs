@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::draft::{Draft, HostDraft, ProgramDraft};
-use super::plan::{Forward, HostPlan, HostPorts, Plan, ReadyPort, ServicePlan, instance_label};
+use super::plan::{FREE_PORTS, Forward, HostPlan, HostPorts, Plan, ReadyPort, ServicePlan, instance_label};
 use super::ports::PortKey;
 use super::problem::{At, Place, Problem, Sources};
 use super::{Choice, environment};
@@ -68,7 +68,7 @@ struct Resolver<'a> {
 
 impl Resolver<'_> {
     fn host(&mut self, name: &At<Name>, host: &HostDraft, draft: &Draft, is_instance: bool) -> Option<HostPlan> {
-        let forwards = forwards(host, is_instance);
+        let forwards = self.forwards(host, is_instance);
         let ready = self.ready(host);
         let default_port = host.ports.first().map(|(key, _)| key.value);
         let services = self.services(name, host, draft, default_port)?;
@@ -86,6 +86,26 @@ impl Resolver<'_> {
             networks: values(host.networks.as_ref()),
             stop_timeout: host.stop_timeout.as_ref().map_or(STOP_TIMEOUT, |timeout| timeout.value),
         })
+    }
+
+    /// An instance leaves the file's ports of the machine to the one that is none.
+    fn forwards(&mut self, host: &HostDraft, is_instance: bool) -> Vec<Forward> {
+        let mut forwards = Vec::new();
+        for (key, lines) in &host.ports {
+            for line in lines.value.iter().flatten() {
+                let mut forward = line.forward(key.value);
+                if let (HostPorts::Fixed(first, last), true) = (forward.host_ports, is_instance) {
+                    forward.host_ports = HostPorts::InsteadOf(first, last);
+                }
+                if forward.fixed().is_none() && key.value.last - key.value.first >= FREE_PORTS.end - FREE_PORTS.start {
+                    let message = format!("ports {} are too many to be led to from free ones", key.value.shown());
+                    let why = format!("free ports are looked for from {FREE_PORTS:?}");
+                    self.problems.push(Problem::new(message, lines.place, why));
+                }
+                forwards.push(forward);
+            }
+        }
+        forwards
     }
 
     /// A key that is understood, and that the engine can't do yet.
@@ -254,19 +274,6 @@ fn leads_to<'d>(draft: &'d Draft, from: &'d Name, to: &Name, seen: &mut Vec<&'d 
     let host = draft.hosts.iter().find(|(name, _)| name.value == *from);
     let next = host.into_iter().flat_map(|(_, host)| host.depends_on.iter().flatten());
     next.into_iter().any(|on| leads_to(draft, &on.value, to, seen))
-}
-
-/// An instance leaves the file's ports of the machine to the one that is none.
-fn forwards(host: &HostDraft, is_instance: bool) -> Vec<Forward> {
-    let lines =
-        host.ports.iter().flat_map(|(key, lines)| lines.value.iter().flatten().map(|line| line.forward(key.value)));
-    let elsewhere = |forward: Forward| match forward.host_ports {
-        HostPorts::Fixed(first, last) if is_instance => {
-            Forward { host_ports: HostPorts::InsteadOf(first, last), ..forward }
-        }
-        _ => forward,
-    };
-    lines.map(elsewhere).collect()
 }
 
 /// Those that others depend on first; otherwise as they were written.

@@ -219,6 +219,15 @@ fn a_policy_is_the_hosts_own_or_that_of_all() {
 }
 
 #[test]
+fn free_ports_are_not_looked_for_without_end() {
+    let text = |length: u16| format!("[host.a]\ncommand = 'a'\nports = {{ '1-{length}' = 'auto' }}\n");
+    assert_eq!(plan(&text(10_000)).hosts[0].forwards.len(), 1);
+    for length in [10_001, 65_535] {
+        assert!(refusal(&text(length)).contains("too many to be led to from free ones"), "{length}");
+    }
+}
+
+#[test]
 fn commands_are_split_and_nothing_else() {
     let words = |text: &str| plan(&format!("[host.a]\ncommand = {text}\n")).hosts[0].services[0].command.clone();
     assert_eq!(words(r#"'a "b c" d\ e $HOME *'"#), ["a", "b c", "d e", "$HOME", "*"]);

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
-
 use super::board::{Board, State};
+use super::display::Display;
 use super::listening::Listening;
 use super::logs::{Line, Logs, author};
 use super::presence::{Presence, ServiceStatus};
-use super::screen::Screen;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::file::HostPlan;
@@ -21,9 +19,8 @@ pub(super) struct Context {
     pub(super) network: Name,
     pub(super) board: Board,
     pub(super) listening: Listening,
+    pub(super) display: Arc<Display>,
     presence: Presence,
-    /// Nobody reads standard output any more.
-    pub(super) closed: Notify,
     inner: Mutex<Inner>,
 }
 
@@ -31,7 +28,6 @@ struct Inner {
     /// The hosts in the order in which they are shown.
     order: Vec<Name>,
     logs: Logs,
-    screen: Screen,
     services: BTreeMap<(Name, Option<Name>), ServiceStatus>,
     /// Whether all was ready once.
     all_ready: bool,
@@ -42,37 +38,31 @@ impl Context {
         client: Client,
         network: Name,
         presence: Presence,
-        screen: Screen,
+        display: Arc<Display>,
     ) -> Result<Arc<Context>, Failure> {
         let logs = Logs::create(client.directory())?;
         let listening = Listening::new(client.clone());
-        let inner = Mutex::new(Inner { order: Vec::new(), logs, screen, services: BTreeMap::new(), all_ready: false });
-        let context =
-            Context { client, network, board: Board::new(), listening, presence, closed: Notify::new(), inner };
+        let inner = Mutex::new(Inner { order: Vec::new(), logs, services: BTreeMap::new(), all_ready: false });
+        let context = Context { client, network, board: Board::new(), listening, display, presence, inner };
         Ok(Arc::new(context))
     }
 
     /// A line of a program, or of the supervisor itself: shown and written down.
     pub(super) fn line(&self, line: &Line) {
-        let mut inner = self.inner();
-        inner.screen.line(line);
-        inner.logs.write(line);
-        if inner.screen.is_closed() {
-            self.closed.notify_one();
-        }
+        self.display.line(line);
+        self.inner().logs.write(line);
     }
 
     /// Something that the user should know.
     pub(super) fn say(&self, message: &str) {
-        let mut inner = self.inner();
-        inner.screen.say(message);
-        inner.logs.write(&Line::of_supervisor(message.to_owned()));
+        self.display.say(message);
+        self.inner().logs.write(&Line::of_supervisor(message.to_owned()));
     }
 
     /// A failure that does not end everything.
     pub(super) fn report(&self, failure: &Failure) {
+        self.display.report(failure);
         let mut inner = self.inner();
-        inner.screen.report(failure);
         for line in failure.lines() {
             inner.logs.write(&Line::of_supervisor(line));
         }
@@ -92,13 +82,12 @@ impl Context {
 
     /// These are the hosts, in the order in which they are shown.
     pub(super) fn hosts(&self, hosts: &[HostPlan]) {
-        let mut inner = self.inner();
         let services = |host: &HostPlan| {
             let name = host.name.clone();
             host.services.iter().map(move |service| author(&name, service.name.as_ref())).collect::<Vec<_>>()
         };
-        inner.screen.expect(&hosts.iter().flat_map(services).collect::<Vec<_>>());
-        inner.order = hosts.iter().map(|host| host.name.clone()).collect();
+        self.display.expect(hosts.iter().flat_map(services).collect());
+        self.inner().order = hosts.iter().map(|host| host.name.clone()).collect();
     }
 
     /// Forgets a host.
@@ -110,9 +99,8 @@ impl Context {
 
     /// Everything that the file names is ready.
     pub(super) fn all_ready(&self, lines: &[String]) {
-        let mut inner = self.inner();
-        inner.all_ready = true;
-        inner.screen.all_ready(lines);
+        self.inner().all_ready = true;
+        self.display.all_ready(lines);
     }
 
     /// Whether a host that fails takes everything with it.
@@ -120,18 +108,9 @@ impl Context {
         self.inner().all_ready
     }
 
-    /// Ends the progress view.
-    pub(super) fn end_of_progress(&self) {
-        self.inner().screen.end_of_progress();
-    }
-
     /// Redraws what is in progress.
     pub(super) fn show(&self) {
-        {
-            let mut inner = self.inner();
-            let rows = self.board.rows(&inner.order);
-            inner.screen.progress(rows);
-        }
+        self.display.progress(self.board.rows(&self.inner().order));
         self.write_status();
     }
 

@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::io;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use super::Up;
+use super::display::Display;
 use super::screen::{Notice, Screen};
 use super::supervisor::ends;
 use crate::commands::DONE;
@@ -100,16 +102,17 @@ fn choice_network(up: &Up, plan: &Plan) -> String {
 pub(crate) async fn supervise(up: Up, terminal: &Terminal) -> Result<u8, Failure> {
     program::rename("minato-up");
     let pipe = leave_starter().map_err(|error| Failure::caused("the supervisor cannot leave its starter", error))?;
-    let told = pipe.try_clone();
+    let display = Arc::new(Display::start(Screen::for_starter(terminal, pipe))?);
     let result = async {
         let plan = up.choice.plan().map_err(crate::file::Problems::into_failure)?;
-        super::run(&up, plan, Screen::for_starter(terminal, pipe)).await
+        super::run(&up, plan, Arc::clone(&display)).await
     };
     let result = result.await;
-    if let (Err(failure), Ok(pipe)) = (&result, told) {
-        // Told twice if it came from a host; who waits has gone by then.
-        Screen::for_starter(terminal, pipe).failed(failure);
+    if let Err(failure) = &result {
+        // Nobody hears it after everything was ready.
+        display.failed(failure);
     }
+    display.finish();
     result
 }
 

@@ -14,7 +14,7 @@ use crate::terminal::Terminal;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long an engine that nobody needs any more may take to go.
+/// How long an engine that nobody needs any more may take to go; a supervisor, beyond what its file allows its programs.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Asks the supervisor to end everything in order, and waits for it and for what it leaves.
@@ -24,7 +24,11 @@ pub(crate) async fn down(client: &Client, terminal: &Terminal) -> Result<u8, Fai
     if let Some((supervisor, handle)) = &found {
         let failed = |error: rustix::io::Errno| cannot_end(supervisor, &error);
         pidfd_send_signal(handle, Signal::TERM).map_err(failed)?;
+        let (asked, patience) = (Instant::now(), Duration::from_secs(supervisor.seconds_to_end).saturating_add(PATIENCE));
         while !has_ended(handle).map_err(failed)? {
+            if asked.elapsed() > patience {
+                return Err(does_not_end(supervisor, patience));
+            }
             sleep(PAUSE).await;
         }
     }
@@ -65,6 +69,13 @@ pub(super) async fn wait_for_the_end(client: &Client) -> Result<Vec<String>, Fai
             }
         }
     }
+}
+
+fn does_not_end(supervisor: &Supervisor, patience: Duration) -> Failure {
+    let title = format!("the supervisor (pid {}) has not ended within {} s", supervisor.pid, patience.as_secs());
+    Failure::new(code::FAILED, title)
+        .fix(format!("kill -9 {}    # everything that it runs ends with it", supervisor.pid))
+        .fix("minato down    # once more: it ends everything at once")
 }
 
 fn cannot_end(supervisor: &Supervisor, error: &rustix::io::Errno) -> Failure {

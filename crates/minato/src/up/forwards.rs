@@ -7,12 +7,9 @@ use minato_inspect::{ForwardRequest, ForwardSpec, ProblemKind};
 use super::context::Context;
 use crate::client::RequestError;
 use crate::failure::{Failure, code};
-use crate::file::{Forward, HostPorts};
+use crate::file::{FREE_PORTS, Forward, HostPorts};
 use crate::flags::Name;
 
-/// Where free ports are looked for: registered ports that few use, below every kernel's ephemeral range, so that no
-/// client's port is in the way.
-const CHOICE: std::ops::Range<u16> = 20_000..30_000;
 /// How many places are tried.
 const ATTEMPTS: u16 = 500;
 
@@ -49,6 +46,7 @@ pub(super) fn place(spec: &ForwardSpec) -> String {
 }
 
 async fn add_one(context: &Context, host: &Name, forward: &Forward) -> Result<ForwardSpec, Failure> {
+    // Not more than there are: the file was refused otherwise.
     let length = forward.service_ports.1 - forward.service_ports.0 + 1;
     for first in candidates(context, host, forward, length) {
         let spec = forward.at((first, first + length - 1));
@@ -60,7 +58,7 @@ async fn add_one(context: &Context, host: &Name, forward: &Forward) -> Result<Fo
         }
     }
     let title = format!("no free port of this machine was found for port {} of {host}", forward.service_ports.0);
-    Err(Failure::new(code::EXHAUSTED, title).detail(format!("looked for {length} in a row from {CHOICE:?}")))
+    Err(Failure::new(code::EXHAUSTED, title).detail(format!("looked for {length} in a row from {FREE_PORTS:?}")))
 }
 
 /// Places to try: the same ones for the same network, host and port each time, so that addresses stay what they were as
@@ -69,8 +67,8 @@ fn candidates(context: &Context, host: &Name, forward: &Forward, length: u16) ->
     let mut hasher = DefaultHasher::new();
     let transport = forward.transport == minato_inspect::Transport::Udp;
     (context.network.as_str(), host.as_str(), forward.service_ports, transport).hash(&mut hasher);
-    let room = u64::from((CHOICE.end - CHOICE.start) / length.min(CHOICE.end - CHOICE.start));
+    let room = u64::from((FREE_PORTS.end - FREE_PORTS.start) / length.min(FREE_PORTS.end - FREE_PORTS.start));
     let start = hasher.finish() % room.max(1);
-    let place = move |index: u64| CHOICE.start + ((start + index) % room.max(1)) as u16 * length;
+    let place = move |index: u64| FREE_PORTS.start + ((start + index) % room.max(1)) as u16 * length;
     (0..u64::from(ATTEMPTS).min(room)).map(place)
 }

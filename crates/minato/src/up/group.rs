@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 /// What the leader is started with: it ends before anything else is done.
 pub(crate) const LEADER: &str = "__group";
 
-/// A process group, which programs may join for as long as this lives.
+/// A process group, which programs may join for as long as this lives; with it they end.
 #[derive(Debug)]
 pub(super) struct Group {
     leader: Child,
@@ -43,6 +43,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
+        self.signal(Signal::KILL);
         // It has ended long ago, or does so just now.
         let _ = self.leader.wait();
     }

@@ -1,5 +1,6 @@
 //! One host, from the wait for those it depends on to its end.
 
+use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::board::State;
 use super::context::Context;
+use super::group::Group;
 use super::service::{End, Place, Service, Stop, stopped};
 use super::{environment, forwards};
 use crate::client::{self, News, Session};
@@ -116,7 +118,9 @@ impl HostTask {
                 }
             }
         }
-        let outcome = self.watch(&mut session, &mut services, &is_ready, &place).await;
+        let variables = environment::variables(&self.context.network, &self.plan.name, &self.plan.services[0], forwards);
+        let readiness = readiness(Arc::clone(&self.context), self.plan.clone(), place, variables);
+        let outcome = self.watch(&mut session, &mut services, &is_ready, readiness).await;
         if !matches!(outcome, Outcome::EngineEnded(_)) {
             self.context.state(&self.plan.name, State::Stopping);
         }
@@ -132,11 +136,10 @@ impl HostTask {
         session: &mut Session,
         services: &mut JoinSet<End>,
         is_ready: &watch::Sender<bool>,
-        place: &Place,
+        readiness: impl Future<Output = ()>,
     ) -> Outcome {
         let context = Arc::clone(&self.context);
         let name = self.plan.name.clone();
-        let readiness = readiness(&context, &self.plan, place);
         tokio::pin!(readiness);
         let mut trouble = None;
         loop {
@@ -183,13 +186,23 @@ impl HostTask {
 }
 
 /// Returns when a host does what it is for.
-async fn readiness(context: &Context, plan: &HostPlan, place: &Place) {
+async fn readiness(context: Arc<Context>, plan: HostPlan, place: Place, variables: Vec<(String, String)>) {
     context.listening.wait(plan.name.as_str(), &plan.ready).await;
     let Some(words) = &plan.ready_command else { return };
     let service = &plan.services[0];
+    let failed = |failure: Failure| context.report(&failure.detail(format!("it is the ready-command of {}", plan.name)));
+    // What it starts ends with it, and the terminal's signals are not for it.
+    let group = match Group::new() {
+        Ok(group) => group,
+        Err(error) => {
+            failed(Failure::caused("a program gets no process group", error));
+            return std::future::pending().await;
+        }
+    };
     loop {
         let mut command = std::process::Command::new(&words[0]);
-        command.args(&words[1..]).current_dir(&service.directory).envs(&service.environment);
+        command.args(&words[1..]).current_dir(&service.directory).process_group(group.number());
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
         command.stderr(std::process::Stdio::null());
         match program::spawn_in(command, service.map_root, plan.name.as_str(), &place.enter) {
@@ -199,7 +212,7 @@ async fn readiness(context: &Context, plan: &HostPlan, place: &Place) {
                 }
             }
             Err(failure) => {
-                context.report(&failure.detail(format!("it is the ready-command of {}", plan.name)));
+                failed(failure);
                 // It will not get better by itself, and the host is not ready without it.
                 return std::future::pending().await;
             }

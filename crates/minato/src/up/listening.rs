@@ -1,6 +1,6 @@
 //! Who waits for ports to listen, and one look at the network's ports for all of them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::file::ReadyPort;
 /// Between two looks, at least.
 const PAUSE: Duration = Duration::from_millis(30);
 
-/// A port of a host that takes connections.
-type Place = (String, ReadyPort);
+/// The ports that take connections, by host.
+type Places = HashMap<String, HashSet<ReadyPort>>;
 
 /// What listened when it was looked.
 #[derive(Clone, Debug)]
 struct Look {
     began: Instant,
-    listening: Arc<HashSet<Place>>,
+    listening: Arc<Places>,
 }
 
 /// Which ports listen, looked at for as long as somebody waits.
@@ -46,7 +46,9 @@ impl Listening {
         let mut seen = self.seen.subscribe();
         self.wanted.notify_one();
         let since = Instant::now();
-        let all = |look: &Look| ports.iter().all(|port| look.listening.contains(&(host.to_owned(), *port)));
+        let all = |look: &Look| {
+            look.listening.get(host).is_some_and(|listening| ports.iter().all(|port| listening.contains(port)))
+        };
         // A look from before may have seen another host with this name. It can't fail: the sender is ours.
         let _ = seen.wait_for(|look| look.began >= since && all(look)).await;
     }
@@ -66,17 +68,19 @@ impl Listening {
         }
     }
 
-    async fn listening(&self) -> Option<HashSet<Place>> {
+    async fn listening(&self) -> Option<Places> {
         let rows = self.client.ports().await.ok()?;
         let forwards = self.client.forwards().await.ok()?;
-        let shut: HashSet<Place> = forwards
-            .into_iter()
-            .filter(|forward| forward.state == ForwardState::Held)
-            .map(|forward| (forward.host, ReadyPort { port: forward.service_port, transport: forward.transport }))
-            .collect();
-        let listening = rows.into_iter().filter(|row| row.listening);
-        let places =
-            listening.filter_map(|row| Some((row.host?, ReadyPort { port: row.port, transport: row.transport })));
-        Some(places.filter(|place| !shut.contains(place)).collect())
+        let mut places = Places::new();
+        for row in rows.into_iter().filter(|row| row.listening) {
+            let Some(host) = row.host else { continue };
+            places.entry(host).or_default().insert(ReadyPort { port: row.port, transport: row.transport });
+        }
+        for forward in forwards.into_iter().filter(|forward| forward.state == ForwardState::Held) {
+            if let Some(listening) = places.get_mut(&forward.host) {
+                listening.remove(&ReadyPort { port: forward.service_port, transport: forward.transport });
+            }
+        }
+        Some(places)
     }
 }

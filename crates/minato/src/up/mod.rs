@@ -9,6 +9,7 @@ mod board;
 mod changes;
 mod context;
 mod detach;
+mod display;
 mod down;
 mod environment;
 mod forwards;
@@ -23,6 +24,8 @@ mod service;
 mod show;
 mod supervisor;
 
+use std::sync::Arc;
+
 use crate::client::{self, Client};
 use crate::failure::Failure;
 use crate::file::{Choice, Plan};
@@ -32,6 +35,7 @@ use crate::terminal::Terminal;
 
 use context::Context;
 pub(crate) use detach::supervise;
+use display::Display;
 pub(crate) use down::down;
 pub(crate) use group::LEADER;
 pub(crate) use logs::show as logs;
@@ -58,17 +62,20 @@ pub(crate) async fn up(up: Up, terminal: &Terminal) -> Result<u8, Failure> {
     if up.detach {
         return detach::start(&up, &plan, terminal).await;
     }
-    run(&up, plan, Screen::new(terminal)).await
+    let display = Arc::new(Display::start(Screen::new(terminal))?);
+    let result = run(&up, plan, Arc::clone(&display)).await;
+    display.finish();
+    result
 }
 
 /// Is the supervisor.
-async fn run(up: &Up, plan: Plan, screen: Screen) -> Result<u8, Failure> {
+async fn run(up: &Up, plan: Plan, display: Arc<Display>) -> Result<u8, Failure> {
     let signals = Signals::catch()?;
     let client = Client::new(RuntimeDir::of(&plan.network))?;
     // The network is there from now on, and its directory as long as we want.
     let stay = client::stay(&client).await?;
     let presence = Presence::claim(client.directory(), &plan)?;
-    let context = Context::new(client, plan.network.clone(), presence, screen)?;
+    let context = Context::new(client, plan.network.clone(), presence, display)?;
     let client = context.client.clone();
     let watched = up.watch.then(|| up.choice.clone());
     let result = Supervisor::new(plan, context, watched).run(stay, signals).await;

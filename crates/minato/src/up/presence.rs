@@ -29,6 +29,8 @@ pub(crate) struct Supervisor {
     pub(crate) pid: u32,
     /// The files, absolute.
     pub(crate) files: Vec<PathBuf>,
+    /// How many seconds its programs may take to end, all of them one after the other.
+    pub(crate) seconds_to_end: u64,
 }
 
 /// What a supervisor knows, as `minato ps` shows it.
@@ -88,7 +90,8 @@ impl Presence {
                 break file;
             }
         };
-        let own = Supervisor { pid: std::process::id(), files: plan.files.clone() };
+        let seconds_to_end = plan.hosts.iter().map(|host| host.stop_timeout.as_secs()).fold(0, u64::saturating_add);
+        let own = Supervisor { pid: std::process::id(), files: plan.files.clone(), seconds_to_end };
         let text = serde_json::to_vec(&own).map_err(|error| failed(error.into()))?;
         lock.set_len(0).and_then(|()| lock.write_all(&text)).map_err(failed)?;
         Ok(Presence { lock, directory: directory.path() })

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::logs::Line;
 use super::progress::{self, Row};
 use crate::failure::Failure;
-use crate::terminal::{Terminal, json_view};
+use crate::terminal::{self, Terminal, json_view};
 
 /// Colours of hosts, one after the other.
 const COLOURS: [AnsiColor; 6] =
@@ -37,6 +37,17 @@ enum Viewer {
     Nobody,
 }
 
+/// What standard output is like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Output {
+    /// It takes lines.
+    Open,
+    /// Nobody reads it any more.
+    Closed,
+    /// It takes none, as on a full disk.
+    Broken,
+}
+
 /// Where things are shown.
 #[derive(Debug)]
 pub(crate) struct Screen {
@@ -49,7 +60,7 @@ pub(crate) struct Screen {
     drawn: usize,
     /// Whether standard error can be drawn on.
     draws: bool,
-    closed: bool,
+    output: Output,
 }
 
 impl Screen {
@@ -58,7 +69,8 @@ impl Screen {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let draws = io::stderr().is_terminal() && !dumb && !terminal.json;
         let terminal = terminal.clone();
-        Screen { terminal, viewer: Viewer::Here, authors: Vec::new(), rows: Vec::new(), drawn: 0, draws, closed: false }
+        let (viewer, output) = (Viewer::Here, Output::Open);
+        Screen { terminal, viewer, authors: Vec::new(), rows: Vec::new(), drawn: 0, draws, output }
     }
 
     /// Tells the `up -d` at the other end of a pipe.
@@ -77,21 +89,32 @@ impl Screen {
 
     /// Whether nobody reads standard output any more.
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed
+        self.output == Output::Closed
+    }
+
+    /// Whether standard output takes no lines, which was said.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.output == Output::Broken
     }
 
     /// A line of a program.
     pub(crate) fn line(&mut self, line: &Line) {
-        if !matches!(self.viewer, Viewer::Here) {
+        if !matches!(self.viewer, Viewer::Here) || self.output != Output::Open {
             return;
         }
         let text = if self.terminal.json { json_view("line", line) } else { self.with_author(line) };
         self.wipe();
         let mut output = io::stdout().lock();
-        if output.write_all(text.as_bytes()).and_then(|()| output.flush()).is_err() {
-            self.closed = true;
-        }
+        let result = output.write_all(text.as_bytes()).and_then(|()| output.flush());
         drop(output);
+        match result {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.output = Output::Closed,
+            Err(error) => {
+                self.output = Output::Broken;
+                self.terminal.warn(&format!("cannot write to standard output, no more lines are shown: {error}"));
+            }
+        }
         self.draw();
     }
 
@@ -184,7 +207,7 @@ impl Screen {
 
     fn draw(&mut self) {
         if self.draws {
-            let lines = progress::lines(&self.rows, self.terminal.look.width);
+            let lines = progress::lines(&self.rows, terminal::width(&io::stderr()));
             let _ = io::stderr().write_all(lines.concat().as_bytes());
             self.drawn = lines.len();
         }

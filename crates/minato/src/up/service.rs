@@ -119,10 +119,29 @@ impl Service {
             }
             pause = LONGEST_PAUSE.min(pause * 2);
             self.status.restarts += 1;
-            (child, output) = match self.start() {
-                Ok(started) => started,
+            (child, output) = match self.start_again(&mut pause).await {
+                Ok(Some(started)) => started,
+                Ok(None) => return End::Stopped,
                 Err(failure) => return End::Impossible(failure),
             };
+        }
+    }
+
+    /// Starts it again, and tries that for as long as its host was ready: its file may be just being built. `None` when
+    /// it is to stop.
+    async fn start_again(&mut self, pause: &mut Duration) -> Result<Option<Started>, Failure> {
+        loop {
+            let failure = match self.start() {
+                Ok(started) => return Ok(Some(started)),
+                Err(failure) if *self.place.ready.borrow() => failure,
+                Err(failure) => return Err(failure),
+            };
+            self.say(&format!("could not be started: {}; tried again in {pause:?}", failure.title));
+            tokio::select! {
+                () = sleep(*pause) => {}
+                () = stopped(&mut self.place.stop) => return Ok(None),
+            }
+            *pause = LONGEST_PAUSE.min(*pause * 2);
         }
     }
 

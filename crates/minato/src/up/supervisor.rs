@@ -81,7 +81,7 @@ impl Supervisor {
             tokio::spawn(async move { context.listening.look().await })
         };
         let why = self.attend(&mut stay, &mut signals).await;
-        context.end_of_progress();
+        context.display.end_of_progress();
         self.end_all(&mut signals).await;
         looking.abort();
         if !matches!(why, Why::EngineEnded(_))
@@ -128,7 +128,7 @@ impl Supervisor {
                 signal = signals.next() => if ends(signal.number) {
                     return Why::Asked;
                 },
-                () = self.context.closed.notified() => return Why::Asked,
+                () = self.context.display.closed() => return Why::Asked,
                 plan = next_plan(&mut self.watched) => match plan {
                     Ok(plan) => self.apply(plan).await,
                     Err(failure) => self.context.report(&failure.fix("mend the file; until then nothing changes")),

@@ -2,8 +2,9 @@
 
 mod watch;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use rustix::process::Signal;
 
@@ -229,6 +230,61 @@ fn a_program_that_ends_is_started_again_where_the_file_says_so() {
         // Ended well, it is not, and with it the last program.
         machine.processes_named("python3").remove(0).signal(Signal::INT);
         up.finish().expect_success();
+    });
+}
+
+/// Neither the supervisor nor its programs wait for whoever shows what they say.
+#[test]
+fn standard_output_that_nobody_takes_holds_nothing_up() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let text = "[host.loud]\ncommand = ['sh', '-c', 'seq 200000; exec sleep 1000']\n";
+        write(machine, "minato.toml", text);
+        let mut command = user.minato(&["up"]);
+        let mut up = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("up");
+        wait_until("all of it", SOON, || !machine.processes_named("sleep").is_empty());
+        wait_until("the last line", SOON, || {
+            user.minato_finish(&["logs"]).stdout.lines().last().is_some_and(|line| line.ends_with(" 200000"))
+        });
+        user.minato_finish(&["down"]).expect_success();
+        assert!(up.wait().expect("its end").success());
+    });
+}
+
+#[test]
+fn a_full_disk_ends_no_program() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        write(machine, "minato.toml", "[host.a]\ncommand = ['sh', '-c', 'echo one; exec sleep 1000']\n");
+        let full = || File::options().write(true).open("/dev/full").expect("/dev/full");
+        let mut command = user.minato(&["up"]);
+        let mut up = command.stdout(full()).stderr(Stdio::null()).spawn().expect("up");
+        wait_until("the program", SOON, || !machine.processes_named("sleep").is_empty());
+        wait_until("its line", SOON, || user.minato_finish(&["logs"]).stdout.contains("a | one"));
+        let logs = user.minato(&["logs"]).stdout(full()).output().expect("logs");
+        assert_eq!(logs.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&logs.stderr).contains("cannot write to standard output"));
+        assert!(up.try_wait().expect("its state").is_none(), "it goes on");
+        user.minato_finish(&["down"]).expect_success();
+        assert!(up.wait().expect("its end").success());
+    });
+}
+
+#[test]
+fn a_ready_command_knows_its_place() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let text = "[host.a]\ncommand = 'sleep 1000'\nports = { 80 = 8080 }\nready = false\n\
+                    ready-command = ['sh', '-c', 'env > told; sleep 1001 & true']\n";
+        write(machine, "minato.toml", text);
+        let up = user.start(user.minato(&["up"]));
+        says(&up, "network 'work' is ready");
+        let told = fs::read_to_string(machine.work().join("told")).expect("what it was told");
+        for variable in ["MINATO_HOST=a", "MINATO_NETWORK=work", "MINATO_URL_80=http://127.0.0.1:8080", "PORT=80"] {
+            assert!(told.contains(variable), "{variable}: {told}");
+        }
+        wait_until("the end of what it started", SOON, || machine.processes_with_argument("1001").is_empty());
+        up.stop().expect_success();
     });
 }
 

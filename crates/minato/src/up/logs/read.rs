@@ -47,6 +47,9 @@ pub(crate) async fn show(
         for line in lines {
             screen.line(&line);
         }
+        if screen.is_broken() {
+            return Ok(code::FAILED);
+        }
         if screen.is_closed() {
             return Ok(DONE);
         }
