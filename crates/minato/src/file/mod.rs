@@ -15,7 +15,9 @@ mod resolve;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use plan::{FREE_PORTS, Forward, HostPlan, HostPorts, Plan, ReadyPort, Restart, ServicePlan, instance_label};
+pub(crate) use plan::{
+    FREE_PORTS, Forward, HostPlan, HostPorts, Plan, ReadyPort, Restart, ServicePlan, instance_label,
+};
 pub(crate) use problem::{Finding, Problems};
 
 use crate::failure::Failure;

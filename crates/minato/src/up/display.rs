@@ -173,7 +173,8 @@ impl Queue {
         }
         if self.left_out > 0 {
             let left_out = std::mem::take(&mut self.left_out);
-            let message = format!("{left_out} lines were not taken in time and are not shown; minato logs has the last");
+            let message =
+                format!("{left_out} lines were not taken in time and are not shown; minato logs has the last");
             self.add(Show::Say(message));
         }
         self.add(show);

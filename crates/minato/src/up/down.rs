@@ -24,7 +24,8 @@ pub(crate) async fn down(client: &Client, terminal: &Terminal) -> Result<u8, Fai
     if let Some((supervisor, handle)) = &found {
         let failed = |error: rustix::io::Errno| cannot_end(supervisor, &error);
         pidfd_send_signal(handle, Signal::TERM).map_err(failed)?;
-        let (asked, patience) = (Instant::now(), Duration::from_secs(supervisor.seconds_to_end).saturating_add(PATIENCE));
+        let (asked, patience) =
+            (Instant::now(), Duration::from_secs(supervisor.seconds_to_end).saturating_add(PATIENCE));
         while !has_ended(handle).map_err(failed)? {
             if asked.elapsed() > patience {
                 return Err(does_not_end(supervisor, patience));

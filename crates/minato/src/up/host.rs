@@ -118,7 +118,8 @@ impl HostTask {
                 }
             }
         }
-        let variables = environment::variables(&self.context.network, &self.plan.name, &self.plan.services[0], forwards);
+        let variables =
+            environment::variables(&self.context.network, &self.plan.name, &self.plan.services[0], forwards);
         let readiness = readiness(Arc::clone(&self.context), self.plan.clone(), place, variables);
         let outcome = self.watch(&mut session, &mut services, &is_ready, readiness).await;
         if !matches!(outcome, Outcome::EngineEnded(_)) {
@@ -190,7 +191,8 @@ async fn readiness(context: Arc<Context>, plan: HostPlan, place: Place, variable
     context.listening.wait(plan.name.as_str(), &plan.ready).await;
     let Some(words) = &plan.ready_command else { return };
     let service = &plan.services[0];
-    let failed = |failure: Failure| context.report(&failure.detail(format!("it is the ready-command of {}", plan.name)));
+    let failed =
+        |failure: Failure| context.report(&failure.detail(format!("it is the ready-command of {}", plan.name)));
     // What it starts ends with it, and the terminal's signals are not for it.
     let group = match Group::new() {
         Ok(group) => group,

@@ -12,7 +12,10 @@ fn one_supervisor_at_a_time_and_none_after_it() {
     assert!(find(&directory).is_none() && status(&directory).is_none());
     let first = Presence::claim(&directory, &plan()).unwrap();
     let (supervisor, _handle) = find(&directory).expect("it is there");
-    assert_eq!(supervisor, Supervisor { pid: std::process::id(), files: vec!["/x/minato.toml".into()], seconds_to_end: 0 });
+    assert_eq!(
+        supervisor,
+        Supervisor { pid: std::process::id(), files: vec!["/x/minato.toml".into()], seconds_to_end: 0 }
+    );
     let refusal = Presence::claim(&directory, &plan()).unwrap_err();
     assert_eq!(refusal.code, code::CONFLICT);
     let words = refusal.lines().join("\n");
