@@ -225,6 +225,7 @@ fn free_ports_are_not_looked_for_without_end() {
     for length in [10_001, 65_535] {
         assert!(refusal(&text(length)).contains("too many to be led to from free ones"), "{length}");
     }
+    assert!(refusal("[host.a]\ncommand = 'a'\nready = '1-65535'\n").contains("at most 1000"));
 }
 
 #[test]

@@ -1,12 +1,24 @@
 //! The command line as it is written: clap's view. It knows words, not meanings.
 
-use std::ffi::OsString;
+mod capture;
+mod demo;
+mod run;
+mod up;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::Name;
+use capture::CAPTURE_HELP;
+pub(crate) use capture::Capture;
+pub(crate) use demo::{Demo, DemoPart, DemoRole};
+use run::{EXEC_EXAMPLES, RUN_EXAMPLES};
+pub(crate) use run::{Exec, Run};
+use up::UP_HELP;
+use up::instance;
+pub(crate) use up::{Files, Up};
 
 /// Any program with its own IP address and its own 65,536 ports, without root.
 #[derive(Clone, Debug, Parser)]
@@ -195,46 +207,9 @@ pub(crate) enum Command {
     DemoPart(DemoPart),
 }
 
-const RUN_EXAMPLES: &str = "\
-Examples:
-  minato run -- bash
-      a shell with an IP address of its own
-  minato run --name web -p 8080:80 -- nginx -g 'daemon off;'
-      http://127.0.0.1:8080 leads to its port 80
-  minato run -p 5353:53/udp -p 8000-8010:8000-8010 -- PROGRAM
-      UDP, and a range
-  minato run -p 0.0.0.0:8080:80 -- PROGRAM
-      reachable from other machines too
-
-Exit code: the program's own; 127 when there is no such program, 126 when it can't be executed.";
-
-const UP_HELP: &str = "\
-Examples:
-  minato up
-      minato.toml of this directory; Ctrl-C ends everything in order, a second Ctrl-C at once
-  minato up -d && curl http://127.0.0.1:8080/ && minato down
-      returns when every host is ready
-  minato up -d --instance $(git branch --show-current)
-      a network of its own for each branch, with the same file and the same ports inside
-
-Exit codes: 0 everything has ended well, or was ended; 1 a program has not, or the engine ended; 2 the file is wrong;
-16 it is up already, or a port of this machine is taken.";
-
 const WATCH_HELP: &str = "\
 Times are UTC. With --json each line is {\"version\":1,\"event\":{…}}. Sockets are looked at every 50 ms: one that lives for
 less may be missed. Ends with the network.";
-
-const CAPTURE_HELP: &str = "\
-Examples:
-  minato capture web
-  minato capture web 80
-  minato capture web 53/udp -c 10
-  minato capture web -w web.pcapng
-  minato capture web -w - | wireshark -k -i -
-
-What passes the host's own loopback is among them: forwards lead there. Programs send segments larger than the MTU, which
-the kernel cuts later or never (segmentation offload): they are shown as they are. A port leaves out what has none, as ICMP.
-Ends with Ctrl-C, or with the host.";
 
 const PROXY_HELP: &str = "\
 http://HOST.NET.localhost:7080/ leads to the web server of a host, http://PORT.HOST.NET.localhost:7080/ to another port of
@@ -267,101 +242,6 @@ Exit codes: 0 it can be reached; 10 nothing bound there; 11 wrong address, famil
 13 privileged port; 14 ephemeral ports used up; 16 another program has the number, or several share it; 1 anything
 else: a policy refuses it (--from), its program is stopped, its accept queue is full, nftables stop it, or a reason that can't be seen.";
 
-const EXEC_EXAMPLES: &str = "\
-Examples:
-  minato exec web -- curl http://127.0.0.1/
-  minato exec web -- bash
-
-Exit code: the program's own; 127 when there is no such program, 126 when it can't be executed.";
-
-/// `minato up`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Up {
-    /// Which file.
-    #[command(flatten)]
-    pub(crate) files: Files,
-    /// Go on in the background once everything is ready.
-    #[arg(short, long)]
-    pub(crate) detach: bool,
-    /// Apply changes of the file while it runs.
-    #[arg(long)]
-    pub(crate) watch: bool,
-}
-
-/// Which `minato.toml`, and which network of it.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Files {
-    /// The file; a further one is laid over those before it [default: minato.toml, and minato.override.toml over it].
-    #[arg(short, long = "file", value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) file: Vec<PathBuf>,
-    /// Which of several networks from one file: a branch, a ticket, any word. Each has names and addresses of its own.
-    #[arg(long, value_name = "NAME", value_parser = instance)]
-    pub(crate) instance: Option<Name>,
-}
-
-/// Whatever can be made a label, such as `feature/login`.
-fn instance(text: &str) -> Result<Name, String> {
-    crate::file::instance_label(text).ok_or_else(|| "an instance is named with letters or digits".into())
-}
-
-/// `minato run`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Run {
-    /// Name of the host [default: the program's name].
-    #[arg(long, value_name = "HOST")]
-    pub(crate) name: Option<Name>,
-    /// Forward a port of this machine, or a range, to one of the host. Without IP: 127.0.0.1 and ::1. May be repeated.
-    #[arg(short, long, value_name = "[IP:]HOSTPORT:PORT[/udp]")]
-    pub(crate) publish: Vec<String>,
-    /// Ports that the host's kernel chooses from for outgoing connections [default: 49152-65535].
-    #[arg(long, value_name = "FIRST-LAST")]
-    pub(crate) ephemeral_range: Option<String>,
-    /// Let the host reach this port of the machine's own loopback, at the gateway address. May be repeated.
-    #[arg(long, value_name = "PORT")]
-    pub(crate) host_port: Vec<String>,
-    /// Let the host reach only what such rules name, beyond its network: 'example.com', '*.example.com:443', '10.0.0.0/8:5432',
-    /// '[2001:db8::]/32', '192.0.2.1:1-1024/udp', or 'dns' (any name may be asked for). May be repeated.
-    #[arg(long, value_name = "RULE")]
-    pub(crate) allow: Vec<String>,
-    /// Keep the host from these addresses, whatever else it may reach; 'all' from everything that is not allowed. May be
-    /// repeated.
-    #[arg(long, value_name = "RULE|all")]
-    pub(crate) deny: Vec<String>,
-    /// Give the host no address of its own on this machine's loopback (127.77.N.H, where its services are reached under
-    /// their own numbers).
-    #[arg(long)]
-    pub(crate) no_loopback: bool,
-    /// Let the program see itself as root (it has no more rights than you).
-    #[arg(long)]
-    pub(crate) map_root: bool,
-    /// Don't watch for binds that fail: for programs that bring a seccomp listener of their own, as container runtimes do.
-    #[arg(long)]
-    pub(crate) no_bind_watch: bool,
-    /// The program and its arguments.
-    #[arg(required = true, trailing_var_arg = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
-    pub(crate) program: Vec<OsString>,
-}
-
-/// `minato capture`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Capture {
-    /// The host.
-    #[arg(value_name = "HOST")]
-    pub(crate) host: Name,
-    /// Only from or to this port, range, or registered name.
-    #[arg(value_name = "PORT")]
-    pub(crate) port: Option<String>,
-    /// Write them to a new file as pcapng, with the processes as comments; - is standard output.
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "json")]
-    pub(crate) write: Option<PathBuf>,
-    /// End after so many packets.
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) count: Option<u64>,
-    /// Keep so many bytes of each packet.
-    #[arg(long, value_name = "BYTES", requires = "write", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(64..=262_144))]
-    pub(crate) snap_length: u32,
-}
-
 /// `minato lease`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Lease {
@@ -383,23 +263,6 @@ fn key(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("a key has 1 to 64 characters of a-z, A-Z, 0-9, - and _".into())
-}
-
-/// `minato exec`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Exec {
-    /// The host to join.
-    #[arg(value_name = "HOST")]
-    pub(crate) host: Name,
-    /// Let the program see itself as root (it has no more rights than you).
-    #[arg(long)]
-    pub(crate) map_root: bool,
-    /// Don't watch for binds that fail: for programs that bring a seccomp listener of their own, as container runtimes do.
-    #[arg(long)]
-    pub(crate) no_bind_watch: bool,
-    /// The program and its arguments.
-    #[arg(required = true, trailing_var_arg = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
-    pub(crate) program: Vec<OsString>,
 }
 
 /// Which ports, and in which order.
@@ -479,61 +342,4 @@ fn seconds(text: &str) -> Result<Duration, String> {
         return Ok(Duration::from_secs_f64(seconds));
     }
     Err("the pause is between 0.01 and 86400 seconds".into())
-}
-
-/// `minato demo`.
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct Demo {
-    /// Show what is lost without port numbers: one service for each address.
-    #[arg(long)]
-    pub(crate) without_ports: bool,
-    /// End after the story instead of staying up until Ctrl-C.
-    #[arg(long)]
-    pub(crate) once: bool,
-    /// A service on port N is forwarded from port BASE + N of this machine.
-    #[arg(long, value_name = "BASE", default_value_t = 8000, value_parser = clap::value_parser!(u16).range(1..=65000))]
-    pub(crate) port_base: u16,
-}
-
-/// One program of the demo.
-#[derive(Clone, Debug, PartialEq, Args)]
-pub(crate) struct DemoPart {
-    /// Which one.
-    pub(crate) role: DemoRole,
-    /// The port to bind, or the address and port to talk to.
-    pub(crate) place: String,
-    /// Of a client: how many connections at once.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) parallel: usize,
-    /// Of a client: what kind of server it expects.
-    #[arg(long)]
-    pub(crate) speaks: Option<DemoRole>,
-    /// Of a client: send everything from this port instead of one that the kernel chooses.
-    #[arg(long)]
-    pub(crate) source_port: Option<u16>,
-}
-
-/// What a program of the demo is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DemoRole {
-    /// A web server.
-    Web,
-    /// A mail server that greets.
-    Mail,
-    /// A file server that greets.
-    Files,
-    /// A client.
-    Client,
-}
-
-impl DemoRole {
-    /// The role as the command line spells it.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            DemoRole::Web => "web",
-            DemoRole::Mail => "mail",
-            DemoRole::Files => "files",
-            DemoRole::Client => "client",
-        }
-    }
 }

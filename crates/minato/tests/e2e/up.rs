@@ -3,6 +3,7 @@
 mod watch;
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -284,6 +285,25 @@ fn a_ready_command_knows_its_place() {
             assert!(told.contains(variable), "{variable}: {told}");
         }
         wait_until("the end of what it started", SOON, || machine.processes_with_argument("1001").is_empty());
+        up.stop().expect_success();
+    });
+}
+
+#[test]
+fn a_program_that_is_missing_for_a_moment_is_tried_again() {
+    Machine::run(&["python3"], |machine| {
+        let user = machine.user();
+        let (serve, away) = (machine.work().join("serve"), machine.work().join("away"));
+        write(machine, "serve", "#!/bin/sh\nexec python3 -u -m http.server 80\n");
+        fs::set_permissions(&serve, fs::Permissions::from_mode(0o755)).expect("chmod");
+        write(machine, "minato.toml", "[host.a]\ncommand = './serve'\nports = { 80 = 8080 }\nrestart = 'always'\n");
+        let up = user.start(user.minato(&["up"]));
+        says(&up, "network 'work' is ready");
+        fs::rename(&serve, &away).expect("it goes");
+        machine.processes_named("python3").iter().for_each(crate::machine::Process::kill);
+        says(&up, "a could not be started");
+        fs::rename(&away, &serve).expect("it comes back");
+        wait_until("the page again", SOON, || is_served(8080));
         up.stop().expect_success();
     });
 }

@@ -15,6 +15,9 @@ use crate::flags::{Name, argument};
 /// Longest time that programs can be given to end.
 const LONGEST_STOP: u64 = 3600;
 
+/// Longest range of ports that is waited for.
+const MOST_READY: u16 = 1000;
+
 /// What a shell would take for itself, and a program is handed as an argument.
 const SHELL_WORDS: &[&str] = &["|", "||", "&", "&&", ";", "<", ">", ">>", "2>", "2>&1"];
 
@@ -154,6 +157,11 @@ impl Reader<'_> {
             }
         };
         match PortKey::parse(text) {
+            Ok(port) if port.last - port.first >= MOST_READY => {
+                let why = format!("at most {MOST_READY} of one range are waited for");
+                self.problem(format!("'{text}' are too many ports"), value.span(), &why);
+                None
+            }
             Ok(port) => Some(self.at(port, value.span())),
             Err(why) => {
                 self.problem(format!("'{text}' names no port"), value.span(), &why);
