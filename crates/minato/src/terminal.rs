@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::render::Look;
+use crate::render::{Look, printable};
 
 /// The two streams and how they are to look.
 #[derive(Clone, Debug)]
@@ -88,12 +88,19 @@ impl Terminal {
     fn message(&self, lines: &[String]) {
         let mut errors = io::stderr().lock();
         for (index, line) in lines.iter().enumerate() {
+            let line = harmless(line);
             let bold = anstyle::Style::new().bold();
             let styled = self.colour_errors && (index == 0 || index + 1 == lines.len());
             // Standard error may be gone; there is nobody left to tell.
             let _ = if styled { writeln!(errors, "{bold}{line}{bold:#}") } else { writeln!(errors, "{line}") };
         }
     }
+}
+
+/// A message without anything that could steer a terminal: names of processes and pieces of files come from outside. It
+/// keeps its lines.
+fn harmless(message: &str) -> String {
+    message.split('\n').map(|line| printable(&line.replace('\t', " "))).collect::<Vec<_>>().join("\n")
 }
 
 /// Version of the JSON form of every view. Fields may be added within a version.
@@ -120,4 +127,14 @@ pub(crate) fn width(output: &(impl IsTerminal + rustix::fd::AsFd)) -> Option<usi
     let size = rustix::termios::tcgetwinsize(output).ok().map(|size| usize::from(size.ws_col));
     let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
     size.filter(|width| *width > 0).or_else(columns).or(Some(80))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_keep_their_lines_and_lose_what_steers_a_terminal() {
+        assert_eq!(harmless("key \u{1b}[2J\u{9b}5n:\n  |\ta\r\n"), "key \u{fffd}[2J\u{fffd}5n:\n  | a\u{fffd}\n");
+    }
 }

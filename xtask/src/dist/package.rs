@@ -63,7 +63,7 @@ impl Package<'_> {
         compress(&place(root, "usr/share/doc/minato/changelog", &changelog, 0o644)?)?;
         place(root, "usr/share/doc/minato/copyright", copyright(&workspace)?.as_bytes(), 0o644)?;
         place(root, "DEBIAN/control", self.control(kilobytes(root)?).as_bytes(), 0o644)?;
-        Ok(())
+        open_directories(root)
     }
 
     fn control(&self, installed_size: u64) -> String {
@@ -128,6 +128,18 @@ fn place(root: &Path, path: &str, bytes: &[u8], mode: u32) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Lets everybody enter a directory and those below it, whatever the umask was: `dpkg` installs them as they are.
+fn open_directories(directory: &Path) -> Result<()> {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_directories(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Replaces a file by itself with `.gz`, without its name and time in it, so that the same content gives the same bytes.
 fn compress(path: &Path) -> Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o644))?;
@@ -154,4 +166,22 @@ fn commit_time() -> Option<String> {
     let mut log = Command::new("git");
     log.args(["log", "-1", "--format=%ct"]).current_dir(crate::workspace_root());
     command::output(&mut log).ok().map(|time| time.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_are_open_whatever_the_umask_was() {
+        let root = std::env::temp_dir().join(format!("minato-package-{}", std::process::id()));
+        let below = root.join("usr/bin");
+        fs::create_dir_all(&below).expect("directories");
+        let file = place(&root, "usr/bin/minato", b"", 0o644).expect("a file");
+        fs::set_permissions(&below, fs::Permissions::from_mode(0o700)).expect("our own directory");
+        open_directories(&root).expect("our own directories");
+        let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!((mode(&root), mode(&below), mode(&file)), (0o755, 0o755, 0o644));
+        fs::remove_dir_all(&root).expect("our own directory");
+    }
 }

@@ -79,10 +79,12 @@ fn taken_by_others(parent: &Path, own: &Path) -> Vec<(Ipv4Addr, Ipv4Addr)> {
     others.filter_map(|path| noted(&fs::read_to_string(path.join(NOTE)).ok()?)).collect()
 }
 
-/// What an engine has noted.
+/// What an engine has noted. One of before there were loopback blocks has no second word; its block is that of its gateway.
 fn noted(text: &str) -> Option<(Ipv4Addr, Ipv4Addr)> {
-    let (gateway, loopback) = text.trim().split_once(' ')?;
-    Some((gateway.parse().ok()?, loopback.parse().ok()?))
+    let mut words = text.split_whitespace();
+    let gateway = words.next()?.parse().ok()?;
+    let block = words.next().map_or_else(|| Ok(loopback(gateway, &[])), str::parse);
+    Some((gateway, block.ok()?))
 }
 
 /// The machine's own addresses and routes.
@@ -127,10 +129,15 @@ mod tests {
         let taken = [Ipv4Addr::new(127, 29, 0, 0), Ipv4Addr::new(127, 78, 0, 0)];
         assert_eq!(block("10.29.0.1", &taken), Ipv4Addr::new(127, 78, 1, 0));
         assert_eq!(block("10.0.0.1", &[]), Ipv4Addr::new(127, 78, 0, 0), "127.0.0.0/24 is the machine's");
-        assert_eq!(
-            noted("10.77.3.1 127.77.3.0\n"),
-            Some(("10.77.3.1".parse().unwrap(), "127.77.3.0".parse().unwrap()))
-        );
+    }
+
+    #[test]
+    fn a_note_names_gateway_and_block_or_only_the_gateway() {
+        let (gateway, block) = ("10.77.3.1".parse().unwrap(), |text: &str| text.parse().unwrap());
+        assert_eq!(noted("10.77.3.1 127.80.3.0\n"), Some((gateway, block("127.80.3.0"))));
+        assert_eq!(noted("10.77.3.1\n"), Some((gateway, block("127.77.3.0"))));
+        assert_eq!(noted("10.77.3.1 there"), None);
+        assert_eq!(noted(""), None);
     }
 
     #[test]

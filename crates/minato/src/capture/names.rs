@@ -1,5 +1,5 @@
-//! Whose the ends of packets are, as far as the engine could tell so far. What was learnt stays: a connection that has
-//! ended meanwhile keeps its names.
+//! Whose the ends of packets are, as far as the engine could tell so far. What was learnt of a connection stays when it has
+//! ended meanwhile; hosts and bound ports are those of the last look.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -53,6 +53,9 @@ impl Names {
         if self.processes.len() + self.clients.len() > MOST {
             *self = Names::of(&self.own);
         }
+        // What is there now replaces what was: a port that its process has left is nobody's. The host that is captured has
+        // its last packets yet when it is gone.
+        self.hosts.retain(|_, host| host.name == self.own);
         for host in looked.hosts {
             self.hosts.insert(host.address_v4.into(), host.clone());
             self.hosts.insert(host.address_v6.into(), host);
@@ -63,7 +66,7 @@ impl Names {
                 bound.entry((host, row.transport, row.port)).or_default().push((row.addresses, process));
             }
         }
-        self.bound.extend(bound);
+        self.bound = bound;
         for flow in looked.flows {
             self.learn_flow(flow);
         }

@@ -143,11 +143,21 @@ pub(super) fn fit(answer: Vec<u8>, question: &[u8]) -> (Vec<u8>, Fit) {
     if answer.len() <= room(question) {
         return (answer, Fit::Whole);
     }
-    let Ok(long) = Message::from_octets(answer) else { return (Vec::new(), Fit::Cut) };
-    let mut builder = MessageBuilder::new_vec().start_error(&long, long.header().rcode());
+    (cut(&answer, question).unwrap_or_default(), Fit::Cut)
+}
+
+/// An answer without its records, but with the OPT record that whoever asked with one gets.
+fn cut(long: &[u8], question: &[u8]) -> Option<Vec<u8>> {
+    let long = Message::from_octets(long).ok()?;
+    let builder = MessageBuilder::from_target(Target::new(Vec::new())).unwrap_or_else(|never| match never {});
+    let mut builder = builder.start_error(&long, long.header().rcode());
     *builder.header_mut() = long.header();
     builder.header_mut().set_tc(true);
-    (builder.finish(), Fit::Cut)
+    let mut builder = builder.additional();
+    if let Ok(question) = Message::from_octets(question) {
+        extend(&question, &mut builder).ok()?;
+    }
+    Some(builder.finish().into_target())
 }
 
 /// Whether an answer was sent whole.

@@ -4,6 +4,8 @@
 //! port (RFC 5452 §9.2). What came on a connection is asked on one (RFC 7766 §5). When no resolver answers, the question is
 //! answered with SERVFAIL, so that nobody waits in vain.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 /// Most questions without an answer; the ones after that get SERVFAIL.
 const MAX_QUERIES: usize = 2048;
+/// Most of them from one address of a host, so that none takes them all from the others.
+const MAX_OF_SOURCE: usize = 256;
 
 /// A question without an answer.
 #[derive(Debug)]
@@ -51,6 +55,8 @@ type Attempt = (usize, u64, usize);
 pub(super) struct Queries {
     servers: Servers,
     queries: Slab<Query>,
+    /// How many are from each address that has any.
+    by_source: HashMap<IpAddr, usize>,
     serial: u64,
     /// Questions with another resolver to ask, and those without.
     patience: IdleQueue<Attempt>,
@@ -62,6 +68,7 @@ impl Queries {
         Queries {
             servers: Servers::system(now),
             queries: Slab::new(),
+            by_source: HashMap::new(),
             serial: 0,
             patience: IdleQueue::new(PATIENCE),
             last_patience: IdleQueue::new(LAST_PATIENCE),
@@ -70,6 +77,30 @@ impl Queries {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         [self.patience.deadline(), self.last_patience.deadline()].into_iter().flatten().min()
+    }
+
+    fn has_room(&self, source: IpAddr) -> bool {
+        let of_source = self.by_source.get(&source).copied().unwrap_or_default();
+        self.queries.len() < MAX_QUERIES && of_source < MAX_OF_SOURCE
+    }
+
+    /// Takes a question; its place.
+    fn add(&mut self, now: Instant, asker: Asker, source: IpAddr, question: Vec<u8>) -> usize {
+        self.serial += 1;
+        *self.by_source.entry(source).or_default() += 1;
+        let (serial, asked, upstreams) = (self.serial, now, Vec::new());
+        self.queries.insert(Query { serial, asker, source, question, next: 0, asked, upstreams })
+    }
+
+    fn remove(&mut self, place: usize) -> Option<Query> {
+        let query = self.queries.try_remove(place)?;
+        if let Entry::Occupied(mut count) = self.by_source.entry(query.source) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        Some(query)
     }
 
     /// The next question whose patience has ended.
@@ -88,13 +119,10 @@ impl Plane {
     pub(super) fn relay_question(&mut self, asker: Asker, question: Vec<u8>) {
         let Some(source) = self.client_of(asker).map(|client| client.ip()) else { return };
         let queries = &mut self.resolver.queries;
-        if queries.queries.len() >= MAX_QUERIES {
+        if !queries.has_room(source) {
             return self.fail(asker, &question, Rcode::SERVFAIL);
         }
-        queries.serial += 1;
-        let (serial, asked) = (queries.serial, self.now);
-        let query = Query { serial, asker, source, question, next: 0, asked, upstreams: Vec::new() };
-        let place = queries.queries.insert(query);
+        let place = queries.add(self.now, asker, source, question);
         self.ask_next(place);
     }
 
@@ -176,7 +204,7 @@ impl Plane {
     }
 
     fn end_query(&mut self, place: usize) -> Option<Query> {
-        let query = self.resolver.queries.queries.try_remove(place)?;
+        let query = self.resolver.queries.remove(place)?;
         self.admission.give_back(query.upstreams.len());
         Some(query)
     }
@@ -203,5 +231,30 @@ impl Plane {
         for place in places {
             self.end_query(place);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_leaves_room_for_others() {
+        let now = Instant::now();
+        let mut queries = Queries::new(now);
+        let [greedy, other] = ["10.77.0.2", "10.77.0.3"].map(|text| text.parse::<IpAddr>().unwrap());
+        let client = (greedy, 1).into();
+        let asker = Asker::Datagram { client, server: client };
+        let places: Vec<usize> = (0..MAX_OF_SOURCE)
+            .map(|_| {
+                assert!(queries.has_room(greedy));
+                queries.add(now, asker, greedy, Vec::new())
+            })
+            .collect();
+        assert!(!queries.has_room(greedy) && queries.has_room(other));
+        queries.remove(places[0]);
+        assert!(queries.has_room(greedy));
+        places.into_iter().for_each(|place| drop(queries.remove(place)));
+        assert!(queries.by_source.is_empty(), "nothing is kept of who has no question");
     }
 }

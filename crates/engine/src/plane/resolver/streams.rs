@@ -21,6 +21,8 @@ const MAX_STREAMS: usize = 64;
 const MAX_PENDING: usize = 32;
 /// Most questions taken from one connection in one turn.
 const BATCH: usize = 16;
+/// Most bytes of answers that one connection may leave unread: almost four of the longest.
+const MAX_OUTGOING: usize = 4 << 16;
 /// Longest question: what is longer is none that a resolver would take.
 const MAX_QUESTION: usize = 16 << 10;
 
@@ -218,12 +220,16 @@ impl Plane {
     }
 
     pub(super) fn answer_stream(&mut self, id: StreamId, answer: &[u8]) {
-        if let Some(stream) = self.resolver.streams.get_mut(id) {
-            stream.pending = stream.pending.saturating_sub(1);
-            stream.outgoing.extend(framed(answer));
-            // Not at once: an answer may be that of a question which the pump is just taking.
-            self.resolver.streams.enqueue(id);
+        self.flush_stream(id);
+        let Some(stream) = self.resolver.streams.get_mut(id) else { return };
+        stream.pending = stream.pending.saturating_sub(1);
+        if stream.outgoing.len() + answer.len() > MAX_OUTGOING {
+            // Who asks for so much and reads none of it is not waited for.
+            return self.abort_stream(id);
         }
+        stream.outgoing.extend(framed(answer));
+        // Not at once: an answer may be that of a question which the pump is just taking.
+        self.resolver.streams.enqueue(id);
     }
 
     /// Closes a connection, after what was sent on it.
@@ -252,9 +258,13 @@ impl Plane {
     /// Ends the connections of a host that goes away.
     pub(in crate::plane) fn end_streams_of(&mut self, addresses: &[IpAddr]) {
         for id in self.resolver.streams.from(addresses) {
-            if let Some(stream) = self.resolver.streams.remove(id) {
-                self.stack.abort(self.now, stream.connection);
-            }
+            self.abort_stream(id);
+        }
+    }
+
+    fn abort_stream(&mut self, id: StreamId) {
+        if let Some(stream) = self.resolver.streams.remove(id) {
+            self.stack.abort(self.now, stream.connection);
         }
     }
 }

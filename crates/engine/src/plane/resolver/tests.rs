@@ -215,6 +215,8 @@ fn a_long_answer_is_cut_for_a_datagram_and_says_so() {
         assert!(message::answers(&cut, &question));
         let cut = Message::from_octets(cut).unwrap();
         assert!(cut.header().tc() && cut.header().ra());
+        let asked = Message::from_octets(question).unwrap();
+        assert_eq!(cut.opt().is_some(), asked.opt().is_some(), "RFC 6891 §6.1.1");
     }
 }
 

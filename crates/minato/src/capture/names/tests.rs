@@ -59,6 +59,19 @@ fn a_service_is_known_by_its_port_and_a_client_by_its_flow() {
 }
 
 #[test]
+fn a_process_that_is_gone_is_not_named() {
+    let mut names = Names::of("db");
+    names.learn(looked(Vec::new()));
+    let party = |names: &Names| names.party(Transport::Tcp, address("10.77.0.2:80"), address("192.0.2.1:50000"));
+    assert_eq!(party(&names).process.map(|process| process.pid), Some(1));
+    names.learn(Looked { ports: Vec::new(), ..looked(Vec::new()) });
+    assert_eq!(party(&names).process, None, "nobody is bound there any more");
+    assert_eq!(party(&names).host.as_deref(), Some("web"));
+    names.learn(Looked { hosts: Vec::new(), ..looked(Vec::new()) });
+    assert_eq!(party(&names).host, None, "the host has ended");
+}
+
+#[test]
 fn who_is_outside_is_not_asked_for() {
     let mut names = Names::of("web");
     names.learn(looked(Vec::new()));
