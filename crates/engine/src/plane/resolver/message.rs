@@ -155,7 +155,7 @@ fn cut(long: &[u8], question: &[u8]) -> Option<Vec<u8>> {
     builder.header_mut().set_tc(true);
     let mut builder = builder.additional();
     if let Ok(question) = Message::from_octets(question) {
-        extend(&question, &mut builder).ok()?;
+        extend(&question, &Answer::of(long.header().rcode()), &mut builder).ok()?;
     }
     Some(builder.finish().into_target())
 }
