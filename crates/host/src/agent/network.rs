@@ -22,6 +22,9 @@ use super::{
 };
 use crate::{Family, netlink::Netlink, sockets, sys, tap};
 
+/// Most ports that wait to be unplugged.
+const MAX_VACANT: usize = 64;
+
 /// The fabric namespace, in which the calling thread is between requests.
 pub(super) struct Fabric {
     netlink: Netlink,
@@ -33,6 +36,8 @@ pub(super) struct Fabric {
     pub(super) congestion: Option<&'static str>,
     next_port: u32,
     neighbours: Neighbours,
+    /// Ports of hosts that are gone, for [`unplug`](Self::unplug).
+    vacant: Vec<u32>,
 }
 
 /// A host's network namespace.
@@ -60,7 +65,7 @@ impl Fabric {
         }
         let congestion = sysctl::congestion_control();
         let (next_port, neighbours) = (links::FIRST_PORT_INDEX, Neighbours::new(ipv6));
-        let fabric = Self { netlink, subnet, gateway_mac, mtu, ipv6, congestion, next_port, neighbours };
+        let fabric = Self { netlink, subnet, gateway_mac, mtu, ipv6, congestion, next_port, neighbours, vacant: Vec::new() };
         Ok((fabric, tap))
     }
 
@@ -98,11 +103,27 @@ impl Fabric {
         Ok(host)
     }
 
-    /// Unplugs a host. Its namespace ends with its last descriptor and process.
+    /// Forgets a host. Its namespace, and with it the pair of interfaces, ends with its last descriptor and process.
     pub(super) fn remove_host(&mut self, host: &HostNetwork) {
         self.neighbours.forget(host.port);
-        // The only failure is that it is gone already.
-        let _ = self.netlink.requests(vec![links::remove_port(host.port)]);
+        self.vacant.push(host.port);
+        if self.vacant.len() > MAX_VACANT {
+            self.unplug();
+        }
+    }
+
+    /// Whether there is something to unplug.
+    pub(super) fn has_vacant(&self) -> bool {
+        !self.vacant.is_empty()
+    }
+
+    /// Removes the ports of hosts that are gone, also of one whose namespace somebody still holds. The kernel takes some
+    /// 15 ms for each that is still there, in which nobody should wait for an answer.
+    pub(super) fn unplug(&mut self) {
+        for port in self.vacant.drain(..) {
+            // The only failure is that it is gone already.
+            let _ = self.netlink.requests(vec![links::remove_port(port)]);
+        }
     }
 
     /// In the new namespace: sysctls, and what is to be opened there.

@@ -7,6 +7,8 @@ use std::{
     process::ExitCode,
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::{
     FabricError, HostConfig, InsideSocket, MAX_SOCKETS, Step, Subnet,
     directory::{Directory, remove_directory},
@@ -15,6 +17,9 @@ use super::{
     protocol::{Reply, Request},
 };
 use crate::{Family, capture, passing, process::Members, sock_diag, sys};
+
+/// After how long without a request the agent is idle.
+const IDLE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Serves the engine until it is gone, then cleans up.
 pub(super) fn serve(engine: BorrowedFd<'_>) -> ExitCode {
@@ -28,7 +33,9 @@ pub(super) fn serve(engine: BorrowedFd<'_>) -> ExitCode {
     let _ = crate::sockets::raise_file_limit();
     let mut agent = Agent::default();
     // The engine's death looks like end of file; any other error leaves nobody to serve either.
-    while let Ok(Some((request, descriptors))) = passing::receive::<Request>(engine) {
+    while agent.tidy_while_idle(engine).is_ok()
+        && let Ok(Some((request, descriptors))) = passing::receive::<Request>(engine)
+    {
         if agent.answer(engine, request, descriptors).is_err() {
             break;
         }
@@ -56,6 +63,16 @@ struct Host {
 }
 
 impl Agent {
+    /// Returns when there is a request; does what can wait when there is none for a while.
+    fn tidy_while_idle(&mut self, engine: BorrowedFd<'_>) -> io::Result<()> {
+        let Some(made) = self.fabric.as_mut().filter(|made| made.network.has_vacant()) else { return Ok(()) };
+        let mut requests = [PollFd::new(&engine, PollFlags::IN)];
+        if rustix::io::retry_on_intr(|| poll(&mut requests, Some(&IDLE)))? == 0 {
+            made.network.unplug();
+        }
+        Ok(())
+    }
+
     fn answer(&mut self, engine: BorrowedFd<'_>, request: Request, descriptors: Vec<OwnedFd>) -> io::Result<()> {
         let (reply, attached) = self.handle(request, descriptors).unwrap_or_else(|error| {
             let errno = error.source.raw_os_error().unwrap_or(libc::EIO);
