@@ -65,7 +65,8 @@ impl Fabric {
         }
         let congestion = sysctl::congestion_control();
         let (next_port, neighbours) = (links::FIRST_PORT_INDEX, Neighbours::new(ipv6));
-        let fabric = Self { netlink, subnet, gateway_mac, mtu, ipv6, congestion, next_port, neighbours, vacant: Vec::new() };
+        let fabric =
+            Self { netlink, subnet, gateway_mac, mtu, ipv6, congestion, next_port, neighbours, vacant: Vec::new() };
         Ok((fabric, tap))
     }
 
