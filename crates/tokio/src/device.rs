@@ -51,9 +51,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Device for PacketIo<T> 
         // In one piece, since what is written in two would be two packets to a device without vectored writes.
         self.packet.clear();
         parts.iter().for_each(|part| self.packet.extend_from_slice(part));
-        ready!(Pin::new(&mut self.io).poll_write(cx, &self.packet))?;
-        Poll::Ready(Ok(()))
+        match ready!(Pin::new(&mut self.io).poll_write(cx, &self.packet)) {
+            Err(error) if is_gone(&error) => Poll::Ready(Err(error)),
+            // A link that is down, a queue that is full, a packet that is not liked: lost, as on any link.
+            Ok(_) | Err(_) => Poll::Ready(Ok(())),
+        }
     }
+}
+
+/// Whether an error of a write means that there will be no more packets. What is not known to mean that costs one packet;
+/// of a device that is gone all the same, reading tells.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof, WriteZero};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof | WriteZero)
 }
 
 /// Packets that are under way on a cable at most; what exceeds them waits at the sender.
@@ -117,5 +127,48 @@ impl Device for Cable {
             }
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Each write fails with what is next.
+    struct Failing(Vec<io::Error>);
+
+    impl AsyncRead for Failing {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Failing {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, packet: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(self.0.pop().map_or(Ok(packet.len()), Err))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_packet_that_is_not_taken_is_lost_and_a_device_that_is_gone_is_told() {
+        const EIO: i32 = 5;
+        let errors = vec![io::ErrorKind::BrokenPipe.into(), io::Error::from_raw_os_error(EIO)];
+        let mut device = PacketIo::new(Failing(errors));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut send = || device.poll_send(&mut cx, &[IoSlice::new(b"packet")]);
+        assert!(matches!(send(), Poll::Ready(Ok(()))), "EIO costs one packet");
+        let Poll::Ready(Err(gone)) = send() else { panic!("a broken pipe is the end") };
+        assert_eq!(gone.kind(), io::ErrorKind::BrokenPipe);
+        assert!(matches!(send(), Poll::Ready(Ok(()))));
     }
 }

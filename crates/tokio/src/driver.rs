@@ -89,11 +89,11 @@ impl<D: Device> Driver<D> {
             state.stack.handle_timeout(now);
         }
         self.transmit(state, cx, now)?;
-        tell(state);
+        let answered = tell(state);
         if self.handle.strong_count() == 0 && state.stack.statistics().connections == 0 && self.waiting.is_none() {
             return Ok(Turn::Over);
         }
-        if more || self.is_due(state, cx) { Ok(Turn::Again) } else { Ok(Turn::Wait) }
+        if more || answered || self.is_due(state, cx) { Ok(Turn::Again) } else { Ok(Turn::Wait) }
     }
 
     /// Whether there may be more packets.
@@ -133,8 +133,9 @@ impl<D: Device> Driver<D> {
     }
 }
 
-/// Passes the stack's events on to those who wait for them.
-fn tell(state: &mut State) {
+/// Passes the stack's events on to those who wait for them. Whether that has given the stack something to send.
+fn tell(state: &mut State) -> bool {
+    let mut answered = false;
     while let Some(event) = state.stack.poll_event() {
         match event {
             Event::Acceptable(listener) => wake_all(state.listeners.get_mut(&listener)),
@@ -149,10 +150,14 @@ fn tell(state: &mut State) {
                 with(state, id, |waiting| waiting.failed = Some(of_reset(reason)));
             }
             // Nobody listens there.
-            Event::Incoming(incoming) => state.stack.refuse_incoming(Instant::now(), incoming.id),
+            Event::Incoming(incoming) => {
+                state.stack.refuse_incoming(Instant::now(), incoming.id);
+                answered = true;
+            }
             _ => {}
         }
     }
+    answered
 }
 
 fn with(state: &mut State, id: ConnectionId, note: impl FnOnce(&mut crate::network::Waiting)) {
