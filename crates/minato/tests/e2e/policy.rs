@@ -1,8 +1,9 @@
 //! Egress policies: what is allowed passes, and nothing gets around the rest.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::thread;
+use std::time::Duration;
 
 use minato_inspect::{EgressRefusal, Event, Happening};
 
@@ -30,7 +31,11 @@ fn greet(address: &str) {
     let listener = TcpListener::bind(address).expect("a port");
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let _ = stream.expect("a client").write_all(b"HTTP/1.0 200 OK\r\n\r\nhello");
+            let mut stream = stream.expect("a client");
+            // To close with a request unread would reset the connection; some clients send none.
+            stream.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nhello");
         }
     });
 }
