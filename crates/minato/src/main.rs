@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods)]
 
+mod background;
 mod capture;
 mod client;
 mod commands;

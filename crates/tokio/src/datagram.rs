@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use minato_transport::SocketId;
 
 use crate::error::{of_bind, of_send};
-use crate::network::{Network, random};
+use crate::network::{Network, Wakers, random};
 
 /// Datagrams at an address and port of the network.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl UdpSocket {
         state.check()?;
         let id = state.act(|stack, _| stack.bind_datagram(local, random())).map_err(of_bind)?;
         let local = state.stack.datagram_address(id).unwrap_or(local);
-        state.sockets.insert(id, Vec::new());
+        state.sockets.insert(id, Wakers::default());
         drop(state);
         Ok(UdpSocket { network: network.clone(), id, local })
     }
@@ -89,10 +89,7 @@ impl UdpSocket {
             buffer[..count].copy_from_slice(&datagram.payload[..count]);
             return Poll::Ready(Ok((count, datagram.source)));
         }
-        let waiting = state.sockets.entry(self.id).or_default();
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
-        }
+        state.sockets.entry(self.id).or_default().add(cx.waker());
         Poll::Pending
     }
 

@@ -12,7 +12,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use crate::device::Device;
 use crate::error::of_reset;
-use crate::network::{Handle, Shared, State};
+use crate::network::{Handle, Shared, State, Wakers};
 
 /// Packets that are received in a row before others get the stack.
 const BATCH: usize = 64;
@@ -138,8 +138,8 @@ fn tell(state: &mut State) -> bool {
     let mut answered = false;
     while let Some(event) = state.stack.poll_event() {
         match event {
-            Event::Acceptable(listener) => wake_all(state.listeners.get_mut(&listener)),
-            Event::DatagramReadable(socket) => wake_all(state.sockets.get_mut(&socket)),
+            Event::Acceptable(listener) => state.listeners.get_mut(&listener).into_iter().for_each(Wakers::wake),
+            Event::DatagramReadable(socket) => state.sockets.get_mut(&socket).into_iter().for_each(Wakers::wake),
             Event::Connected(id) => {
                 with(state, id, |waiting| waiting.connected = true);
             }
@@ -167,14 +167,9 @@ fn with(state: &mut State, id: ConnectionId, note: impl FnOnce(&mut crate::netwo
     }
 }
 
-fn wake_all(waiting: Option<&mut Vec<std::task::Waker>>) {
-    waiting.into_iter().flat_map(|waiting| waiting.drain(..)).for_each(std::task::Waker::wake);
-}
-
 /// The device is gone: everybody hears of it.
 fn end(state: &mut State, kind: io::ErrorKind) {
     state.ended = Some(kind);
     state.connections.values_mut().for_each(crate::network::Waiting::wake);
-    state.listeners.values_mut().for_each(|waiting| wake_all(Some(waiting)));
-    state.sockets.values_mut().for_each(|waiting| wake_all(Some(waiting)));
+    state.listeners.values_mut().chain(state.sockets.values_mut()).for_each(Wakers::wake);
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use minato_transport::ListenerId;
 
 use crate::error::of_listen;
-use crate::network::Network;
+use crate::network::{Network, Wakers};
 use crate::stream::TcpStream;
 
 /// Complete connections that wait for `accept` at most, as tokio's listeners have it.
@@ -31,7 +31,7 @@ impl TcpListener {
         let mut state = network.lock();
         state.check()?;
         let id = state.act(|stack, _| stack.listen(local, BACKLOG)).map_err(of_listen)?;
-        state.listeners.insert(id, Vec::new());
+        state.listeners.insert(id, Wakers::default());
         drop(state);
         Ok(TcpListener { network: network.clone(), id, local })
     }
@@ -58,10 +58,7 @@ impl TcpListener {
             let stream = TcpStream::new(self.network.clone(), id, status.local, status.remote);
             return Poll::Ready(Ok((stream, status.remote)));
         }
-        let waiting = state.listeners.entry(self.id).or_default();
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
-        }
+        state.listeners.entry(self.id).or_default().add(cx.waker());
         Poll::Pending
     }
 

@@ -89,11 +89,28 @@ impl Shared {
 pub(crate) struct State {
     pub(crate) stack: Stack,
     pub(crate) connections: HashMap<ConnectionId, Waiting>,
-    pub(crate) listeners: HashMap<ListenerId, Vec<Waker>>,
-    pub(crate) sockets: HashMap<SocketId, Vec<Waker>>,
+    pub(crate) listeners: HashMap<ListenerId, Wakers>,
+    pub(crate) sockets: HashMap<SocketId, Wakers>,
     driver: Option<Waker>,
     /// Why the network ended: the device's error.
     pub(crate) ended: Option<io::ErrorKind>,
+}
+
+/// The tasks that wait for the same thing.
+#[derive(Debug, Default)]
+pub(crate) struct Wakers(Vec<Waker>);
+
+impl Wakers {
+    /// One more, unless it waits already.
+    pub(crate) fn add(&mut self, waker: &Waker) {
+        if !self.0.iter().any(|waiting| waiting.will_wake(waker)) {
+            self.0.push(waker.clone());
+        }
+    }
+
+    pub(crate) fn wake(&mut self) {
+        self.0.drain(..).for_each(Waker::wake);
+    }
 }
 
 /// Who waits for a connection, and what became of it.

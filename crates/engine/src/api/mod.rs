@@ -18,7 +18,7 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post};
-use minato_inspect::{ExecRequest, ForwardRequest, HostRequest, ProblemKind, SessionId};
+use minato_inspect::{ExecRequest, ForwardRequest, HostRequest, Problem, ProblemKind, SessionId};
 
 use crate::control::Control;
 use crate::convert::from_inspect;
@@ -130,7 +130,7 @@ async fn dial(
     query: Result<Query<Dial>, QueryRejection>,
     request: axum::extract::Request,
 ) -> Result<Response, Refusal> {
-    let Query(Dial { port, client }) = query.map_err(|rejection| problem(ProblemKind::Usage, rejection.body_text()))?;
+    let Query(Dial { port, client }) = query.map_err(|rejection| wrong_query(&rejection))?;
     let upgrade = Upgrade::of(request, "tcp", "a stream of bytes")?;
     let destination = control.destination(&name, port).await?;
     let (response, stream) = upgrade.accept();
@@ -167,8 +167,7 @@ async fn egress(
     Path(name): Path<String>,
     query: Result<Query<EgressQuery>, QueryRejection>,
 ) -> Answer<minato_inspect::EgressVerdict> {
-    let wrong = |rejection: QueryRejection| problem(ProblemKind::Usage, rejection.body_text());
-    let Query(EgressQuery { to, port, transport }) = query.map_err(wrong)?;
+    let Query(EgressQuery { to, port, transport }) = query.map_err(|rejection| wrong_query(&rejection))?;
     let port = port.map(|port| (from_inspect(transport), port.get()));
     Ok(Json(control.judge(&name, &to, port).await?))
 }
@@ -223,6 +222,10 @@ async fn remove_forwards(
 ) -> Answer<Vec<minato_inspect::Forward>> {
     let removed = tokio::spawn(async move { control.remove_forwards(request).await }).await;
     Ok(Json(removed.map_err(internal)??))
+}
+
+fn wrong_query(rejection: &QueryRejection) -> Problem {
+    problem(ProblemKind::Usage, rejection.body_text())
 }
 
 async fn unknown(uri: Uri) -> Refusal {

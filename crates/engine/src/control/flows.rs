@@ -58,8 +58,9 @@ impl Sockets {
 
     fn look(running: &[(String, Inside)], hosts: HashMap<IpAddr, String>) -> Sockets {
         let mut all = Sockets::of(hosts);
+        let mut pids = process::by_network();
         for (name, inside) in running {
-            let owners = SocketOwners::of(&process::in_network(inside.network_inode));
+            let owners = SocketOwners::of(&pids.remove(&inside.network_inode).unwrap_or_default());
             let mut table = inside.sockets.lock().unwrap_or_else(PoisonError::into_inner);
             let connected = [(Transport::Tcp, States::ALL), (Transport::Udp, States::of(SocketState::Established))];
             for (transport, states) in connected {

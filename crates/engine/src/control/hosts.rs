@@ -12,6 +12,7 @@ use minato_host::process;
 use minato_host::sock_diag::SockDiag;
 use minato_inspect::{Enter, Happening, Host, HostRequest, Problem, ProblemKind, Process};
 use minato_ports::PortRange;
+use minato_relay::Egress;
 use tokio::sync::watch;
 
 use super::forwards::Holding;
@@ -37,6 +38,13 @@ struct Reserved {
     address_v6: Ipv6Addr,
 }
 
+/// What parts of a request mean.
+struct Checked {
+    range: PortRange,
+    /// `None` if everything may leave.
+    egress: Option<Egress>,
+}
+
 /// A host that the agent has made, with its two views of the socket table.
 struct Made {
     namespace: HostNamespace,
@@ -48,12 +56,12 @@ impl Control {
     /// Makes a host and a session in it. Nothing is left of one that can't be made.
     pub(crate) async fn create_host(self: &Arc<Self>, request: HostRequest) -> Result<Session, Problem> {
         let reserved = match check(&request) {
-            Ok(range) => self.reserve(&request, range).await.map(|reserved| (reserved, range)),
+            Ok(checked) => self.reserve(&request, checked.range).await.map(|reserved| (reserved, checked)),
             Err(refusal) => Err(refusal),
         };
         // An engine that was started for this host only has nothing to wait for.
-        let (reserved, range) = reserved.inspect_err(|_| self.stop_if_empty())?;
-        let result = self.make(&reserved, request, range).await;
+        let (reserved, checked) = reserved.inspect_err(|_| self.stop_if_empty())?;
+        let result = self.make(&reserved, request, checked).await;
         match result {
             Ok((inside, holding)) => self.commit(&reserved, inside, holding).await,
             Err(failure) => {
@@ -126,9 +134,8 @@ impl Control {
         self: &Arc<Self>,
         reserved: &Reserved,
         request: HostRequest,
-        range: PortRange,
+        Checked { range, egress }: Checked,
     ) -> Result<(Inside, Holding), Problem> {
-        let egress = policy::egress(&request.policy)?;
         let holding = self.hold(&reserved.name, request.forwards).await?;
         let made = match self.make_namespace(reserved, range).await {
             Ok(made) => made,
@@ -334,17 +341,20 @@ impl State {
 }
 
 /// What can be said about a request without looking around.
-fn check(request: &HostRequest) -> Result<PortRange, Problem> {
+fn check(request: &HostRequest) -> Result<Checked, Problem> {
     if let Some(name) = &request.name {
         name::check_host(name)?;
     }
     if request.host_ports.contains(&0) {
         return Err(problem(ProblemKind::Usage, "0 is no port of the machine that could be opened"));
     }
-    policy::egress(&request.policy)?;
-    let Some((first, last)) = request.ephemeral_range else { return Ok(PortRange::DYNAMIC) };
-    PortRange::from_numbers(first, last)
-        .map_err(|error| problem(ProblemKind::Usage, format!("{first}-{last} is no ephemeral range: {error}")))
+    let egress = policy::egress(&request.policy)?;
+    let range = match request.ephemeral_range {
+        None => PortRange::DYNAMIC,
+        Some((first, last)) => PortRange::from_numbers(first, last)
+            .map_err(|error| problem(ProblemKind::Usage, format!("{first}-{last} is no ephemeral range: {error}")))?,
+    };
+    Ok(Checked { range, egress })
 }
 
 fn name_taken(name: &str) -> Problem {

@@ -82,8 +82,8 @@ pub(super) struct Policies {
     /// How many were told in the second that began then, and how many not since.
     told: (Instant, u32),
     untold: u64,
-    /// The machine's own addresses, and when it was looked.
-    own: (Instant, Vec<IpAddr>),
+    /// The machine's own addresses, and when it was looked; `None` as long as no policy has asked for them.
+    own: Option<(Instant, Vec<IpAddr>)>,
 }
 
 impl Policies {
@@ -97,7 +97,7 @@ impl Policies {
             reports,
             told: (now, 0),
             untold: 0,
-            own: (now, own_addresses()),
+            own: None,
         }
     }
 
@@ -147,10 +147,9 @@ impl Policies {
     }
 
     fn is_own(&mut self, now: Instant, address: IpAddr) -> bool {
-        if now.saturating_duration_since(self.own.0) >= OWN_FOR {
-            self.own = (now, own_addresses());
-        }
-        self.own.1.contains(&address)
+        let known = self.own.take().filter(|(looked, _)| now.saturating_duration_since(*looked) < OWN_FOR);
+        let (_, own) = self.own.insert(known.unwrap_or_else(|| (now, own_addresses())));
+        own.contains(&address)
     }
 }
 

@@ -3,9 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::{Method, Request, header};
+use hyper::Method;
 use hyper_util::rt::TokioIo;
 use minato_host::passing;
 use minato_inspect::SessionId;
@@ -57,16 +55,8 @@ impl Client {
 
     /// Turns a connection into one that carries descriptors. What had come behind the answer's head is with it.
     async fn carrier(&self, method: Method, path: &str) -> Result<(UnixStream, Vec<u8>), RequestError> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, "minato")
-            .header(header::CONNECTION, "upgrade")
-            .header(header::UPGRADE, PROTOCOL)
-            .body(Full::new(Bytes::new()))
-            .map_err(|error| RequestError::Nonsense(error.to_string()))?;
         let parts = self
-            .upgrade(request)
+            .upgrade(method, path, PROTOCOL)
             .await?
             .downcast::<TokioIo<UnixStream>>()
             .map_err(|_| RequestError::Nonsense("the connection was exchanged".into()))?;

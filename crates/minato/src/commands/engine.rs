@@ -1,12 +1,11 @@
 //! `minato __engine`: the process that serves a network, as a client starts it.
 
-use std::fs::File;
-use std::io;
 use std::path::PathBuf;
 
 use minato_engine::EngineOptions;
 
 use super::DONE;
+use crate::background;
 use crate::failure::Failure;
 use crate::flags::Name;
 use crate::program;
@@ -19,7 +18,9 @@ pub(super) fn engine(network: &Name, directory: PathBuf) -> Result<u8, Failure> 
         // Standard error is the engine's log.
         eprintln!("what the engine inherited stays open: {error}");
     }
-    let ready = leave_starter().map_err(|error| Failure::caused("the engine cannot leave its starter", error))?;
+    background::leave_session();
+    let ready =
+        background::take_pipe().map_err(|error| Failure::caused("the engine cannot leave its starter", error))?;
     let options = EngineOptions {
         network: network.to_string(),
         runtime_directory: directory,
@@ -29,15 +30,4 @@ pub(super) fn engine(network: &Name, directory: PathBuf) -> Result<u8, Failure> 
     };
     minato_engine::run(options).map_err(|error| Failure::from(*error.0))?;
     Ok(DONE)
-}
-
-/// Becomes a session of its own, and moves the starter's pipe away from standard output, where only data for people
-/// belongs; a pipe that stayed open there would keep the starter waiting.
-fn leave_starter() -> io::Result<File> {
-    // Fails only for the leader of a process group, which is nobody's child in a shell's job.
-    let _ = rustix::process::setsid();
-    let ready = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
-    let nowhere = File::options().write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdout(&nowhere)?;
-    Ok(File::from(ready))
 }

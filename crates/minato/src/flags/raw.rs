@@ -15,7 +15,7 @@ use capture::CAPTURE_HELP;
 pub(crate) use capture::Capture;
 pub(crate) use demo::{Demo, DemoPart, DemoRole};
 use run::{EXEC_EXAMPLES, RUN_EXAMPLES};
-pub(crate) use run::{Exec, Run};
+pub(crate) use run::{Exec, Program, Run};
 use up::UP_HELP;
 use up::instance;
 pub(crate) use up::{Files, Up};

@@ -22,9 +22,7 @@ pub(crate) fn resolve(flags: raw::Flags) -> Result<Invocation, Failure> {
 fn command(raw: raw::Command, network: Option<&Name>) -> Result<Command, Failure> {
     Ok(match raw {
         raw::Command::Run(raw) => Command::Run(run(raw)?),
-        raw::Command::Exec(raw) => {
-            Command::Exec(Exec { host: raw.host, program: program(raw.program, raw.map_root, raw.no_bind_watch)? })
-        }
+        raw::Command::Exec(raw) => Command::Exec(Exec { host: raw.host, program: program(raw.program)? }),
         raw::Command::Check { files } => Command::Check(choice(files, network)),
         raw::Command::Up(raw) => Command::Up(up(raw, network)),
         raw::Command::Supervise(raw) => Command::Supervise(up(raw, network)),
@@ -83,7 +81,7 @@ fn run(raw: raw::Run) -> Result<Run, Failure> {
         host_ports: raw.host_port.iter().map(|text| argument::host_port(text)).collect::<Result<_, _>>()?,
         no_loopback: raw.no_loopback,
         policy: argument::policy(&raw.allow, &raw.deny)?,
-        program: program(raw.program, raw.map_root, raw.no_bind_watch)?,
+        program: program(raw.program)?,
     })
 }
 
@@ -126,8 +124,9 @@ fn show(view: View, watch: raw::Watch) -> Command {
     Command::Show(Show { view, watch: watch.watch })
 }
 
-fn program(words: Vec<std::ffi::OsString>, map_root: bool, no_bind_watch: bool) -> Result<Program, Failure> {
-    let mut words = words.into_iter();
+fn program(raw: raw::Program) -> Result<Program, Failure> {
+    let raw::Program { map_root, no_bind_watch, command } = raw;
+    let mut words = command.into_iter();
     match words.next() {
         Some(name) if !name.is_empty() => {
             Ok(Program { name, arguments: words.collect(), map_root, bind_watch: !no_bind_watch })

@@ -1,7 +1,5 @@
 //! A proxy in the background, for as long as there are networks.
 
-use std::fs::File;
-use std::io::Write;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,6 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::listen::{PROCESS, Taken, listen};
 use super::{accept_all, directory, port};
+use crate::background;
 use crate::commands::DONE;
 use crate::failure::Failure;
 use crate::program;
@@ -53,8 +52,7 @@ pub(crate) async fn ensure() -> Result<u16, Failure> {
 pub(crate) fn leave_starter() {
     // What stays open does no harm but to whoever waits for its end.
     let _ = minato_host::inherited::close_descriptors();
-    // Fails only for the leader of a process group, which is nobody's child in a shell's job.
-    let _ = rustix::process::setsid();
+    background::leave_session();
 }
 
 /// `minato __proxy`: serves until the last network is gone.
@@ -66,7 +64,7 @@ pub(crate) async fn serve_in_background() -> Result<u8, Failure> {
         Err(Taken::ByOurs(_)) => (Word::Served, Vec::new()),
         Err(Taken::Otherwise(failure)) => (Word::Failed(*failure), Vec::new()),
     };
-    say(&word).map_err(|error| Failure::caused("nobody waits for the proxy", error))?;
+    background::say(&word).map_err(|error| Failure::caused("nobody waits for the proxy", error))?;
     if !listeners.is_empty() {
         tokio::select! {
             () = accept_all(listeners) => {}
@@ -74,16 +72,6 @@ pub(crate) async fn serve_in_background() -> Result<u8, Failure> {
         }
     }
     Ok(DONE)
-}
-
-/// Says the one line, and lets the starter's pipe go.
-fn say(word: &Word) -> std::io::Result<()> {
-    let mut output = std::io::stdout();
-    serde_json::to_writer(&output, word)?;
-    output.write_all(b"\n")?;
-    output.flush()?;
-    let nowhere = File::options().write(true).open("/dev/null")?;
-    Ok(rustix::stdio::dup2_stdout(&nowhere)?)
 }
 
 async fn last_network_gone() {

@@ -1,6 +1,5 @@
 //! `minato up -d`: a supervisor in the background, and the `up` that waits until everything is ready.
 
-use std::fs::File;
 use std::io;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use super::Up;
 use super::display::Display;
 use super::screen::{Notice, Screen};
 use super::supervisor::ends;
+use crate::background;
 use crate::commands::DONE;
 use crate::failure::{Failure, code};
 use crate::file::Plan;
@@ -101,7 +101,9 @@ fn choice_network(up: &Up, plan: &Plan) -> String {
 /// `minato __up`: the supervisor in the background. Standard output is the pipe to the `up -d` that waits.
 pub(crate) async fn supervise(up: Up, terminal: &Terminal) -> Result<u8, Failure> {
     program::rename("minato-up");
-    let pipe = leave_starter().map_err(|error| Failure::caused("the supervisor cannot leave its starter", error))?;
+    background::leave_session();
+    let pipe =
+        background::take_pipe().map_err(|error| Failure::caused("the supervisor cannot leave its starter", error))?;
     let display = Arc::new(Display::start(Screen::for_starter(terminal, pipe))?);
     let result = async {
         let plan = up.choice.plan().map_err(crate::file::Problems::into_failure)?;
@@ -114,14 +116,4 @@ pub(crate) async fn supervise(up: Up, terminal: &Terminal) -> Result<u8, Failure
     }
     display.finish();
     result
-}
-
-/// Becomes a session of its own, with the pipe moved away from standard output.
-fn leave_starter() -> io::Result<File> {
-    // Fails only for the leader of a process group, which is nobody's child in a shell's job.
-    let _ = rustix::process::setsid();
-    let pipe = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
-    let nowhere = File::options().write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdout(&nowhere)?;
-    Ok(File::from(pipe))
 }

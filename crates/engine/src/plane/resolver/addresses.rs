@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use domain::base::{Message, ParsedName, Record, ToName};
+use domain::rdata::svcb::SvcParams;
 use domain::rdata::svcb::value::{Ipv4Hint, Ipv6Hint};
 use domain::rdata::{A, Aaaa, Cname, Https, Svcb};
 
@@ -28,20 +29,10 @@ pub(super) fn led_to(name: &DnsName, answer: &[u8]) -> Vec<(IpAddr, Duration)> {
     }
     // RFC 9460 §7.3: addresses for whoever does not want to ask for them.
     for record in section.limit_to_in::<Https<_, _>>().flatten().filter(|record| is_named(record.owner())) {
-        let parameters = record.data().params();
-        found.extend(
-            hints(parameters.first().as_ref(), parameters.first().as_ref())
-                .into_iter()
-                .map(|address| (address, lifetime(&record))),
-        );
+        found.extend(hints(record.data().params()).into_iter().map(|address| (address, lifetime(&record))));
     }
     for record in section.limit_to_in::<Svcb<_, _>>().flatten().filter(|record| is_named(record.owner())) {
-        let parameters = record.data().params();
-        found.extend(
-            hints(parameters.first().as_ref(), parameters.first().as_ref())
-                .into_iter()
-                .map(|address| (address, lifetime(&record))),
-        );
+        found.extend(hints(record.data().params()).into_iter().map(|address| (address, lifetime(&record))));
     }
     found
 }
@@ -64,9 +55,10 @@ fn names_of(name: &DnsName, answer: &Message<&[u8]>) -> Vec<DnsName> {
     names
 }
 
-fn hints(v4: Option<&Ipv4Hint<&[u8]>>, v6: Option<&Ipv6Hint<&[u8]>>) -> Vec<IpAddr> {
-    let v4 = v4.into_iter().flat_map(Ipv4Hint::iter).map(IpAddr::from);
-    v4.chain(v6.into_iter().flat_map(Ipv6Hint::iter).map(IpAddr::from)).collect()
+fn hints(parameters: &SvcParams<&[u8]>) -> Vec<IpAddr> {
+    let (v4, v6) = (parameters.first::<Ipv4Hint<_>>(), parameters.first::<Ipv6Hint<_>>());
+    let v4 = v4.iter().flat_map(Ipv4Hint::iter).map(IpAddr::from);
+    v4.chain(v6.iter().flat_map(Ipv6Hint::iter).map(IpAddr::from)).collect()
 }
 
 fn lifetime<N, D>(record: &Record<N, D>) -> Duration {

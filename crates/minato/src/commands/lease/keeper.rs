@@ -1,13 +1,13 @@
 //! `minato __lease`: holds ports until servers have taken all of them, or time is up.
 
 use std::collections::HashSet;
-use std::io::Write;
 use std::time::{Duration, Instant, SystemTime};
 
 use minato_host::sockets::{HoldError, LeasedPort, listening_ports};
 
 use super::Word;
 use super::book::Entry;
+use crate::background;
 use crate::commands::DONE;
 use crate::failure::Failure;
 use crate::flags::Lease;
@@ -51,16 +51,10 @@ fn hold(count: u16, known: &[u16]) -> Result<Vec<LeasedPort>, HoldError> {
     Ok(held)
 }
 
-/// Says the one line and lets the starter go.
+/// Leaves the starter's session, says the one line and lets the starter go.
 fn say(word: &Word) -> std::io::Result<()> {
-    // Fails only for the leader of a process group, which is nobody's child in a shell's job.
-    let _ = rustix::process::setsid();
-    let mut output = std::io::stdout();
-    serde_json::to_writer(&output, word)?;
-    output.write_all(b"\n")?;
-    output.flush()?;
-    let nowhere = std::fs::File::options().write(true).open("/dev/null")?;
-    Ok(rustix::stdio::dup2_stdout(&nowhere)?)
+    background::leave_session();
+    background::say(word)
 }
 
 /// Returns when every port was taken, or nobody has come in time; with the key's entry locked, so that nobody can be told

@@ -53,15 +53,9 @@ pub(crate) struct Run {
     /// their own numbers).
     #[arg(long)]
     pub(crate) no_loopback: bool,
-    /// Let the program see itself as root (it has no more rights than you).
-    #[arg(long)]
-    pub(crate) map_root: bool,
-    /// Don't watch for binds that fail: for programs that bring a seccomp listener of their own, as container runtimes do.
-    #[arg(long)]
-    pub(crate) no_bind_watch: bool,
-    /// The program and its arguments.
-    #[arg(required = true, trailing_var_arg = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
-    pub(crate) program: Vec<OsString>,
+    /// What runs in it.
+    #[command(flatten)]
+    pub(crate) program: Program,
 }
 
 /// `minato exec`.
@@ -70,6 +64,14 @@ pub(crate) struct Exec {
     /// The host to join.
     #[arg(value_name = "HOST")]
     pub(crate) host: Name,
+    /// What runs in it.
+    #[command(flatten)]
+    pub(crate) program: Program,
+}
+
+/// A program, and how it runs in its host.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Program {
     /// Let the program see itself as root (it has no more rights than you).
     #[arg(long)]
     pub(crate) map_root: bool,
@@ -78,5 +80,5 @@ pub(crate) struct Exec {
     pub(crate) no_bind_watch: bool,
     /// The program and its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD", value_hint = ValueHint::CommandWithArguments)]
-    pub(crate) program: Vec<OsString>,
+    pub(crate) command: Vec<OsString>,
 }
