@@ -13,12 +13,13 @@ use minato_ports::{BindRequest, PortTable, Reservation, Transport};
 
 use super::{Control, HostRecord, Phase, State, blocking, no_such_host};
 use crate::convert;
-use crate::plane::{Command, ForwardStatus, HeldForward, HeldSocket, make_room};
+use crate::plane::{Command, ForwardStatus, GivenBack, HeldForward, HeldSocket, make_room};
 use crate::problem::{ending, problem};
 pub(super) use expand::Wanted;
 pub(crate) use expand::collapse;
 use expand::expand;
 pub(super) use refuse::holder_of;
+use tokio::sync::oneshot;
 
 /// A forward that is in force; its socket is the packet loop's.
 #[derive(Debug)]
@@ -77,10 +78,21 @@ impl Control {
             state.find_forwards(&request.host, &wanted)?
         };
         let removed = self.forwards_with(&ids).await?;
-        self.plane.ask(|done| Command::RemoveForwards(ids.clone(), done)).await.map_err(|_| ending())?;
-        self.state().release_forwards(&ids);
+        self.give_back(&ids, Command::RemoveForwards).await?;
         self.retake(&removed).await;
         Ok(removed)
+    }
+
+    /// Has the packet loop end forwards by `command`, and frees their ports.
+    pub(super) async fn give_back(
+        &self,
+        ids: &[u64],
+        command: fn(Vec<u64>, oneshot::Sender<GivenBack>) -> Command,
+    ) -> Result<(), Problem> {
+        let sockets = self.plane.ask(|done| command(ids.to_vec(), done)).await.map_err(|_| ending())?;
+        blocking(move || drop(sockets)).await?;
+        self.state().release_forwards(ids);
+        Ok(())
     }
 
     /// Every forward with its state and counters.
@@ -261,8 +273,12 @@ fn bind(wanted: Wanted) -> Result<HeldSocket, HoldError> {
     }
 }
 
-/// Refuses forwards of one request that are in each other's way.
-fn check_apart(wanted: &[Wanted]) -> Result<(), Problem> {
+/// Refuses forwards of one request that are in each other's way; `wanted` is what they expand to.
+fn check_apart(specs: &[ForwardSpec], wanted: &[Wanted]) -> Result<(), Problem> {
+    // One range names each port once.
+    if specs.len() < 2 {
+        return Ok(());
+    }
     let mut table = PortTable::new();
     for one in wanted {
         if let Err(error) = table.reserve(one.bind_request(), ()) {

@@ -238,7 +238,9 @@ impl Control {
         let left = blocking(move || {
             let left = inside.map(|inside| processes(inside.network_inode)).unwrap_or_default();
             // Frees the ports while the processes have their grace.
-            control.plane.send(Command::CloseHost(serial, tokio::sync::oneshot::channel().0));
+            let (done, given_back) = tokio::sync::oneshot::channel();
+            control.plane.send(Command::CloseHost(serial, done));
+            drop(given_back.blocking_recv());
             let _ = control.fabric.end_processes(&owned, GRACE);
             left
         })

@@ -68,8 +68,7 @@ impl Control {
         let _turn = self.loopback_turn.lock().await;
         let Some((serial, superfluous, missing)) = self.state().pending(name) else { return };
         if !superfluous.is_empty() {
-            let _ = self.plane.ask(|done| Command::ReleaseForwards(superfluous.clone(), done)).await;
-            self.state().release_forwards(&superfluous);
+            let _ = self.give_back(&superfluous, Command::ReleaseForwards).await;
         }
         if missing.is_empty() {
             return;
@@ -117,8 +116,7 @@ impl Control {
         let _turn = self.loopback_turn.lock().await;
         let ids = self.state().give_way(wanted);
         if !ids.is_empty() {
-            let _ = self.plane.ask(|done| Command::ReleaseForwards(ids.clone(), done)).await;
-            self.state().release_forwards(&ids);
+            let _ = self.give_back(&ids, Command::ReleaseForwards).await;
         }
     }
 

@@ -61,12 +61,16 @@ impl HeldSocket {
     }
 }
 
+/// Sockets of forwards that are no more. Whoever asked drops them, which frees their ports: closing thousands takes longer
+/// than packets can wait.
+pub(crate) type GivenBack = Vec<HeldSocket>;
+
 /// What the packet loop is asked to do.
 #[derive(Debug)]
 pub(crate) enum Command {
     AddHost(Box<HostSetup>, oneshot::Sender<()>),
     /// Gives the host's forwards back; its flows go on.
-    CloseHost(u32, oneshot::Sender<()>),
+    CloseHost(u32, oneshot::Sender<GivenBack>),
     /// Delivers what the host has sent, now that its programs are gone.
     DrainHost(u32, oneshot::Sender<()>),
     /// Ends the host's flows and gives its forwards back.
@@ -74,10 +78,10 @@ pub(crate) enum Command {
     /// Ends the flows from these addresses, and the pings.
     EndFlows(Vec<IpAddr>, oneshot::Sender<()>),
     AddForwards(u32, Vec<HeldForward>, oneshot::Sender<()>),
-    /// By ID; the ports are free when the answer comes.
-    RemoveForwards(Vec<u64>, oneshot::Sender<()>),
+    /// By ID.
+    RemoveForwards(Vec<u64>, oneshot::Sender<GivenBack>),
     /// The same, but connections through them go on.
-    ReleaseForwards(Vec<u64>, oneshot::Sender<()>),
+    ReleaseForwards(Vec<u64>, oneshot::Sender<GivenBack>),
     /// State and counters, by ID.
     Forwards(oneshot::Sender<Vec<ForwardStatus>>),
     Flows(oneshot::Sender<Vec<FlowSnapshot>>),

@@ -10,7 +10,7 @@ use minato_relay::{FlowId, Lifecycle, Side};
 use tokio::sync::oneshot;
 
 use super::sides::{Kind, Stage};
-use super::{Flow, Plane};
+use super::{Flow, GivenBack, Plane};
 
 /// How long that may take: a peer that does not read must not keep a host for ever.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
@@ -27,8 +27,8 @@ pub(super) struct Drain {
 
 impl Plane {
     /// Frees the host's forwards and turns away who waits. What is connected goes on.
-    pub(super) fn close_host(&mut self, serial: u32) {
-        let Some(host) = self.hosts.get_mut(&serial) else { return };
+    pub(super) fn close_host(&mut self, serial: u32) -> GivenBack {
+        let Some(host) = self.hosts.get_mut(&serial) else { return GivenBack::new() };
         let waiting = std::mem::take(&mut host.waiting);
         self.resolver.zone.remove(&host.name, serial);
         let ids: Vec<u64> = host.forwards.iter().map(|place| self.forwards[*place].id).collect();
@@ -36,7 +36,7 @@ impl Plane {
         // Datagrams go out of the forward's own socket.
         self.end_flows_of(|flow| matches!(flow.sides.kind, Kind::Forwarded(_)) && flow.sides.kind.leads_to(serial));
         self.detach_streams(|flow| flow.sides.kind.leads_to(serial));
-        self.give_forwards_back(&ids);
+        self.give_forwards_back(&ids)
     }
 
     /// Tells when everything that the programs of a host have sent is delivered, or time is up. They are gone, so there

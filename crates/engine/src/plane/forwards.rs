@@ -9,7 +9,8 @@ use minato_inspect::Happening;
 use minato_ports::Transport;
 use minato_relay::{FlowId, Services};
 
-use super::command::{ForwardStatus, HeldForward, HeldSocket};
+use super::command::{ForwardStatus, GivenBack, HeldForward, HeldSocket};
+use super::poller::Poller;
 use super::token::Token;
 use super::{Flow, Kind, Plane};
 
@@ -27,6 +28,8 @@ pub(super) struct Forward {
     pub(super) host: u32,
     pub(super) service_port: u16,
     pub(super) socket: HeldSocket,
+    /// Its events are reported.
+    watched: bool,
     /// Where the service is reached; `None` while it does not listen.
     pub(super) service: Option<SocketAddr>,
     /// Connections, or clients, so far.
@@ -73,9 +76,19 @@ impl Forward {
         std::mem::replace(&mut self.service, service) != service
     }
 
-    /// The events of this forward, which is at `place`.
-    pub(super) fn token(&self, place: usize) -> Token {
-        Token::Forward(place, self.id as u32)
+    /// Lets the events of this forward, which is at `place`, be reported.
+    pub(super) fn watch(&mut self, place: usize, poller: &Poller) {
+        if std::mem::replace(&mut self.watched, true) {
+            return;
+        }
+        let token = Token::Forward(place, self.id as u32);
+        let registered = match &self.socket {
+            HeldSocket::Tcp(port) => poller.add(port, token),
+            HeldSocket::Udp(socket) => poller.add(socket, token),
+        };
+        if let Err(error) = registered {
+            tracing::error!(%error, address = %self.address, "a forward can't be watched");
+        }
     }
 }
 
@@ -88,22 +101,29 @@ impl Plane {
         self.admission.record(held.len());
         let mut added = Vec::with_capacity(held.len());
         for HeldForward { id, address, service_port, socket } in held {
-            let (service, connections, clients, bytes_in, bytes_out) = (None, 0, 0, 0, 0);
-            let forward =
-                Forward { id, address, host, service_port, socket, service, connections, clients, bytes_in, bytes_out };
-            let place = self.forwards.insert(forward);
-            added.push(place);
-            let token = self.forwards[place].token(place);
-            let registered = match &self.forwards[place].socket {
-                HeldSocket::Tcp(port) => self.poller.add(port, token),
-                HeldSocket::Udp(socket) => self.poller.add(socket, token),
-            };
-            if let Err(error) = registered {
-                tracing::error!(%error, %address, "a forward can't be watched");
+            added.push(self.forwards.insert(Forward {
+                id,
+                address,
+                host,
+                service_port,
+                socket,
+                watched: false,
+                service: None,
+                connections: 0,
+                clients: 0,
+                bytes_in: 0,
+                bytes_out: 0,
+            }));
+        }
+        // A TCP port has no events before it listens.
+        for place in &added {
+            let forward = &mut self.forwards[*place];
+            if forward.socket.transport() == Transport::Udp {
+                forward.watch(*place, &self.poller);
             }
-            if let Some(host) = self.hosts.get_mut(&host) {
-                host.forwards.push(place);
-            }
+        }
+        if let Some(host) = self.hosts.get_mut(&host) {
+            host.forwards.extend(&added);
         }
         self.tell_of_forwards(host, &added, Happening::ForwardsAdded);
         // Services that are known already are no news that a look would bring.
@@ -115,19 +135,19 @@ impl Plane {
     }
 
     /// Removes forwards, all of one host.
-    pub(super) fn remove_forwards(&mut self, ids: &[u64]) {
+    pub(super) fn remove_forwards(&mut self, ids: &[u64]) -> GivenBack {
         let concerned: std::collections::HashSet<u64> = ids.iter().copied().collect();
         self.end_flows_of(|flow| flow.forward.is_some_and(|id| concerned.contains(&id)));
-        self.give_forwards_back(ids);
+        self.give_forwards_back(ids)
     }
 
     /// Frees the ports of forwards. Streams through them go on; datagrams would need the forward's own socket.
-    pub(super) fn release_forwards(&mut self, ids: &[u64]) {
+    pub(super) fn release_forwards(&mut self, ids: &[u64]) -> GivenBack {
         let concerned: std::collections::HashSet<u64> = ids.iter().copied().collect();
         let through = |flow: &Flow| flow.forward.is_some_and(|id| concerned.contains(&id));
         self.end_flows_of(|flow| matches!(flow.sides.kind, Kind::Forwarded(_)) && through(flow));
         self.detach_streams(through);
-        self.give_forwards_back(ids);
+        self.give_forwards_back(ids)
     }
 
     /// Lets these streams go on without their forward.
@@ -142,8 +162,8 @@ impl Plane {
         }
     }
 
-    /// Frees the ports of forwards that no flow needs any more.
-    pub(super) fn give_forwards_back(&mut self, ids: &[u64]) {
+    /// Ends forwards that no flow needs any more.
+    pub(super) fn give_forwards_back(&mut self, ids: &[u64]) -> GivenBack {
         let ids: std::collections::HashSet<u64> = ids.iter().copied().collect();
         let places: Vec<usize> =
             self.forwards.iter().filter(|(_, forward)| ids.contains(&forward.id)).map(|(place, _)| place).collect();
@@ -154,10 +174,8 @@ impl Plane {
         for host in self.hosts.values_mut() {
             host.forwards.retain(|place| !removed.contains(place));
         }
-        for place in places {
-            self.forwards.remove(place);
-            self.admission.give_back(1);
-        }
+        self.admission.give_back(places.len());
+        places.into_iter().map(|place| self.forwards.remove(place).socket).collect()
     }
 
     pub(super) fn forward_ready(&mut self, place: usize, serial: u32) {

@@ -218,7 +218,7 @@ impl Plane {
         let Some(host) = self.hosts.get(&serial) else { return };
         let addresses = host.addresses.clone();
         let ids: Vec<u64> = host.forwards.iter().map(|place| self.forwards[*place].id).collect();
-        self.remove_forwards(&ids);
+        drop(self.remove_forwards(&ids));
         let concerned = |flow: &Flow| addresses.contains(&flow.client.ip()) || flow.sides.kind.leads_to(serial);
         let ended: Vec<FlowId> = self.flows.iter().filter(|(_, flow)| concerned(flow)).map(|(id, _)| id).collect();
         ended.into_iter().for_each(|id| self.end_drained(id));
@@ -310,7 +310,10 @@ impl Plane {
             let was_open = forward.service.is_some();
             forward.follow(&host.services, &host.addresses);
             match (was_open, forward.service.is_some()) {
-                (false, true) => opened.push(*place),
+                (false, true) => {
+                    forward.watch(*place, &self.poller);
+                    opened.push(*place);
+                }
                 (true, false) => closed.push(*place),
                 _ => {}
             }

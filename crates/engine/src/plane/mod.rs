@@ -46,7 +46,7 @@ use crate::events::Events;
 use admission::Admission;
 use command::Commands;
 pub(crate) use command::{
-    Command, Dialed, ForwardStatus, HeldForward, HeldSocket, HostSetup, PlaneHandle, ServicesChanged, Supply,
+    Command, Dialed, ForwardStatus, GivenBack, HeldForward, HeldSocket, HostSetup, PlaneHandle, ServicesChanged, Supply,
 };
 use datagrams::DatagramIndex;
 pub(crate) use datagrams::make_room;
@@ -314,8 +314,7 @@ impl Plane {
                 let _ = done.send(());
             }
             Command::CloseHost(serial, done) => {
-                self.close_host(serial);
-                let _ = done.send(());
+                let _ = done.send(self.close_host(serial));
             }
             Command::DrainHost(serial, done) => self.drain_host(serial, done),
             Command::RemoveHost(serial, done) => {
@@ -331,12 +330,10 @@ impl Plane {
                 let _ = done.send(());
             }
             Command::RemoveForwards(ids, done) => {
-                self.remove_forwards(&ids);
-                let _ = done.send(());
+                let _ = done.send(self.remove_forwards(&ids));
             }
             Command::ReleaseForwards(ids, done) => {
-                self.release_forwards(&ids);
-                let _ = done.send(());
+                let _ = done.send(self.release_forwards(&ids));
             }
             Command::Forwards(answer) => {
                 // A look that was asked for before may change the answer.

@@ -43,8 +43,6 @@ impl HeldPort {
             return Self::hold_any(address);
         }
         let held = Self { socket: open(address, SocketType::STREAM)? };
-        // Connections inherit the options.
-        prepare(held.socket.as_fd()).map_err(|errno| HoldError::of(address, errno))?;
         match bind(&held.socket, &address) {
             Err(Errno::ADDRINUSE) => held.take_from_remains(address)?,
             result => result.map_err(|errno| HoldError::of(address, errno))?,
@@ -65,6 +63,8 @@ impl HeldPort {
     /// # Errors
     /// The kernel's reason.
     pub fn listen(&self, backlog: u32) -> io::Result<()> {
+        // Connections inherit the options. Who only holds thousands of ports needs none.
+        prepare(self.socket.as_fd())?;
         sockopt::set_socket_reuseaddr(&self.socket, true)?;
         let result = listen(&self.socket, i32::try_from(backlog).unwrap_or(i32::MAX));
         if result.is_err() {

@@ -62,7 +62,7 @@ pub(super) fn expand(specs: &[ForwardSpec], max: usize) -> Result<Vec<Wanted>, P
             }));
         }
     }
-    check_apart(&wanted)?;
+    check_apart(specs, &wanted)?;
     Ok(wanted)
 }
 
