@@ -26,7 +26,8 @@ use crate::events::Events;
 use crate::plane::{Command, Order, Plane, PlaneHandle, PlaneSetup, ServicesChanged, Supply, Zone};
 use crate::problem::{internal, problem, with_fix};
 use crate::startup::directory::RuntimeDirectory;
-use crate::startup::subnet::{self, Addresses};
+use crate::startup::subnet::{self, Addresses, relay_network};
+use crate::subnet::first_address;
 
 const MTU: u16 = 1500;
 /// Most bytes that a connection with a host holds for each direction. The host's kernel is less than a tenth of a
@@ -72,12 +73,7 @@ impl Engine {
         minato_host::memory::give_large_buffers_back();
         // From here on the agent removes the directory when we end, however we do.
         let limit = raise_file_limit().map_err(internal)?;
-        let addresses = minato_relay::Network {
-            gateway_v4: subnet.gateway_v4,
-            prefix_v4: subnet.prefix_v4,
-            gateway_v6: subnet.gateway_v6,
-            prefix_v6: subnet.prefix_v6,
-        };
+        let addresses = relay_network(&subnet);
         let (rules, zone) = (Rules::new(addresses), Zone::new(&options.network, addresses));
         let descriptors = usize::try_from(limit - (limit / 4).min(RESERVED_FILES)).unwrap_or(usize::MAX);
         let (orders, ordered) = channel();
@@ -102,8 +98,14 @@ impl Engine {
         let (handle, plane) = Plane::new(setup).map_err(internal)?;
         let fabric = Arc::new(fabric);
         let network = describe(options, &subnet, loopback);
-        let (control, closed) =
-            Control::new(network, Arc::clone(&fabric), handle.clone(), directory.path(), descriptors, events);
+        let (control, closed) = Control::new(
+            (network, addresses),
+            Arc::clone(&fabric),
+            handle.clone(),
+            directory.path(),
+            descriptors,
+            events,
+        );
         let supply = run_supply(Arc::clone(&fabric), ordered, handle, &control).map_err(internal)?;
         let telling = Arc::clone(&control);
         let refusals =
@@ -118,7 +120,7 @@ impl Engine {
         options: &EngineOptions,
         directory: &RuntimeDirectory,
     ) -> Result<(Addresses, Fabric, Tap), Problem> {
-        let addresses = subnet::choose(directory.path()).map_err(internal)?;
+        let addresses = subnet::choose(directory.path(), options.subnet)?;
         let config = FabricConfig {
             program: options.agent_program.clone(),
             arguments: options.agent_arguments.clone(),
@@ -295,14 +297,14 @@ fn listen(runtime: &tokio::runtime::Runtime, directory: &RuntimeDirectory) -> io
 
 fn describe(options: &EngineOptions, subnet: &Subnet, loopback: std::net::Ipv4Addr) -> Network {
     let cidr = |address: std::net::IpAddr, prefix: u8| format!("{address}/{prefix}");
-    let [a, b, c, _] = subnet.gateway_v4.octets();
+    let base = first_address(subnet.gateway_v4, subnet.prefix_v4);
     let mut segments = subnet.gateway_v6.segments();
     segments[4..].fill(0);
     Network {
         name: options.network.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         engine_pid: std::process::id(),
-        subnet_v4: cidr(std::net::Ipv4Addr::new(a, b, c, 0).into(), subnet.prefix_v4),
+        subnet_v4: cidr(base.into(), subnet.prefix_v4),
         gateway_v4: subnet.gateway_v4,
         subnet_v6: cidr(std::net::Ipv6Addr::from(segments).into(), subnet.prefix_v6),
         gateway_v6: subnet.gateway_v6,

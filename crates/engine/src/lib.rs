@@ -7,10 +7,12 @@ mod control;
 mod convert;
 mod engine;
 mod events;
+mod machine;
 mod plane;
 mod problem;
 pub mod rows;
 mod startup;
+mod subnet;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -20,6 +22,7 @@ use std::path::PathBuf;
 use minato_inspect::Problem;
 
 use startup::ready::announce;
+pub use subnet::{FixedSubnet, FixedSubnetError};
 
 /// What an engine is started with.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct EngineOptions {
     /// The network's private directory: `api.sock`, `engine.lock`, `hosts/NAME/resolv.conf`. Made if it does not
     /// exist; refused if it belongs to somebody else or others may enter it.
     pub runtime_directory: PathBuf,
+    /// The network's subnet; `None` for one that is free.
+    pub subnet: Option<FixedSubnet>,
     /// The program that calls `minato_host::agent::main` when it gets `agent_arguments`.
     pub agent_program: PathBuf,
     /// Its arguments.

@@ -12,6 +12,8 @@ use netlink_packet_route::{
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
 };
 
+use rustix::net::{SocketFlags, SocketType, socket_with};
+
 use crate::netlink::{Netlink, route_payload};
 
 /// An address of an interface.
@@ -90,6 +92,12 @@ pub fn routes() -> io::Result<Vec<Route>> {
         }
     }
     Ok(routes)
+}
+
+/// The name of an interface of the caller's network namespace, unless it is gone.
+pub fn interface_name(index: u32) -> Option<String> {
+    let socket = socket_with(rustix::net::AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
+    rustix::net::netdevice::index_to_name(&socket, index).ok()
 }
 
 /// Collects a dump; one that other changes interrupted is made again, a few times.

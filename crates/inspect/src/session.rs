@@ -14,6 +14,9 @@ pub struct SessionId(pub u64);
 pub struct HostRequest {
     /// The host's name; `None` lets the engine derive a free one from `command`.
     pub name: Option<String>,
+    /// The subnet that its network has, or is to have, `10.99.3.0/24`; `None` if that does not matter.
+    #[serde(default)]
+    pub subnet: Option<String>,
     /// What to forward to it.
     #[serde(default)]
     pub forwards: Vec<ForwardSpec>,

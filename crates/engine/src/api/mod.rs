@@ -143,8 +143,16 @@ async fn dial(
     Ok(response)
 }
 
-async fn stay(State(control): Shared) -> Result<Response, Refusal> {
-    Ok(session::stream(control.stay()?))
+/// What the network is to be like that stays.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stay {
+    subnet: Option<String>,
+}
+
+async fn stay(State(control): Shared, query: Result<Query<Stay>, QueryRejection>) -> Result<Response, Refusal> {
+    let Query(Stay { subnet }) = query.map_err(|rejection| wrong_query(&rejection))?;
+    Ok(session::stream(control.stay(subnet.as_deref())?))
 }
 
 /// What is asked about a host's policy.

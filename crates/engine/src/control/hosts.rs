@@ -27,8 +27,6 @@ const GRACE: Duration = Duration::from_millis(500);
 /// How long the end of a host may take: the grace, what is to be delivered, and two seconds each for us and the agent
 /// with processes that even SIGKILL does not end at once.
 const PATIENCE: Duration = Duration::from_secs(5).saturating_add(DRAIN);
-/// The last parts of addresses in a /24; the first one is the gateway's.
-const NUMBERS: std::ops::RangeInclusive<u8> = 2..=254;
 
 /// A name and addresses that are reserved for a host.
 struct Reserved {
@@ -55,7 +53,9 @@ struct Made {
 impl Control {
     /// Makes a host and a session in it. Nothing is left of one that can't be made.
     pub(crate) async fn create_host(self: &Arc<Self>, request: HostRequest) -> Result<Session, Problem> {
-        let reserved = match check(&request) {
+        let checked =
+            check(&request).and_then(|checked| self.check_subnet(request.subnet.as_deref()).map(|()| checked));
+        let reserved = match checked {
             Ok(checked) => self.reserve(&request, checked.range).await.map(|reserved| (reserved, checked)),
             Err(refusal) => Err(refusal),
         };
@@ -96,9 +96,10 @@ impl Control {
             None => name::derive(&request.command, |name| state.hosts.contains_key(name)),
         };
         let used: Vec<Ipv4Addr> = state.hosts.values().map(|host| host.address_v4).collect();
-        let addresses = NUMBERS.map(|number| self.addresses(number)).find(|(v4, _)| !used.contains(v4));
+        let numbers = host_numbers(self.addresses.prefix_v4);
+        let addresses = numbers.clone().map(|number| self.numbered(number)).find(|(v4, _)| !used.contains(v4));
         let (address_v4, address_v6) = addresses.ok_or_else(|| {
-            let title = format!("all {} addresses of network {} are in use", NUMBERS.len(), self.network.name);
+            let title = format!("all {} addresses of network {} are in use", numbers.len(), self.network.name);
             with_fix(problem(ProblemKind::Exhausted, title), "end a host, or use another --network")
         })?;
         let serial = state.next_serial;
@@ -120,13 +121,14 @@ impl Control {
         Ok(Reserved { name, serial, address_v4, address_v6 })
     }
 
-    /// The addresses that end in `number`.
-    fn addresses(&self, number: u8) -> (Ipv4Addr, Ipv6Addr) {
-        let [a, b, c, _] = self.network.gateway_v4.octets();
+    /// The addresses with this number: that of the gateway, the first one, is 1.
+    fn numbered(&self, number: u8) -> (Ipv4Addr, Ipv6Addr) {
+        let v4 = Ipv4Addr::from_bits(self.network.gateway_v4.to_bits() - 1 + u32::from(number));
         let mut segments = self.network.gateway_v6.segments();
         // 10.77.0.12 and fd77::12: the same digits are easier on people, so the decimal ones are read as hexadecimal.
-        segments[7] = u16::from_str_radix(&number.to_string(), 16).unwrap_or(u16::from(number));
-        (Ipv4Addr::new(a, b, c, number), segments.into())
+        let last = v4.octets()[3];
+        segments[7] = u16::from_str_radix(&last.to_string(), 16).unwrap_or(u16::from(last));
+        (v4, segments.into())
     }
 
     /// Holds the ports, then makes the namespace: what fails cheaply comes first.
@@ -359,6 +361,13 @@ fn check(request: &HostRequest) -> Result<Checked, Problem> {
     Ok(Checked { range, egress })
 }
 
+/// The numbers that hosts of a subnet have, at most as many as differ in the last byte of the address: 0 is the subnet's own,
+/// 1 the gateway's, and the last one is for broadcasts.
+fn host_numbers(prefix: u8) -> std::ops::RangeInclusive<u8> {
+    let last = u32::MAX.checked_shr(prefix.into()).unwrap_or(0).saturating_sub(1).min(254);
+    2..=u8::try_from(last).unwrap_or(254)
+}
+
 fn name_taken(name: &str) -> Problem {
     let conflict = problem(ProblemKind::Conflict, format!("there is a host named {name:?} already"));
     let conflict = with_fix(conflict, "give the new host another --name");
@@ -380,4 +389,17 @@ pub(super) fn processes(network_inode: u64) -> Vec<Process> {
 
 fn describe(pids: Vec<u32>) -> Vec<Process> {
     pids.into_iter().filter_map(process::describe).map(convert::process).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subnet_has_room_for_what_its_size_allows() {
+        assert_eq!(host_numbers(24), 2..=254);
+        assert_eq!(host_numbers(16), 2..=254, "no more, for the sake of the last byte");
+        assert_eq!(host_numbers(26), 2..=62);
+        assert_eq!(host_numbers(29), 2..=6);
+    }
 }

@@ -30,9 +30,10 @@ use minato_inspect::{Enter, Happening, Host, Network, Policy, Problem, ProblemKi
 use minato_ports::PortTable;
 use tokio::sync::{Notify, mpsc, watch};
 
+use crate::FixedSubnet;
 use crate::events::Events;
 use crate::plane::PlaneHandle;
-use crate::problem::problem;
+use crate::problem::{problem, with_fix};
 use forwards::ForwardRecord;
 pub(crate) use forwards::collapse;
 use loopback::Loopback;
@@ -41,6 +42,7 @@ pub(crate) use sessions::Session;
 /// The engine's knowledge and its handles on agent and packet loop.
 pub(crate) struct Control {
     network: Network,
+    addresses: minato_relay::Network,
     fabric: Arc<Fabric>,
     plane: PlaneHandle,
     directory: PathBuf,
@@ -117,7 +119,7 @@ struct Inside {
 
 impl Control {
     pub(crate) fn new(
-        network: Network,
+        (network, addresses): (Network, minato_relay::Network),
         fabric: Arc<Fabric>,
         plane: PlaneHandle,
         directory: &Path,
@@ -140,6 +142,7 @@ impl Control {
         let stopping = watch::channel(false).0;
         let control = Control {
             network,
+            addresses,
             fabric,
             plane,
             directory,
@@ -156,6 +159,20 @@ impl Control {
 
     pub(crate) fn network(&self) -> Network {
         self.network.clone()
+    }
+
+    /// Refuses whoever wants the network to have another subnet than it has.
+    fn check_subnet(&self, wanted: Option<&str>) -> Result<(), Problem> {
+        let Some(text) = wanted else { return Ok(()) };
+        let subnet: FixedSubnet =
+            text.parse().map_err(|error| problem(ProblemKind::Usage, format!("{text:?} is no subnet: {error}")))?;
+        let own = &self.network.subnet_v4;
+        if subnet.to_string() == *own {
+            return Ok(());
+        }
+        let title = format!("network {} has the subnet {own}, not {subnet}", self.network.name);
+        let fix = "end its hosts, and the next one can begin with another subnet; or use another --network";
+        Err(with_fix(problem(ProblemKind::Conflict, title), fix))
     }
 
     /// Whether there is no host, not even one that is being made, and nobody wants the network to stay.

@@ -14,6 +14,8 @@ use crate::problem::{internal, problem};
 
 /// How often an ending engine may remove the directory between two of our steps.
 const ATTEMPTS: usize = 100;
+/// HTTP's "Locked", by which whoever starts an engine tells this refusal from others.
+const RUNS_ALREADY: u16 = 423;
 
 /// A directory that is ours alone, locked.
 #[derive(Debug)]
@@ -74,7 +76,8 @@ fn claim_lock(path: &Path) -> Result<File, Problem> {
             Ok(lock) => return Ok(lock),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(problem(ProblemKind::Conflict, "an engine of this network runs already"));
+                let refusal = problem(ProblemKind::Conflict, "an engine of this network runs already");
+                return Err(Problem { status: RUNS_ALREADY, ..refusal });
             }
             Err(error) => return Err(internal(format!("can't lock {}: {error}", path.display()))),
         }

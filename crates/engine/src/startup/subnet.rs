@@ -4,19 +4,22 @@
 //! its own. Other subnets get the block that is called alike, or another one if a network has that already.
 
 use std::fs::{self, File};
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use minato_host::agent::Subnet;
-use minato_host::routes;
+use minato_inspect::{Problem, ProblemKind};
 use rustix::fs::{FlockOperation, flock};
 
 use super::directory::is_locked;
+use crate::FixedSubnet;
+use crate::machine::{Collision, Machine};
+use crate::problem::{internal, problem, with_fix};
+use crate::subnet::first_address;
 
 const PREFIX_V4: u8 = 24;
 const PREFIX_V6: u8 = 64;
-/// The file in which an engine notes its choice: the gateway's address, and the first one of its loopback block.
+/// The file in which an engine notes its choice: gateway and prefix, and the first address of its loopback block.
 const NOTE: &str = "subnet";
 
 /// What a network is given.
@@ -27,23 +30,83 @@ pub(crate) struct Addresses {
     pub(crate) loopback: Ipv4Addr,
 }
 
-/// Chooses the first subnet that is free, and notes it in `directory` for the engines of other networks.
-pub(crate) fn choose(directory: &Path) -> io::Result<Addresses> {
+/// What another network of this user has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Taken {
+    network: String,
+    gateway: Ipv4Addr,
+    prefix: u8,
+    loopback: Ipv4Addr,
+}
+
+/// Chooses the first subnet that is free, or takes the `fixed` one, and notes it in `directory` for the engines of other
+/// networks.
+pub(crate) fn choose(directory: &Path, fixed: Option<FixedSubnet>) -> Result<Addresses, Problem> {
     let parent = directory.parent().unwrap_or(directory);
     // Engines that start at once choose one after the other.
-    let turn = File::open(parent)?;
-    flock(&turn, FlockOperation::LockExclusive)?;
+    let turn = File::open(parent).map_err(internal)?;
+    flock(&turn, FlockOperation::LockExclusive).map_err(internal)?;
     let taken = taken_by_others(parent, directory);
-    let is_taken = |subnet: &Subnet| taken.iter().any(|(gateway, _)| *gateway == subnet.gateway_v4);
     let machine = Machine::look();
-    let subnet = candidates().find(|subnet| !is_taken(subnet) && !machine.uses(subnet));
+    let subnet = match fixed {
+        Some(fixed) => take(fixed, &taken, &machine)?,
+        None => first_free(&taken, &machine)?,
+    };
+    let blocks: Vec<Ipv4Addr> = taken.iter().map(|other| other.loopback).collect();
+    let loopback = loopback(subnet.gateway_v4, &blocks);
+    let note = format!("{}/{} {loopback}", subnet.gateway_v4, subnet.prefix_v4);
+    fs::write(directory.join(NOTE), note).map_err(internal)?;
+    Ok(Addresses { subnet, loopback })
+}
+
+/// The first candidate that nobody uses.
+fn first_free(taken: &[Taken], machine: &Machine) -> Result<Subnet, Problem> {
+    let is_taken = |subnet: &Subnet| taken.iter().any(|other| other.overlaps(subnet));
+    let is_used = |subnet: &Subnet| machine.collisions(relay_network(subnet)).next().is_some();
+    let subnet = candidates().find(|subnet| !is_taken(subnet) && !is_used(subnet));
     // A machine whose routes cover every candidate (10.0.0.0/8 by a VPN and the like) loses sight of one /24 of them.
     let subnet = subnet.or_else(|| candidates().find(|subnet| !is_taken(subnet)));
-    let subnet = subnet.ok_or_else(|| io::Error::other("all subnets are taken by other networks"))?;
-    let blocks: Vec<Ipv4Addr> = taken.iter().map(|(_, block)| *block).collect();
-    let loopback = loopback(subnet.gateway_v4, &blocks);
-    fs::write(directory.join(NOTE), format!("{} {loopback}", subnet.gateway_v4))?;
-    Ok(Addresses { subnet, loopback })
+    subnet.ok_or_else(|| problem(ProblemKind::Exhausted, "all subnets are taken by other networks"))
+}
+
+/// The subnet that somebody wants, if nobody uses it.
+fn take(fixed: FixedSubnet, taken: &[Taken], machine: &Machine) -> Result<Subnet, Problem> {
+    let refuse = |why: String| {
+        let title = format!("the network can't have the subnet {fixed}: {why}");
+        with_fix(problem(ProblemKind::Conflict, title), "choose another subnet, or none for a free one")
+    };
+    let ranges = wanted(fixed);
+    if let Some(other) = taken.iter().find(|other| other.overlaps(&ranges[0])) {
+        return Err(refuse(format!("network {:?} has addresses of it", other.network)));
+    }
+    // Of the IPv6 prefixes any free one will do: nobody has asked for it.
+    let in_v4 = |collision: &Collision| collision.address().is_ipv4();
+    if let Some(collision) = machine.collisions(relay_network(&ranges[0])).find(in_v4) {
+        return Err(refuse(format!("the machine has {collision}")));
+    }
+    let free = ranges.iter().find(|subnet| machine.collisions(relay_network(subnet)).next().is_none());
+    Ok(*free.unwrap_or(&ranges[0]))
+}
+
+/// A network's addresses as the relay knows them.
+pub(crate) fn relay_network(subnet: &Subnet) -> minato_relay::Network {
+    let Subnet { gateway_v4, prefix_v4, gateway_v6, prefix_v6 } = *subnet;
+    minato_relay::Network { gateway_v4, prefix_v4, gateway_v6, prefix_v6 }
+}
+
+/// A fixed subnet with the IPv6 prefixes that it could have: that of the candidate which is the same, or else ones that are
+/// called after it.
+fn wanted(fixed: FixedSubnet) -> Vec<Subnet> {
+    let gateway_v4 = Ipv4Addr::from_bits(fixed.base().to_bits() + 1);
+    let prefix_v4 = fixed.prefix();
+    if let Some(same) = candidates().find(|subnet| (subnet.gateway_v4, subnet.prefix_v4) == (gateway_v4, prefix_v4)) {
+        return vec![same];
+    }
+    let [a, b, c, d] = fixed.base().octets();
+    let halves = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
+    let gateway = |first| Ipv6Addr::new(first, 0, halves[0], halves[1], 0, 0, 0, 1);
+    let subnet = |first| Subnet { gateway_v4, prefix_v4, gateway_v6: gateway(first), prefix_v6: PREFIX_V6 };
+    (0xfd77..=0xfd7f).map(subnet).collect()
 }
 
 /// The block 127.77.N.0 for 10.77.N.1, unless it is among the `taken` ones, or is the one in which the machine has its own
@@ -72,48 +135,25 @@ fn subnet(a: u8, b: u8, number: u8, base: u16) -> Subnet {
     }
 }
 
-/// The gateways and loopback blocks of this user's other networks whose engines run.
-fn taken_by_others(parent: &Path, own: &Path) -> Vec<(Ipv4Addr, Ipv4Addr)> {
+/// What this user's other networks have whose engines run.
+fn taken_by_others(parent: &Path, own: &Path) -> Vec<Taken> {
     let directories = fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path());
     let others = directories.filter(|path| path != own && is_locked(path));
-    others.filter_map(|path| noted(&fs::read_to_string(path.join(NOTE)).ok()?)).collect()
+    others.filter_map(|path| noted(&path, &fs::read_to_string(path.join(NOTE)).ok()?)).collect()
 }
 
-/// What an engine has noted. One of before there were loopback blocks has no second word; its block is that of its gateway.
-fn noted(text: &str) -> Option<(Ipv4Addr, Ipv4Addr)> {
-    let mut words = text.split_whitespace();
-    let gateway = words.next()?.parse().ok()?;
-    let block = words.next().map_or_else(|| Ok(loopback(gateway, &[])), str::parse);
-    Some((gateway, block.ok()?))
+/// What an engine has noted in its directory.
+fn noted(directory: &Path, text: &str) -> Option<Taken> {
+    let network = directory.file_name()?.to_string_lossy().into_owned();
+    let (subnet, block) = text.trim().split_once(' ')?;
+    let (gateway, prefix) = subnet.split_once('/')?;
+    Some(Taken { network, gateway: gateway.parse().ok()?, prefix: prefix.parse().ok()?, loopback: block.parse().ok()? })
 }
 
-/// The machine's own addresses and routes.
-struct Machine {
-    addresses: Vec<routes::InterfaceAddress>,
-    routes: Vec<routes::Route>,
-}
-
-impl Machine {
-    fn look() -> Machine {
-        let warn = |error: &io::Error| tracing::warn!(%error, "can't read the machine's addresses and routes");
-        Machine {
-            addresses: routes::addresses().inspect_err(warn).unwrap_or_default(),
-            routes: routes::routes().inspect_err(warn).unwrap_or_default(),
-        }
-    }
-
-    fn uses(&self, subnet: &Subnet) -> bool {
-        let (v4, v6): (IpAddr, IpAddr) = (subnet.gateway_v4.into(), subnet.gateway_v6.into());
-        let network = minato_relay::Network {
-            gateway_v4: subnet.gateway_v4,
-            prefix_v4: subnet.prefix_v4,
-            gateway_v6: subnet.gateway_v6,
-            prefix_v6: subnet.prefix_v6,
-        };
-        let overlaps = |route: &routes::Route| {
-            route.prefix > 0 && (route.overlaps(v4, subnet.prefix_v4) || route.overlaps(v6, subnet.prefix_v6))
-        };
-        self.addresses.iter().any(|own| network.contains(own.address)) || self.routes.iter().any(overlaps)
+impl Taken {
+    fn overlaps(&self, subnet: &Subnet) -> bool {
+        let common = self.prefix.min(subnet.prefix_v4);
+        first_address(self.gateway, common) == first_address(subnet.gateway_v4, common)
     }
 }
 
@@ -129,15 +169,20 @@ mod tests {
         let taken = [Ipv4Addr::new(127, 29, 0, 0), Ipv4Addr::new(127, 78, 0, 0)];
         assert_eq!(block("10.29.0.1", &taken), Ipv4Addr::new(127, 78, 1, 0));
         assert_eq!(block("10.0.0.1", &[]), Ipv4Addr::new(127, 78, 0, 0), "127.0.0.0/24 is the machine's");
+        // Two halves of one /24: the last bytes of their hosts are different, but a block has one owner.
+        let half = [block("10.99.3.1", &[])];
+        assert_eq!(block("10.99.3.129", &half), Ipv4Addr::new(127, 78, 0, 0));
     }
 
     #[test]
-    fn a_note_names_gateway_and_block_or_only_the_gateway() {
-        let (gateway, block) = ("10.77.3.1".parse().unwrap(), |text: &str| text.parse().unwrap());
-        assert_eq!(noted("10.77.3.1 127.80.3.0\n"), Some((gateway, block("127.80.3.0"))));
-        assert_eq!(noted("10.77.3.1\n"), Some((gateway, block("127.77.3.0"))));
-        assert_eq!(noted("10.77.3.1 there"), None);
-        assert_eq!(noted(""), None);
+    fn a_note_names_subnet_and_block() {
+        let taken = noted(Path::new("/run/user/1/minato/shop"), "10.99.3.65/26 127.80.3.0\n").unwrap();
+        assert_eq!((taken.network.as_str(), taken.prefix), ("shop", 26));
+        assert!(taken.overlaps(&wanted("10.99.0.0/16".parse().unwrap())[0]));
+        assert!(!taken.overlaps(&wanted("10.99.3.0/26".parse().unwrap())[0]));
+        for nonsense in ["10.77.3.1/24", "10.77.3.1 127.80.3.0", "10.77.3.1/24 there", ""] {
+            assert_eq!(noted(Path::new("/shop"), nonsense), None, "{nonsense}");
+        }
     }
 
     #[test]
@@ -148,5 +193,16 @@ mod tests {
         let v4: std::collections::HashSet<_> = all.iter().map(|subnet| subnet.gateway_v4).collect();
         let v6: std::collections::HashSet<_> = all.iter().map(|subnet| subnet.gateway_v6).collect();
         assert_eq!((v4.len(), v6.len()), (all.len(), all.len()));
+    }
+
+    #[test]
+    fn a_fixed_subnet_has_a_prefix_of_its_own() {
+        let first = |text: &str| wanted(text.parse().unwrap())[0];
+        assert_eq!(first("10.77.5.0/24"), subnet(10, 77, 5, 0), "as if it had been chosen");
+        assert_eq!(first("10.99.3.64/26").gateway_v6, "fd77:0:a63:340::1".parse::<Ipv6Addr>().unwrap());
+        let candidates: Vec<Ipv6Addr> = candidates().map(|subnet| subnet.gateway_v6).collect();
+        for other in ["10.77.0.0/23", "10.0.0.0/16", "192.168.0.0/16", "100.64.0.0/16"] {
+            assert!(!candidates.contains(&first(other).gateway_v6), "{other}");
+        }
     }
 }

@@ -40,6 +40,7 @@ impl Engine {
         EngineOptions {
             network: self.network.clone(),
             runtime_directory: self.directory(),
+            subnet: None,
             agent_program: std::env::current_exe().expect("the path of this program"),
             agent_arguments: vec!["__agent".into()],
             ready: None,

@@ -11,11 +11,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use hyper::Method;
-use minato_inspect::{ExecRequest, HostRequest, Problem, ProblemKind};
+use minato_engine::FixedSubnet;
+use minato_inspect::{ExecRequest, HostRequest, Problem};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::{Client, RequestError, Session, Stay, no_such_host};
+use super::{Client, RequestError, Session, Stay, no_such_host, query_value};
 use crate::failure::Failure;
 use crate::runtime_dir::RuntimeDir;
 
@@ -25,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 /// HTTP status of an engine that takes no more requests because it ends.
 const ENDING: u16 = 503;
+/// Status that an engine tells its starter when another one serves the network.
+const RUNS_ALREADY: u16 = 423;
 
 /// Makes a host, in an engine that is started if none runs.
 pub(crate) async fn open_host(client: &Client, request: &HostRequest) -> Result<Session, Failure> {
@@ -32,31 +35,41 @@ pub(crate) async fn open_host(client: &Client, request: &HostRequest) -> Result<
     loop {
         match open(client, "/v1/hosts", request).await {
             Ok(session) => return Ok(session),
-            Err(error) => find_engine(client, error, started).await?,
+            Err(error) => find_engine(client, request.subnet.as_deref(), error, started).await?,
         }
     }
 }
 
 /// Makes a network stay, in an engine that is started if none runs.
-pub(crate) async fn stay(client: &Client) -> Result<Stay, Failure> {
+pub(crate) async fn stay(client: &Client, subnet: Option<FixedSubnet>) -> Result<Stay, Failure> {
     let started = Instant::now();
+    let subnet = subnet.map(|subnet| subnet.to_string());
+    let path = match &subnet {
+        Some(subnet) => format!("/v1/stay?subnet={}", query_value(subnet)),
+        None => "/v1/stay".to_owned(),
+    };
     loop {
-        let answer = match client.send(Method::POST, "/v1/stay", String::new()).await {
+        let answer = match client.send(Method::POST, &path, String::new()).await {
             Ok(exchange) => Stay::begin(client.clone(), exchange).await,
             Err(error) => Err(error),
         };
         match answer {
             Ok(stay) => return Ok(stay),
-            Err(error) => find_engine(client, error, started).await?,
+            Err(error) => find_engine(client, subnet.as_deref(), error, started).await?,
         }
     }
 }
 
 /// After an error: returns when it may help to ask again, because an engine was started or is just ending.
-async fn find_engine(client: &Client, error: RequestError, started: Instant) -> Result<(), Failure> {
+async fn find_engine(
+    client: &Client,
+    subnet: Option<&str>,
+    error: RequestError,
+    started: Instant,
+) -> Result<(), Failure> {
     let late = started.elapsed() > PATIENCE;
     match error {
-        RequestError::NotRunning if !late => start(client.directory()).await,
+        RequestError::NotRunning if !late => start(client.directory(), subnet).await,
         RequestError::Gone(_) if !late => {
             sleep(PAUSE).await;
             Ok(())
@@ -85,9 +98,9 @@ async fn open(client: &Client, path: &str, request: &impl Serialize) -> Result<S
 }
 
 /// Starts an engine and waits until it serves, or says that another one does.
-async fn start(directory: &RuntimeDir) -> Result<(), Failure> {
+async fn start(directory: &RuntimeDir, subnet: Option<&str>) -> Result<(), Failure> {
     let log = open_log(directory)?;
-    let mut engine = spawn(directory, log)?;
+    let mut engine = spawn(directory, subnet, log)?;
     let Some(output) = engine.stdout.take() else { return Ok(()) };
     let line = tokio::task::spawn_blocking(move || {
         let mut line = String::new();
@@ -100,7 +113,7 @@ async fn start(directory: &RuntimeDir) -> Result<(), Failure> {
         Announcement::Refused(problem) => {
             // It ends now; nobody else would take its status.
             let _ = tokio::task::spawn_blocking(move || engine.wait()).await;
-            if problem.kind != ProblemKind::Conflict {
+            if problem.status != RUNS_ALREADY {
                 return Err(Failure::from(*problem));
             }
             sleep(PAUSE).await;
@@ -124,10 +137,11 @@ fn open_log(directory: &RuntimeDir) -> Result<File, Failure> {
 }
 
 /// The engine's process: its session is its own, its words go to its log, its readiness to a pipe.
-fn spawn(directory: &RuntimeDir, log: File) -> Result<Child, Failure> {
+fn spawn(directory: &RuntimeDir, subnet: Option<&str>, log: File) -> Result<Child, Failure> {
     Command::new("/proc/self/exe")
         .args(["__engine", "--network", directory.network().as_str(), "--runtime-dir"])
         .arg(directory.path())
+        .args(subnet.into_iter().flat_map(|subnet| ["--subnet", subnet]))
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

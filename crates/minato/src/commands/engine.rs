@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use minato_engine::EngineOptions;
+use minato_engine::{EngineOptions, FixedSubnet};
 
 use super::DONE;
 use crate::background;
@@ -12,7 +12,7 @@ use crate::program;
 
 /// Leaves the session of whoever started it and serves until the last host is gone. Standard output is the pipe on
 /// which the starter waits for one line.
-pub(super) fn engine(network: &Name, directory: PathBuf) -> Result<u8, Failure> {
+pub(super) fn engine(network: &Name, directory: PathBuf, subnet: Option<FixedSubnet>) -> Result<u8, Failure> {
     program::rename("minato-engine");
     if let Err(error) = minato_host::inherited::close_descriptors() {
         // Standard error is the engine's log.
@@ -24,6 +24,7 @@ pub(super) fn engine(network: &Name, directory: PathBuf) -> Result<u8, Failure> 
     let options = EngineOptions {
         network: network.to_string(),
         runtime_directory: directory,
+        subnet,
         agent_program: "/proc/self/exe".into(),
         agent_arguments: vec!["__agent".into()],
         ready: Some(ready),

@@ -71,7 +71,7 @@ pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8,
         Command::Completions(shell) => Ok(manual::completions(shell, terminal)),
         Command::Man(directory) => manual::man(directory.as_deref(), terminal),
         Command::Version => Ok(manual::version(terminal)),
-        Command::Engine(directory) => engine::engine(&network, directory),
+        Command::Engine(directory, subnet) => engine::engine(&network, directory, subnet),
         Command::DemoPart(part) => demo::part(&part, terminal),
     }
 }

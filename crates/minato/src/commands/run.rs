@@ -17,6 +17,7 @@ use crate::terminal::Terminal;
 pub(super) async fn run(run: Run, client: Client, terminal: &Terminal) -> Result<u8, Failure> {
     let request = HostRequest {
         name: run.name.map(|name| name.to_string()),
+        subnet: run.subnet.map(|subnet| subnet.to_string()),
         forwards: run.forwards,
         ephemeral_range: run.ephemeral_range.map(|range| (range.first().value(), range.last().value())),
         host_ports: run.host_ports,

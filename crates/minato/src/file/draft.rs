@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use minato_engine::FixedSubnet;
+
 use super::plan::Restart;
 use super::policy::PolicyDraft;
 use super::ports::{PortKey, PortLine};
@@ -12,6 +14,7 @@ use crate::flags::Name;
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) network: Option<At<Name>>,
+    pub(super) subnet: Option<At<FixedSubnet>>,
     pub(super) policy: PolicyDraft,
     pub(super) environment: Environment,
     pub(super) hosts: Vec<(At<Name>, HostDraft)>,
@@ -54,6 +57,7 @@ impl Draft {
     pub(super) fn over(self, below: Draft) -> Draft {
         Draft {
             network: self.network.or(below.network),
+            subnet: self.subnet.or(below.subnet),
             policy: self.policy.over(below.policy),
             environment: over(self.environment, below.environment, |_, above| above),
             hosts: over(self.hosts, below.hosts, |below, above| above.over(below)),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use minato_engine::FixedSubnet;
 use minato_inspect::{ForwardSpec, Policy, Transport};
 
 use crate::flags::Name;
@@ -14,6 +15,8 @@ use crate::flags::Name;
 pub(crate) struct Plan {
     /// The network's name, the instance's included.
     pub(crate) network: Name,
+    /// Its subnet, if it is fixed.
+    pub(crate) subnet: Option<FixedSubnet>,
     /// The instance, if it is one.
     pub(crate) instance: Option<Name>,
     /// What it was read from: the files, and the env-files that they name.

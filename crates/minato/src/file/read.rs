@@ -11,7 +11,7 @@ use super::problem::{At, Place, Problem};
 use crate::flags::Name;
 
 /// The keys of the file.
-pub(super) const FILE_KEYS: &[&str] = &["network", "policy", "allow", "deny", "environment", "host"];
+pub(super) const FILE_KEYS: &[&str] = &["network", "subnet", "policy", "allow", "deny", "environment", "host"];
 /// The keys that a host has, and a service does not.
 pub(super) const HOST_KEYS: &[&str] = &[
     "service",
@@ -61,6 +61,7 @@ impl Reader<'_> {
         for (key, value) in table {
             match key.get_ref().as_ref() {
                 "network" => draft.network = self.name(value),
+                "subnet" => draft.subnet = self.subnet(value),
                 "policy" => draft.policy.default = self.policy(value),
                 "allow" => draft.policy.allow = self.texts(value),
                 "deny" => draft.policy.deny = self.texts(value),

@@ -36,7 +36,9 @@ pub(super) fn plan(draft: &Draft, choice: &Choice, sources: &Sources, problems: 
     if !problems.is_empty() {
         return None;
     }
-    Some(Plan { network: network?, instance: choice.instance.clone(), files, hosts: in_order(hosts) })
+    // An instance leaves the file's subnet, as its ports, to the one that is none.
+    let subnet = draft.subnet.as_ref().filter(|_| choice.instance.is_none()).map(|subnet| subnet.value);
+    Some(Plan { network: network?, subnet, instance: choice.instance.clone(), files, hosts: in_order(hosts) })
 }
 
 /// The network's name: from the command line, the file, or the file's directory; and the instance.

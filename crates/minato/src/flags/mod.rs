@@ -9,6 +9,7 @@ mod resolve;
 use std::ffi::OsString;
 use std::time::Duration;
 
+use minato_engine::FixedSubnet;
 use minato_inspect::{ForwardSpec, Policy, PortRow, Transport};
 use minato_ports::{Port, PortRange};
 
@@ -83,7 +84,7 @@ pub(crate) enum Command {
     /// Print the version.
     Version,
     /// Be the engine.
-    Engine(std::path::PathBuf),
+    Engine(std::path::PathBuf, Option<FixedSubnet>),
     /// Be one part of the demo.
     DemoPart(raw::DemoPart),
 }
@@ -93,6 +94,8 @@ pub(crate) enum Command {
 pub(crate) struct Run {
     /// The host's name, unless the engine is to derive one.
     pub(crate) name: Option<Name>,
+    /// The subnet that its network is to have.
+    pub(crate) subnet: Option<FixedSubnet>,
     /// What to forward to it.
     pub(crate) forwards: Vec<ForwardSpec>,
     /// The kernel's ephemeral range in the host.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use minato_engine::FixedSubnet;
 
 use super::Name;
 use capture::CAPTURE_HELP;
@@ -173,6 +174,9 @@ pub(crate) enum Command {
         /// The network's runtime directory.
         #[arg(long, value_name = "DIR")]
         runtime_dir: PathBuf,
+        /// The network's subnet.
+        #[arg(long, value_name = "SUBNET")]
+        subnet: Option<FixedSubnet>,
     },
     /// Be the proxy in the background (started by `up`).
     #[command(name = "__proxy", hide = true)]

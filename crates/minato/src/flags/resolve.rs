@@ -60,13 +60,13 @@ fn command(raw: raw::Command, network: Option<&Name>) -> Result<Command, Failure
         raw::Command::Completions { shell } => Command::Completions(shell),
         raw::Command::Man { out } => Command::Man(out),
         raw::Command::Version => Command::Version,
-        raw::Command::Engine { runtime_dir } => Command::Engine(runtime_dir),
+        raw::Command::Engine { runtime_dir, subnet } => Command::Engine(runtime_dir, subnet),
         raw::Command::DemoPart(part) => Command::DemoPart(part),
     })
 }
 
 fn up(raw: raw::Up, network: Option<&Name>) -> Up {
-    Up { choice: choice(raw.files, network), watch: raw.watch, detach: raw.detach }
+    Up { choice: choice(raw.files, network), subnet: raw.subnet, watch: raw.watch, detach: raw.detach }
 }
 
 fn choice(raw: raw::Files, network: Option<&Name>) -> Choice {
@@ -76,6 +76,7 @@ fn choice(raw: raw::Files, network: Option<&Name>) -> Choice {
 fn run(raw: raw::Run) -> Result<Run, Failure> {
     Ok(Run {
         name: raw.name,
+        subnet: raw.subnet,
         forwards: forwards(&raw.publish)?,
         ephemeral_range: raw.ephemeral_range.as_deref().map(argument::ephemeral_range).transpose()?,
         host_ports: raw.host_port.iter().map(|text| argument::host_port(text)).collect::<Result<_, _>>()?,

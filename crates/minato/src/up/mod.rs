@@ -26,6 +26,8 @@ mod supervisor;
 
 use std::sync::Arc;
 
+use minato_engine::FixedSubnet;
+
 use crate::client::{self, Client};
 use crate::failure::Failure;
 use crate::file::{Choice, Plan};
@@ -50,6 +52,8 @@ use supervisor::Supervisor;
 pub(crate) struct Up {
     /// Which file.
     pub(crate) choice: Choice,
+    /// The network's subnet, whatever the file says.
+    pub(crate) subnet: Option<FixedSubnet>,
     /// Whether changes of the file are applied while it runs.
     pub(crate) watch: bool,
     /// Whether it goes on in the background once everything is ready.
@@ -72,8 +76,9 @@ pub(crate) async fn up(up: Up, terminal: &Terminal) -> Result<u8, Failure> {
 async fn run(up: &Up, plan: Plan, display: Arc<Display>) -> Result<u8, Failure> {
     let signals = Signals::catch()?;
     let client = Client::new(RuntimeDir::of(&plan.network))?;
+    let subnet = up.subnet.or(plan.subnet);
     // The network is there from now on, and its directory as long as we want.
-    let stay = client::stay(&client).await?;
+    let stay = client::stay(&client, subnet).await?;
     let presence = Presence::claim(client.directory(), &plan)?;
     let context = Context::new(client, plan.network.clone(), presence, display)?;
     let client = context.client.clone();

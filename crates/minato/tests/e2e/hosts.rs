@@ -54,23 +54,6 @@ fn ps_names_hosts_and_their_processes() {
 }
 
 #[test]
-fn networks_are_separate() {
-    Machine::run(&[], |machine| {
-        let user = machine.user();
-        let first = user.run(&["--name", "same"], &["sleep", "100"]);
-        let second = user.run(&["--name", "same", "--network", "other"], &["sleep", "100"]);
-        wait_until("two engines", SOON, || machine.engines().len() == 2);
-        let list = wait_for("the host in the other network", SOON, || {
-            let list = user.minato_finish(&["ps", "--network", "other"]).stdout;
-            list.contains("same").then_some(list)
-        });
-        assert!(!list.contains(&Api::USER.host("same").address_v4.to_string()), "one subnet in two networks: {list}");
-        first.stop();
-        second.stop();
-    });
-}
-
-#[test]
 fn flows_between_hosts_count_what_the_programs_sent() {
     Machine::run(&["bash"], |machine| {
         let user = machine.user();

@@ -29,6 +29,7 @@ mod loopback;
 mod many_forwards;
 mod many_hosts;
 mod names;
+mod networks;
 mod outbound;
 mod policy;
 mod proxy;

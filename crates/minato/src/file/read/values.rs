@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use minato_engine::FixedSubnet;
 use minato_inspect::PolicyDefault;
 use toml::de::DeValue;
 
@@ -176,6 +177,17 @@ impl Reader<'_> {
             Ok(range) => Some(self.at(argument::bounds(range), value.span())),
             Err(why) => {
                 self.problem(format!("'{}' is no range of ports", text.value), value.span(), &why.to_string());
+                None
+            }
+        }
+    }
+
+    pub(super) fn subnet(&mut self, value: &Value<'_>) -> Option<At<FixedSubnet>> {
+        let text = self.text(value)?;
+        match text.value.parse::<FixedSubnet>() {
+            Ok(subnet) => Some(self.at(subnet, value.span())),
+            Err(why) => {
+                self.problem(format!("'{}' can't be the subnet", text.value), value.span(), &why.to_string());
                 None
             }
         }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use clap::{Args, ValueHint};
+use minato_engine::FixedSubnet;
 
 use crate::flags::Name;
 
@@ -32,6 +33,9 @@ pub(crate) struct Run {
     /// Name of the host [default: the program's name].
     #[arg(long, value_name = "HOST")]
     pub(crate) name: Option<Name>,
+    /// The subnet of the network, which begins with this host unless it has it already [default: a free one].
+    #[arg(long, value_name = "SUBNET")]
+    pub(crate) subnet: Option<FixedSubnet>,
     /// Forward a port of this machine, or a range, to one of the host. Without IP: 127.0.0.1 and ::1. May be repeated.
     #[arg(short, long, value_name = "[IP:]HOSTPORT:PORT[/udp]")]
     pub(crate) publish: Vec<String>,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
+use minato_engine::FixedSubnet;
 
 use crate::flags::Name;
 
@@ -24,6 +25,9 @@ pub(crate) struct Up {
     /// Which file.
     #[command(flatten)]
     pub(crate) files: Files,
+    /// The subnet of the network, whatever the file says [default: a free one].
+    #[arg(long, value_name = "SUBNET")]
+    pub(crate) subnet: Option<FixedSubnet>,
     /// Go on in the background once everything is ready.
     #[arg(short, long)]
     pub(crate) detach: bool,

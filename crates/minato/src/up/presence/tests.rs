@@ -1,7 +1,13 @@
 use super::*;
 
 fn plan() -> Plan {
-    Plan { network: "shop".parse().unwrap(), instance: None, files: vec!["/x/minato.toml".into()], hosts: Vec::new() }
+    Plan {
+        network: "shop".parse().unwrap(),
+        subnet: None,
+        instance: None,
+        files: vec!["/x/minato.toml".into()],
+        hosts: Vec::new(),
+    }
 }
 
 #[test]

@@ -21,6 +21,10 @@ impl Supervisor {
             let message = format!("the network is called '{}' now; that has no effect until the next up", plan.network);
             self.context.say(&message);
         }
+        if plan.subnet != self.plan.subnet {
+            self.context.say("the network's subnet is another one now; that has no effect until the next up");
+        }
+        self.plan.subnet = plan.subnet;
         let difference = difference(&self.plan.hosts, &plan.hosts);
         self.context.hosts(&plan.hosts);
         let before = std::mem::replace(&mut self.plan.hosts, plan.hosts);
