@@ -1,5 +1,5 @@
 //! Load for the benchmark: `minato-load server ADDRESS:PORT` and `minato-load client ADDRESS:PORT ROW MILLISECONDS`;
-//! and `minato-load hold COUNT`, for those who list sockets.
+//! `minato-load hold COUNT`, for those who list sockets; `minato-load bind FIRST LAST`, for those who take ports.
 //!
 //! A client measures one row and prints one number. Every load ends by itself: it is bounded in time and in bytes.
 //! Both ends ask for the same congestion control, whatever the machine's default is.
@@ -40,6 +40,12 @@ fn run() -> Result<()> {
             Ok(())
         }
         ["hold", count] => hold::hold(count.parse().context("COUNT")?),
-        _ => bail!("usage: minato-load server ADDRESS:PORT | client ADDRESS:PORT ROW MILLISECONDS | hold COUNT"),
+        ["bind", first, last] => {
+            println!("{:.3}", hold::bind(first.parse().context("FIRST")?, last.parse().context("LAST")?)?);
+            Ok(())
+        }
+        _ => bail!(
+            "usage: minato-load server ADDRESS:PORT | client ADDRESS:PORT ROW MILLISECONDS | hold COUNT | bind FIRST LAST"
+        ),
     }
 }

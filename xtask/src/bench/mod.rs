@@ -6,6 +6,7 @@
 
 mod chart;
 mod contender;
+mod forwards;
 mod measurement;
 mod ports;
 mod record;
@@ -118,8 +119,12 @@ fn measure(options: &Options) -> Result<()> {
 
 fn measure_ports(options: &Options) -> Result<()> {
     let rounds = if options.quick { 1 } else { 5 };
-    let report =
-        format!("# Ports\n\n`cargo xtask bench --ports`: medians of {rounds} rounds.\n{}", ports::measure(rounds)?);
+    let tables = ports::measure(rounds)?;
+    let machine = report::machine(&["passt", "iproute2", "lsof"]);
+    let report = format!(
+        "# Benchmark: seeing ports and forwarding them\n\n`cargo xtask bench --ports`: medians of {rounds} rounds, in which all \
+         take turns; each ratio is to the first row. {machine}.\n{tables}"
+    );
     println!("{report}");
     if options.write {
         fs::write(crate::workspace_root().join("docs/benchmarks/ports.md"), report)?;

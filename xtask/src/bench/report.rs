@@ -62,22 +62,30 @@ fn spread(summary: &Summary) -> String {
 }
 
 fn conditions(rounds: u32, milliseconds: u32) -> String {
+    format!(
+        "Median of {rounds} rounds, in each of which all contenders run in turn for {:.1} s; the ratio is the median of the \
+         rounds' ratios, ± is half the spread of the absolute figure. cubic at both ends, an ordinary \
+         user's guest, the other end a socket on the machine's own outer address; MTU 1500 unless the column says otherwise. \
+         In brackets: the absolute figure. {}.\n",
+        f64::from(milliseconds) / 1e3,
+        machine(&["passt", "slirp4netns", "rootlesskit"]),
+    )
+}
+
+/// What it was measured on, and the versions of these packages.
+pub(super) fn machine(packages: &[&str]) -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let peers = ["passt", "slirp4netns", "rootlesskit"].map(|package| format!("{package} {}", version(package)));
+    let versions = packages.iter().map(|package| format!("{package} {}", version(package))).collect::<Vec<_>>();
     format!(
-        "Median of {rounds} rounds, in each of which all contenders run in turn for {:.1} s; the ratio is the median of the \
-         rounds' ratios, ± is half the spread of the absolute figure. cubic at both ends, an ordinary \
-         user's guest, the other end a socket on the machine's own outer address; MTU 1500 unless the column says otherwise. \
-         In brackets: the absolute figure. {cores} cores ({}), Linux {}, load average at the end {}; {}.\n",
-        f64::from(milliseconds) / 1e3,
+        "{cores} cores ({}), Linux {}, load average at the end {}; {}",
         model.trim_start_matches([':', '\t', ' ']),
         kernel.trim(),
         load.split(' ').next().unwrap_or_default(),
-        peers.join(", "),
+        versions.join(", "),
     )
 }
 
