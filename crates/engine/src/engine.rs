@@ -140,6 +140,7 @@ impl Engine {
             tokio::spawn(Arc::clone(&control).reap(closed));
             tokio::spawn(Arc::clone(&control).observe());
             tokio::spawn(Arc::clone(&control).follow_services(services));
+            tokio::spawn(Arc::clone(&control).watch_collisions());
             tokio::spawn(watch(Arc::clone(&control)));
             let router = api::router(Arc::clone(&control));
             let stopped = Arc::clone(&control);
@@ -309,6 +310,7 @@ fn describe(options: &EngineOptions, subnet: &Subnet, loopback: std::net::Ipv4Ad
         subnet_v6: cidr(std::net::Ipv6Addr::from(segments).into(), subnet.prefix_v6),
         gateway_v6: subnet.gateway_v6,
         loopback_v4: loopback,
+        collisions: Vec::new(),
         mtu: MTU,
     }
 }

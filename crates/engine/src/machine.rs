@@ -1,25 +1,16 @@
 //! What the machine has of the addresses that a network has, too.
 
-use std::fmt;
 use std::io;
 use std::net::IpAddr;
 
 use minato_host::routes::{self, InterfaceAddress, Route};
+use minato_inspect::Collision;
 use minato_relay::Network;
 
 /// The machine's own addresses and routes.
 pub(crate) struct Machine {
     addresses: Vec<InterfaceAddress>,
     routes: Vec<Route>,
-}
-
-/// Something of the machine's that lies in a network, or has it in itself: the network's hosts can't reach that part of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Collision {
-    /// An address of the machine.
-    Address(InterfaceAddress),
-    /// A way to others.
-    Route(Route),
 }
 
 impl Machine {
@@ -32,41 +23,32 @@ impl Machine {
         }
     }
 
-    /// What collides with a network; its own addresses before ways to others.
+    /// What collides with a network: addresses of the machine, then ways to others.
     pub(crate) fn collisions(&self, network: Network) -> impl Iterator<Item = Collision> {
         let own = self.addresses.iter().filter(move |own| network.contains(own.address));
-        let overlaps = move |route: &&Route| {
-            route.overlaps(network.gateway_v4.into(), network.prefix_v4)
-                || route.overlaps(network.gateway_v6.into(), network.prefix_v6)
-        };
-        let ways = self.routes.iter().filter(overlaps);
-        own.copied().map(Collision::Address).chain(ways.copied().map(Collision::Route))
+        let own = own.map(|own| {
+            let what = format!("the address {}/{}{}", own.address, own.prefix, by(Some(own.interface)));
+            Collision { hidden: own.address.to_string(), what }
+        });
+        let ways = self.routes.iter().filter_map(move |route| {
+            let hidden = common(route, network.gateway_v4.into(), network.prefix_v4)
+                .or_else(|| common(route, network.gateway_v6.into(), network.prefix_v6))?;
+            let what = format!("a route to {}/{}{}", route.destination, route.prefix, by(route.interface));
+            Some(Collision { hidden, what })
+        });
+        own.chain(ways)
     }
 }
 
-impl Collision {
-    /// Where it is.
-    pub(crate) fn address(&self) -> IpAddr {
-        match self {
-            Collision::Address(own) => own.address,
-            Collision::Route(route) => route.destination,
-        }
-    }
+/// The name of an interface, as it follows an address.
+fn by(interface: Option<u32>) -> String {
+    interface.and_then(routes::interface_name).map_or_else(String::new, |name| format!(" ({name})"))
 }
 
-/// As part of a sentence: "the machine has …".
-impl fmt::Display for Collision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let interface = match self {
-            Collision::Address(own) => {
-                write!(f, "the address {}/{}", own.address, own.prefix)?;
-                Some(own.interface)
-            }
-            Collision::Route(route) => {
-                write!(f, "a route to {}/{}", route.destination, route.prefix)?;
-                route.interface
-            }
-        };
-        interface.and_then(routes::interface_name).map_or(Ok(()), |name| write!(f, " ({name})"))
-    }
+/// What a route and a network both have: the smaller one of them.
+fn common(route: &Route, gateway: IpAddr, prefix: u8) -> Option<String> {
+    route.overlaps(gateway, prefix).then(|| match (route.prefix >= prefix, gateway) {
+        (true, _) => format!("{}/{}", route.destination, route.prefix),
+        (false, gateway) => format!("{}/{prefix}", routes::network(gateway, prefix)),
+    })
 }

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
 use netlink_packet_core::Parseable;
@@ -12,7 +13,9 @@ use netlink_packet_route::{
     route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
 };
 
-use rustix::net::{SocketFlags, SocketType, socket_with};
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 
 use crate::netlink::{Netlink, route_payload};
 
@@ -94,6 +97,45 @@ pub fn routes() -> io::Result<Vec<Route>> {
     Ok(routes)
 }
 
+/// Tells when the machine's routes or addresses have changed.
+#[derive(Debug)]
+pub struct Changes(OwnedFd);
+
+impl Changes {
+    /// Changes of the caller's network namespace, from now on.
+    ///
+    /// # Errors
+    /// rtnetlink fails.
+    pub fn follow() -> io::Result<Changes> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let fd = socket_with(rustix::net::AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+        let groups =
+            [libc::RTMGRP_IPV4_ROUTE, libc::RTMGRP_IPV6_ROUTE, libc::RTMGRP_IPV4_IFADDR, libc::RTMGRP_IPV6_IFADDR];
+        let groups = groups.into_iter().fold(0, |all, group| all | group as u32);
+        bind(&fd, &SocketAddrNetlink::new(0, groups))?;
+        Ok(Changes(fd))
+    }
+
+    /// Takes every change that was told. What matters is that there was one: messages are lost when there are many.
+    pub fn drain(&self) {
+        let mut buffer = [0; 8192];
+        // Anything but an empty queue (also `ENOBUFS`, that messages were lost) is a reason to go on.
+        while !matches!(recv(&self.0, &mut buffer, RecvFlags::empty()), Err(Errno::AGAIN)) {}
+    }
+}
+
+impl AsFd for Changes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Changes {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
 /// The name of an interface of the caller's network namespace, unless it is gone.
 pub fn interface_name(index: u32) -> Option<String> {
     let socket = socket_with(rustix::net::AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
@@ -148,13 +190,18 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
-/// The first `prefix` bits of an address.
-fn network(address: IpAddr, prefix: u8) -> u128 {
-    let (bits, length) = match address {
-        IpAddr::V4(v4) => (u128::from(v4.to_bits()), 32),
-        IpAddr::V6(v6) => (v6.to_bits(), 128),
-    };
-    bits.checked_shr(length - u32::from(prefix).min(length)).unwrap_or(0)
+/// An address with all bits behind the first `prefix` cleared: the first one of its network.
+pub fn network(address: IpAddr, prefix: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
+            Ipv4Addr::from_bits(v4.to_bits() & mask).into()
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0);
+            Ipv6Addr::from_bits(v6.to_bits() & mask).into()
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EgressRefusal, Flow, ForwardSpec, Process, Transport, Unknown};
+use crate::{Collision, EgressRefusal, Flow, ForwardSpec, Process, Transport, Unknown};
 
 /// Something that has just happened in a network. `GET /v1/events` is a stream of these as server-sent events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +62,10 @@ pub enum Happening {
     ForwardsClosed(ForwardChange),
     /// A host's policy has refused something.
     EgressRefused(Box<EgressRefusal>),
+    /// The machine has something now that the network's subnet hides from its hosts.
+    Collision(Collision),
+    /// It has it no more.
+    CollisionEnded(Collision),
     /// This subscriber was too slow: so many events were not sent to it.
     EventsLost {
         /// How many.

@@ -21,7 +21,7 @@ pub use event::{BoundSocket, Event, ForwardChange, Happening};
 pub use flow::{Endpoint, Flow, FlowState};
 pub use forward::{Forward, ForwardRequest, ForwardSpec, ForwardState};
 pub use host::{Host, Process};
-pub use network::Network;
+pub use network::{Collision, Network};
 pub use policy::{Policy, PolicyDefault};
 pub use port::{AcceptQueue, PortClass, PortRow, Transport, Unknown};
 pub use problem::{Holder, Problem, ProblemKind};

@@ -22,6 +22,18 @@ pub struct Network {
     /// First address of the block of the machine's loopback in which each host has an address of its own: the one with
     /// the same last byte as the host's.
     pub loopback_v4: Ipv4Addr,
+    /// What of the machine its subnet hides from its hosts; usually nothing, since it is chosen so.
+    #[serde(default)]
+    pub collisions: Vec<Collision>,
     /// Largest IP packet on the network's links, in bytes.
     pub mtu: u16,
+}
+
+/// Addresses that the machine knows a way to, or has, and that the network has too. Its hosts reach the network's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collision {
+    /// What can't be reached from the hosts, in CIDR form: the part that both have.
+    pub hidden: String,
+    /// What the machine has: "a route to 10.77.0.0/16 (tun0)".
+    pub what: String,
 }

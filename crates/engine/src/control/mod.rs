@@ -4,6 +4,7 @@
 //! or the packet loop is asked for something. Whatever takes several steps either succeeds or is undone.
 
 mod binds;
+mod collisions;
 mod dial;
 mod flows;
 mod forwards;
@@ -26,7 +27,9 @@ use std::time::Instant;
 
 use minato_host::agent::Fabric;
 use minato_host::sock_diag::SockDiag;
-use minato_inspect::{Enter, Happening, Host, Network, Policy, Problem, ProblemKind, SessionEvent, SessionId};
+use minato_inspect::{
+    Collision, Enter, Happening, Host, Network, Policy, Problem, ProblemKind, SessionEvent, SessionId,
+};
 use minato_ports::PortTable;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -67,6 +70,8 @@ struct State {
     /// Sessions without a host: while there is one, the network stays.
     stays: HashMap<SessionId, mpsc::UnboundedSender<SessionEvent>>,
     forwards: HashMap<u64, ForwardRecord>,
+    /// What the machine has of the network's addresses.
+    collisions: Vec<Collision>,
     /// Ports of the machine that forwards hold, each owned by the host that it leads to.
     table: PortTable<String>,
     /// Most forwards that the limit of open files allows.
@@ -131,6 +136,7 @@ impl Control {
             hosts: BTreeMap::new(),
             stays: HashMap::new(),
             forwards: HashMap::new(),
+            collisions: Vec::new(),
             table: PortTable::new(),
             max_forwards,
             next_serial: 1,
@@ -158,7 +164,7 @@ impl Control {
     }
 
     pub(crate) fn network(&self) -> Network {
-        self.network.clone()
+        Network { collisions: self.state().collisions.clone(), ..self.network.clone() }
     }
 
     /// Refuses whoever wants the network to have another subnet than it has.

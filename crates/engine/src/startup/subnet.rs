@@ -8,12 +8,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use minato_host::agent::Subnet;
-use minato_inspect::{Problem, ProblemKind};
+use minato_inspect::{Collision, Problem, ProblemKind};
 use rustix::fs::{FlockOperation, flock};
 
 use super::directory::is_locked;
 use crate::FixedSubnet;
-use crate::machine::{Collision, Machine};
+use crate::machine::Machine;
 use crate::problem::{internal, problem, with_fix};
 use crate::subnet::first_address;
 
@@ -80,9 +80,9 @@ fn take(fixed: FixedSubnet, taken: &[Taken], machine: &Machine) -> Result<Subnet
         return Err(refuse(format!("network {:?} has addresses of it", other.network)));
     }
     // Of the IPv6 prefixes any free one will do: nobody has asked for it.
-    let in_v4 = |collision: &Collision| collision.address().is_ipv4();
+    let in_v4 = |collision: &Collision| !collision.hidden.contains(':');
     if let Some(collision) = machine.collisions(relay_network(&ranges[0])).find(in_v4) {
-        return Err(refuse(format!("the machine has {collision}")));
+        return Err(refuse(format!("the machine has {}", collision.what)));
     }
     let free = ranges.iter().find(|subnet| machine.collisions(relay_network(subnet)).next().is_none());
     Ok(*free.unwrap_or(&ranges[0]))

@@ -15,7 +15,9 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use minato_inspect::{EgressVerdict, Flow, Forward, ForwardRequest, Host, PortRow, Problem, SessionEnd, SessionId};
+use minato_inspect::{
+    EgressVerdict, Flow, Forward, ForwardRequest, Host, Network, PortRow, Problem, SessionEnd, SessionId,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -113,6 +115,11 @@ impl Client {
     /// Where the engine lives.
     pub(crate) fn directory(&self) -> &RuntimeDir {
         &self.directory
+    }
+
+    /// The network itself.
+    pub(crate) async fn network(&self) -> Result<Network, RequestError> {
+        self.get("/v1/network").await
     }
 
     /// Hosts with their processes.

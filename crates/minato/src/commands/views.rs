@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use minato_inspect::{Endpoint, Host, PortRow};
+use minato_inspect::{Collision, Endpoint, Host, PortRow};
 use serde::Serialize;
 
 use super::DONE;
@@ -59,6 +59,7 @@ async fn look(view: &View, client: &Client, terminal: &Terminal) -> Result<Seen,
     match view {
         View::Hosts => {
             let (hosts, running) = all(client.hosts().await, client)?;
+            warn_of_collisions(client, terminal).await;
             let Some(status) = up::status(client.directory()) else {
                 return Ok(seen(terminal.list("hosts", &hosts, render::hosts), running));
             };
@@ -93,6 +94,13 @@ async fn look(view: &View, client: &Client, terminal: &Terminal) -> Result<Seen,
             forwards.retain(|forward| host.as_ref().is_none_or(|host| forward.host == host.as_str()));
             Ok(seen(terminal.list("forwards", &forwards, render::forwards), running))
         }
+    }
+}
+
+/// Says what the network's subnet hides, if it does.
+async fn warn_of_collisions(client: &Client, terminal: &Terminal) {
+    for Collision { hidden, what } in client.network().await.map(|network| network.collisions).unwrap_or_default() {
+        terminal.warn(&format!("the machine has {what}: hosts can't reach {hidden} beyond their network"));
     }
 }
 

@@ -41,6 +41,9 @@ fn concerns(event: &Event, host: Option<&Name>) -> bool {
         | Happening::ForwardsOpened(change)
         | Happening::ForwardsClosed(change) => change.host == host,
         Happening::EgressRefused(refusal) => refusal.host == host,
-        Happening::EventsLost { .. } | Happening::EngineStopping { .. } => true,
+        Happening::Collision(_)
+        | Happening::CollisionEnded(_)
+        | Happening::EventsLost { .. }
+        | Happening::EngineStopping { .. } => true,
     }
 }

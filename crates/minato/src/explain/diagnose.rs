@@ -8,7 +8,8 @@ mod trials;
 
 use std::net::{IpAddr, SocketAddr};
 
-use minato_inspect::{Forward, Host, PortRow, Transport};
+use minato_host::routes;
+use minato_inspect::{Collision, Forward, Host, PortRow, Transport};
 
 use super::facts::{Facts, Network, Subject};
 use super::{Explanation, HopState, Target};
@@ -210,6 +211,14 @@ impl<'a> Diagnosis<'a> {
     fn elsewhere(&mut self, addresses: &[IpAddr]) {
         let list = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         self.result.hop(HopState::Good, "address", format!("{list}: neither of this machine nor of a minato host"));
+        let from_host = self.facts.trials.iter().any(|trial| trial.from.is_some());
+        let hides = |collision: &&Collision| addresses.iter().any(|address| is_in(*address, &collision.hidden));
+        if let Some(Collision { hidden, what }) = self.network.collisions.iter().find(hides).filter(|_| from_host) {
+            let why = format!("{hidden} is the network's own subnet, and hides what the machine has there: {what}");
+            self.result.hop(HopState::Broken, "subnet", why.clone());
+            let fix = "end the network's hosts and start them again: it gets another subnet then, unless it is fixed";
+            self.result.because(code::WRONG_ADDRESS, why, [fix.to_owned()]);
+        }
     }
 
     /// A command that makes a service on the loopback address of its host reachable as it is.
@@ -233,6 +242,13 @@ impl<'a> Diagnosis<'a> {
 /// Whether a socket that is bound to these addresses takes connections to that one.
 fn covers(bound: &[IpAddr], address: IpAddr) -> bool {
     bound.iter().any(|bound| *bound == address || (bound.is_unspecified() && bound.is_ipv4() == address.is_ipv4()))
+}
+
+/// Whether an address is in a range in CIDR form.
+fn is_in(address: IpAddr, range: &str) -> bool {
+    let (first, prefix) = range.split_once('/').unwrap_or((range, "128"));
+    let (first, prefix) = (first.parse::<IpAddr>().ok(), prefix.parse().unwrap_or(128));
+    first.is_some_and(|first| routes::network(address, prefix) == routes::network(first, prefix))
 }
 
 fn any_of_family(address: IpAddr) -> &'static str {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use minato_host::firewall::{Fate, Packet, Ruleset};
-use minato_inspect::{EgressVerdict, Forward, Host, PortRow};
+use minato_inspect::{Collision, EgressVerdict, Forward, Host, PortRow};
 use minato_ports::Transport;
 
 use super::probe::{Outcome, Resolved, attempt, attempt_from, look_up, resolve_from};
@@ -59,6 +59,8 @@ pub(super) struct Network {
     pub(super) hosts: Vec<Host>,
     pub(super) services: Vec<PortRow>,
     pub(super) forwards: Vec<Forward>,
+    /// What its subnet hides from its hosts.
+    pub(super) collisions: Vec<Collision>,
 }
 
 /// A connection that was tried.
@@ -118,7 +120,8 @@ async fn network(client: &Client) -> Result<Option<Network>, RequestError> {
     let mut services = client.ports().await?;
     // What a host's own address leads to says nothing about other addresses of the machine.
     services.iter_mut().for_each(|row| row.forwarded_from.retain(|forward| !forward.automatic));
-    Ok(Some(Network { hosts, services, forwards: client.forwards().await? }))
+    let collisions = client.network().await?.collisions;
+    Ok(Some(Network { hosts, services, forwards: client.forwards().await?, collisions }))
 }
 
 /// Whether a socket is what holds a port at a host's own loopback address: that is among the forwards, and leads nowhere

@@ -1,6 +1,6 @@
 //! `minato watch`: one line for each event.
 
-use minato_inspect::{BoundSocket, EgressRefusal, Event, Flow, ForwardChange, Happening};
+use minato_inspect::{BoundSocket, Collision, EgressRefusal, Event, Flow, ForwardChange, Happening};
 
 use super::flows::{party, server};
 use super::hosts::forward;
@@ -23,6 +23,12 @@ pub(crate) fn event(event: &Event) -> String {
         Happening::ForwardsOpened(change) => ("forward", forwards(change, "open: the service listens")),
         Happening::ForwardsClosed(change) => ("forward", forwards(change, "held: the service does not listen")),
         Happening::EgressRefused(refusal) => ("refused", refused(refusal)),
+        Happening::Collision(Collision { hidden, what }) => {
+            ("subnet", format!("the machine has {}: hosts can't reach {hidden} beyond the network", printable(what)))
+        }
+        Happening::CollisionEnded(Collision { what, .. }) => {
+            ("subnet", format!("the machine no longer has {}", printable(what)))
+        }
         Happening::EventsLost { count } => ("lost", format!("{count} events: they came faster than they were read")),
         Happening::EngineStopping { reason } => ("engine", format!("stopping: {}", printable(reason))),
     };

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use minato_inspect::{
-    BoundSocket, EgressRefusal, Endpoint, Event, Flow, FlowState, Forward, ForwardChange, ForwardSpec, ForwardState,
-    Happening, Host, PortClass, PortRow, Process, Transport, Unknown,
+    BoundSocket, Collision, EgressRefusal, Endpoint, Event, Flow, FlowState, Forward, ForwardChange, ForwardSpec,
+    ForwardState, Happening, Host, PortClass, PortRow, Process, Transport, Unknown,
 };
 
 use crate::capture::{Packet, PacketDirection, Party};
@@ -301,9 +301,16 @@ pub(crate) fn events() -> Vec<Event> {
         Happening::ForwardsClosed(change()),
         Happening::ForwardsRemoved(change()),
         Happening::HostEnded { host: "w\u{1b}b".into() },
+        Happening::Collision(collision()),
+        Happening::CollisionEnded(collision()),
         Happening::EventsLost { count: 17 },
         Happening::EngineStopping { reason: "its last host has ended".into() },
     ]);
     let time = |(number, what)| Event { time: 1_767_225_599.5 + 0.25 * f64::from(number), what };
     (0..).zip(all).map(time).collect()
+}
+
+/// A VPN that has the subnet of the samples.
+pub(crate) fn collision() -> Collision {
+    Collision { hidden: "10.77.0.0/24".into(), what: "a route to 10.77.0.0/16 (tun0)".into() }
 }

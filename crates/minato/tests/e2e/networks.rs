@@ -85,3 +85,41 @@ fn a_file_can_fix_the_subnet() {
         user.minato_finish(&["check"]).expect_code(2).expect_stderr(&["'10.99.0.0/4' can't be the subnet", "16 to 29"]);
     });
 }
+
+#[test]
+fn a_route_that_comes_later_is_told_and_avoided_the_next_time() {
+    Machine::run(&["ip"], |machine| {
+        let (user, root) = (machine.user(), machine.root());
+        let web = user.run(&["--name", "web"], &machine.peer("line 3000"));
+        wait_until("the service", SOON, || Api::USER.port("web", 3000).is_some());
+        let watch = user.start(user.minato(&["watch"]));
+        user.minato_finish(&["doctor"]).expect_success();
+        let route = |verb| root.finish("ip", &["route", verb, "10.77.0.0/16", "dev", "up0"]).expect_success();
+        let told = |text: String| text.contains("a route to 10.77.0.0/16 (up0)");
+
+        route("add");
+        wait_until("a warning to who runs the host", SOON, || told(web.stderr()));
+        wait_until("an event", SOON, || told(watch.stdout()));
+        assert!(web.stderr().contains("can't reach what is in 10.77.0.0/24"), "{}", web.stderr());
+        let ps = user.minato_finish(&["ps"]).expect_success();
+        assert!(told(ps.stderr.clone()) && ps.stdout.contains("10.77.0.2"), "{}", ps.stderr);
+        let doctor = user.minato_finish(&["doctor"]).expect_success();
+        assert!(doctor.stdout.contains("hides 10.77.0.0/24"), "{}", doctor.stdout);
+        let hidden = ["10.77.0.77:80", "--from", "web"];
+        crate::explain::explain(&user, &hidden, 11, &["✗ subnet", "a route to 10.77.0.0/16 (up0)"]);
+        // Everything else goes on.
+        assert!(!net::is_refused("127.77.0.2:3000"));
+        let ask = machine.peer("ask 10.77.0.2:3000 hello");
+        user.run(&["--name", "other"], &ask).finish().expect_success();
+
+        route("del");
+        wait_until("the end of it", SOON, || watch.stdout().contains("no longer has a route to 10.77.0.0/16"));
+        assert_eq!(Api::USER.network().collisions, []);
+        route("add");
+        web.stop();
+        wait_until("the engine's end", SOON, || machine.engines().is_empty());
+        let next = user.run(&["--name", "web"], &["sleep", "100"]);
+        assert_eq!(Api::USER.host("web").address_v4.to_string(), "172.29.0.2");
+        next.stop();
+    });
+}
