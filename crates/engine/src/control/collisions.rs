@@ -26,7 +26,10 @@ impl Control {
     }
 
     async fn follow_machine(&self) -> io::Result<()> {
-        #[expect(deprecated, reason = "sound for what owns its descriptor as long as it lives; the successor is unsafe")]
+        #[expect(
+            deprecated,
+            reason = "sound for what owns its descriptor as long as it lives; the successor is unsafe"
+        )]
         let changes = AsyncFd::with_interest(Changes::follow()?, Interest::READABLE)?;
         loop {
             // Also at first: nobody is kept waiting by it then, and there are machines without a free subnet.
