@@ -30,6 +30,7 @@ mod timers;
 mod types;
 mod wire;
 
+pub use bytes::Bytes;
 pub use config::{Config, Limits, Link};
 pub use error::{AcceptError, BindError, ConnectError, ListenError, ReceiveError, SendDatagramError};
 pub use event::{EchoRequest, Event, Incoming, ResetReason};

@@ -3,20 +3,24 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use minato_transport::{Config, ConnectionId, Event, IpCidr, Link, Stack};
+use minato_transport::{Bytes, Config, ConnectionId, Event, IpCidr, Link, Stack};
+
+use super::{PIECE, is_all};
 
 /// Both stacks, and the frame that is under way: each is handed over as soon as it is polled, which the sans-IO interface
-/// allows and which keeps it in the processor's cache. It is copied into one buffer, as a link would.
+/// allows and which keeps it in the processor's cache.
 pub struct Ours {
     stacks: [Stack; 2],
     now: Instant,
     frame: Vec<u8>,
     listener: minato_transport::ListenerId,
+    /// Frames are handed over with the memory that they are in, instead of being copied into one buffer as most links do.
+    shares: bool,
 }
 
 impl Ours {
     /// `buffer` bounds what each end queues to send and what it holds unread.
-    pub fn new(virtio: bool, buffer: usize) -> Ours {
+    pub fn new(virtio: bool, buffer: usize, shares: bool) -> Ours {
         let now = super::now();
         let make = |number: u8| {
             let mut config = Config::new(Link::Ip { mtu: 1500, virtio }, [number; 16]);
@@ -30,7 +34,7 @@ impl Ours {
         };
         let mut stacks = [make(1), make(2)];
         let listener = stacks[1].listen(SocketAddr::from(([10, 0, 0, 2], 80)), 100_000).expect("free");
-        Ours { stacks, now, frame: Vec::with_capacity(70_000), listener }
+        Ours { stacks, now, frame: Vec::with_capacity(70_000), listener, shares }
     }
 
     /// Moves all frames once in each direction; whether there were any.
@@ -39,13 +43,17 @@ impl Ours {
         let [mut one, mut other] = self.stacks.each_mut();
         for _ in 0..2 {
             while let Some(transmit) = one.poll_transmit(self.now) {
+                moved = true;
+                if self.shares {
+                    other.receive_parts(self.now, transmit.head, &transmit.shared_body());
+                    continue;
+                }
                 self.frame.clear();
                 self.frame.extend_from_slice(transmit.head);
                 for part in transmit.body {
                     self.frame.extend_from_slice(part);
                 }
                 other.receive(self.now, &mut self.frame);
-                moved = true;
             }
             std::mem::swap(&mut one, &mut other);
         }
@@ -73,26 +81,18 @@ impl Ours {
         (client, server)
     }
 
-    pub fn bulk(&mut self, (client, server): (ConnectionId, ConnectionId), bytes: usize) {
+    /// Moves so many bytes, all of this value: written by one side and looked at by the other.
+    pub fn bulk(&mut self, pair: (ConnectionId, ConnectionId), bytes: usize, value: u8) {
         let (mut sent, mut got) = (0, 0);
+        let mut rest = Bytes::new();
         while got < bytes {
-            while sent < bytes {
-                let space = self.stacks[0].send_space(client, 65_536).len().min(bytes - sent);
-                if space == 0 {
-                    break;
-                }
-                self.stacks[0].commit(self.now, client, space);
-                sent += space;
+            if self.shares {
+                sent += self.give(pair.0, bytes - sent, value, &mut rest);
+            } else {
+                sent += self.write(pair.0, bytes - sent, value);
             }
             self.exchange();
-            loop {
-                let count: usize = self.stacks[1].receive_chunks(server).iter().map(|chunk| chunk.len()).sum();
-                if count == 0 {
-                    break;
-                }
-                self.stacks[1].consume(self.now, server, count);
-                got += count;
-            }
+            got += self.read(pair.1, value);
             self.now += Duration::from_micros(10);
             for stack in &mut self.stacks {
                 while stack.poll_event().is_some() {}
@@ -100,6 +100,52 @@ impl Ours {
                     stack.handle_timeout(self.now);
                 }
             }
+        }
+    }
+
+    /// Fills the send buffer in place.
+    fn write(&mut self, client: ConnectionId, most: usize, value: u8) -> usize {
+        let mut sent = 0;
+        while sent < most {
+            let space = self.stacks[0].send_space(client, PIECE);
+            let count = space.len().min(most - sent);
+            if count == 0 {
+                break;
+            }
+            space[..count].fill(value);
+            self.stacks[0].commit(self.now, client, count);
+            sent += count;
+        }
+        sent
+    }
+
+    /// Makes pieces and gives them away; `rest` is what there was no room for the last time.
+    fn give(&mut self, client: ConnectionId, most: usize, value: u8, rest: &mut Bytes) -> usize {
+        let mut sent = 0;
+        while sent < most {
+            if rest.is_empty() {
+                *rest = Bytes::from(vec![value; PIECE.min(most - sent)]);
+            }
+            let count = self.stacks[0].send_bytes(self.now, client, rest);
+            if count == 0 {
+                break;
+            }
+            sent += count;
+        }
+        sent
+    }
+
+    fn read(&mut self, server: ConnectionId, value: u8) -> usize {
+        let mut got = 0;
+        loop {
+            let chunks = self.stacks[1].receive_chunks(server);
+            let count: usize = chunks.iter().map(|chunk| chunk.len()).sum();
+            if count == 0 {
+                return got;
+            }
+            assert!(chunks.iter().all(|chunk| is_all(chunk, value)));
+            self.stacks[1].consume(self.now, server, count);
+            got += count;
         }
     }
 

@@ -10,6 +10,8 @@ use smoltcp::socket::tcp;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr};
 
+use super::{PIECE, is_all};
+
 type Air = Rc<RefCell<(VecDeque<Vec<u8>>, Vec<Vec<u8>>)>>;
 
 /// One end of the wire: frames in, frames out, buffers to use again.
@@ -134,13 +136,18 @@ impl Theirs {
         self.sockets[1].get_mut(pair.1)
     }
 
-    pub fn bulk(&mut self, pair: (SocketHandle, SocketHandle), bytes: usize) {
+    /// Moves so many bytes, all of this value: written by one side and looked at by the other, both within the buffers.
+    pub fn bulk(&mut self, pair: (SocketHandle, SocketHandle), bytes: usize, value: u8) {
         let (mut sent, mut got) = (0, 0);
         while got < bytes {
             loop {
                 let left = bytes - sent;
-                let count =
-                    self.client(pair).send(|space| (space.len().min(left), space.len().min(left))).expect("open");
+                let write = |space: &mut [u8]| {
+                    let count = space.len().min(left).min(PIECE);
+                    space[..count].fill(value);
+                    (count, count)
+                };
+                let count = self.client(pair).send(write).expect("open");
                 sent += count;
                 if count == 0 {
                     break;
@@ -148,7 +155,11 @@ impl Theirs {
             }
             self.poll();
             loop {
-                let count = self.server(pair).recv(|chunk| (chunk.len(), chunk.len())).expect("open");
+                let read = |chunk: &mut [u8]| {
+                    assert!(is_all(chunk, value));
+                    (chunk.len(), chunk.len())
+                };
+                let count = self.server(pair).recv(read).expect("open");
                 got += count;
                 if count == 0 {
                     break;

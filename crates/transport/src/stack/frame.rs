@@ -3,6 +3,10 @@
 use std::io::IoSlice;
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+
+use crate::tcp::ChunkQueue;
+
 /// Most parts that a frame's payload comes in.
 pub const BODY_SLICES: usize = 4;
 
@@ -16,9 +20,34 @@ pub struct Transmit<'a> {
     pub head: &'a [u8],
     /// Payload, straight from the send buffer. Unused parts are empty and come last.
     pub body: [&'a [u8]; BODY_SLICES],
+    /// The send buffer, where the body starts in it, and its length.
+    source: Option<(&'a ChunkQueue, usize, usize)>,
 }
 
 impl<'a> Transmit<'a> {
+    /// A frame that is complete in one piece.
+    pub(super) fn whole(frame: &'a [u8]) -> Transmit<'a> {
+        Transmit { head: frame, body: [&[]; BODY_SLICES], source: None }
+    }
+
+    /// Headers with `length` bytes of a send buffer behind them.
+    pub(super) fn of_stream(
+        head: &'a [u8],
+        body: [&'a [u8]; BODY_SLICES],
+        queue: &'a ChunkQueue,
+        offset: usize,
+        length: usize,
+    ) -> Transmit<'a> {
+        Transmit { head, body, source: (length > 0).then_some((queue, offset, length)) }
+    }
+
+    /// The parts of `body` for others to hold: what `Stack::send_bytes` took is shared, anything else is copied. Unused ones
+    /// are empty and come last.
+    #[must_use]
+    pub fn shared_body(&self) -> [Bytes; BODY_SLICES] {
+        self.source.map(|(queue, offset, length)| queue.shared(offset, length)).unwrap_or_default()
+    }
+
     /// Head and body as arguments for `writev`; unused ones are empty.
     #[must_use]
     pub fn io_slices(&self) -> [IoSlice<'a>; BODY_SLICES + 1] {

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use bytes::Bytes;
 use smoltcp::wire::{EthernetFrame, EthernetProtocol, IpProtocol};
 
 use super::Stack;
 use crate::time::Time;
 use crate::types::{MacAddress, Unreachable};
-use crate::wire::ip::{self, IpPacket};
+use crate::wire::ip::{self, Backing, IpPacket};
 use crate::wire::virtio;
 
 /// Whom a packet is for.
@@ -28,22 +29,41 @@ impl Stack {
     /// May be called many times in a row; then `poll_event` and `poll_datagram` until `None`, then `poll_transmit` until
     /// `None`.
     pub fn receive(&mut self, now: Instant, frame: &mut [u8]) {
+        self.receive_backed(now, frame, Backing::Lent);
+    }
+
+    /// As `receive`, for a frame that the stack may keep: a large payload becomes part of its stream without being copied,
+    /// and holds the frame's memory until it is consumed. So that little data does not hold much memory, the frame should
+    /// be about as long as the memory that it is in.
+    pub fn receive_shared(&mut self, now: Instant, frame: &Bytes) {
+        self.receive_backed(now, frame, Backing::Shared(frame));
+    }
+
+    /// As `receive_shared`, for a frame in parts: all headers in `head`, and the payload in the parts of `body`. It is what
+    /// another stack's `poll_transmit` gives (`Transmit::head` and `Transmit::shared_body`), for links in memory.
+    pub fn receive_parts(&mut self, now: Instant, head: &[u8], body: &[Bytes]) {
+        let filled = body.iter().position(Bytes::is_empty).unwrap_or(body.len());
+        let backing = if filled > 0 { Backing::Parts(&body[..filled]) } else { Backing::Lent };
+        self.receive_backed(now, head, backing);
+    }
+
+    fn receive_backed(&mut self, now: Instant, frame: &[u8], backing: Backing<'_>) {
         let now = self.clock.read(now);
         self.statistics.frames_received += 1;
-        if self.receive_frame(now, frame).is_none() {
+        if self.receive_frame(now, frame, backing).is_none() {
             self.statistics.frames_dropped += 1;
         }
         self.wake_for_neighbors(now);
     }
 
     /// `None` if the frame is dropped.
-    fn receive_frame(&mut self, now: Time, frame: &[u8]) -> Option<()> {
+    fn receive_frame(&mut self, now: Time, frame: &[u8], backing: Backing<'_>) -> Option<()> {
         let (mut rest, mut checksum_trusted) = (frame, false);
         if self.output.framing.offloads() {
             virtio::Received { checksum_trusted, rest } = virtio::parse(frame)?;
         }
         let Some(own_station) = self.output.framing.own_station() else {
-            return self.receive_ip(now, rest, checksum_trusted);
+            return self.receive_ip(now, rest, backing, checksum_trusted);
         };
         let ethernet = EthernetFrame::new_checked(rest).ok()?;
         let station = MacAddress(ethernet.dst_addr().0);
@@ -56,18 +76,21 @@ impl Stack {
                 Some(())
             }
             EthernetProtocol::Ipv4 | EthernetProtocol::Ipv6 => {
-                self.receive_ip(now, ethernet.payload(), checksum_trusted)
+                self.receive_ip(now, ethernet.payload(), backing, checksum_trusted)
             }
             EthernetProtocol::Unknown(_) => None,
         }
     }
 
-    fn receive_ip(&mut self, now: Time, bytes: &[u8], checksum_trusted: bool) -> Option<()> {
-        let packet = ip::parse(bytes)?;
+    fn receive_ip(&mut self, now: Time, bytes: &[u8], backing: Backing<'_>, checksum_trusted: bool) -> Option<()> {
+        let packet = ip::parse(bytes, backing)?;
         if packet.hop_limit <= 1 && self.recipient(&packet)? == Recipient::Other {
             // A router between us and the destination would say so (RFC 1812 §5.3.1); `traceroute` asks for it.
             self.output.send_error(now, &packet, Unreachable::HopLimit);
             return Some(());
+        }
+        if !backing.parts().is_empty() && (packet.protocol != IpProtocol::Tcp || packet.fragment.is_some()) {
+            return self.receive_joined(now, &packet, checksum_trusted);
         }
         if packet.fragment.is_none() {
             return self.receive_packet(now, &packet, checksum_trusted);
@@ -82,10 +105,17 @@ impl Stack {
             ecn: whole.ecn,
             fragment: None,
             payload: &whole.payload,
+            backing: Backing::Lent,
             whole: &whole.beginning,
         };
         // A checksum that the sender left to the link is finished before the packet is cut, so it is verified here.
         self.receive_packet(now, &packet, false)
+    }
+
+    /// Only connections know parts.
+    pub(super) fn receive_joined(&mut self, now: Time, packet: &IpPacket<'_>, checksum_trusted: bool) -> Option<()> {
+        let joined = [packet.whole, &packet.backing.parts().concat()].concat();
+        self.receive_ip(now, &joined, Backing::Lent, checksum_trusted)
     }
 
     fn receive_packet(&mut self, now: Time, packet: &IpPacket<'_>, checksum_trusted: bool) -> Option<()> {

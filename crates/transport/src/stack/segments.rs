@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+
 use super::Stack;
 use super::receive::Recipient;
 use crate::demux::{FourTuple, Owner, Target};
@@ -19,8 +21,14 @@ impl Stack {
         let tuple = FourTuple::new(local, remote);
         let owner = self.demux.lookup(&tuple);
         if let Some(Owner::Connection(index)) = owner {
-            self.segment_for_connection(now, index, &segment);
+            match packet.backing.parts() {
+                [] => self.segment_for_connection(now, index, &segment),
+                parts => self.segments_for_connection(now, index, &segment, parts),
+            }
             return Some(());
+        }
+        if !packet.backing.parts().is_empty() {
+            return self.receive_joined(now, packet, checksum_trusted);
         }
         let recipient = self.recipient(packet)?;
         // RFC 9293 §3.9.2.3 and MUST-57: nothing of TCP is ever for a group.
@@ -34,6 +42,26 @@ impl Stack {
             _ => self.segment_for_none(now, self.demux.lookup_listener(&tuple, own), &tuple, &segment),
         }
         Some(())
+    }
+
+    /// A segment whose payload comes in parts is taken as several in a row: FIN and PSH are the last one's, SYN and CWR are
+    /// the first one's.
+    fn segments_for_connection(&mut self, now: Time, index: u32, segment: &Segment<'_>, parts: &[Bytes]) {
+        let generation = self.connections.generation(index);
+        let lent = (!segment.payload.is_empty()).then_some((segment.payload, None));
+        let mut pieces = lent.into_iter().chain(parts.iter().map(|part| (&part[..], Some(part)))).peekable();
+        let mut next = *segment;
+        while let Some((payload, memory)) = pieces.next() {
+            let last = pieces.peek().is_none();
+            (next.flags.fin, next.flags.psh) = (last && segment.flags.fin, last && segment.flags.psh);
+            (next.payload, next.memory) = (payload, memory);
+            self.segment_for_connection(now, index, &next);
+            if !self.connections.is_current(index, generation) {
+                return;
+            }
+            next.seq = next.end();
+            (next.flags.syn, next.flags.cwr) = (false, false);
+        }
     }
 
     fn segment_for_connection(&mut self, now: Time, index: u32, segment: &Segment<'_>) {

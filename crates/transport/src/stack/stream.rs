@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::{RECEIVE_CHUNKS, Stack};
 use crate::demux::Owner;
 use crate::error::ReceiveError;
@@ -54,6 +56,21 @@ impl Stack {
         result.unwrap_or(Err(ReceiveError::Gone))
     }
 
+    /// Takes the next bytes that arrived, with the memory that they are in (a part of the whole, copied, if they take less
+    /// than half of it). Empty at the end of the stream.
+    ///
+    /// # Errors
+    /// `WouldBlock` without data, `Gone` for a dead id.
+    pub fn receive_bytes(&mut self, now: Instant, id: ConnectionId) -> Result<Bytes, ReceiveError> {
+        let now = self.clock.read(now);
+        let index = self.index(id).ok_or(ReceiveError::Gone)?;
+        let result = self.drive(now, index, |connection, ctx| match connection.receive_bytes(ctx) {
+            None if connection.is_finished() => Ok(Bytes::new()),
+            bytes => bytes.ok_or(ReceiveError::WouldBlock),
+        });
+        result.unwrap_or(Err(ReceiveError::Gone))
+    }
+
     /// Contiguous room for data to send, to be filled from the front and then told by `commit`. It may be longer or
     /// shorter than `want`; empty if the send buffer is full (`Event::Writable` follows) or the direction is shut down.
     /// The room is up to 64 KiB: call again after `commit` for more. It is taken back by `send_space` for another
@@ -89,6 +106,15 @@ impl Stack {
         let now = self.clock.read(now);
         let Some(index) = self.index(id) else { return 0 };
         self.drive(now, index, |connection, ctx| connection.send(ctx, data)).unwrap_or(0)
+    }
+
+    /// Takes data into the send buffer as it is, off the front of `data`; how much. What is left means that
+    /// `Event::Writable` follows. Segments refer to the memory, which is held until the peer has acknowledged it. Less than a
+    /// kibibyte is copied.
+    pub fn send_bytes(&mut self, now: Instant, id: ConnectionId, data: &mut Bytes) -> usize {
+        let now = self.clock.read(now);
+        let Some(index) = self.index(id) else { return 0 };
+        self.drive(now, index, |connection, ctx| connection.send_bytes(ctx, data)).unwrap_or(0)
     }
 
     /// Ends our direction: FIN after what is queued. Receiving goes on.

@@ -38,7 +38,7 @@ impl Stack {
                 let last = std::mem::replace(&mut self.frame, frame);
                 self.output.queue.recycle(last);
                 self.statistics.frames_sent += 1;
-                return Some(Transmit { head: &self.frame, body: [&[]; super::BODY_SLICES] });
+                return Some(Transmit::whole(&self.frame));
             }
             let (index, station, outgoing) = match self.run.take() {
                 Some(run) => {
@@ -123,12 +123,13 @@ impl Stack {
     fn frame_segment(&mut self, index: u32, station: MacAddress, outgoing: &Outgoing) -> Option<Transmit<'_>> {
         let connection = self.connections.get(index)?;
         let (source, destination) = (connection.tuple.local(), connection.tuple.remote());
-        let body = connection.send_slices(outgoing.offset, outgoing.length);
+        let (queue, offset, length) = (connection.send_queue(), outgoing.offset, outgoing.length);
+        let (body, _) = queue.slices(offset, length);
         let framing = self.output.framing;
         let tcp_length = outgoing.header.length();
         let ip = IpHeader {
             ecn: if outgoing.ecn_capable { ECN_CAPABLE } else { 0 },
-            ..IpHeader::new(source.ip(), destination.ip(), IpProtocol::Tcp, tcp_length + outgoing.length)
+            ..IpHeader::new(source.ip(), destination.ip(), IpProtocol::Tcp, tcp_length + length)
         };
         let ip_start = framing.headroom();
         let tcp_start = ip_start + ip.length();
@@ -142,7 +143,7 @@ impl Stack {
         ip.emit(&mut head[ip_start..]);
         outgoing.header.emit(source.port(), destination.port(), &mut head[tcp_start..]);
         tcp::fill_checksum(source, destination, &mut head[tcp_start..], &body, framing.offloads());
-        Some(Transmit { head: &self.head[..end], body })
+        Some(Transmit::of_stream(&self.head[..end], body, queue, offset, length))
     }
 
     /// Queues a segment without payload that belongs to no connection (any more).

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::buffer::ChunkPool;
+use bytes::Bytes;
+
+use super::buffer::{ChunkPool, ChunkQueue};
 use super::status::{State, Status};
 use super::{Config, Connection, Context};
 
@@ -11,8 +13,8 @@ impl Connection {
         self.receive.queue.slices(0, self.receive.queue.length()).0
     }
 
-    pub(crate) fn send_slices<const N: usize>(&self, offset: usize, length: usize) -> [&[u8]; N] {
-        self.send.queue.slices(offset, length).0
+    pub(crate) fn send_queue(&self) -> &ChunkQueue {
+        &self.send.queue
     }
 
     pub(crate) fn has_unread(&self) -> bool {
@@ -29,17 +31,28 @@ impl Connection {
     }
 
     pub(crate) fn consume(&mut self, ctx: &mut Context<'_>, count: usize) {
-        let round_trip = self.send.round_trip.smoothed();
-        let size = self.send.payload_size();
-        self.receive.consume(ctx.now, count, round_trip, size, ctx.config, ctx.pool);
+        let count = count.min(self.receive.queue.length());
+        self.receive.queue.consume(count, ctx.pool);
+        self.after_reading(ctx, count);
     }
 
     pub(crate) fn receive_into(&mut self, ctx: &mut Context<'_>, buffer: &mut [u8]) -> usize {
         let count = self.receive.queue.pop_into(buffer, ctx.pool);
+        self.after_reading(ctx, count);
+        count
+    }
+
+    /// As `receive_into`, with the memory; `None` without data.
+    pub(crate) fn receive_bytes(&mut self, ctx: &mut Context<'_>) -> Option<Bytes> {
+        let bytes = self.receive.queue.pop_shared(ctx.pool)?;
+        self.after_reading(ctx, bytes.len());
+        Some(bytes)
+    }
+
+    fn after_reading(&mut self, ctx: &mut Context<'_>, count: usize) {
         let round_trip = self.send.round_trip.smoothed();
         let size = self.send.payload_size();
         self.receive.after_reading(ctx.now, count, round_trip, size, ctx.config, ctx.pool.is_short());
-        count
     }
 
     /// Whether data may still be queued.
@@ -76,13 +89,28 @@ impl Connection {
     }
 
     pub(crate) fn send(&mut self, ctx: &mut Context<'_>, data: &[u8]) -> usize {
-        let room = if self.may_send() { self.send.room(ctx.config, ctx.pool) } else { 0 };
-        let count = data.len().min(room);
+        let count = data.len().min(self.room(ctx));
         self.send.queue.push(&data[..count], ctx.pool);
         if count < data.len() {
             self.send.wants_space |= self.may_send();
         }
         count
+    }
+
+    /// As `send`, without a copy: takes what there is room for off the front of `data`.
+    pub(crate) fn send_bytes(&mut self, ctx: &mut Context<'_>, data: &mut Bytes) -> usize {
+        let count = data.len().min(self.room(ctx));
+        let now = data.split_to(count);
+        self.send.queue.push_shared(now, ctx.pool);
+        if !data.is_empty() {
+            self.send.wants_space |= self.may_send();
+        }
+        count
+    }
+
+    /// How many bytes may be queued now.
+    fn room(&self, ctx: &Context<'_>) -> usize {
+        if self.may_send() { self.send.room(ctx.config, ctx.pool) } else { 0 }
     }
 
     pub(crate) fn set_nagle(&mut self, on: bool) {

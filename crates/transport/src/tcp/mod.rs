@@ -19,7 +19,7 @@ mod status;
 mod time_wait;
 mod transmit;
 
-pub(crate) use buffer::ChunkPool;
+pub(crate) use buffer::{ChunkPool, ChunkQueue};
 pub use config::{Config, CongestionControl};
 pub(crate) use connection::{Connection, Context, Notices};
 pub(crate) use cookie::{Cookies, cookie_timestamp};

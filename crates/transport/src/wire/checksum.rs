@@ -68,6 +68,18 @@ pub(crate) fn pseudo_header(source: IpAddr, destination: IpAddr, protocol: IpPro
     fold(address(source) + address(destination) + u128::from(rest) + u128::from(protocol))
 }
 
+/// Sum of bytes that come in parts. A part that starts at an odd place has its bytes in swapped positions (RFC 1071 §2 B).
+pub(crate) fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u16 {
+    let mut sum = 0;
+    let mut odd = false;
+    for part in parts.into_iter().filter(|part| !part.is_empty()) {
+        let own = data(part);
+        sum = combine(&[sum, if odd { own.swap_bytes() } else { own }]);
+        odd ^= part.len() % 2 == 1;
+    }
+    sum
+}
+
 /// Whether a whole TCP, UDP or ICMPv6 message has the right checksum in it.
 pub(crate) fn verify(source: IpAddr, destination: IpAddr, protocol: IpProtocol, message: &[u8]) -> bool {
     combine(&[pseudo_header(source, destination, protocol, message.len()), data(message)]) == u16::MAX

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use smoltcp::wire::{IpProtocol, Ipv6ExtHeader, Ipv6FragmentHeader, Ipv6Packet};
 
 use super::checksum;
@@ -28,8 +29,27 @@ pub(crate) struct IpPacket<'a> {
     pub(crate) fragment: Option<Fragment>,
     /// After all headers that were understood.
     pub(crate) payload: &'a [u8],
-    /// From the first header byte to the end: what an ICMP error quotes.
+    pub(crate) backing: Backing<'a>,
+    /// From the first header byte to the end (of the first part): what an ICMP error quotes.
     pub(crate) whole: &'a [u8],
+}
+
+/// Whose memory a frame's bytes are in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Backing<'a> {
+    /// The caller's: what shall stay must be copied.
+    Lent,
+    /// All of it is in this, which the stack may keep.
+    Shared(&'a Bytes),
+    /// Headers are lent, and the payload comes after them in these, which the stack may keep.
+    Parts(&'a [Bytes]),
+}
+
+impl<'a> Backing<'a> {
+    /// What follows the bytes that are lent.
+    pub(crate) fn parts(self) -> &'a [Bytes] {
+        if let Backing::Parts(parts) = self { parts } else { &[] }
+    }
 }
 
 /// Where a fragment belongs.
@@ -41,26 +61,36 @@ pub(crate) struct Fragment {
     pub(crate) more: bool,
 }
 
-/// `None` for anything malformed or that this node must not take. Inlined, since the result is large and would be copied.
+/// `None` for anything malformed or that this node must not take. With parts after `bytes` the packet must end where the
+/// last of them does. Inlined, since the result is large and would be copied.
 #[inline(always)]
-pub(crate) fn parse(bytes: &[u8]) -> Option<IpPacket<'_>> {
+pub(crate) fn parse<'a>(bytes: &'a [u8], backing: Backing<'a>) -> Option<IpPacket<'a>> {
     match bytes.first()? >> 4 {
-        4 => parse_v4(bytes),
-        6 => parse_v6(bytes),
+        4 => parse_v4(bytes, backing),
+        6 => parse_v6(bytes, backing),
         _ => None,
     }
 }
 
+/// The packet without what follows it on the link, if it is there.
+fn whole<'a>(bytes: &'a [u8], parts: &[Bytes], length: usize) -> Option<&'a [u8]> {
+    if parts.is_empty() {
+        return bytes.get(..length);
+    }
+    (bytes.len() + parts.iter().map(Bytes::len).sum::<usize>() == length).then_some(bytes)
+}
+
 /// Read by hand: this is the way of every packet.
 #[inline(always)]
-fn parse_v4(bytes: &[u8]) -> Option<IpPacket<'_>> {
+fn parse_v4<'a>(bytes: &'a [u8], backing: Backing<'a>) -> Option<IpPacket<'a>> {
     let header = bytes.first_chunk::<V4_LENGTH>()?;
     let header_length = usize::from(header[0] & 0x0f) * 4;
     let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
-    if header_length < V4_LENGTH || header_length > length || length > bytes.len() {
+    let whole = whole(bytes, backing.parts(), length)?;
+    if header_length < V4_LENGTH || header_length > whole.len() {
         return None;
     }
-    if checksum::data(&bytes[..header_length]) != u16::MAX {
+    if checksum::data(&whole[..header_length]) != u16::MAX {
         return None;
     }
     // RFC 791 §3.1: one reserved bit, "don't fragment", "more fragments", and the offset in units of eight bytes.
@@ -70,7 +100,6 @@ fn parse_v4(bytes: &[u8]) -> Option<IpPacket<'_>> {
         offset: usize::from(position & 0x1fff) * 8,
         more: position & 0x2000 != 0,
     });
-    let whole = &bytes[..length];
     Some(IpPacket {
         source: IpAddr::from([header[12], header[13], header[14], header[15]]),
         destination: IpAddr::from([header[16], header[17], header[18], header[19]]),
@@ -79,12 +108,15 @@ fn parse_v4(bytes: &[u8]) -> Option<IpPacket<'_>> {
         ecn: header[1] & 3,
         fragment,
         payload: &whole[header_length..],
+        backing,
         whole,
     })
 }
 
-fn parse_v6(bytes: &[u8]) -> Option<IpPacket<'_>> {
-    let packet = Ipv6Packet::new_checked(bytes).ok()?;
+fn parse_v6<'a>(bytes: &'a [u8], backing: Backing<'a>) -> Option<IpPacket<'a>> {
+    let header = bytes.get(..V6_LENGTH)?;
+    let packet = Ipv6Packet::new_unchecked(header);
+    let whole = whole(bytes, backing.parts(), packet.total_len())?;
     let mut parsed = IpPacket {
         source: packet.src_addr().into(),
         destination: packet.dst_addr().into(),
@@ -92,8 +124,9 @@ fn parse_v6(bytes: &[u8]) -> Option<IpPacket<'_>> {
         hop_limit: packet.hop_limit(),
         ecn: packet.traffic_class() & 3,
         fragment: None,
-        payload: packet.payload(),
-        whole: &bytes[..packet.total_len()],
+        payload: whole.get(V6_LENGTH..)?,
+        backing,
+        whole,
     };
     for position in 0..EXTENSION_HEADERS_MAX {
         match parsed.protocol {

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use smoltcp::wire::{IpProtocol, TcpOption};
 
 use super::checksum;
-use super::ip::IpPacket;
+use super::ip::{Backing, IpPacket};
 use crate::tcp::Seq;
 
 /// Bytes of a header without options.
@@ -60,6 +61,8 @@ pub(crate) struct Segment<'a> {
     pub(crate) window: u16,
     pub(crate) options: Options,
     pub(crate) payload: &'a [u8],
+    /// The memory that `payload` is in, if the stack may keep it.
+    pub(crate) memory: Option<&'a Bytes>,
     /// A router on the path marked it (RFC 3168).
     pub(crate) congestion_experienced: bool,
 }
@@ -102,7 +105,7 @@ pub(crate) fn parse<'a>(packet: &IpPacket<'a>, checksum_trusted: bool) -> Option
     if source_port == 0 || destination_port == 0 {
         return None;
     }
-    if !checksum_trusted && !checksum::verify(packet.source, packet.destination, IpProtocol::Tcp, packet.payload) {
+    if !checksum_trusted && !has_right_checksum(packet) {
         return None;
     }
     Some(Segment {
@@ -121,8 +124,20 @@ pub(crate) fn parse<'a>(packet: &IpPacket<'a>, checksum_trusted: bool) -> Option
         window: half(14),
         options: parse_options(options),
         payload: &packet.payload[length..],
+        memory: if let Backing::Shared(frame) = packet.backing { Some(frame) } else { None },
         congestion_experienced: packet.ecn == 3,
     })
+}
+
+fn has_right_checksum(packet: &IpPacket<'_>) -> bool {
+    let parts = packet.backing.parts();
+    if parts.is_empty() {
+        return checksum::verify(packet.source, packet.destination, IpProtocol::Tcp, packet.payload);
+    }
+    let length = packet.payload.len() + parts.iter().map(Bytes::len).sum::<usize>();
+    let pseudo = checksum::pseudo_header(packet.source, packet.destination, IpProtocol::Tcp, length);
+    let all = std::iter::once(packet.payload).chain(parts.iter().map(|part| &part[..]));
+    checksum::combine(&[pseudo, checksum::of_parts(all)]) == u16::MAX
 }
 
 #[inline(always)]
@@ -264,19 +279,11 @@ pub(crate) fn fill_checksum(
 ) {
     let length = header.len() + payload.iter().map(|part| part.len()).sum::<usize>();
     let pseudo = checksum::pseudo_header(source.ip(), destination.ip(), IpProtocol::Tcp, length);
-    let value =
-        if partial { pseudo } else { !checksum::combine(&[pseudo, checksum::data(header), sum_of_parts(payload)]) };
+    let value = if partial {
+        pseudo
+    } else {
+        let sum = checksum::of_parts(payload.iter().copied());
+        !checksum::combine(&[pseudo, checksum::data(header), sum])
+    };
     header[CHECKSUM_OFFSET..CHECKSUM_OFFSET + 2].copy_from_slice(&value.to_be_bytes());
-}
-
-/// A part that starts at an odd place has its bytes in swapped positions (RFC 1071 §2 B).
-fn sum_of_parts(parts: &[&[u8]]) -> u16 {
-    let mut sum = 0;
-    let mut odd = false;
-    for part in parts.iter().filter(|part| !part.is_empty()) {
-        let own = checksum::data(part);
-        sum = checksum::combine(&[sum, if odd { own.swap_bytes() } else { own }]);
-        odd ^= part.len() % 2 == 1;
-    }
-    sum
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use minato_transport::{Config, ConnectionId, Event, IpCidr, Link, MacAddress, Stack};
+use minato_transport::{Bytes, Config, ConnectionId, Event, IpCidr, Link, MacAddress, Stack};
 
 /// A small generator: the same seed, the same run.
 pub struct Random(pub u64);
@@ -43,6 +43,17 @@ impl Trouble {
     pub const NONE: Trouble = Trouble { delay: Duration::from_micros(100), loss: 0, reorder: 0, duplicate: 0 };
 }
 
+/// How frames are given to the stacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// To look at.
+    Lent,
+    /// To keep, in one piece.
+    Shared,
+    /// To keep, cut after the headers and at any place behind them.
+    Parts,
+}
+
 /// Stack 0 is a host at .2, stack 1 a router at .1 that takes any destination.
 pub struct Pair {
     pub stacks: [Stack; 2],
@@ -52,6 +63,7 @@ pub struct Pair {
     pub random: Random,
     pub events: [Vec<Event>; 2],
     pub frames: [u64; 2],
+    pub delivery: Delivery,
     /// Changes one frame in ten; the right one arrives as well half of the time.
     pub mutation: Option<fn(&mut Random, &mut Vec<u8>)>,
     air: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
@@ -104,6 +116,7 @@ impl Pair {
             random: Random(seed),
             events: [Vec::new(), Vec::new()],
             frames: [0; 2],
+            delivery: Delivery::Lent,
             mutation: None,
             air: BTreeMap::new(),
             sent: 0,
@@ -178,14 +191,28 @@ impl Pair {
             if entry.key().0 > self.now {
                 break;
             }
-            let (to, mut frame) = entry.remove();
-            self.stacks[to].receive(self.now, &mut frame);
+            let (to, frame) = entry.remove();
+            self.deliver(to, frame);
         }
         for stack in &mut self.stacks {
             stack.handle_timeout(self.now);
         }
         self.collect();
         true
+    }
+
+    fn deliver(&mut self, to: usize, mut frame: Vec<u8>) {
+        // The longest headers there are: Ethernet's, IPv6's and TCP's, after what the link puts in front.
+        let headers = if self.stacks[to].config().link.virtio() { 10 } else { 0 } + 14 + 40 + 60;
+        match self.delivery {
+            Delivery::Lent => self.stacks[to].receive(self.now, &mut frame),
+            Delivery::Shared => self.stacks[to].receive_shared(self.now, &frame.into()),
+            Delivery::Parts => {
+                let mut body = Bytes::from(frame.split_off(headers.min(frame.len())));
+                let second = body.split_off(self.random.below(body.len() as u64 + 1) as usize);
+                self.stacks[to].receive_parts(self.now, &frame, &[body, second]);
+            }
+        }
     }
 
     pub fn run_for(&mut self, time: Duration) {

@@ -3,7 +3,9 @@
 mod gaps;
 mod window;
 
-use super::buffer::{CHUNK, ChunkPool, ChunkQueue};
+use bytes::Bytes;
+
+use super::buffer::{CHUNK, ChunkPool, ChunkQueue, SHARED_MIN};
 use super::{Config, Request, Seq};
 use crate::time::{Interval, Time};
 use crate::wire::tcp::{SACK_BLOCKS, SackBlock, Segment};
@@ -178,7 +180,7 @@ impl ReceiveHalf {
         }
         let in_order = start == self.next && self.gaps.is_empty();
         if !text.is_empty() {
-            self.place(start, text, pool);
+            self.place(start, text, segment.memory, pool);
         }
         self.finish_if_complete();
         let arrived = self.next.since(before);
@@ -195,16 +197,20 @@ impl ReceiveHalf {
         self.gaps.end().map_or(self.next, |end| end.max(self.next))
     }
 
-    fn place(&mut self, start: Seq, text: &[u8], pool: &mut ChunkPool) {
+    /// `memory` is what `text` is in, if it may stay there.
+    fn place(&mut self, start: Seq, text: &[u8], memory: Option<&Bytes>, pool: &mut ChunkPool) {
         if start != self.next {
             // Chunks are larger than what is in them; but not so much, unless the peer means to do harm.
-            let memory = if pool.is_short() { 0 } else { 2 * self.capacity + 4 * CHUNK };
-            if let Some(known) = self.gaps.insert(start, text, memory, pool) {
+            let most = if pool.is_short() { 0 } else { 2 * self.capacity + 4 * CHUNK };
+            if let Some(known) = self.gaps.insert(start, text, most, pool) {
                 self.duplicate = Some(known);
             }
             return;
         }
-        self.queue.push(text, pool);
+        match memory.filter(|_| text.len() >= SHARED_MIN) {
+            Some(memory) => self.queue.push_shared(memory.slice_ref(text), pool),
+            None => self.queue.push(text, pool),
+        }
         self.next = start.plus(text.len());
         self.next = self.gaps.join(self.next, &mut self.queue, pool);
     }

@@ -2,7 +2,6 @@
 
 use super::ReceiveHalf;
 use crate::tcp::Config;
-use crate::tcp::buffer::ChunkPool;
 use crate::time::{Interval, Time};
 
 /// Least time over which the reader's speed is measured.
@@ -61,23 +60,8 @@ impl ReceiveHalf {
         field as u16
     }
 
-    /// The reader took `count` bytes.
-    pub(in crate::tcp) fn consume(
-        &mut self,
-        now: Time,
-        count: usize,
-        round_trip: Option<Interval>,
-        segment_size: usize,
-        config: &Config,
-        pool: &mut ChunkPool,
-    ) {
-        let count = count.min(self.queue.length());
-        self.queue.consume(count, pool);
-        self.after_reading(now, count, round_trip, segment_size, config, pool.is_short());
-    }
-
-    /// As `consume`, after the bytes were taken by other means: the peer may have to hear of the room. `short` memory lets no
-    /// window grow.
+    /// After `count` bytes were taken off the queue: the peer may have to hear of the room. `short` memory lets no window
+    /// grow.
     pub(in crate::tcp) fn after_reading(
         &mut self,
         now: Time,

@@ -1,10 +1,15 @@
 //! Stream bytes in chunks: a buffer that grows and shrinks by whole chunks, hands out slices without copying, and joins
-//! with another by moving chunks.
-//!
-//! Big chunks come from a pool that gives the last one returned first, so a stream whose reader keeps up stays in the
-//! processor's cache however large its window is.
+//! with another by moving chunks. A chunk is memory of the pool, or memory that the caller gave and still shares.
+
+mod chunk;
+mod pool;
 
 use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use chunk::{Chunk, Memory};
+pub(crate) use pool::ChunkPool;
 
 /// Capacity of a big chunk.
 pub(crate) const CHUNK: usize = 64 << 10;
@@ -18,97 +23,9 @@ const BULK: usize = 16 << 10;
 /// Least contiguous room for which `space` does not start a new chunk.
 const SPACE_MIN: usize = 4 << 10;
 
-/// Small chunks kept for reuse.
-const SMALL_KEEP: usize = 1024;
-
-/// Length of the longest list of chunks that is kept for reuse.
-const LIST_MAX: usize = 64;
-
-/// Chunks that no queue uses.
-#[derive(Debug)]
-pub(crate) struct ChunkPool {
-    free: Vec<Box<[u8]>>,
-    small: Vec<Box<[u8]>>,
-    /// Lists of chunks, all empty, for queues that have none.
-    lists: Vec<VecDeque<Chunk>>,
-    keep: usize,
-    /// Bytes of chunks that queues have now.
-    used: usize,
-    /// From how many on buffers should not grow.
-    limit: usize,
-}
-
-impl ChunkPool {
-    /// `keep` is how many free big chunks are not given back to the allocator.
-    pub(crate) fn new(keep: usize, limit: usize) -> ChunkPool {
-        ChunkPool { free: Vec::new(), small: Vec::new(), lists: Vec::new(), keep, used: 0, limit }
-    }
-
-    /// Whether so much is used that buffers should not grow.
-    pub(crate) fn is_short(&self) -> bool {
-        self.used >= self.limit
-    }
-
-    /// Gives the allocator all that no queue uses.
-    pub(crate) fn release(&mut self) {
-        (self.free, self.small, self.lists) = (Vec::new(), Vec::new(), Vec::new());
-    }
-
-    fn take(&mut self, wanted: usize) -> Box<[u8]> {
-        self.used += if wanted <= SMALL_CHUNK { SMALL_CHUNK } else { CHUNK };
-        if wanted <= SMALL_CHUNK {
-            return self.small.pop().unwrap_or_else(|| vec![0; SMALL_CHUNK].into_boxed_slice());
-        }
-        self.free.pop().unwrap_or_else(|| vec![0; CHUNK].into_boxed_slice())
-    }
-
-    fn take_list(&mut self) -> VecDeque<Chunk> {
-        self.lists.pop().unwrap_or_else(|| VecDeque::with_capacity(1))
-    }
-
-    fn give_list(&mut self, list: VecDeque<Chunk>) {
-        if self.lists.len() < SMALL_KEEP && list.capacity() <= LIST_MAX {
-            self.lists.push(list);
-        }
-    }
-
-    fn give(&mut self, bytes: Box<[u8]>) {
-        self.used -= bytes.len();
-        if bytes.len() == CHUNK && self.free.len() < self.keep {
-            self.free.push(bytes);
-        } else if bytes.len() == SMALL_CHUNK && self.small.len() < SMALL_KEEP {
-            self.small.push(bytes);
-        }
-    }
-}
-
-/// Bytes `start..end` of its memory are used, the rest after `end` is room.
-#[derive(Debug)]
-struct Chunk {
-    /// Where its first used byte is in the stream.
-    position: u64,
-    bytes: Box<[u8]>,
-    start: u32,
-    end: u32,
-}
-
-impl Chunk {
-    fn used(&self) -> &[u8] {
-        &self.bytes[self.start as usize..self.end as usize]
-    }
-
-    fn length(&self) -> usize {
-        (self.end - self.start) as usize
-    }
-
-    fn room(&self) -> usize {
-        self.bytes.len() - self.end as usize
-    }
-
-    fn space(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.end as usize..]
-    }
-}
+/// Shared bytes shorter than this are copied: that costs less than to keep an account of them, and a chunk per handful of
+/// bytes would leave segments short, which have few parts.
+pub(crate) const SHARED_MIN: usize = 4 << 10;
 
 /// A queue of bytes. Invariants: no chunk is empty except possibly the last; `length` is the sum of the chunks' lengths;
 /// chunks' positions follow each other without gaps, from `position` on.
@@ -131,7 +48,7 @@ impl ChunkQueue {
 
     /// Bytes of memory that its chunks take.
     pub(crate) fn allocated(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.bytes.len()).sum()
+        self.chunks.iter().map(Chunk::allocated).sum()
     }
 
     /// Copies `data` to the end.
@@ -161,13 +78,32 @@ impl ChunkQueue {
         }
     }
 
+    /// Puts bytes to the end that stay where they are, if they are worth it.
+    pub(crate) fn push_shared(&mut self, data: Bytes, pool: &mut ChunkPool) {
+        if data.len() < SHARED_MIN {
+            return self.push(&data, pool);
+        }
+        let length = data.len();
+        pool.count(length);
+        self.add(Memory::Shared(data), pool);
+        if let Some(chunk) = self.chunks.back_mut() {
+            chunk.end = length as u32;
+        }
+        self.length += length;
+    }
+
     fn add_chunk(&mut self, wanted: usize, pool: &mut ChunkPool) {
+        let memory = Memory::Own(pool.take(wanted));
+        self.add(memory, pool);
+    }
+
+    fn add(&mut self, memory: Memory, pool: &mut ChunkPool) {
         let position = self.position + self.length as u64;
-        let chunk = Chunk { position, bytes: pool.take(wanted), start: 0, end: 0 };
+        let chunk = Chunk { position, memory, start: 0, end: 0 };
         if let Some(last) = self.chunks.back_mut()
             && last.length() == 0
         {
-            pool.give(std::mem::replace(last, chunk).bytes);
+            pool.give(std::mem::replace(last, chunk).memory);
         } else {
             if self.chunks.capacity() == 0 {
                 self.chunks = pool.take_list();
@@ -193,7 +129,7 @@ impl ChunkQueue {
         let count = count.min(chunk.room());
         chunk.end += count as u32;
         self.length += count;
-        if self.length <= SMALL_CHUNK && chunk.bytes.len() == CHUNK && chunk.length() == self.length {
+        if self.length <= SMALL_CHUNK && chunk.allocated() == CHUNK && chunk.length() == self.length {
             self.move_to_small(pool);
         }
         count
@@ -204,8 +140,9 @@ impl ChunkQueue {
         let Some(chunk) = self.chunks.pop_back() else { return };
         let mut bytes = pool.take(chunk.length());
         bytes[..chunk.length()].copy_from_slice(chunk.used());
-        self.chunks.push_back(Chunk { position: chunk.position, start: 0, end: chunk.length() as u32, bytes });
-        pool.give(chunk.bytes);
+        let (position, end) = (chunk.position, chunk.length() as u32);
+        self.chunks.push_back(Chunk { position, start: 0, end, memory: Memory::Own(bytes) });
+        pool.give(chunk.memory);
     }
 
     /// Gives an empty last chunk back, so that an idle queue holds no memory.
@@ -213,7 +150,7 @@ impl ChunkQueue {
         if self.chunks.back().is_some_and(|chunk| chunk.length() == 0)
             && let Some(chunk) = self.chunks.pop_back()
         {
-            pool.give(chunk.bytes);
+            pool.give(chunk.memory);
             self.drop_list(pool);
         }
     }
@@ -239,7 +176,7 @@ impl ChunkQueue {
             if chunk.length() == 0
                 && let Some(chunk) = self.chunks.pop_front()
             {
-                pool.give(chunk.bytes);
+                pool.give(chunk.memory);
                 self.drop_list(pool);
             }
         }
@@ -260,6 +197,26 @@ impl ChunkQueue {
             }
         }
         (slices, length - left)
+    }
+
+    /// The same bytes as `slices` with the same arguments, in parts of their own: shared where the chunk is, else copied.
+    pub(crate) fn shared<const N: usize>(&self, offset: usize, length: usize) -> [Bytes; N] {
+        let mut parts = [const { Bytes::new() }; N];
+        let (slices, _) = self.slices::<N>(offset, length);
+        let (first, _) = self.find(offset);
+        for ((part, slice), chunk) in parts.iter_mut().zip(slices).zip(self.chunks.range(first..)) {
+            *part = chunk.share(slice);
+        }
+        parts
+    }
+
+    /// Takes the first chunk's bytes off the queue, with their memory if that is not much larger than they are.
+    pub(crate) fn pop_shared(&mut self, pool: &mut ChunkPool) -> Option<Bytes> {
+        let chunk = self.chunks.pop_front_if(|chunk| chunk.length() > 0)?;
+        self.length -= chunk.length();
+        self.position += chunk.length() as u64;
+        self.drop_list(pool);
+        Some(chunk.into_bytes(pool))
     }
 
     /// The index of the chunk that has the byte at `offset`, and where in it.
@@ -313,7 +270,7 @@ impl ChunkQueue {
     /// Gives all memory back.
     pub(crate) fn clear(&mut self, pool: &mut ChunkPool) {
         for chunk in std::mem::take(&mut self.chunks) {
-            pool.give(chunk.bytes);
+            pool.give(chunk.memory);
         }
         self.position += self.length as u64;
         self.length = 0;
@@ -322,7 +279,9 @@ impl ChunkQueue {
 
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK, ChunkPool, ChunkQueue};
+    use bytes::Bytes;
+
+    use super::{CHUNK, ChunkPool, ChunkQueue, SHARED_MIN};
 
     fn content(queue: &ChunkQueue) -> Vec<u8> {
         queue.slices::<64>(0, queue.length()).0.concat()
@@ -354,6 +313,40 @@ mod tests {
             assert_eq!(parts.concat(), expected[expected.len() / 2..][..count]);
             assert_eq!(queue.reach(expected.len() / 2, 3000, 2), count);
         }
+    }
+
+    #[test]
+    fn shared_bytes_go_through_without_a_copy() {
+        let mut pool = ChunkPool::new(4, usize::MAX);
+        let mut queue = ChunkQueue::default();
+        let large = Bytes::from(vec![7; 3 * SHARED_MIN]);
+        queue.push(b"before", &mut pool);
+        queue.push_shared(large.clone(), &mut pool);
+        queue.push_shared(Bytes::from_static(b"small"), &mut pool);
+        queue.push(b"after", &mut pool);
+        assert_eq!(content(&queue), [b"before", &large[..], b"smallafter"].concat());
+        let parts = queue.shared::<4>(4, 2 + large.len() + 3);
+        assert_eq!(parts.concat(), [b"re", &large[..], b"sma"].concat());
+        assert_eq!(parts[1].as_ptr(), large.as_ptr());
+        queue.consume(8, &mut pool);
+        let popped = queue.pop_shared(&mut pool).expect("there is more");
+        assert_eq!((popped.as_ptr(), popped.len()), (large[2..].as_ptr(), large.len() - 2));
+        assert_eq!(queue.pop_shared(&mut pool).as_deref(), Some(&b"smallafter"[..]));
+        assert_eq!(queue.pop_shared(&mut pool), None);
+        assert_eq!((queue.length(), pool.used), (0, 0));
+    }
+
+    #[test]
+    fn a_full_chunk_is_given_away_with_its_memory_and_a_sparse_one_copied() {
+        let mut pool = ChunkPool::new(4, usize::MAX);
+        let mut queue = ChunkQueue::default();
+        queue.push(&vec![1; CHUNK], &mut pool);
+        queue.push(&[2; 100], &mut pool);
+        let place = queue.slices::<1>(0, 1).0[0].as_ptr();
+        assert_eq!(queue.pop_shared(&mut pool).map(|bytes| (bytes.as_ptr(), bytes.len())), Some((place, CHUNK)));
+        assert!(pool.free.is_empty());
+        assert_eq!(queue.pop_shared(&mut pool).as_deref(), Some(&[2; 100][..]));
+        assert_eq!((pool.free.len(), pool.used), (1, 0));
     }
 
     #[test]
