@@ -11,6 +11,7 @@ use minato_host::sockets::{HeldPort, HoldError, udp_bind};
 use minato_inspect::{Forward, ForwardRequest, ForwardSpec, ForwardState, Problem, ProblemKind};
 use minato_ports::{BindRequest, PortTable, Reservation, Transport};
 
+use super::loopback::{End, contested};
 use super::{Control, HostRecord, Phase, State, blocking, no_such_host};
 use crate::convert;
 use crate::plane::{Command, ForwardStatus, GivenBack, HeldForward, HeldSocket, make_room};
@@ -33,12 +34,14 @@ pub(super) struct ForwardRecord {
     reservation: Reservation,
 }
 
-/// Ports that are held and not yet in force. Their reservations have to be given back by [`Control::release`] unless
-/// they are handed over.
+/// Ports that are held and not yet in force. Their reservations have to be given back by [`Control::abandon`] unless
+/// they are put in force.
 #[derive(Default)]
 pub(super) struct Holding {
     held: Vec<Held>,
     warnings: Vec<String>,
+    /// Hosts' own ports that have gone for these.
+    gave_way: HashSet<End>,
 }
 
 pub(super) struct Held {
@@ -63,7 +66,7 @@ impl Control {
     pub(crate) async fn add_forwards(self: &Arc<Self>, request: ForwardRequest) -> Result<Vec<Forward>, Problem> {
         let serial = self.state().running(&request.host)?.0.serial;
         let holding = self.hold(&request.host, request.forwards).await?;
-        let (ids, _warnings) = self.hand_over(serial, &request.host, holding).await?;
+        let (ids, _warnings) = self.put_in_force(serial, &request.host, holding).await?;
         let added = self.forwards_with(&ids).await?;
         // The host may have ended since.
         if added.len() == ids.len() { Ok(added) } else { Err(no_such_host(&request.host)) }
@@ -78,21 +81,21 @@ impl Control {
             state.find_forwards(&request.host, &wanted)?
         };
         let removed = self.forwards_with(&ids).await?;
-        self.give_back(&ids, Command::RemoveForwards).await?;
-        self.retake(&removed).await;
+        let contested = self.give_back(&ids, Command::RemoveForwards).await?;
+        self.retake(&contested).await;
         Ok(removed)
     }
 
-    /// Has the packet loop end forwards by `command`, and frees their ports.
+    /// Has the packet loop end forwards by `command`, and frees their ports. Returns those at which they may have been in
+    /// the way of hosts' own.
     pub(super) async fn give_back(
         &self,
         ids: &[u64],
         command: fn(Vec<u64>, oneshot::Sender<GivenBack>) -> Command,
-    ) -> Result<(), Problem> {
+    ) -> Result<HashSet<End>, Problem> {
         let sockets = self.plane.ask(|done| command(ids.to_vec(), done)).await.map_err(|_| ending())?;
         blocking(move || drop(sockets)).await?;
-        self.state().release_forwards(ids);
-        Ok(())
+        Ok(self.state().release_forwards(ids))
     }
 
     /// Every forward with its state and counters.
@@ -117,10 +120,16 @@ impl Control {
     /// Holds the ports that these forwards name, for a host.
     pub(super) async fn hold(self: &Arc<Self>, host: &str, specs: Vec<ForwardSpec>) -> Result<Holding, Problem> {
         let wanted = self.expand(specs).await?;
-        self.make_way(&wanted).await;
+        let gave_way = self.make_way(&wanted).await;
         let control = Arc::clone(self);
         let host = host.to_owned();
-        blocking(move || control.hold_all(&host, wanted)).await?
+        match blocking(move || control.hold_all(&host, wanted)).await.flatten() {
+            Ok(holding) => Ok(Holding { gave_way, ..holding }),
+            Err(problem) => {
+                self.retake(&gave_way).await;
+                Err(problem)
+            }
+        }
     }
 
     /// The single forwards that these name, not more than there may be in total.
@@ -196,13 +205,35 @@ impl Control {
         }
     }
 
-    /// Gives back what was held in vain.
-    pub(super) fn release(&self, holding: Holding) {
+    /// Gives back what was held in vain, and what had gone for it.
+    pub(super) async fn abandon(self: &Arc<Self>, holding: Holding) {
+        let gave_way = self.release(holding);
+        self.retake(&gave_way).await;
+    }
+
+    /// Gives back what was held, and says what had gone for it.
+    fn release(&self, holding: Holding) -> HashSet<End> {
         let mut state = self.state();
         for Held { socket, reservation, .. } in holding.held {
             drop(socket);
             state.table.release(reservation);
         }
+        holding.gave_way
+    }
+
+    /// As [`Control::hand_over`]. What had gone for nothing comes back.
+    pub(super) async fn put_in_force(
+        self: &Arc<Self>,
+        serial: u32,
+        host: &str,
+        mut holding: Holding,
+    ) -> Result<(Vec<u64>, Vec<String>), Problem> {
+        let gave_way = std::mem::take(&mut holding.gave_way);
+        let result = self.hand_over(serial, host, holding).await;
+        if result.is_err() {
+            self.retake(&gave_way).await;
+        }
+        result
     }
 
     /// Puts forwards in force, unless their host has begun to end. Returns their IDs, and what the user should know about
@@ -347,18 +378,21 @@ impl State {
         })
     }
 
-    pub(super) fn release_forwards(&mut self, ids: &[u64]) {
-        for id in ids {
-            if let Some(record) = self.forwards.remove(id) {
-                self.table.release(record.reservation);
-            }
+    /// Forgets forwards. Returns the ports at which they may have been in the way of hosts' own.
+    pub(super) fn release_forwards(&mut self, ids: &[u64]) -> HashSet<End> {
+        let mut ends = HashSet::new();
+        for record in ids.iter().filter_map(|id| self.forwards.remove(id)) {
+            self.table.release(record.reservation);
+            let contested = contested(record.transport, record.address).filter(|_| !record.automatic);
+            ends.extend(contested);
         }
+        ends
     }
 
-    pub(super) fn release_forwards_of(&mut self, host: &str) {
+    pub(super) fn release_forwards_of(&mut self, host: &str) -> HashSet<End> {
         let of_host = |(id, record): (&u64, &ForwardRecord)| (record.host == host).then_some(*id);
         let ids: Vec<u64> = self.forwards.iter().filter_map(of_host).collect();
-        self.release_forwards(&ids);
+        self.release_forwards(&ids)
     }
 
     /// What is forwarded to a host, as it would be asked for.

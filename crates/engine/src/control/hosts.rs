@@ -142,7 +142,7 @@ impl Control {
         let made = match self.make_namespace(reserved, range).await {
             Ok(made) => made,
             Err(failure) => {
-                self.release(holding);
+                self.abandon(holding).await;
                 return Err(failure);
             }
         };
@@ -156,7 +156,7 @@ impl Control {
             sockets: for_plane,
         };
         if self.plane.ask(|done| Command::AddHost(Box::new(setup), done)).await.is_err() {
-            self.release(holding);
+            self.abandon(holding).await;
             return Err(ending());
         }
         let namespaces = namespace.namespaces;
@@ -208,7 +208,7 @@ impl Control {
             let (address_v4, address_v6) = (*address_v4, *address_v6);
             self.events.tell(|| Happening::HostStarted { host: name.clone(), address_v4, address_v6 });
         }
-        let (_, warnings) = self.hand_over(reserved.serial, &reserved.name, holding).await?;
+        let (_, warnings) = self.put_in_force(reserved.serial, &reserved.name, holding).await?;
         let (session, stopping) = {
             let mut state = self.state();
             (self.open_session_in(&mut state, &reserved.name)?, state.stopping.is_some())
@@ -248,7 +248,7 @@ impl Control {
         })
         .await
         .unwrap_or_default();
-        self.state().release_forwards_of(name);
+        let mut contested = self.state().release_forwards_of(name);
         // What they had sent when they ended is delivered. Then nothing of ours keeps the namespace.
         let _ = self.plane.ask(|done| Command::DrainHost(serial, done)).await;
         let _ = self.plane.ask(|done| Command::RemoveHost(serial, done)).await;
@@ -262,7 +262,8 @@ impl Control {
         .await;
         // What its processes began since then ends before the next host gets the addresses.
         let _ = self.plane.ask(|done| Command::EndFlows(addresses.to_vec(), done)).await;
-        self.state().release_forwards_of(name);
+        contested.extend(self.state().release_forwards_of(name));
+        self.retake(&contested).await;
         // What the end of its processes has released is told before its own.
         let control = Arc::clone(self);
         let _ = blocking(move || control.look()).await;

@@ -9,13 +9,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use minato_host::sockets::first_unprivileged_port;
-use minato_inspect::{Forward, Problem, SessionEvent, Unknown};
+use minato_inspect::{Problem, SessionEvent, Unknown};
 use minato_ports::{Port, Transport};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::forwards::{Holding, Taken, Wanted, refuse};
 use super::{Control, HostRecord, Phase, State, blocking};
-use crate::convert;
 use crate::plane::{Command, ServicesChanged};
 
 /// Most ports of one host that get a forward of their own number. Whoever listens on more is hardly a service on each.
@@ -24,7 +23,7 @@ const MAX_PORTS: usize = 1024;
 const MAX_TOLD: usize = 3;
 
 /// A port of a host's service, which is the machine's port at the host's loopback address too.
-type End = (Transport, u16);
+pub(super) type End = (Transport, u16);
 
 /// A host's own address on the machine, and what is held there.
 #[derive(Debug)]
@@ -107,27 +106,25 @@ impl Control {
         (holding, refusals)
     }
 
-    /// Gives up those own ports of hosts that are in the way of what somebody asks for.
-    pub(super) async fn make_way(&self, wanted: &[Wanted]) {
+    /// Gives up those own ports of hosts that are in the way of what somebody asks for, and says which: they are to be
+    /// taken again with [`Control::retake`] when nothing comes of it.
+    pub(super) async fn make_way(&self, wanted: &[Wanted]) -> HashSet<End> {
         // Most ask for 127.0.0.1 and ::1, where no host's own address is.
         if !wanted.iter().any(|one| may_be_own(one.address.ip())) {
-            return;
+            return HashSet::new();
         }
         let _turn = self.loopback_turn.lock().await;
-        let ids = self.state().give_way(wanted);
+        let (ends, ids) = self.state().give_way(wanted);
         if !ids.is_empty() {
             let _ = self.give_back(&ids, Command::ReleaseForwards).await;
         }
+        ends
     }
 
-    /// Takes ports again that these forwards, which are no more, were in the way of.
-    pub(super) async fn retake(self: &Arc<Self>, forwards: &[Forward]) {
-        let ends: HashSet<End> = forwards
-            .iter()
-            .filter(|forward| may_be_own(forward.address))
-            .map(|forward| (convert::from_inspect(forward.transport), forward.host_port))
-            .collect();
-        let concerned = if ends.is_empty() { Vec::new() } else { self.state().forgive(&ends) };
+    /// Takes ports again that a forward, which is no more, was in the way of. Not for whoever has the turn: each host
+    /// waits for it.
+    pub(super) async fn retake(self: &Arc<Self>, ends: &HashSet<End>) {
+        let concerned = if ends.is_empty() { Vec::new() } else { self.state().forgive(ends) };
         for name in concerned {
             self.follow_host(&name).await;
         }
@@ -139,6 +136,11 @@ struct Refusal {
     end: End,
     /// `None` when a forward that somebody asked for leads there anyway.
     why: Option<Problem>,
+}
+
+/// The port at which a forward that somebody asked for may have been in the way of a host's own.
+pub(super) fn contested(transport: Transport, address: SocketAddr) -> Option<End> {
+    may_be_own(address.ip()).then_some((transport, address.port()))
 }
 
 /// Whether a forward that somebody asks for at this address may meet a host's own.
@@ -210,9 +212,9 @@ impl State {
         Some((record.serial, superfluous, missing.into_iter().filter_map(wanted).collect()))
     }
 
-    /// The forwards that are in the way of these. Their hosts do without them from now on.
-    fn give_way(&mut self, wanted: &[Wanted]) -> Vec<u64> {
-        let mut ids = Vec::new();
+    /// The forwards that are in the way of these, with their ports. Their hosts do without them from now on.
+    fn give_way(&mut self, wanted: &[Wanted]) -> (HashSet<End>, Vec<u64>) {
+        let (mut ends, mut ids) = (HashSet::new(), Vec::new());
         for loopback in self.hosts.values_mut().filter_map(|record| record.loopback.as_mut()) {
             let own = IpAddr::V4(loopback.address);
             for one in wanted.iter().filter(|one| may_be_own(one.address.ip())) {
@@ -222,11 +224,12 @@ impl State {
                     && let Some(id) = loopback.held.remove(&end)
                 {
                     loopback.refused.insert(end);
+                    ends.insert(end);
                     ids.push(id);
                 }
             }
         }
-        ids
+        (ends, ids)
     }
 
     /// Lets hosts try these ports again; returns which hosts have reason to.

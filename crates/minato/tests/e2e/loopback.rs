@@ -120,6 +120,42 @@ fn a_port_that_is_taken_is_a_warning_and_what_somebody_asks_for_goes_first() {
 }
 
 #[test]
+fn what_gave_way_comes_back_when_the_other_host_ends() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let web = user.run(&["--name", "web"], &machine.peer("who 6000"));
+        let at = format!("{}:6000", own("web"));
+        wait_until("its own port", SOON, || net::read_from(&at).is_some());
+        let db = user.run(&["--name", "db", "-p", "0.0.0.0:6000:7000"], &machine.peer("who 7000"));
+        wait_until("the other host's forward", SOON, || net::read_from("127.0.0.1:6000").is_some());
+        let given_way = |forward: &Forward| forward.transport == Transport::Tcp && forward.host_port == 6000;
+        assert!(!automatic().iter().any(given_way), "{:?}", automatic());
+        db.stop();
+        wait_until("its own port again", SOON, || net::read_from(&at).is_some());
+        web.stop();
+    });
+}
+
+#[test]
+fn what_gave_way_in_vain_comes_back() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let web = user.run(&["--name", "web"], &machine.peer("who 6000"));
+        let at = format!("{}:6000", own("web"));
+        wait_until("its own port", SOON, || net::read_from(&at).is_some());
+        // It is in the way of a forward of every address, and not in the way of the host's own.
+        let holder = TcpListener::bind("127.0.0.1:6000").expect("a port of the machine");
+        user.minato_finish(&["forward", "add", "-p", "0.0.0.0:6000:6000", "web"]).expect_code(16);
+        wait_until("its own port after a forward that failed", SOON, || net::read_from(&at).is_some());
+        let more = ["run", "--name", "db", "-p", "0.0.0.0:6000:6000", "--", "true"];
+        user.minato_finish(&more).expect_code(16);
+        wait_until("its own port after a host that failed", SOON, || net::read_from(&at).is_some());
+        drop(holder);
+        web.stop();
+    });
+}
+
+#[test]
 fn a_host_may_go_without() {
     Machine::run(&[], |machine| {
         let user = machine.user();
