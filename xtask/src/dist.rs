@@ -31,13 +31,15 @@ fn build() -> Result<PathBuf> {
     let static_target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let mut arguments = vec!["build", "--release", "--locked", "--package", "minato"];
     let mut place = tools::target_directory();
-    if has_target(&static_target) {
-        arguments.extend(["--target", &static_target]);
-        place.push(&static_target);
-    } else {
+    if !has_target(&static_target) {
         eprintln!(
             "xtask: no static program: the target {static_target} is not installed (rustup target add {static_target})"
         );
+    } else if !command::succeeds(Command::new("musl-gcc").arg("--version")) {
+        eprintln!("xtask: no static program: the C compiler for musl is not installed (apt-get install musl-tools)");
+    } else {
+        arguments.extend(["--target", &static_target]);
+        place.push(&static_target);
     }
     command::run(&mut command::cargo(arguments))?;
     Ok(place.join("release/minato"))

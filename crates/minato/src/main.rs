@@ -16,7 +16,9 @@ mod program;
 mod proxy;
 mod render;
 mod runtime_dir;
+mod state_dir;
 mod terminal;
+mod trust;
 mod up;
 
 use std::process::ExitCode;

@@ -15,7 +15,7 @@ use crate::terminal::Terminal;
 pub(super) async fn doctor(terminal: &Terminal) -> u8 {
     let mut checks = check::all();
     checks.extend(subnets().await);
-    let json: Vec<_> = checks.iter().map(as_json).collect();
+    let json: Vec<_> = checks.iter().map(check_as_json).collect();
     terminal.view("checks", &json, |look| render::checks(&checks, look));
     if checks.iter().any(|check| check.state == CheckState::Fail) { code::UNSUPPORTED } else { DONE }
 }
@@ -45,7 +45,8 @@ async fn subnets() -> Option<Check> {
     }
 }
 
-fn as_json(check: &Check) -> serde_json::Value {
+/// A check as views have it.
+pub(crate) fn check_as_json(check: &Check) -> serde_json::Value {
     let state = match check.state {
         CheckState::Ok => "ok",
         CheckState::Warn => "warn",

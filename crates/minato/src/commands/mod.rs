@@ -12,6 +12,7 @@ mod service;
 mod views;
 mod watch;
 
+pub(crate) use doctor::check_as_json;
 pub(crate) use service::Entry;
 #[cfg(test)]
 pub(crate) use service::entries;
@@ -25,6 +26,7 @@ use crate::flags::{Command, Invocation, Show, View};
 use crate::proxy;
 use crate::runtime_dir::RuntimeDir;
 use crate::terminal::Terminal;
+use crate::trust;
 use crate::up;
 
 /// Exit code of a command that did what it was asked.
@@ -60,6 +62,7 @@ pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8,
             proxy::leave_starter();
             block_on(proxy::serve_in_background())
         }
+        Command::Trust(what) => trust::trust(what, terminal),
         Command::Lease(lease) => lease::lease(&lease, terminal),
         Command::KeepLease(lease, ports) => lease::keep(&lease, &ports),
         Command::Service(query) => service::service(&query, terminal),

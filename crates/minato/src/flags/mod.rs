@@ -15,6 +15,7 @@ use minato_ports::{Port, PortRange};
 
 use crate::explain::Target;
 use crate::file::Choice;
+use crate::trust::Trust;
 use crate::up::Up;
 pub(crate) use name::Name;
 pub(crate) use resolve::{claim_same, resolve};
@@ -61,6 +62,8 @@ pub(crate) enum Command {
     Proxy,
     /// The same, for as long as there are networks.
     ProxyInBackground,
+    /// Have a certificate authority for it.
+    Trust(Trust),
     /// Hold free ports for servers to come.
     Lease(Lease),
     /// Be the process that holds leased ports: these and more.

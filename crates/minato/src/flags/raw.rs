@@ -129,6 +129,16 @@ pub(crate) enum Command {
     /// Serve every host's web server at http://HOST.NET.localhost:7080/, for browsers.
     #[command(after_help = PROXY_HELP)]
     Proxy,
+    /// Have browsers trust the proxy: https://HOST.NET.localhost:7080/.
+    #[command(after_help = TRUST_HELP)]
+    Trust {
+        /// Print the certificate (PEM), for programs that want it in a file of their own.
+        #[arg(long, conflicts_with = "remove")]
+        print: bool,
+        /// Undo all of it.
+        #[arg(long)]
+        remove: bool,
+    },
     /// Print free ports that are held until servers listen on them.
     #[command(after_help = LEASE_HELP)]
     Lease(Lease),
@@ -217,11 +227,19 @@ less may be missed. Ends with the network.";
 
 const PROXY_HELP: &str = "\
 http://HOST.NET.localhost:7080/ leads to the web server of a host, http://PORT.HOST.NET.localhost:7080/ to another port of
-it, in every network of yours. Browsers and curl take these names for this machine by themselves. HTTP/1.1 and WebSocket; the
-service sees the headers Forwarded and X-Forwarded-*. `minato up` starts it in the background, where it ends with the last
-network; this command serves until it is interrupted.
+it, in every network of yours. Browsers and curl take these names for this machine by themselves. HTTP/1.1, HTTP/2 and
+WebSocket; the service sees the headers Forwarded and X-Forwarded-*. `minato up` starts it in the background, where it ends
+with the last network; this command serves until it is interrupted. After `minato trust` it serves https at the same port.
 
 MINATO_PROXY_PORT is another port.";
+
+const TRUST_HELP: &str = "\
+Makes a certificate authority of your own, whose certificates are good for names below localhost only, and has Chromium and
+Firefox trust it, if certutil is there (Debian's libnss3-tools). What only root may change is said; root changes it. The proxy
+then serves https too, at the same port as http. Run it again when it nears its end, after two years less 60 days: it makes a
+new one. Browsers that run now have to be started anew.
+
+Exit codes: 10 with --print, there is none; 1 with --remove, something still trusts it.";
 
 const LEASE_HELP: &str = "\
 Examples:

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::failure::Failure;
 use crate::file::Choice;
+use crate::trust::Trust;
 use crate::up::Up;
 
 /// Makes sense of a command line.
@@ -41,6 +42,9 @@ fn command(raw: raw::Command, network: Option<&Name>) -> Result<Command, Failure
         raw::Command::Forward(raw) => forward(raw)?,
         raw::Command::Proxy => Command::Proxy,
         raw::Command::ProxyInBackground => Command::ProxyInBackground,
+        raw::Command::Trust { print: true, .. } => Command::Trust(Trust::Print),
+        raw::Command::Trust { remove: true, .. } => Command::Trust(Trust::Remove),
+        raw::Command::Trust { .. } => Command::Trust(Trust::Install),
         raw::Command::Lease(raw) => Command::Lease(lease(raw)),
         raw::Command::KeepLease { lease: raw, port } => Command::KeepLease(lease(raw), port),
         raw::Command::Service { what } => Command::Service(argument::service(&what)?),

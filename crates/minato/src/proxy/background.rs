@@ -1,6 +1,7 @@
 //! A proxy in the background, for as long as there are networks.
 
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -66,8 +67,9 @@ pub(crate) async fn serve_in_background() -> Result<u8, Failure> {
     };
     background::say(&word).map_err(|error| Failure::caused("nobody waits for the proxy", error))?;
     if !listeners.is_empty() {
+        let secure = Arc::default();
         tokio::select! {
-            () = accept_all(listeners) => {}
+            () = accept_all(listeners, &secure) => {}
             () = last_network_gone() => {}
         }
     }

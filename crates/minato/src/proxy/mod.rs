@@ -2,7 +2,9 @@
 //!
 //! `http://HOST.NET.localhost:7080/` leads to the host's web server, `http://PORT.HOST.NET.localhost:7080/` to another port
 //! of it. Browsers take every name below `localhost` for this machine (RFC 6761 §6.3), and each name has its own cookies.
-//! [`address`] says what a name means, [`exchange`] passes requests on, [`upstream`] has the connections into hosts.
+//! After `minato trust` it speaks TLS at the same port, `https://…:7080/`: a client's first byte tells.
+//! [`address`] says what a name means, [`exchange`] passes requests on, [`upstream`] has the connections into hosts,
+//! [`secure`] certificates.
 
 mod address;
 mod background;
@@ -10,15 +12,19 @@ mod directory;
 mod exchange;
 mod listen;
 mod page;
+mod secure;
 mod upstream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 use crate::commands::DONE;
 use crate::failure::Failure;
@@ -28,9 +34,12 @@ use crate::terminal::Terminal;
 pub(crate) use background::{ensure, leave_starter, serve_in_background};
 use exchange::Connection;
 use listen::{PROCESS, Taken, listen};
+use secure::{HANDSHAKE, Secure};
 
 /// Where the proxy listens unless `MINATO_PROXY_PORT` says otherwise.
 const PORT: u16 = 7080;
+/// How long a client may take to begin, and again for TLS.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Serves until it is told to end.
 pub(crate) async fn serve(terminal: &Terminal) -> Result<u8, Failure> {
@@ -44,9 +53,12 @@ pub(crate) async fn serve(terminal: &Terminal) -> Result<u8, Failure> {
         }
         Err(Taken::Otherwise(failure)) => return Err(*failure),
     };
-    terminal
-        .warn(&format!("http://localhost:{port}/ lists what there is; a host is at http://HOST.NET.localhost:{port}/"));
-    accept_all(listeners).await;
+    let secure = Arc::new(Secure::default());
+    let https = if secure.is_ready() { "http and https" } else { "`minato trust` adds https" };
+    terminal.warn(&format!(
+        "http://localhost:{port}/ lists what there is; a host is at http://HOST.NET.localhost:{port}/ ({https})"
+    ));
+    accept_all(listeners, &secure).await;
     Ok(DONE)
 }
 
@@ -66,34 +78,46 @@ fn port() -> Result<u16, Failure> {
 }
 
 /// Accepts on all of them, for ever.
-async fn accept_all(listeners: Vec<TcpListener>) {
-    let tasks: Vec<_> = listeners.into_iter().map(|listener| tokio::spawn(accept(listener))).collect();
+async fn accept_all(listeners: Vec<TcpListener>, secure: &Arc<Secure>) {
+    let accepting = |listener| tokio::spawn(accept(listener, Arc::clone(secure)));
+    let tasks: Vec<_> = listeners.into_iter().map(accepting).collect();
     for task in tasks {
         let _ = task.await;
     }
 }
 
-async fn accept(listener: TcpListener) {
+async fn accept(listener: TcpListener, secure: Arc<Secure>) {
     loop {
         match listener.accept().await {
             Ok((stream, client)) => {
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(attend(stream, client));
+                tokio::spawn(attend(stream, client, Arc::clone(&secure)));
             }
             // Out of descriptors, or a connection that has died meanwhile: there may be room later.
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
 }
 
-/// Serves one connection to its end.
-async fn attend(stream: tokio::net::TcpStream, client: SocketAddr) {
+/// Serves one connection to its end. Errors are the client's affair, which has gone or spoken nonsense.
+async fn attend(stream: TcpStream, client: SocketAddr, secure: Arc<Secure>) {
     let port = stream.local_addr().map_or(PORT, |address| address.port());
-    let connection = Arc::new(Connection::new(client, ("http", port)));
+    let mut first = [0];
+    let Ok(Ok(1)) = timeout(PATIENCE, stream.peek(&mut first)).await else { return };
+    if first[0] != HANDSHAKE {
+        return converse(stream, Connection::new(client, ("http", port))).await;
+    }
+    if let Ok(Ok(stream)) = timeout(PATIENCE, secure.accept(stream)).await {
+        converse(stream, Connection::new(client, ("https", port))).await;
+    }
+}
+
+/// HTTP/1.1 or HTTP/2, as the client begins.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, connection: Connection) {
+    let connection = Arc::new(connection);
     let service = service_fn(move |request| Arc::clone(&connection).answer(request));
     let mut server = Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new());
     server.http2().timer(TokioTimer::new());
-    // Its error is the client's affair, which has gone or spoken nonsense.
     let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
 }

@@ -7,6 +7,11 @@ use super::{Look, printable};
 
 /// One line for each check, its fix below it, and a verdict.
 pub(crate) fn checks(checks: &[Check], look: &Look) -> String {
+    check_lines(checks, look) + verdict(checks)
+}
+
+/// One line for each check, its fix below it.
+pub(crate) fn check_lines(checks: &[Check], look: &Look) -> String {
     let width = checks.iter().map(|check| check.name.len()).max().unwrap_or_default();
     let mut text = String::new();
     for check in checks {
@@ -21,7 +26,7 @@ pub(crate) fn checks(checks: &[Check], look: &Look) -> String {
             text += &format!("  {:width$}  FIX  {}\n", "", printable(fix));
         }
     }
-    text + verdict(checks)
+    text
 }
 
 fn verdict(checks: &[Check]) -> &'static str {

@@ -13,7 +13,7 @@ pub(crate) mod table;
 
 use minato_inspect::{PortClass, Process, Transport, Unknown};
 
-pub(crate) use checks::checks;
+pub(crate) use checks::{check_lines, checks};
 pub(crate) use events::event;
 pub(crate) use explanation::explanation;
 pub(crate) use flows::flows;

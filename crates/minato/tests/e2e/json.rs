@@ -23,6 +23,8 @@ const GOOD: &[&[&str]] = &[
     &["service", "49000-49152"],
     &["lease", "2", "--within", "1"],
     &["version"],
+    &["trust"],
+    &["trust", "--print"],
     &["check", "-f", "fine.toml"],
 ];
 

@@ -35,6 +35,7 @@ mod policy;
 mod proxy;
 mod run;
 mod services;
+mod trust;
 mod up;
 mod watch;
 mod web;

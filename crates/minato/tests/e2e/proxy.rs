@@ -3,18 +3,11 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::time::Duration;
 
 use crate::machine::{Account, Machine, Program, SOON, leftovers, wait_for, wait_until};
+use crate::support::browser::browse;
 use crate::support::net;
-
-/// Tells what it was asked, sets a cookie, and echoes WebSocket messages.
-const SERVER: &str = include_str!("support/web_server.py");
-
-/// Starts the server in a host of network `shop`.
-fn web(user: &Account<'_>, host: &str, port: u16) -> Program {
-    user.run(&["--network", "shop", "--name", host], &["python3", "-c", SERVER, &port.to_string(), host])
-}
+use crate::support::web_server::{SERVER, web_server as web};
 
 fn proxy(user: &Account<'_>) -> Program {
     let proxy = user.start(user.minato(&["proxy"]));
@@ -158,23 +151,11 @@ fn a_browser_loads_pages_and_keeps_cookies_apart() {
         let user = machine.user();
         let (one, two) = (web(&user, "one", 80), web(&user, "two", 80));
         let proxy = proxy(&user);
-        let browse = |url: &str| {
-            let profile = format!("--user-data-dir={}", machine.work().join("profile").display());
-            let mut command = user.command("chromium");
-            command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
-            command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
-            command.args(["--disable-dev-shm-usage", "--dump-dom", "--timeout=20000", &profile, url]);
-            user.start(command).finish_within(Duration::from_secs(60)).stdout
-        };
         for host in ["one", "two"] {
             let name = format!("{host}.shop.localhost:7080");
-            wait_until("the service", SOON, || {
-                net::connect("127.0.0.1:7080").ok().is_some_and(|mut stream| {
-                    let _ = write!(stream, "GET / HTTP/1.0\r\nHost: {name}\r\n\r\n");
-                    crate::support::peer::read_all(stream).contains("200 OK")
-                })
-            });
-            let page = browse(&format!("http://{name}/page"));
+            let answers = || net::http_get_of(&name, "127.0.0.1:7080", "/").is_some_and(|page| page.contains("200 OK"));
+            wait_until("the service", SOON, answers);
+            let page = browse(machine, &user, &format!("http://{name}/page")).stdout;
             assert!(page.contains(&format!("WebSocket says: {host} hello")), "{page}");
             assert!(page.contains(&format!("cookies: who={host}")), "only its own: {page}");
         }

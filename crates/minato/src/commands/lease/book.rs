@@ -5,15 +5,16 @@
 //! ends only with `KEY` locked, and only if that was not written meanwhile: so a command that finds a keeper alive can
 //! rely on it.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::failure::Failure;
+use crate::state_dir;
 
 /// The entry of a key, locked until dropped.
 #[derive(Debug)]
@@ -25,9 +26,9 @@ pub(super) struct Entry {
 impl Entry {
     /// Opens and locks it.
     pub(super) fn open(key: &str) -> Result<Entry, Failure> {
-        let directory = directory()?;
+        let directory = state_dir::path("leases")?;
         let failed = |error| Failure::caused(format!("cannot use {}", directory.display()), error);
-        DirBuilder::new().mode(0o700).recursive(true).create(&directory).map_err(failed)?;
+        state_dir::create(&directory).map_err(failed)?;
         let file = open(&directory.join(key)).map_err(failed)?;
         flock(&file, FlockOperation::LockExclusive).map_err(|errno| failed(errno.into()))?;
         Ok(Entry { file, keeper: directory.join(format!("{key}.keeper")) })
@@ -55,7 +56,7 @@ impl Entry {
     /// Becomes its keeper, of these ports: the lock lasts as long as what is returned.
     pub(super) fn keeper_of(key: &str, ports: &[u16]) -> Result<File, Failure> {
         let failed = |error: std::io::Error| Failure::caused("cannot become the keeper of the key", error);
-        let file = open(&directory()?.join(format!("{key}.keeper"))).map_err(failed)?;
+        let file = open(&state_dir::path("leases")?.join(format!("{key}.keeper"))).map_err(failed)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| failed(errno.into()))?;
         write(&file, ports)?;
         Ok(file)
@@ -82,11 +83,4 @@ fn write(mut file: &File, ports: &[u16]) -> Result<(), Failure> {
 
 fn open(path: &std::path::Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
-}
-
-fn directory() -> Result<PathBuf, Failure> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-    let missing = || Failure::usage("there is no place to write the key down").fix("export HOME or XDG_STATE_HOME");
-    state.map(|state| state.join("minato/leases")).ok_or_else(missing)
 }

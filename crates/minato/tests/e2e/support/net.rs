@@ -33,8 +33,17 @@ pub(crate) fn greeting(address: &str) -> Option<String> {
 
 /// A whole HTTP answer to `GET PATH`, with its head.
 pub(crate) fn http_get(address: &str, path: &str) -> Option<String> {
+    http_ask(address, &format!("GET {path} HTTP/1.0\r\n\r\n"))
+}
+
+/// The same from a server that has several names.
+pub(crate) fn http_get_of(name: &str, address: &str, path: &str) -> Option<String> {
+    http_ask(address, &format!("GET {path} HTTP/1.0\r\nHost: {name}\r\n\r\n"))
+}
+
+fn http_ask(address: &str, request: &str) -> Option<String> {
     let mut stream = connect(address).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
     Some(String::from_utf8_lossy(&answer).into_owned())

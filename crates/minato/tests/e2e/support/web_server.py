@@ -2,11 +2,13 @@ import base64, hashlib, sys, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 port, name = int(sys.argv[1]), sys.argv[2]
-PAGE = '''<!doctype html><title>page</title><p id="ws">waiting</p><p id="cookies"></p><img src="/later" alt=""><script>
-const socket = new WebSocket("ws://" + location.host + "/ws");
+PAGE = '''<!doctype html><title>page</title><p id="ws">waiting</p><p id="cookies"></p><p id="how"></p><img src="/later" alt=""><script>
+const socket = new WebSocket((location.protocol === "https:" ? "wss://" : "ws://") + location.host + "/ws");
 socket.onopen = () => socket.send("hello");
 socket.onmessage = (event) => { document.getElementById("ws").textContent = "WebSocket says: NAME " + event.data; };
 document.getElementById("cookies").textContent = "cookies: " + document.cookie;
+document.getElementById("how").textContent =
+    "protocol: " + performance.getEntriesByType("navigation")[0].nextHopProtocol + ", secure: " + isSecureContext;
 </script>'''.replace("NAME", name)
 
 # The page is loaded when its WebSocket has been served.
