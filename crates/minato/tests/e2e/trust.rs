@@ -101,7 +101,7 @@ fn curl_and_databases_of_browsers() {
         curl(&user, &["--insecure", PAGE]).expect_code(NO_TLS);
         curl(&user, &["http://web.shop.localhost:7080/"]).expect_success();
         user.minato_finish(&["trust", "--remove"]).expect_success();
-        serving.map(Program::stop);
+        serving.into_iter().for_each(|program| drop(program.stop()));
     });
 }
 
@@ -122,7 +122,7 @@ fn a_browser_speaks_http2_and_websocket_over_tls() {
         user.start(trust).finish().expect_success();
         let refused = browse(machine, &user, &format!("{PAGE}page"));
         refused.expect_stderr(&["ERR_CERT_AUTHORITY_INVALID"]);
-        serving.map(Program::stop);
+        serving.into_iter().for_each(|program| drop(program.stop()));
     });
 }
 
@@ -147,7 +147,7 @@ fn an_authority_that_is_over_is_made_anew() {
         let renewed = user.minato_finish(&["trust"]).expect_success().stdout;
         assert!(renewed.contains("others may read its key"), "{renewed}");
         curl(&user, &["--cacert", CA, PAGE]).expect_success();
-        serving.map(Program::stop);
+        serving.into_iter().for_each(|program| drop(program.stop()));
     });
 }
 
@@ -182,7 +182,7 @@ fn root_makes_the_whole_machine_trust_it() {
         assert!(
             !bundle.is_empty() && fs::read_dir("/usr/local/share/ca-certificates").is_ok_and(|left| left.count() == 0)
         );
-        serving.map(Program::stop);
+        serving.into_iter().for_each(|program| drop(program.stop()));
         leftovers::assert_none();
     });
 }
