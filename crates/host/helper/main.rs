@@ -106,7 +106,7 @@ fn engine(directory: &Path, command: &[&str]) -> Result<(), Box<dyn Error>> {
         let check = check::explain(&error);
         format!("{}: {}; fix: {}", check.name, check.evidence, check.fix.unwrap_or_default())
     })?;
-    let host = fabric.add_host(&host_config(directory, 2)?)?;
+    let host = fabric.add_host(&host_config(directory, 2)?)?.namespace;
     let (program, arguments) = command.split_first().ok_or("no command")?;
     let mut child = Command::new(program);
     child.args(arguments).stdin(std::process::Stdio::null());
@@ -137,7 +137,7 @@ fn timing(directory: &Path) -> Result<(), Box<dyn Error>> {
     for round in 0..ROUNDS {
         let config = host_config(directory, 2 + round as u8)?;
         let start = Instant::now();
-        let host = fabric.add_host(&config)?;
+        let host = fabric.add_host(&config)?.namespace;
         add.push(milliseconds(start));
         let start = Instant::now();
         let mut child = Command::new("true");

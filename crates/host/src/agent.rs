@@ -4,6 +4,7 @@
 //! `SOCK_SEQPACKET` pair and passes file descriptors with `SCM_RIGHTS`. When the engine's end closes, for whatever
 //! reason, the agent kills every process in its namespaces and exits, and the kernel frees the rest.
 
+mod blank;
 mod directory;
 mod error;
 mod links;
@@ -105,6 +106,17 @@ pub struct HostNamespace {
     pub mac: [u8; 6],
 }
 
+/// What [`Fabric::add_host`] has made, with two handles on its socket table. They keep its namespace alive.
+#[derive(Debug)]
+pub struct NewHost {
+    /// The host.
+    pub namespace: HostNamespace,
+    /// Its socket table, with events.
+    pub table: SockDiag,
+    /// The same, without.
+    pub dumps: SockDiag,
+}
+
 /// What a socket that the agent makes inside a host is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum InsideSocket {
@@ -196,20 +208,25 @@ impl Fabric {
     ///
     /// # Errors
     /// Nothing is left of a host that could not be made.
-    pub fn add_host(&self, config: &HostConfig) -> Result<HostNamespace, RequestError> {
-        let (reply, _) = self.request(&config.name, &Request::AddHost(config.clone()), &[])?;
+    pub fn add_host(&self, config: &HostConfig) -> Result<NewHost, RequestError> {
+        let (reply, tables) = self.request(&config.name, &Request::AddHost(config.clone()), &[])?;
         let Reply::HostAdded { user, network, mount, network_inode, mount_inode } = reply else {
             return Err(unexpected(&reply));
         };
         let path = |descriptor: i32| format!("/proc/{}/fd/{descriptor}", self.agent_pid());
         lock(&self.hosts)
             .insert(config.name.clone(), Members { networks: vec![network_inode], mounts: vec![mount_inode] });
-        Ok(HostNamespace {
+        let namespace = HostNamespace {
             name: config.name.clone(),
             namespaces: Namespaces { user: user.map(path), network: path(network), mount: path(mount) },
             network_inode,
             mac: host_mac(config.address_v4),
-        })
+        };
+        let mut tables = tables.into_iter();
+        match (tables.next().map(SockDiag::dumps_only), SockDiag::of(tables)) {
+            (Some(dumps), Some(table)) => Ok(NewHost { namespace, table, dumps }),
+            _ => Err(unexpected(&reply)),
+        }
     }
 
     /// Ends every process in a host: SIGTERM, and SIGKILL to what is left after `grace`. Blocks up to `grace`, without
@@ -257,11 +274,7 @@ impl Fabric {
     /// [`RequestError::UnknownHost`], or the agent is gone.
     pub fn sock_diag(&self, host: &str) -> Result<SockDiag, RequestError> {
         let (reply, descriptors) = self.request(host, &Request::SockDiag { host: host.to_owned() }, &[])?;
-        let mut descriptors = descriptors.into_iter();
-        match (descriptors.next(), descriptors.next()) {
-            (Some(dumps), Some(events)) => Ok(SockDiag::with_events(dumps, events, descriptors.collect())),
-            _ => Err(unexpected(&reply)),
-        }
+        SockDiag::of(descriptors).ok_or_else(|| unexpected(&reply))
     }
 
     /// A socket that sees the packets of every interface of a host, once [`PacketSocket`](crate::capture::PacketSocket)

@@ -162,13 +162,19 @@ impl SockDiag {
     /// # Errors
     /// The kernel lacks `NETLINK_SOCK_DIAG`.
     pub fn open() -> io::Result<Self> {
-        Ok(Self { dumps: Netlink::from(open_dumps()?), events: None, counters: None })
+        Ok(Self::dumps_only(open_dumps()?))
     }
 
-    /// Out of what [`open_dumps`], [`open_events`] and [`open_counters`] have opened in one namespace.
-    pub(crate) fn with_events(dumps: OwnedFd, events: OwnedFd, counters: Vec<OwnedFd>) -> Self {
-        let counters = in_use::Counters::new(counters);
-        Self { dumps: Netlink::from(dumps), events: Some(Netlink::from(events)), counters }
+    /// Out of what [`open_dumps`] has opened.
+    pub(crate) fn dumps_only(dumps: OwnedFd) -> Self {
+        Self { dumps: Netlink::from(dumps), events: None, counters: None }
+    }
+
+    /// Out of what [`open_table`] has opened; `None` if it is something else.
+    pub(crate) fn of(descriptors: impl IntoIterator<Item = OwnedFd>) -> Option<Self> {
+        let mut descriptors = descriptors.into_iter();
+        let (dumps, events) = (Netlink::from(descriptors.next()?), Netlink::from(descriptors.next()?));
+        Some(Self { dumps, events: Some(events), counters: in_use::Counters::new(descriptors.collect()) })
     }
 
     /// This handle for dumps only: whoever does not take events should not let them pile up.
@@ -255,9 +261,12 @@ pub(crate) fn open_events() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Opens what counts the sockets of the calling thread's network namespace; nothing where `/proc` does not show it.
-pub(crate) fn open_counters() -> Vec<OwnedFd> {
-    in_use::open()
+/// Opens what [`SockDiag::of`] wants, for the calling thread's network namespace: a socket for dumps, one for events, and
+/// what counts sockets, where `/proc` shows it.
+pub(crate) fn open_table() -> io::Result<Vec<OwnedFd>> {
+    let mut opened = vec![open_dumps()?, open_events()?];
+    opened.extend(in_use::open());
+    Ok(opened)
 }
 
 const EVENTS_BUFFER: usize = 4 << 20;

@@ -50,8 +50,8 @@ pub struct ExecRequest {
 pub enum SessionEvent {
     /// The first event: the host is ready to be entered.
     Opened {
-        /// The session, for `DELETE /v1/sessions/{id}`, which ends it and answers with a [`SessionEnd`] when its host
-        /// is gone (if it was the last one) or at once.
+        /// The session, for `DELETE /v1/sessions/{id}`, which ends it and answers with a [`SessionEnd`] when nothing of its
+        /// host runs, listens or sends any more (if it was the last one), or at once.
         session: SessionId,
         /// The host.
         host: Box<Host>,

@@ -11,19 +11,16 @@ use super::contender::{self, Contender};
 struct Start {
     title: &'static str,
     command: &'static [&'static str],
-    /// Something that runs meanwhile.
-    beside: &'static [&'static str],
 }
 
+/// What runs all the while: its engine is the one that is running.
+const BESIDE: [&str; 6] = ["run", "--name", "beside", "--", "sleep", "600"];
+
 const STARTS: &[Start] = &[
-    Start { title: "unshare -Urn", command: &["unshare", "-Urn", "true"], beside: &[] },
-    Start {
-        title: "minato, engine running",
-        command: &["/run/bin/minato", "run", "--", "true"],
-        beside: &["/run/bin/minato", "run", "--name", "beside", "--", "sleep", "60"],
-    },
-    Start { title: "minato, cold", command: &["/run/bin/minato", "run", "--", "true"], beside: &[] },
-    Start { title: "pasta", command: &["pasta", "--quiet", "--ipv4-only", "--config-net", "--", "true"], beside: &[] },
+    Start { title: "unshare -Urn", command: &["unshare", "-Urn", "true"] },
+    Start { title: "minato, engine running", command: &["/run/bin/minato", "run", "--", "true"] },
+    Start { title: "minato, cold", command: &["/run/bin/minato", "run", "--network", "cold", "--", "true"] },
+    Start { title: "pasta", command: &["pasta", "--quiet", "--ipv4-only", "--config-net", "--", "true"] },
     Start {
         title: "rootlesskit with slirp4netns",
         command: &[
@@ -34,25 +31,32 @@ const STARTS: &[Start] = &[
             "--subid-source=static",
             "true",
         ],
-        beside: &[],
     },
 ];
 
-/// A table of start times; the ratio is to `unshare`.
+/// A table of start times: medians of rounds in each of which all take turns. The ratio is to `unshare` in the same round.
 pub(crate) fn render_starts(rounds: u32) -> String {
     let mut text = String::from("\n## Start of `true`\n\n| how | ms | ratio |\n|---|---|---|\n");
-    let mut baseline = None;
-    for start in STARTS {
-        let cell = match start.median(rounds) {
-            Some(milliseconds) => {
-                let ratio = milliseconds / *baseline.get_or_insert(milliseconds);
-                format!("{milliseconds:.1} | {ratio:.1}")
-            }
-            None => "failed | –".to_owned(),
+    let _beside = contender::start("beside", contender::as_user("/run/bin/minato").args(BESIDE));
+    std::thread::sleep(PAUSE);
+    let rounds: Vec<Vec<Option<f64>>> = (0..rounds).map(|_| STARTS.iter().map(Start::once).collect()).collect();
+    for (place, start) in STARTS.iter().enumerate() {
+        let times = rounds.iter().map(|round| round[place]).collect();
+        let ratios = rounds.iter().map(|round| Some(round[place]? / round[0]?)).collect();
+        let cell = match (median(times), median(ratios)) {
+            (Some(milliseconds), Some(ratio)) => format!("{milliseconds:.1} | {ratio:.1}"),
+            _ => "failed | –".to_owned(),
         };
         let _ = writeln!(text, "| {} | {cell} |", start.title);
     }
     text
+}
+
+/// The median, if none is missing.
+fn median(values: Vec<Option<f64>>) -> Option<f64> {
+    let mut values = values.into_iter().collect::<Option<Vec<f64>>>()?;
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
 /// A table of what the contenders that still run hold in memory, without the program in the guest.
@@ -66,20 +70,10 @@ pub(crate) fn render_idle(contenders: &[Contender]) -> String {
     text
 }
 
-impl Start {
-    fn median(&self, rounds: u32) -> Option<f64> {
-        let beside = self.beside.split_first().map(|(program, arguments)| {
-            let mut command = contender::as_user(program);
-            contender::start("beside", command.args(arguments))
-        });
-        if beside.is_some() {
-            std::thread::sleep(Duration::from_millis(500));
-        }
-        let mut times: Vec<f64> = (0..rounds).map(|_| self.once()).collect::<Option<_>>()?;
-        times.sort_by(f64::total_cmp);
-        times.get(times.len() / 2).copied()
-    }
+/// After each start, so that the next one is a cold one, where it should be.
+const PAUSE: Duration = Duration::from_millis(100);
 
+impl Start {
     fn once(&self) -> Option<f64> {
         let mut command = contender::as_user(self.command[0]);
         command.args(&self.command[1..]).stdin(Stdio::null()).stdout(Stdio::null());
@@ -89,8 +83,7 @@ impl Start {
         if !status.success() {
             eprintln!("{}: {status}", self.title);
         }
-        // So that the next start is a cold one, where it should be.
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(PAUSE);
         status.success().then_some(elapsed)
     }
 }

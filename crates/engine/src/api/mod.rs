@@ -190,7 +190,7 @@ async fn binds(
     request: axum::extract::Request,
 ) -> Result<Response, Refusal> {
     let upgrade = descriptor::asked(request)?;
-    let watch = control.bind_watch(session_id(&id)?).await?;
+    let watch = control.bind_watch(session_id(&id)?)?;
     Ok(descriptor::take_over(upgrade, move |listener| watch.begin(listener)))
 }
 

@@ -7,16 +7,16 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use minato_host::agent::Fabric;
 use minato_host::binds::{BindRefusal, Binds, FailedBind};
 use minato_host::holder::{self, Holder, HolderProcesses};
 use minato_host::process;
-use minato_host::sock_diag::SockDiag;
 use minato_inspect::{Problem, ProblemKind, SessionEvent, SessionId};
 use tokio::sync::mpsc::WeakUnboundedSender;
 
+use super::Control;
 use super::forwards::holder_of;
-use super::hosts::agent_problem;
-use super::{Control, blocking};
+use super::programs::Programs;
 use crate::convert;
 use crate::problem::{problem, with_fix};
 
@@ -29,25 +29,32 @@ pub(crate) struct BindWatch {
     addresses: [IpAddr; 2],
     network_inode: u64,
     session: WeakUnboundedSender<SessionEvent>,
-    sockets: Mutex<SockDiag>,
+    id: SessionId,
+    /// Who still runs programs in the host.
+    programs: Arc<Programs>,
+    fabric: Arc<Fabric>,
     told: Mutex<HashSet<(FailedBind, Vec<u32>)>>,
 }
 
 impl Control {
     /// Prepares to tell a session why binds fail.
-    pub(crate) async fn bind_watch(self: &Arc<Self>, id: SessionId) -> Result<BindWatch, Problem> {
-        let (host, addresses, network_inode, session) = {
-            let state = self.state();
-            let found = state.hosts.iter().find_map(|(name, host)| {
-                let session = host.sessions.get(&id)?.downgrade();
-                Some((name.clone(), host.addresses(), host.inside.as_ref()?.network_inode, session))
-            });
-            found.ok_or_else(|| problem(ProblemKind::NotFound, format!("there is no session {}", id.0)))?
-        };
-        let (control, name) = (Arc::clone(self), host.clone());
-        let sockets = blocking(move || control.fabric.sock_diag(&name).map_err(agent_problem)).await??;
-        let sockets = Mutex::new(sockets.without_events());
-        Ok(BindWatch { host, addresses, network_inode, session, sockets, told: Mutex::default() })
+    pub(crate) fn bind_watch(&self, id: SessionId) -> Result<BindWatch, Problem> {
+        let state = self.state();
+        let found = state.hosts.iter().find_map(|(name, host)| {
+            Some(BindWatch {
+                host: name.clone(),
+                addresses: host.addresses(),
+                network_inode: host.inside.as_ref()?.network_inode,
+                session: host.sessions.get(&id)?.downgrade(),
+                id,
+                programs: Arc::clone(&host.programs),
+                fabric: Arc::clone(&self.fabric),
+                told: Mutex::default(),
+            })
+        });
+        let watch = found.ok_or_else(|| problem(ProblemKind::NotFound, format!("there is no session {}", id.0)))?;
+        watch.programs.watched(id);
+        Ok(watch)
     }
 }
 
@@ -57,8 +64,10 @@ impl BindWatch {
     pub(crate) fn begin(self, listener: OwnedFd) -> io::Result<()> {
         let binds = Binds::of(listener, self.network_inode);
         let serve = move || {
-            if let Err(error) = binds.serve(|failed| self.tell(&failed)) {
-                tracing::error!(%error, "binds can't be served any more");
+            match binds.serve(|failed| self.tell(&failed)) {
+                // Nobody is left who could ask.
+                Ok(()) => self.programs.ended(self.id),
+                Err(error) => tracing::error!(%error, "binds can't be served any more"),
             }
         };
         thread::Builder::new().name("binds".into()).stack_size(STACK).spawn(serve).map(drop)
@@ -86,10 +95,12 @@ impl BindWatch {
     }
 
     fn holders(&self, failed: &FailedBind) -> Vec<Holder> {
-        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         let (address, port) = (failed.address.ip(), failed.address.port());
-        let found = holder::holders_inside(&mut sockets, self.network_inode, failed.transport, address, port);
-        found.unwrap_or_else(|error| {
+        let look = || -> io::Result<Vec<Holder>> {
+            let mut sockets = self.fabric.sock_diag(&self.host).map_err(io::Error::other)?;
+            holder::holders_inside(&mut sockets, self.network_inode, failed.transport, address, port)
+        };
+        look().unwrap_or_else(|error| {
             tracing::warn!(%error, "can't read a host's socket table");
             Vec::new()
         })

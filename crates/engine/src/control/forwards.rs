@@ -12,7 +12,7 @@ use minato_inspect::{Forward, ForwardRequest, ForwardSpec, ForwardState, Problem
 use minato_ports::{BindRequest, PortTable, Reservation, Transport};
 
 use super::loopback::{End, contested};
-use super::{Control, HostRecord, Phase, State, blocking, no_such_host};
+use super::{Control, HostRecord, State, blocking, no_such_host};
 use crate::convert;
 use crate::plane::{Command, ForwardStatus, GivenBack, HeldForward, HeldSocket, make_room};
 use crate::problem::{ending, problem};
@@ -119,6 +119,9 @@ impl Control {
 
     /// Holds the ports that these forwards name, for a host.
     pub(super) async fn hold(self: &Arc<Self>, host: &str, specs: Vec<ForwardSpec>) -> Result<Holding, Problem> {
+        if specs.is_empty() {
+            return Ok(Holding::default());
+        }
         let wanted = self.expand(specs).await?;
         let gave_way = self.make_way(&wanted).await;
         let control = Arc::clone(self);
@@ -248,7 +251,7 @@ impl Control {
         let warnings = {
             let mut state = self.state();
             // From here on the host's end finds them among the records.
-            let is_there = |host: &HostRecord| host.serial == serial && host.phase != Phase::Ending;
+            let is_there = |host: &HostRecord| host.serial == serial && !host.phase.is_ending();
             if !state.hosts.get(host).is_some_and(is_there) {
                 drop(state);
                 self.release(holding);
@@ -265,6 +268,9 @@ impl Control {
             }
             holding.warnings
         };
+        if forwards.is_empty() {
+            return Ok((Vec::new(), warnings));
+        }
         let ids = forwards.iter().map(|forward| forward.id).collect();
         let added = self.plane.ask(|done| Command::AddForwards(serial, forwards, done)).await;
         added.map(|()| (ids, warnings)).map_err(|_| ending())

@@ -2,18 +2,17 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use minato_host::agent::{HostConfig, HostNamespace, RequestError};
+use minato_host::agent::{HostConfig, NewHost, RequestError};
 use minato_host::process;
-use minato_host::sock_diag::SockDiag;
-use minato_inspect::{Enter, Happening, Host, HostRequest, Problem, ProblemKind, Process};
+use minato_inspect::{Enter, Happening, Host, HostRequest, Problem, ProblemKind, Process, SessionEnd};
 use minato_ports::PortRange;
 use minato_relay::Egress;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::forwards::Holding;
 use super::sessions::Session;
@@ -43,13 +42,6 @@ struct Checked {
     egress: Option<Egress>,
 }
 
-/// A host that the agent has made, with its two views of the socket table.
-struct Made {
-    namespace: HostNamespace,
-    for_plane: SockDiag,
-    for_views: SockDiag,
-}
-
 impl Control {
     /// Makes a host and a session in it. Nothing is left of one that can't be made.
     pub(crate) async fn create_host(self: &Arc<Self>, request: HostRequest) -> Result<Session, Problem> {
@@ -77,7 +69,7 @@ impl Control {
         loop {
             let mut gone = {
                 let mut state = self.state();
-                match state.ending_host(request.name.as_deref()) {
+                match state.ending_host(request) {
                     Some(gone) if started.elapsed() < PATIENCE => gone,
                     _ => return self.reserve_in(&mut state, request, range),
                 }
@@ -114,6 +106,7 @@ impl Control {
             policy: request.policy.clone(),
             created: Instant::now(),
             sessions: HashMap::new(),
+            programs: Arc::default(),
             inside: None,
             gone: watch::channel(false).0,
         };
@@ -146,14 +139,14 @@ impl Control {
                 return Err(failure);
             }
         };
-        let Made { namespace, for_plane, for_views } = made;
+        let NewHost { namespace, table, dumps } = made;
         let setup = HostSetup {
             serial: reserved.serial,
             name: reserved.name.clone(),
             addresses: vec![reserved.address_v4.into(), reserved.address_v6.into()],
             host_ports: request.host_ports,
             egress,
-            sockets: for_plane,
+            sockets: table,
         };
         if self.plane.ask(|done| Command::AddHost(Box::new(setup), done)).await.is_err() {
             self.abandon(holding).await;
@@ -161,11 +154,11 @@ impl Control {
         }
         let namespaces = namespace.namespaces;
         let enter = Enter { user: namespaces.user, network: namespaces.network, mount: namespaces.mount };
-        let sockets = Arc::new(Mutex::new(for_views));
+        let sockets = Arc::new(Mutex::new(dumps));
         Ok((Inside { enter, network_inode: namespace.network_inode, sockets }, holding))
     }
 
-    async fn make_namespace(self: &Arc<Self>, reserved: &Reserved, range: PortRange) -> Result<Made, Problem> {
+    async fn make_namespace(self: &Arc<Self>, reserved: &Reserved, range: PortRange) -> Result<NewHost, Problem> {
         let config = HostConfig {
             name: reserved.name.clone(),
             address_v4: reserved.address_v4,
@@ -176,17 +169,7 @@ impl Control {
         let control = Arc::clone(self);
         blocking(move || {
             control.write_resolv_conf(&config.resolv_conf).map_err(internal)?;
-            let namespace = control.fabric.add_host(&config).map_err(agent_problem)?;
-            let table = || control.fabric.sock_diag(&config.name);
-            // Nobody would take the events of the second one.
-            let open = || Ok((table()?, table()?.without_events()));
-            match open() {
-                Ok((for_plane, for_views)) => Ok(Made { namespace, for_plane, for_views }),
-                Err(error) => {
-                    let _ = control.fabric.remove_host(&config.name);
-                    Err(agent_problem(error))
-                }
-            }
+            control.fabric.add_host(&config).map_err(agent_problem)
         })
         .await?
     }
@@ -227,33 +210,68 @@ impl Control {
         self.stop_if_empty();
     }
 
-    /// Ends a host whose phase is `Ending`: flows, forwards, processes, namespace. Returns the processes that were
-    /// still in it.
-    pub(super) async fn end_host(self: &Arc<Self>, name: &str) -> Vec<Process> {
-        let (serial, inside, addresses) = {
+    /// Ends a host whose phase is `Ending`: flows, forwards, processes, namespace. `tell` is told when it is gone, with the
+    /// processes that were still in it; or already when nothing of it runs, listens or sends for certain, while the kernel
+    /// needs a moment longer.
+    pub(super) async fn end_host(self: &Arc<Self>, name: &str, tell: oneshot::Sender<SessionEnd>) {
+        let (serial, inside, addresses, programs) = {
             let state = self.state();
-            let Some(host) = state.hosts.get(name) else { return Vec::new() };
-            (host.serial, host.inside.clone(), host.addresses())
+            let Some(host) = state.hosts.get(name) else { return };
+            (host.serial, host.inside.clone(), host.addresses(), Arc::clone(&host.programs))
         };
-        let control = Arc::clone(self);
-        let owned = name.to_owned();
-        let left = blocking(move || {
+        let mut ended = Vec::new();
+        let deserted = programs.none_is_left().await;
+        // What its programs had sent when they ended is delivered. Then nothing of ours keeps the namespace.
+        let drained = self.plane.ask(|done| Command::DrainHost(serial, done));
+        if deserted {
+            let _ = tokio::join!(self.close_host(serial), drained);
+        } else {
+            ended = self.end_programs(name, serial, inside).await;
+            let _ = drained.await;
+        }
+        let contested = self.state().release_forwards_of(name);
+        let _ = self.plane.ask(|done| Command::RemoveHost(serial, done)).await;
+        self.retake(&contested).await;
+        if let Some(host) = self.state().hosts.get_mut(name) {
+            host.phase = Phase::Deserted;
+        }
+        let end = SessionEnd { host_gone: true, ended };
+        if deserted {
+            let _ = tell.send(end);
+            self.remove_host(name, addresses).await;
+        } else {
+            self.remove_host(name, addresses).await;
+            let _ = tell.send(end);
+        }
+    }
+
+    /// Frees the ports.
+    async fn close_host(&self, serial: u32) {
+        let given_back = self.plane.ask(|done| Command::CloseHost(serial, done)).await.unwrap_or_default();
+        if !given_back.is_empty() {
+            // Closing thousands of sockets takes a while.
+            let _ = blocking(move || drop(given_back)).await;
+        }
+    }
+
+    /// Ends the processes of a host, after its ports are free. Returns which there were.
+    async fn end_programs(self: &Arc<Self>, name: &str, serial: u32, inside: Option<Inside>) -> Vec<Process> {
+        let (control, owned) = (Arc::clone(self), name.to_owned());
+        let ended = blocking(move || {
             let left = inside.map(|inside| processes(inside.network_inode)).unwrap_or_default();
             // Frees the ports while the processes have their grace.
-            let (done, given_back) = tokio::sync::oneshot::channel();
+            let (done, given_back) = oneshot::channel();
             control.plane.send(Command::CloseHost(serial, done));
             drop(given_back.blocking_recv());
             let _ = control.fabric.end_processes(&owned, GRACE);
             left
-        })
-        .await
-        .unwrap_or_default();
-        let mut contested = self.state().release_forwards_of(name);
-        // What they had sent when they ended is delivered. Then nothing of ours keeps the namespace.
-        let _ = self.plane.ask(|done| Command::DrainHost(serial, done)).await;
-        let _ = self.plane.ask(|done| Command::RemoveHost(serial, done)).await;
-        let control = Arc::clone(self);
-        let owned = name.to_owned();
+        });
+        ended.await.unwrap_or_default()
+    }
+
+    /// Removes what is left of a host: its namespace, and its name.
+    async fn remove_host(self: &Arc<Self>, name: &str, addresses: [IpAddr; 2]) {
+        let (control, owned) = (Arc::clone(self), name.to_owned());
         let _ = blocking(move || {
             if let Err(error) = control.fabric.remove_host(&owned) {
                 tracing::warn!(%error, host = owned, "the agent could not remove the host");
@@ -262,14 +280,13 @@ impl Control {
         .await;
         // What its processes began since then ends before the next host gets the addresses.
         let _ = self.plane.ask(|done| Command::EndFlows(addresses.to_vec(), done)).await;
-        contested.extend(self.state().release_forwards_of(name));
+        let contested = self.state().release_forwards_of(name);
         self.retake(&contested).await;
         // What the end of its processes has released is told before its own.
         let control = Arc::clone(self);
         let _ = blocking(move || control.look()).await;
         self.events.tell(|| Happening::HostEnded { host: name.to_owned() });
         self.forget(name);
-        left
     }
 
     /// Ends every host as with its last session, all at once. Returns when there is none, or after [`PATIENCE`].
@@ -282,7 +299,7 @@ impl Control {
                 if host.phase == Phase::Running {
                     host.phase = Phase::Ending;
                     let (control, name) = (Arc::clone(self), name.clone());
-                    tokio::spawn(async move { control.end_host(&name).await });
+                    tokio::spawn(async move { control.end_host(&name, oneshot::channel().0).await });
                 }
             }
         }
@@ -338,10 +355,18 @@ impl Control {
 }
 
 impl State {
-    /// Tells when the host of this name, which is just ending, is gone.
-    fn ending_host(&self, name: Option<&str>) -> Option<watch::Receiver<bool>> {
-        let host = self.hosts.get(name?)?;
-        (host.phase == Phase::Ending && self.stopping.is_none()).then(|| host.gone.subscribe())
+    /// Tells when the host is gone, which is just ending, whose name the new one is to have.
+    fn ending_host(&self, request: &HostRequest) -> Option<watch::Receiver<bool>> {
+        let has_phase = |name: &str, is_it: fn(Phase) -> bool| self.hosts.get(name).filter(|host| is_it(host.phase));
+        let host = match &request.name {
+            Some(name) => has_phase(name, Phase::is_ending),
+            // Nobody needs another name because of a host that will be gone in a moment.
+            None => {
+                let stays = |name: &str| has_phase(name, |phase| phase != Phase::Deserted).is_some();
+                self.hosts.get(&name::derive(&request.command, stays))
+            }
+        };
+        host.filter(|_| self.stopping.is_none()).map(|host| host.gone.subscribe())
     }
 }
 

@@ -14,7 +14,7 @@ use minato_ports::{Port, Transport};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::forwards::{Holding, Taken, Wanted, refuse};
-use super::{Control, HostRecord, Phase, State, blocking};
+use super::{Control, HostRecord, State, blocking};
 use crate::plane::{Command, ServicesChanged};
 
 /// Most ports of one host that get a forward of their own number. Whoever listens on more is hardly a service on each.
@@ -196,7 +196,7 @@ impl State {
     /// The host's serial number, forwards that are too many, and ports that it lacks.
     fn pending(&mut self, name: &str) -> Option<(u32, Vec<u64>, Vec<Wanted>)> {
         let room = (self.max_forwards / 2).saturating_sub(self.forwards.len());
-        let record = self.hosts.get_mut(name).filter(|record| record.phase != Phase::Ending)?;
+        let record = self.hosts.get_mut(name).filter(|record| !record.phase.is_ending())?;
         let loopback = record.loopback.as_mut()?;
         let superfluous =
             loopback.held.extract_if(|end, _| !loopback.services.contains(end)).map(|(_, id)| id).collect();

@@ -15,6 +15,7 @@ mod observe;
 mod packets;
 mod policy;
 mod ports;
+mod programs;
 mod refusals;
 mod resolv_conf;
 mod sessions;
@@ -40,6 +41,7 @@ use crate::problem::{problem, with_fix};
 use forwards::ForwardRecord;
 pub(crate) use forwards::collapse;
 use loopback::Loopback;
+use programs::Programs;
 pub(crate) use sessions::Session;
 
 /// The engine's knowledge and its handles on agent and packet loop.
@@ -95,6 +97,7 @@ struct HostRecord {
     policy: Policy,
     created: Instant,
     sessions: HashMap<SessionId, mpsc::UnboundedSender<SessionEvent>>,
+    programs: Arc<Programs>,
     /// Once it runs.
     inside: Option<Inside>,
     /// Turns true when the host is gone, or could not be made.
@@ -105,12 +108,21 @@ struct HostRecord {
 /// |---|---|
 /// | `Creating` | becomes `Running`, or is removed when a step fails |
 /// | `Running` | sessions and forwards come and go; with the last session it becomes `Ending` |
-/// | `Ending` | is removed when the agent has done so |
+/// | `Ending` | becomes `Deserted` when nothing of it runs, listens or sends any more |
+/// | `Deserted` | is removed when the agent has done so, in a moment |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Creating,
     Running,
     Ending,
+    Deserted,
+}
+
+impl Phase {
+    /// Whether the end has begun.
+    fn is_ending(self) -> bool {
+        matches!(self, Phase::Ending | Phase::Deserted)
+    }
 }
 
 /// What a running host consists of.

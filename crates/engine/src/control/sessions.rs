@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use minato_inspect::{Problem, ProblemKind, SessionEnd, SessionEvent, SessionId};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Control, Phase, State, no_such_host};
 use crate::problem::{ending, problem};
@@ -62,6 +62,7 @@ impl Control {
         let (sender, session) = self.new_session(id, opened);
         let record = state.hosts.get_mut(name).ok_or_else(|| no_such_host(name))?;
         record.sessions.insert(id, sender);
+        record.programs.begin(id);
         Ok(session)
     }
 
@@ -103,7 +104,7 @@ impl Control {
         if last {
             host.phase = Phase::Ending;
         }
-        Some(Taken::Of { host: name.clone(), last, gone: host.gone.subscribe() })
+        Some(Taken::Of { host: name.clone(), last })
     }
 
     async fn after_session(self: &Arc<Self>, taken: Taken) -> SessionEnd {
@@ -113,11 +114,12 @@ impl Control {
                 SessionEnd::default()
             }
             Taken::Of { last: false, .. } => SessionEnd::default(),
-            Taken::Of { host, gone, .. } => {
+            Taken::Of { host, .. } => {
                 // Also when the client that asked for it goes away meanwhile, the host ends.
+                let (tell, told) = oneshot::channel();
                 let control = Arc::clone(self);
-                let ended = tokio::spawn(async move { control.end_host(&host).await }).await.unwrap_or_default();
-                SessionEnd { host_gone: *gone.borrow(), ended }
+                tokio::spawn(async move { control.end_host(&host, tell).await });
+                told.await.unwrap_or_default()
             }
         }
     }
@@ -128,5 +130,5 @@ enum Taken {
     /// It had no host.
     Stay,
     /// It was this host's.
-    Of { host: String, last: bool, gone: watch::Receiver<bool> },
+    Of { host: String, last: bool },
 }

@@ -201,7 +201,8 @@ impl Plane {
             sockets,
             services: Services::default(),
             forwards: Vec::new(),
-            look_at: self.now,
+            // No program runs in it yet.
+            look_at: self.now + EAGER,
             eager_until: self.now + EAGER_FOR,
             looked: self.now,
             in_use: None,
@@ -210,8 +211,9 @@ impl Plane {
             waiting: VecDeque::new(),
             waiting_datagrams: VecDeque::new(),
         };
+        let first_look = host.look_at;
         self.hosts.insert(serial, host);
-        self.next_look = Some(self.now);
+        self.next_look = Some(self.next_look.map_or(first_look, |next| next.min(first_look)));
     }
 
     pub(super) fn remove_host(&mut self, serial: u32) {

@@ -63,12 +63,11 @@ pub(super) fn gateway_behind_tap(gateway: [u8; 6]) -> RouteNetlinkMessage {
 
 /// A veth pair: one end in the bridge and up, the other as `eth0` in the host's namespace. The latter can't come up
 /// before the pair is complete: see [`host_up`].
-pub(super) fn veth(port_index: u32, mac: [u8; 6], mtu: u16, host: BorrowedFd<'_>) -> RouteNetlinkMessage {
+pub(super) fn veth(port_index: u32, mtu: u16, host: BorrowedFd<'_>) -> RouteNetlinkMessage {
     let mut inside = LinkMessage::default();
     inside.header.index = HOST_INDEX;
     inside.attributes = vec![
         LinkAttribute::IfName("eth0".into()),
-        LinkAttribute::Address(mac.to_vec()),
         LinkAttribute::Mtu(mtu.into()),
         LinkAttribute::NetNsFd(host.as_raw_fd()),
     ];
@@ -131,6 +130,14 @@ pub(super) fn loopback_up() -> RouteNetlinkMessage {
 /// The host's interface, up.
 pub(super) fn host_up() -> RouteNetlinkMessage {
     RouteNetlinkMessage::SetLink(up(HOST_INDEX))
+}
+
+/// The Ethernet address of the host's interface.
+pub(super) fn host_address(mac: [u8; 6]) -> RouteNetlinkMessage {
+    let mut link = LinkMessage::default();
+    link.header.index = HOST_INDEX;
+    link.attributes = vec![LinkAttribute::Address(mac.to_vec())];
+    RouteNetlinkMessage::SetLink(link)
 }
 
 /// An address of the host's interface; an IPv6 one without duplicate address detection, so that it works at once.

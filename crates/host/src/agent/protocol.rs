@@ -41,7 +41,7 @@ pub(super) enum Reply {
         privileged: bool,
         ipv6: bool,
     },
-    /// Numbers of the agent's descriptors.
+    /// Numbers of the agent's descriptors. Handed over are a socket for dumps, and what [`Reply::SockDiag`] hands over.
     HostAdded {
         user: Option<i32>,
         network: i32,

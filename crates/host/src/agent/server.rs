@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{Family, capture, passing, process::Members, sock_diag, sys};
 
-/// After how long without a request the agent is idle.
+/// After how long without a request the agent makes ready what the next host needs. A program is just starting in the
+/// one that was asked for last, and should not share the processors.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+/// After how long without a request it clears away.
 const IDLE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Serves the engine until it is gone, then cleans up.
@@ -33,7 +36,7 @@ pub(super) fn serve(engine: BorrowedFd<'_>) -> ExitCode {
     let _ = crate::sockets::raise_file_limit();
     let mut agent = Agent::default();
     // The engine's death looks like end of file; any other error leaves nobody to serve either.
-    while agent.tidy_while_idle(engine).is_ok()
+    while agent.work_while_idle(engine).is_ok()
         && let Ok(Some((request, descriptors))) = passing::receive::<Request>(engine)
     {
         if agent.answer(engine, request, descriptors).is_err() {
@@ -49,6 +52,8 @@ struct Agent {
     fabric: Option<Made>,
     hosts: HashMap<String, Host>,
     directory: Option<Directory>,
+    /// Nobody waits for what the last request has made: a host was removed, or the engine has yet to begin.
+    at_leisure: bool,
 }
 
 /// A fabric that is made.
@@ -63,12 +68,15 @@ struct Host {
 }
 
 impl Agent {
-    /// Returns when there is a request; does what can wait when there is none for a while.
-    fn tidy_while_idle(&mut self, engine: BorrowedFd<'_>) -> io::Result<()> {
-        let Some(made) = self.fabric.as_mut().filter(|made| made.network.has_vacant()) else { return Ok(()) };
-        let mut requests = [PollFd::new(&engine, PollFlags::IN)];
-        if rustix::io::retry_on_intr(|| poll(&mut requests, Some(&IDLE)))? == 0 {
-            made.network.unplug();
+    /// Does what can wait, each when there was no request for a while.
+    fn work_while_idle(&mut self, engine: BorrowedFd<'_>) -> io::Result<()> {
+        let Some(Made { base, network }) = &mut self.fabric else { return Ok(()) };
+        let pause = if std::mem::take(&mut self.at_leisure) { &Timespec::default() } else { &PAUSE };
+        if network.lacks_blank() && !comes_within(engine, pause)? {
+            network.stock_up(base.network());
+        }
+        if network.has_vacant() && !comes_within(engine, &IDLE)? {
+            network.unplug();
         }
         Ok(())
     }
@@ -102,7 +110,8 @@ impl Agent {
     fn create(&mut self, subnet: Subnet, gateway_mac: [u8; 6], mtu: u16) -> Result<(Reply, Vec<OwnedFd>), FabricError> {
         let base = Base::unshare()?;
         let (network, tap) = network::Fabric::create(subnet, gateway_mac, mtu)?;
-        let reply = Reply::Created { privileged: base.user.is_none(), ipv6: network.ipv6 };
+        let reply = Reply::Created { privileged: base.user.is_none(), ipv6: network.common.ipv6 };
+        self.at_leisure = true;
         self.fabric = Some(Made { base, network });
         Ok((reply, vec![tap]))
     }
@@ -112,7 +121,7 @@ impl Agent {
         if self.hosts.contains_key(&config.name) {
             return Ok((Reply::HostExists, Vec::new()));
         }
-        let network = made.network.add_host(config, made.base.network())?;
+        let (network, tables) = made.network.add_host(config, made.base.network())?;
         let mount = match made.base.mount_namespace(&config.resolv_conf) {
             Ok(mount) => mount,
             Err(error) => {
@@ -128,7 +137,7 @@ impl Agent {
             mount_inode: inode(&mount).map_err(Step::MountNamespace.failed())?,
         };
         self.hosts.insert(config.name.clone(), Host { network, mount });
-        Ok((reply, Vec::new()))
+        Ok((reply, tables))
     }
 
     fn remove_host(&mut self, name: &str) -> Result<(Reply, Vec<OwnedFd>), FabricError> {
@@ -140,6 +149,8 @@ impl Agent {
         Members { networks: vec![network.inode], mounts }.kill_until_none();
         made.network.remove_host(&network);
         drop(mount);
+        // An engine without hosts usually ends.
+        self.at_leisure = !self.hosts.is_empty();
         Ok((Reply::HostRemoved, Vec::new()))
     }
 
@@ -150,7 +161,7 @@ impl Agent {
         family: Family,
         count: usize,
     ) -> Result<(Reply, Vec<OwnedFd>), FabricError> {
-        let congestion = made(&mut self.fabric)?.network.congestion;
+        let congestion = made(&mut self.fabric)?.network.common.congestion;
         self.inside(host, |_| {
             let made: io::Result<Vec<_>> =
                 (0..count.min(MAX_SOCKETS)).map(|_| network::inside_socket(kind, family, congestion)).collect();
@@ -160,12 +171,7 @@ impl Agent {
 
     fn sock_diag(&mut self, host: &str) -> Result<(Reply, Vec<OwnedFd>), FabricError> {
         self.inside(host, |_| {
-            let open = || {
-                let mut opened = vec![sock_diag::open_dumps()?, sock_diag::open_events()?];
-                opened.extend(sock_diag::open_counters());
-                Ok(opened)
-            };
-            open().map_err(Step::SockDiag.failed()).map(|sockets| (Reply::SockDiag, sockets))
+            sock_diag::open_table().map_err(Step::SockDiag.failed()).map(|opened| (Reply::SockDiag, opened))
         })
     }
 
@@ -198,6 +204,12 @@ impl Agent {
             eprintln!("minato-agent: can't remove {}: {error}", path.display());
         }
     }
+}
+
+/// Whether a request comes in this time, or the engine's end.
+fn comes_within(engine: BorrowedFd<'_>, time: &Timespec) -> io::Result<bool> {
+    let mut requests = [PollFd::new(&engine, PollFlags::IN)];
+    Ok(rustix::io::retry_on_intr(|| poll(&mut requests, Some(time)))? > 0)
 }
 
 fn made(fabric: &mut Option<Made>) -> Result<&mut Made, FabricError> {

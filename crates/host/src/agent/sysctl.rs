@@ -18,7 +18,7 @@ pub(super) fn prepare_host(ephemeral: (u16, u16), ipv6: bool) -> Result<(), Fabr
     // `ip_forward` comes first: it resets others.
     write("ipv4/ip_forward", "0")?;
     write("ipv4/ip_unprivileged_port_start", "0")?;
-    write("ipv4/ip_local_port_range", &format!("{} {}", ephemeral.0, ephemeral.1))?;
+    set_ephemeral_range(ephemeral)?;
     allow_ping()?;
     for buffers in ["ipv4/tcp_rmem", "ipv4/tcp_wmem"] {
         limit_buffers(buffers)?;
@@ -40,12 +40,19 @@ pub(super) fn prepare_host(ephemeral: (u16, u16), ipv6: bool) -> Result<(), Fabr
         for interface in ["all", "default", "lo"] {
             write(&format!("ipv6/conf/{interface}/disable_ipv6"), "0")?;
         }
+        // We give it one with its other addresses.
+        write("ipv6/conf/default/addr_gen_mode", "1")?;
         // Nobody advertises routers or addresses here, and nobody else has ours.
         for setting in ["accept_ra", "autoconf", "router_solicitations", "accept_dad", "accept_redirects"] {
             write(&format!("ipv6/conf/default/{setting}"), "0")?;
         }
     }
     Ok(())
+}
+
+/// Sets the ephemeral range in the network namespace of the calling thread.
+pub(super) fn set_ephemeral_range((first, last): (u16, u16)) -> Result<(), FabricError> {
+    write("ipv4/ip_local_port_range", &format!("{first} {last}"))
 }
 
 /// The fabric namespace only bridges: it needs no address of its own, and no router or neighbour chatter.

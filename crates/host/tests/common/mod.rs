@@ -80,7 +80,7 @@ impl World {
 
     /// Adds the host `10.77.0.number`.
     pub(crate) fn host(&self, number: u8) -> HostNamespace {
-        self.fabric.add_host(&self.host_config(number)).unwrap()
+        self.fabric.add_host(&self.host_config(number)).unwrap().namespace
     }
 
     pub(crate) fn host_config(&self, number: u8) -> HostConfig {
