@@ -2,33 +2,37 @@
 //!
 //! A 4-tuple must be unique, so a port is taken only towards one destination and stays free towards all others
 //! (RFC 6056 §2.2). Per destination the used ports are known by a short list or a bitmap with counts, from which the
-//! k-th free port is found without probing.
+//! k-th free port is found without probing; a busy one's free ports are drawn several at a time.
 
 mod bitmap;
+mod busy;
 mod destination;
+mod hand;
 mod hold;
 mod key;
+mod randomness;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use ahash::RandomState;
 use thiserror::Error;
 
 use crate::{Port, PortRange};
 use bitmap::CountedSet;
 use destination::Destination;
 use hold::Holds;
-use key::{Key, KeyedState};
+use key::{Key, Secret, map_hasher};
+use randomness::Randomness;
 
 /// Chooses source ports for one transport and one local address.
 ///
 /// The destination is the remote address and port. The same port is given to many destinations at once, but never
-/// twice to one. Memory: about 80 bytes per destination with few ports in use; for a busy one a bitmap of the range,
-/// at most 8 KiB, and its counts, a thirty-second of that. A destination with no port in use takes nothing.
+/// twice to one. Memory: about 110 bytes per destination with few ports in use; for a busy one a bitmap of the range,
+/// at most 8 KiB, and its counts, an eighth of that. A destination with no port in use takes nothing.
 ///
 /// Invariant: a port is in use towards a destination from the [`allocate`](Self::allocate) or
 /// [`claim`](Self::claim) that took it until its [`release`](Self::release), or until its
@@ -53,12 +57,14 @@ pub struct EphemeralAllocator {
     available: CountedSet,
     /// Grows with every change of `available`; destinations compare it with the state they have counted.
     version: u64,
-    /// Keyed by remote endpoint, used by every call. Peers choose the keys, hence the keyed hasher.
-    destinations: HashMap<Key, Destination, KeyedState>,
+    /// Keyed by remote endpoint, used by every call. Programs choose the keys, hence the keyed hasher; nothing shows them
+    /// what it yields, hence a quick one.
+    destinations: HashMap<Key, Destination, RandomState>,
     /// Positions of [`Selection::Keyed`] (RFC 6056 §3.3.4), indexed by a hash of the destination.
     counters: Box<[u32; COUNTERS]>,
     holds: Holds,
-    hasher: KeyedState,
+    secret: Secret,
+    randomness: Randomness,
 }
 
 const COUNTERS: usize = 256;
@@ -95,16 +101,18 @@ impl EphemeralAllocator {
     /// An allocator with every port of `range` free. `key` keys the hash of the destinations: give it random bytes
     /// when peers can choose destinations, constant ones for reproducible runs.
     pub fn new(range: PortRange, key: [u8; 16]) -> EphemeralAllocator {
-        let hasher = KeyedState::new(&key);
+        let secret = Secret::new(&key);
+        let hasher = map_hasher(&secret);
         EphemeralAllocator {
             range,
             selection: Selection::default(),
             available: CountedSet::full(range.length()),
             version: 0,
-            destinations: HashMap::with_hasher(hasher),
+            destinations: HashMap::with_hasher(hasher.clone()),
             counters: Box::new([0; COUNTERS]),
             holds: Holds::new(hasher),
-            hasher,
+            secret,
+            randomness: Randomness::new(secret),
         }
     }
 
@@ -121,26 +129,29 @@ impl EphemeralAllocator {
 
     /// Takes a port that is free towards `destination`, in constant time at any fill.
     ///
-    /// `random` should be 64 uniform bits; each free port is equally likely, up to 2⁻⁴⁸. [`Selection::Keyed`] ignores
-    /// it.
+    /// `random` should be 64 uniform bits; each free port is equally likely, up to 2⁻⁴⁸. There is no other source of
+    /// randomness: what later calls need besides their own is derived from this and the key. [`Selection::Keyed`] ignores it.
     pub fn allocate(&mut self, destination: SocketAddr, random: u64) -> Result<Port, AllocateError> {
         if self.available.count() == 0 {
-            return Err(self.exhausted(destination));
+            return Err(self.exhausted(&destination));
         }
-        let key = Key::from(destination);
+        self.randomness.stir(random);
+        let key = Key::from(&destination);
         let position = (self.selection == Selection::Keyed).then(|| self.next_position(&key));
-        let state = self.destinations.entry(key).or_insert_with(|| Destination::new(self.version));
+        let mut new = None;
+        let known = self.destinations.get_mut(&key);
+        let state = known.unwrap_or_else(|| new.insert(Destination::new(self.version)));
         state.synchronise(&self.available, self.version);
-        let free = state.free(&self.available);
-        if free == 0 {
-            return Err(self.exhausted(destination));
+        if state.free(&self.available) == 0 {
+            return Err(self.exhausted(&destination));
         }
-        let rank = match position {
-            None => scale(random, free),
-            // The free ports below the position are skipped; beyond the last one it goes on with the first.
-            Some(position) => state.rank(position, &self.available) % free,
+        let offset = match position {
+            None => state.choose(random, &self.available, &mut self.randomness),
+            Some(position) => state.take_next(position, &self.available),
         };
-        let offset = state.take_kth_free(rank, &self.available);
+        if let Some(state) = new {
+            self.destinations.insert(key, state);
+        }
         Ok(self.range.nth(offset).expect("offsets are within the range"))
     }
 
@@ -149,7 +160,7 @@ impl EphemeralAllocator {
     /// can be claimed.
     pub fn claim(&mut self, destination: SocketAddr, port: Port) -> bool {
         let Some(offset) = self.range.offset(port) else { return false };
-        let state = self.destinations.entry(Key::from(destination)).or_insert_with(|| Destination::new(self.version));
+        let state = self.destinations.entry(Key::from(&destination)).or_insert_with(|| Destination::new(self.version));
         state.synchronise(&self.available, self.version);
         state.take(offset, &self.available)
     }
@@ -157,7 +168,7 @@ impl EphemeralAllocator {
     /// Gives a port back at once. False when it was not in use towards `destination`.
     pub fn release(&mut self, destination: SocketAddr, port: Port) -> bool {
         let Some(offset) = self.range.offset(port) else { return false };
-        let key = Key::from(destination);
+        let key = Key::from(&destination);
         self.holds.cancel(key, offset);
         self.free(key, offset)
     }
@@ -169,7 +180,7 @@ impl EphemeralAllocator {
     pub fn hold(&mut self, destination: SocketAddr, port: Port, until: Instant) -> bool {
         let in_use = self.is_used(destination, port);
         if let Some(offset) = self.range.offset(port).filter(|_| in_use) {
-            self.holds.push(Key::from(destination), offset, until);
+            self.holds.push(Key::from(&destination), offset, until);
         }
         in_use
     }
@@ -199,13 +210,13 @@ impl EphemeralAllocator {
 
     /// Whether the port is in use towards `destination`.
     pub fn is_used(&self, destination: SocketAddr, port: Port) -> bool {
-        let state = self.destinations.get(&Key::from(destination));
+        let state = self.destinations.get(&Key::from(&destination));
         self.range.offset(port).is_some_and(|offset| state.is_some_and(|state| state.is_used(offset)))
     }
 
     /// How many ports are in use towards `destination`, held ones included.
     pub fn used(&self, destination: SocketAddr) -> u32 {
-        self.destinations.get(&Key::from(destination)).map_or(0, Destination::used)
+        self.destinations.get(&Key::from(&destination)).map_or(0, Destination::used)
     }
 
     /// How many destinations have a port in use.
@@ -214,17 +225,18 @@ impl EphemeralAllocator {
     }
 
     fn free(&mut self, key: Key, offset: u32) -> bool {
-        let Entry::Occupied(mut entry) = self.destinations.entry(key) else { return false };
-        let state = entry.get_mut();
+        let Some(state) = self.destinations.get_mut(&key) else { return false };
         state.synchronise(&self.available, self.version);
-        let freed = state.give_back(offset, &self.available);
+        let freed = state.give_back(offset, &self.available, &mut self.randomness);
         if state.used() == 0 {
-            entry.remove();
+            self.destinations.remove(&key);
         }
         freed
     }
 
-    fn exhausted(&self, destination: SocketAddr) -> AllocateError {
+    #[cold]
+    fn exhausted(&self, destination: &SocketAddr) -> AllocateError {
+        let destination = *destination;
         let (used, excluded) = (self.used(destination), self.range.length() - self.available.count());
         AllocateError { range: self.range, destination, used, excluded }
     }
@@ -232,7 +244,7 @@ impl EphemeralAllocator {
     /// RFC 6056 §3.3.4: F(destination) plus a counter that is chosen by G(destination) and moves on; one keyed hash yields
     /// F and G.
     fn next_position(&mut self, key: &Key) -> u32 {
-        let hash = self.hasher.position(key);
+        let hash = self.secret.position(key);
         let counter = &mut self.counters[(hash >> 32) as usize % COUNTERS];
         let position = (hash as u32).wrapping_add(*counter) % self.range.length();
         *counter = counter.wrapping_add(1);

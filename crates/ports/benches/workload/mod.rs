@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use minato_ports::{EphemeralAllocator, PortRange};
+use minato_ports::{EphemeralAllocator, Port, PortRange};
 
 /// Degrees of fill, in ten-thousandths of the range.
 pub(crate) const FILLS: [(&str, u32); 5] =
@@ -34,16 +34,30 @@ pub(crate) fn taken(range: PortRange, per_myriad: u32) -> u32 {
     (range.length() * per_myriad / 10_000).min(range.length() - 1)
 }
 
+/// Fills all to the same degree, and tells the ports that were taken last, [`LATE`] per destination, if so many are.
 pub(crate) fn fill(
     allocator: &mut EphemeralAllocator,
     destinations: &[SocketAddr],
     per_myriad: u32,
     random: &mut Random,
-) {
+) -> Vec<Port> {
     let used = taken(allocator.range(), per_myriad);
-    for destination in destinations {
-        for _ in 0..used {
-            allocator.allocate(*destination, random.next()).expect("a port is free");
+    let mut late = Vec::new();
+    for (index, destination) in destinations.iter().enumerate() {
+        for number in 0..used {
+            let port = allocator.allocate(*destination, random.next()).expect("a port is free");
+            if used >= LATE && number >= used - LATE {
+                late.push(port);
+            }
+        }
+        // The allocator takes several to hand at once, but not towards all destinations at the same time.
+        for _ in 0..index % 16 {
+            let port = allocator.allocate(*destination, random.next()).expect("a port is free");
+            allocator.release(*destination, port);
         }
     }
+    late
 }
+
+/// How many later ports are taken before one is given back that is in use for long.
+pub(crate) const LATE: u32 = 64;

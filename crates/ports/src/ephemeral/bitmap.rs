@@ -1,39 +1,40 @@
+//! Sets of offsets as bits, with counts from which the k-th member is found without probing.
+
 #[cfg(test)]
 mod tests;
 
-use smallvec::SmallVec;
-
-/// Bits per word of a bitmap.
+/// Bits per word.
 const WORD: u32 = u64::BITS;
-/// Words per block: 512 bits, one cache line.
-const BLOCK_WORDS: usize = 8;
-/// Blocks per group: 8192 bits.
-const GROUP_BLOCKS: usize = 16;
-/// Groups at most: 65,536 bits.
-const GROUPS: usize = 8;
+/// Words per line, 512 bits: a cache line of the bitmap, and eight bytes of its counts.
+pub(super) const LINE_WORDS: usize = 8;
+/// Lines at most: 65,536 bits.
+const LINES: usize = 128;
 
 /// A set of offsets with counts, so that the k-th member is found in constant time.
 #[derive(Clone, Debug)]
 pub(super) struct CountedSet {
     length: u32,
     words: Box<[u64]>,
-    counts: Counts,
+    /// Members per word.
+    counts: Box<[u8]>,
+    count: u32,
 }
 
 impl CountedSet {
     /// All offsets below `length`, at most 65,536.
     pub(super) fn full(length: u32) -> CountedSet {
-        let mut words = vec![u64::MAX; length.div_ceil(WORD) as usize].into_boxed_slice();
-        if let (Some(last), 1..) = (words.last_mut(), length % WORD) {
-            *last = (1 << (length % WORD)) - 1;
+        let words = (length.div_ceil(WORD) as usize).next_multiple_of(LINE_WORDS);
+        let words = vec![0; words].into_boxed_slice();
+        let mut set = CountedSet { length, counts: vec![0; words.len()].into(), words, count: 0 };
+        for offset in 0..length {
+            set.insert(offset);
         }
-        let counts = Counts::new(words.len(), |index| words[index].count_ones());
-        CountedSet { length, words, counts }
+        set
     }
 
     /// How many members there are.
     pub(super) fn count(&self) -> u32 {
-        self.counts.total()
+        self.count
     }
 
     pub(super) fn contains(&self, offset: u32) -> bool {
@@ -44,7 +45,8 @@ impl CountedSet {
     pub(super) fn insert(&mut self, offset: u32) -> bool {
         let new = set_bit(&mut self.words, offset);
         if new {
-            self.counts.increment(offset);
+            self.counts[word_of(offset)] += 1;
+            self.count += 1;
         }
         new
     }
@@ -53,38 +55,47 @@ impl CountedSet {
     pub(super) fn remove(&mut self, offset: u32) -> bool {
         let was = clear_bit(&mut self.words, offset);
         if was {
-            self.counts.decrement(offset);
+            self.counts[word_of(offset)] -= 1;
+            self.count -= 1;
         }
         was
     }
 
     /// How many members are below `offset`.
     pub(super) fn rank(&self, offset: u32) -> u32 {
-        if self.is_full() { offset } else { self.counts.rank(offset, |index| self.words[index]) }
+        if self.is_full() { offset } else { rank(&self.counts, offset, |word| self.words[word]) }
     }
 
     /// The member that has exactly `rank` members below it. `rank` must be less than their number.
     pub(super) fn kth(&self, rank: u32) -> u32 {
-        if self.is_full() { rank } else { self.counts.select(rank, |index| self.words[index]) }
+        if self.is_full() {
+            return rank;
+        }
+        let place = Starts::new(&self.counts).place(rank);
+        place.offset(self.words[place.word])
     }
 
     pub(super) fn words(&self) -> &[u64] {
         &self.words
     }
 
+    pub(super) fn counts(&self) -> &[u8] {
+        &self.counts
+    }
+
     /// As long as nothing was removed, which is the usual case, rank and offset are the same.
     fn is_full(&self) -> bool {
-        self.counts.total() == self.length
+        self.count == self.length
     }
 }
 
 pub(super) fn bit(words: &[u64], offset: u32) -> bool {
-    words[(offset / WORD) as usize] >> (offset % WORD) & 1 == 1
+    words[word_of(offset)] >> (offset % WORD) & 1 == 1
 }
 
 /// False when it was set already.
 pub(super) fn set_bit(words: &mut [u64], offset: u32) -> bool {
-    let word = &mut words[(offset / WORD) as usize];
+    let word = &mut words[word_of(offset)];
     let before = *word;
     *word |= 1 << (offset % WORD);
     *word != before
@@ -92,125 +103,111 @@ pub(super) fn set_bit(words: &mut [u64], offset: u32) -> bool {
 
 /// False when it was clear already.
 pub(super) fn clear_bit(words: &mut [u64], offset: u32) -> bool {
-    let word = &mut words[(offset / WORD) as usize];
+    let word = &mut words[word_of(offset)];
     let before = *word;
     *word &= !(1 << (offset % WORD));
     *word != before
 }
 
-/// How many bits of some bitmap are set, per block and per group of blocks. The bits stay with the caller.
-#[derive(Clone, Debug)]
-pub(super) struct Counts {
-    total: u32,
-    groups: [u16; GROUPS],
-    /// Beside the groups, without an indirection, for ranges up to IANA's dynamic one.
-    blocks: SmallVec<[u16; 32]>,
+/// The word that has the bit of an offset.
+pub(super) fn word_of(offset: u32) -> usize {
+    (offset / WORD) as usize
 }
 
-impl Counts {
-    /// Counts a bitmap of `words` words, of which `ones` tells the number of set bits.
-    pub(super) fn new(words: usize, ones: impl Fn(usize) -> u32) -> Counts {
-        let blocks = SmallVec::from_elem(0, words.div_ceil(BLOCK_WORDS));
-        let mut counts = Counts { groups: [0; GROUPS], blocks, total: 0 };
-        counts.recount(words, ones);
-        counts
-    }
-
-    pub(super) fn recount(&mut self, words: usize, ones: impl Fn(usize) -> u32) {
-        self.groups = [0; GROUPS];
-        self.total = 0;
-        for (index, block) in self.blocks.iter_mut().enumerate() {
-            let first = index * BLOCK_WORDS;
-            let count: u32 = (first..words.min(first + BLOCK_WORDS)).map(&ones).sum();
-            *block = count as u16;
-            self.groups[index / GROUP_BLOCKS] += count as u16;
-            self.total += count;
-        }
-    }
-
-    pub(super) fn total(&self) -> u32 {
-        self.total
-    }
-
-    #[cfg(test)]
-    pub(super) fn memory(&self) -> usize {
-        size_of::<Counts>() + if self.blocks.spilled() { size_of_val(&*self.blocks) } else { 0 }
-    }
-
-    pub(super) fn increment(&mut self, offset: u32) {
-        let block = block_of(offset);
-        self.blocks[block] += 1;
-        self.groups[block / GROUP_BLOCKS] += 1;
-        self.total += 1;
-    }
-
-    pub(super) fn decrement(&mut self, offset: u32) {
-        let block = block_of(offset);
-        self.blocks[block] -= 1;
-        self.groups[block / GROUP_BLOCKS] -= 1;
-        self.total -= 1;
-    }
-
-    /// How many set bits are below `offset`.
-    pub(super) fn rank(&self, offset: u32, word: impl Fn(usize) -> u64) -> u32 {
-        let block = block_of(offset);
-        let group = block / GROUP_BLOCKS;
-        let index = (offset / WORD) as usize;
-        let below = word(index) & ((1 << (offset % WORD)) - 1);
-        sum(&self.groups[..group])
-            + sum(&self.blocks[group * GROUP_BLOCKS..block])
-            + (block * BLOCK_WORDS..index).map(|index| word(index).count_ones()).sum::<u32>()
-            + below.count_ones()
-    }
-
-    /// The set bit that has exactly `rank` set bits below it.
-    pub(super) fn select(&self, mut rank: u32, word: impl Fn(usize) -> u64) -> u32 {
-        debug_assert!(rank < self.total);
-        let group = descend(&mut rank, 0, |group| u32::from(self.groups[group]));
-        let block = descend(&mut rank, group * GROUP_BLOCKS, |block| u32::from(self.blocks[block]));
-        let index = descend(&mut rank, block * BLOCK_WORDS, |index| word(index).count_ones());
-        index as u32 * WORD + select_in_word(word(index), rank)
-    }
+/// How many set bits are below `offset`, in a bitmap with these counts per word.
+pub(super) fn rank(counts: &[u8], offset: u32, word: impl Fn(usize) -> u64) -> u32 {
+    let index = word_of(offset);
+    let below = word(index) & ((1 << (offset % WORD)) - 1);
+    sum(&counts[..index]) + below.count_ones()
 }
 
-fn block_of(offset: u32) -> usize {
-    (offset / WORD) as usize / BLOCK_WORDS
-}
-
-fn sum(counts: &[u16]) -> u32 {
+pub(super) fn sum(counts: &[u8]) -> u32 {
     counts.iter().map(|count| u32::from(*count)).sum()
 }
 
-/// Walks from `first` to the part that contains the set bit of that rank, and makes the rank relative to it.
-fn descend(rank: &mut u32, first: usize, count: impl Fn(usize) -> u32) -> usize {
-    let mut part = first;
-    loop {
-        let ones = count(part);
-        if *rank < ones {
-            return part;
+/// The counts of a bitmap's words, and how many set bits are before each of its lines: what is looked through for the set
+/// bit of some rank. No branch depends on what is there, as none could be foreseen.
+#[derive(Debug)]
+pub(super) struct Starts<'a> {
+    lines: &'a [[u8; LINE_WORDS]],
+    starts: [u16; LINES],
+}
+
+/// The word that has the set bit of some rank, and the bit's rank within it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    pub(super) word: usize,
+    rank: u32,
+}
+
+impl Starts<'_> {
+    /// For a bitmap of whole lines.
+    pub(super) fn new(counts: &[u8]) -> Starts<'_> {
+        let (lines, _) = counts.as_chunks();
+        let mut starts = [0; LINES];
+        let mut below = 0_u16;
+        for (start, line) in starts.iter_mut().zip(lines) {
+            *start = below;
+            below = below.wrapping_add((ends_of_pairs(*line) >> 48) as u16);
         }
-        *rank -= ones;
-        part += 1;
+        Starts { lines, starts }
+    }
+
+    /// Where the set bit is that has exactly `rank` set bits below it.
+    pub(super) fn place(&self, rank: u32) -> Place {
+        let begun: u16 = self.starts[..self.lines.len()].iter().map(|start| u16::from(*start <= rank as u16)).sum();
+        let line = usize::from(begun) - 1;
+        let rank = u64::from(rank) - u64::from(self.starts[line]);
+        let ends = ends_of_pairs(self.lines[line]);
+        // The high bit of each lane: whether the pair's end is no more than `rank`.
+        let passed = (((rank * LANES) | (LANES << 15)) - ends) & (LANES << 15);
+        let pair = (passed >> 15).wrapping_mul(LANES) >> 48;
+        let rank = rank - (ends << 16 >> (pair * 16) & 0xffff);
+        let first = u64::from_le_bytes(self.lines[line]) >> (pair * 16) & 0xff;
+        let is_second = rank >= first;
+        let word = line * LINE_WORDS + pair as usize * 2 + usize::from(is_second);
+        Place { word, rank: (if is_second { rank - first } else { rank }) as u32 }
     }
 }
 
-/// The position of the set bit that has exactly `rank` set bits below it: the byte by arithmetic on all bytes at once
-/// (Vigna, Broadword implementation of rank/select queries, 2008), then the bit.
+impl Place {
+    /// The set bit itself, in the bitmap that has `word` here.
+    pub(super) fn offset(&self, word: u64) -> u32 {
+        self.word as u32 * WORD + select_in_word(word, self.rank)
+    }
+}
+
+/// 1 in each of four lanes of 16 bits.
+const LANES: u64 = 0x0001_0001_0001_0001;
+
+/// For each of a line's four pairs of words: the set bits up to its end.
+fn ends_of_pairs(counts: [u8; LINE_WORDS]) -> u64 {
+    let counts = u64::from_le_bytes(counts);
+    let pairs = (counts & (0xff * LANES)) + ((counts >> 8) & (0xff * LANES));
+    pairs.wrapping_mul(LANES)
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH_BITS: u64 = 0x80 * ONES;
+
+/// The position of the set bit that has exactly `rank` set bits below it: first the byte, then the bit, by arithmetic on
+/// eight bytes at once (Vigna, Broadword implementation of rank/select queries, 2008).
 fn select_in_word(word: u64, rank: u32) -> u32 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH_BITS: u64 = 0x80 * ONES;
     let pairs = word - ((word >> 1) & (0x55 * ONES));
     let nibbles = (pairs & (0x33 * ONES)) + ((pairs >> 2) & (0x33 * ONES));
     let bytes = (nibbles + (nibbles >> 4)) & (0x0f * ONES);
     // Each byte: the set bits up to its end.
     let sums = bytes.wrapping_mul(ONES);
-    // The high bit of each byte: whether they are no more than `rank`.
-    let before = (((u64::from(rank) * ONES) | HIGH_BITS) - sums) & HIGH_BITS;
-    let shift = ((before >> 7).wrapping_mul(ONES) >> 56) as u32 * 8;
+    let shift = bytes_up_to(sums, rank) * 8;
     let below = (sums << 8 >> shift) as u32 & 0xff;
-    let mut byte = word >> shift & 0xff;
-    for _ in below..rank {
-        byte &= byte - 1;
-    }
-    shift + byte.trailing_zeros()
+    // Each byte: one bit of the chosen byte, as 0 or 1.
+    let spread = (word >> shift & 0xff).wrapping_mul(ONES) & 0x8040_2010_0804_0201;
+    let bits = ((spread + 0x7f * ONES) & HIGH_BITS) >> 7;
+    shift + bytes_up_to(bits.wrapping_mul(ONES), rank - below)
+}
+
+/// How many of the ascending bytes are no more than `rank`. All are below 128.
+fn bytes_up_to(bytes: u64, rank: u32) -> u32 {
+    let up_to = (((u64::from(rank) * ONES) | HIGH_BITS) - bytes) & HIGH_BITS;
+    ((up_to >> 7).wrapping_mul(ONES) >> 56) as u32
 }

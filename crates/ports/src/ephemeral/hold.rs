@@ -2,7 +2,9 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::time::Instant;
 
-use super::key::{HeldKey, Key, KeyedState};
+use ahash::RandomState;
+
+use super::key::{HeldKey, Key};
 
 /// Ports that become free later, soonest first.
 ///
@@ -12,11 +14,11 @@ use super::key::{HeldKey, Key, KeyedState};
 pub(super) struct Holds {
     heap: BinaryHeap<Reverse<(Instant, HeldKey)>>,
     /// Keyed by destination and offset, used by every hold and release. Peers choose the destinations.
-    until: HashMap<HeldKey, Instant, KeyedState>,
+    until: HashMap<HeldKey, Instant, RandomState>,
 }
 
 impl Holds {
-    pub(super) fn new(hasher: KeyedState) -> Holds {
+    pub(super) fn new(hasher: RandomState) -> Holds {
         Holds { heap: BinaryHeap::new(), until: HashMap::with_hasher(hasher) }
     }
 

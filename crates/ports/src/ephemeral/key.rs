@@ -1,8 +1,9 @@
 //! What the maps of the allocator are keyed by, and how that is hashed.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 
+use ahash::RandomState;
 use siphasher::sip::SipHasher13;
 
 /// A remote endpoint in a form that is quick to hash and to compare. IPv4 addresses are held as IPv4-mapped ones, so a
@@ -44,8 +45,8 @@ impl HeldKey {
     }
 }
 
-impl From<SocketAddr> for Key {
-    fn from(destination: SocketAddr) -> Key {
+impl From<&SocketAddr> for Key {
+    fn from(destination: &SocketAddr) -> Key {
         let (address, scope) = match destination {
             SocketAddr::V4(v4) => (0xffff_0000_0000 | u128::from(v4.ip().to_bits()), 0),
             SocketAddr::V6(v6) => (v6.ip().to_bits(), v6.scope_id()),
@@ -58,66 +59,41 @@ impl From<SocketAddr> for Key {
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self.short() {
-            Some(number) => state.write(&number.to_ne_bytes()),
-            None => state.write(&bytes::<24>(&self.numbers())),
+            Some(number) => state.write_u64(number),
+            None => self.numbers().into_iter().for_each(|number| state.write_u64(number)),
         }
     }
 }
 
 impl Hash for HeldKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let [first, second, third] = self.0.numbers();
-        state.write(&bytes::<32>(&[first, second, third, 0]));
+        self.0.numbers().into_iter().for_each(|number| state.write_u64(number));
     }
 }
 
-fn bytes<const LENGTH: usize>(numbers: &[u64]) -> [u8; LENGTH] {
-    let mut bytes = [0; LENGTH];
-    for (piece, number) in bytes.chunks_exact_mut(8).zip(numbers) {
-        piece.copy_from_slice(&number.to_ne_bytes());
-    }
-    bytes
+/// The hash of the maps. What it yields is seen nowhere outside, so it need not be as strong as [`Secret`]; its four
+/// seeds come from there.
+pub(super) fn map_hasher(secret: &Secret) -> RandomState {
+    let [first, second, third, fourth] = [0, 1, 2, 3].map(|number| secret.hash(&[number, 0]));
+    RandomState::with_seeds(first, second, third, fourth)
 }
 
-/// SipHash with the allocator's key. What it is used for differs in length: 8 and 24 bytes for a destination, 32 for a
-/// held port, 40 for a position.
+/// SipHash with the allocator's key. What it is used for differs in length: one number for randomness, two for seeds, three for
+/// a destination's position.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct KeyedState(SipHasher13);
+pub(super) struct Secret(SipHasher13);
 
-impl KeyedState {
-    pub(super) fn new(key: &[u8; 16]) -> KeyedState {
-        KeyedState(SipHasher13::new_with_key(key))
+impl Secret {
+    pub(super) fn new(key: &[u8; 16]) -> Secret {
+        Secret(SipHasher13::new_with_key(key))
+    }
+
+    pub(super) fn hash<const NUMBERS: usize>(&self, numbers: &[u64; NUMBERS]) -> u64 {
+        self.0.hash(numbers.map(u64::to_ne_bytes).as_flattened())
     }
 
     /// A number for a destination that is independent of its place in a map.
     pub(super) fn position(&self, key: &Key) -> u64 {
-        let [first, second, third] = key.numbers();
-        self.0.hash(&bytes::<40>(&[first, second, third, 0, 0]))
-    }
-}
-
-impl BuildHasher for KeyedState {
-    type Hasher = KeyHasher;
-
-    fn build_hasher(&self) -> KeyHasher {
-        KeyHasher { sip: self.0, hash: 0 }
-    }
-}
-
-/// Hashes what is written in one piece, as the keys of this module are: that is much faster than piece by piece.
-#[derive(Clone, Debug)]
-pub(super) struct KeyHasher {
-    sip: SipHasher13,
-    hash: u64,
-}
-
-impl Hasher for KeyHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        debug_assert_eq!(self.hash, 0, "keys are written in one piece");
-        self.hash = self.sip.hash(bytes);
-    }
-
-    fn finish(&self) -> u64 {
-        self.hash
+        self.hash(&key.numbers())
     }
 }

@@ -144,8 +144,8 @@ fn memory_of_a_busy_destination_is_a_bit_for_a_port_and_counts() {
     let state = allocator.destinations.values().next().unwrap();
     let (words, counts) = state.memory();
     assert_eq!(words, 8192);
-    assert!(counts <= 8192 / 16, "{counts} bytes of counts");
-    assert!(size_of::<(Key, Destination)>() <= 80, "{}", size_of::<(Key, Destination)>());
+    assert_eq!(counts, 8192 / 8);
+    assert!(size_of::<(Key, Destination)>() <= 112, "{}", size_of::<(Key, Destination)>());
 }
 
 #[derive(Clone, Debug)]
@@ -167,41 +167,95 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// The allocator and a naive model of it. `first_used` ports are in use towards the first destination from the start.
+fn check(
+    range: PortRange,
+    first_used: u32,
+    ops: Vec<Op>,
+    given: impl Fn(&[Port], Option<Port>, u64) -> bool,
+) -> Result<(), TestCaseError> {
+    let mut allocator = EphemeralAllocator::new(range, [1; 16]);
+    let mut used = [(); 3].map(|()| BTreeSet::new());
+    let mut excluded = BTreeSet::new();
+    used[0].extend(range.iter().take(first_used as usize));
+    prop_assert!(used[0].iter().all(|port| allocator.claim(destination(0), *port)));
+    for op in ops {
+        match op {
+            Op::Allocate(to, random) => {
+                let used = &mut used[usize::from(to)];
+                let free: Vec<_> =
+                    range.iter().filter(|port| !used.contains(port) && !excluded.contains(port)).collect();
+                let port = allocator.allocate(destination(to), random).ok();
+                prop_assert!(given(&free, port, random), "{:?} of {:?}", port, free);
+                used.extend(port);
+            }
+            Op::Claim(to, number) => {
+                let expected = range.contains(port(number)) && used[usize::from(to)].insert(port(number));
+                prop_assert_eq!(allocator.claim(destination(to), port(number)), expected);
+            }
+            Op::Release(to, number) => {
+                let expected = used[usize::from(to)].remove(&port(number));
+                prop_assert_eq!(allocator.release(destination(to), port(number)), expected);
+            }
+            Op::Exclude(number) => {
+                let expected = range.contains(port(number)) && excluded.insert(port(number));
+                prop_assert_eq!(allocator.exclude(port(number)), expected);
+            }
+            Op::Include(number) => prop_assert_eq!(allocator.include(port(number)), excluded.remove(&port(number))),
+        }
+        for (to, used) in (0..).zip(&used) {
+            prop_assert_eq!(allocator.used(destination(to)), used.len() as u32);
+            let is_used = range.iter().filter(|port| allocator.is_used(destination(to), *port));
+            prop_assert!(is_used.eq(used.iter().copied()));
+        }
+        prop_assert_eq!(allocator.destinations(), used.iter().filter(|used| !used.is_empty()).count());
+    }
+    Ok(())
+}
+
 proptest! {
     #[test]
-    fn choices_equal_the_kth_of_a_naive_set(ops in prop::collection::vec(op(), 1..400)) {
+    fn choices_towards_a_destination_with_few_ports_equal_the_kth_of_a_naive_set(
+        ops in prop::collection::vec(op(), 1..400)
+    ) {
+        check(range(5000, 5059), 0, ops, |free, given, random| {
+            given == free.get(scale(random, free.len() as u32) as usize).copied()
+        })?;
+    }
+
+    #[test]
+    fn choices_towards_a_busy_destination_are_of_a_naive_set(
+        first_used in 0_u32..150,
+        ops in prop::collection::vec(op(), 1..400)
+    ) {
+        check(range(5000, 5149), first_used, ops, |free, given, _| match given {
+            Some(port) => free.contains(&port),
+            None => free.is_empty(),
+        })?;
+    }
+
+    #[test]
+    fn keyed_choices_are_the_next_of_a_naive_set(
+        first_used in 0_u32..150,
+        ops in prop::collection::vec((any::<bool>(), 5000_u16..5150), 1..400)
+    ) {
         let range = range(5000, 5149);
-        let mut allocator = EphemeralAllocator::new(range, [1; 16]);
-        let mut used = [(); 3].map(|()| BTreeSet::new());
-        let mut excluded = BTreeSet::new();
-        for op in ops {
-            match op {
-                Op::Allocate(to, random) => {
-                    let used = &mut used[usize::from(to)];
-                    let free: Vec<_> = range.iter().filter(|port| !used.contains(port) && !excluded.contains(port)).collect();
-                    let given = allocator.allocate(destination(to), random).ok();
-                    let k = (u128::from(random) * free.len() as u128) >> 64;
-                    prop_assert_eq!(given, free.get(k as usize).copied());
-                    used.extend(given);
-                }
-                Op::Claim(to, number) => {
-                    let expected = range.contains(port(number)) && used[usize::from(to)].insert(port(number));
-                    prop_assert_eq!(allocator.claim(destination(to), port(number)), expected);
-                }
-                Op::Release(to, number) => {
-                    let expected = used[usize::from(to)].remove(&port(number));
-                    prop_assert_eq!(allocator.release(destination(to), port(number)), expected);
-                }
-                Op::Exclude(number) => {
-                    let expected = range.contains(port(number)) && excluded.insert(port(number));
-                    prop_assert_eq!(allocator.exclude(port(number)), expected);
-                }
-                Op::Include(number) => prop_assert_eq!(allocator.include(port(number)), excluded.remove(&port(number))),
+        let new = || EphemeralAllocator::new(range, [1; 16]).with_selection(Selection::Keyed);
+        let start = range.offset(new().allocate(destination(1), 0).unwrap()).unwrap();
+        let mut allocator = new();
+        let mut used: BTreeSet<_> = range.iter().take(first_used as usize).collect();
+        prop_assert!(used.iter().all(|port| allocator.claim(destination(1), *port)));
+        let mut allocations = 0;
+        for (allocate, number) in ops {
+            if allocate {
+                let order = (0..150).map(|step| range.nth((start + allocations + step) % 150).unwrap());
+                let expected = order.into_iter().find(|port| !used.contains(port));
+                prop_assert_eq!(allocator.allocate(destination(1), 0).ok(), expected);
+                allocations += 1;
+                used.extend(expected);
+            } else {
+                prop_assert_eq!(allocator.release(destination(1), port(number)), used.remove(&port(number)));
             }
-            for (to, used) in (0..).zip(&used) {
-                prop_assert_eq!(allocator.used(destination(to)), used.len() as u32);
-            }
-            prop_assert_eq!(allocator.destinations(), used.iter().filter(|used| !used.is_empty()).count());
         }
     }
 }

@@ -1,0 +1,232 @@
+use std::iter;
+
+use smallvec::SmallVec;
+
+use super::bitmap::{CountedSet, Place, Starts, bit, clear_bit, rank, set_bit, sum, word_of};
+use super::hand::{HAND, Hand, Recent};
+use super::randomness::Randomness;
+use super::scale;
+
+/// The ports in use towards a destination that has many: a bitmap with counts, and some free ports at hand.
+///
+/// Invariant: the bitmap has the ports in use and those at hand; the counts are of what is neither in the bitmap nor
+/// excluded; nothing at hand is excluded.
+#[derive(Debug)]
+pub(super) struct Busy {
+    used: u16,
+    /// Ports neither in use nor excluded, those at hand included.
+    free: u16,
+    hand: Hand,
+    recent: Recent,
+    bitmap: Bitmap,
+}
+
+/// Offsets as bits, in one of two sizes: a range's own would need one more indirection.
+#[derive(Debug)]
+enum Bitmap {
+    /// For ranges of up to 16,384 ports, as IANA's dynamic one.
+    Small(Box<Counted<256>>),
+    Large(Box<Counted<1024>>),
+}
+
+/// Aligned, so that a line is one cache line.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Counted<const WORDS: usize> {
+    words: [u64; WORDS],
+    /// Per word, of the offsets that are neither set nor excluded.
+    free: [u8; WORDS],
+}
+
+impl Busy {
+    pub(super) fn from_list(offsets: &[u16], available: &CountedSet) -> Busy {
+        let bitmap = if available.words().len() <= 256 {
+            Bitmap::Small(Box::new(Counted::new(available)))
+        } else {
+            Bitmap::Large(Box::new(Counted::new(available)))
+        };
+        let mut busy =
+            Busy { used: 0, free: available.count() as u16, hand: Hand::new(), recent: Recent::new(), bitmap };
+        for offset in offsets {
+            busy.take(u32::from(*offset), available);
+        }
+        busy
+    }
+
+    pub(super) fn used(&self) -> u32 {
+        u32::from(self.used)
+    }
+
+    pub(super) fn free(&self) -> u32 {
+        u32::from(self.free)
+    }
+
+    pub(super) fn is_used(&self, offset: u32) -> bool {
+        bit(self.bitmap.parts().0, offset) && !self.hand.contains(offset)
+    }
+
+    /// Counts again after another `available`.
+    pub(super) fn synchronise(&mut self, available: &CountedSet) {
+        self.write_all();
+        let (words, counts) = self.bitmap.parts_mut();
+        for ((count, word), available) in counts.iter_mut().zip(&*words).zip(available.words()) {
+            *count = (available & !word).count_ones() as u8;
+        }
+        self.free = sum(counts) as u16;
+    }
+
+    /// Takes a free port, each as likely. There must be one.
+    pub(super) fn choose(&mut self, random: u64, available: &CountedSet, randomness: &mut Randomness) -> u32 {
+        if self.hand.drawn() == 0 {
+            self.draw(available, randomness);
+        }
+        self.used += 1;
+        self.free -= 1;
+        let offset = self.hand.take(scale(random, self.hand.drawn()));
+        self.recent.push(offset);
+        offset
+    }
+
+    /// Takes the first free port from `position` on, or from 0 on when none follows. There must be one.
+    pub(super) fn take_next(&mut self, position: u32, available: &CountedSet) -> u32 {
+        self.write_all();
+        let (words, counts) = self.bitmap.parts();
+        let free_word = |word: usize| available.words()[word] & !words[word];
+        let rank = rank(counts, position, free_word) % self.free();
+        let place = Starts::new(counts).place(rank);
+        let offset = place.offset(free_word(place.word));
+        self.take(offset, available);
+        offset
+    }
+
+    /// False when it is in use already.
+    pub(super) fn take(&mut self, offset: u32, available: &CountedSet) -> bool {
+        let (words, counts) = self.bitmap.parts_mut();
+        let at_hand = self.hand.remove(offset);
+        let taken = at_hand || set_bit(words, offset);
+        if taken {
+            self.used += 1;
+        }
+        if taken && available.contains(offset) {
+            self.free -= 1;
+            if !at_hand {
+                counts[word_of(offset)] -= 1;
+            }
+        }
+        taken
+    }
+
+    /// False when it was not in use.
+    pub(super) fn give_back(&mut self, offset: u32, available: &CountedSet, randomness: &mut Randomness) -> bool {
+        if !self.recent.remove(offset) && !self.is_used(offset) {
+            return false;
+        }
+        self.used -= 1;
+        if !available.contains(offset) {
+            return clear_bit(self.bitmap.parts_mut().0, offset);
+        }
+        let returned = self.hand.admit(offset, self.free(), randomness);
+        self.free += 1;
+        if let Some(offset) = returned {
+            self.put_back(offset);
+        }
+        true
+    }
+
+    /// All ports in use, ascending.
+    pub(super) fn list(&mut self) -> SmallVec<[u16; 12]> {
+        self.write_all();
+        let (words, _) = self.bitmap.parts();
+        let mut offsets = SmallVec::new();
+        for (index, word) in words.iter().enumerate() {
+            let mut rest = *word;
+            while rest != 0 {
+                offsets.push(index as u16 * u64::BITS as u16 + rest.trailing_zeros() as u16);
+                rest &= rest - 1;
+            }
+        }
+        offsets
+    }
+
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> (usize, usize) {
+        let (words, counts) = self.bitmap.parts();
+        (size_of_val(words), size_of_val(counts))
+    }
+
+    /// Takes free ports to hand: draws some, of which the different ones are a uniformly random choice of so many.
+    ///
+    /// They lie anywhere in the bitmap, so nearly each is in a line that is in no cache. First it is found out in which,
+    /// then all are read, and then they are looked at: so the processor waits for all together.
+    fn draw(&mut self, available: &CountedSet, randomness: &mut Randomness) {
+        self.write_returned();
+        let free = self.free();
+        let number = HAND.min(free as usize);
+        let (words, counts) = self.bitmap.parts_mut();
+        let starts = Starts::new(counts);
+        let mut places = [Place::default(); HAND];
+        places[..number].fill_with(|| starts.place(randomness.below(free)));
+        let read = places.map(|place| words[place.word]);
+        for (place, used) in places.iter().zip(&read).take(number) {
+            let offset = place.offset(available.words()[place.word] & !used);
+            if set_bit(words, offset) {
+                counts[place.word] -= 1;
+                self.hand.draw(offset);
+            }
+        }
+    }
+
+    /// Keeps a returned port at hand, or writes it to the bitmap when there is no room that can be made.
+    fn put_back(&mut self, offset: u32) {
+        if self.hand.is_full() {
+            self.write_returned();
+        }
+        if self.hand.is_full() {
+            self.bitmap.free(iter::once(offset));
+        } else {
+            self.hand.put_back(offset);
+        }
+    }
+
+    fn write_returned(&mut self) {
+        self.bitmap.free(self.hand.take_returned());
+    }
+
+    fn write_all(&mut self) {
+        self.bitmap.free(self.hand.take_all());
+    }
+}
+
+impl Bitmap {
+    /// Clears bits that are set, of ports that are not excluded.
+    fn free(&mut self, offsets: impl Iterator<Item = u32>) {
+        let (words, counts) = self.parts_mut();
+        for offset in offsets {
+            clear_bit(words, offset);
+            counts[word_of(offset)] += 1;
+        }
+    }
+
+    fn parts(&self) -> (&[u64], &[u8]) {
+        match self {
+            Bitmap::Small(counted) => (&counted.words, &counted.free),
+            Bitmap::Large(counted) => (&counted.words, &counted.free),
+        }
+    }
+
+    fn parts_mut(&mut self) -> (&mut [u64], &mut [u8]) {
+        match self {
+            Bitmap::Small(counted) => (&mut counted.words, &mut counted.free),
+            Bitmap::Large(counted) => (&mut counted.words, &mut counted.free),
+        }
+    }
+}
+
+impl<const WORDS: usize> Counted<WORDS> {
+    /// With nothing in it.
+    fn new(available: &CountedSet) -> Counted<WORDS> {
+        let mut free = [0; WORDS];
+        free[..available.counts().len()].copy_from_slice(available.counts());
+        Counted { words: [0; WORDS], free }
+    }
+}
