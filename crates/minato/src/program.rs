@@ -15,7 +15,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
-use crate::client::Session;
+use crate::client::{Binds, Session};
 use crate::failure::{Failure, code};
 use crate::flags::Program;
 use crate::render;
@@ -27,9 +27,24 @@ const HOST_VARIABLE: &str = "MINATO_HOST";
 pub(crate) async fn spawn(program: &Program, session: &Session) -> Result<Child, Failure> {
     let mut command = std::process::Command::new(&program.name);
     command.args(&program.arguments);
-    let name = entering(&mut command, program.map_root, &session.host.name, &session.enter)?;
+    let binds = program.bind_watch.then(|| session.binds());
+    spawn_watched(command, program.map_root, &session.host.name, &session.enter, binds.as_ref()).await
+}
+
+/// Starts a prepared command in a host. Where its binds go, which ports it could not bind is told.
+pub(crate) async fn spawn_watched(
+    mut command: std::process::Command,
+    map_root: bool,
+    host: &str,
+    enter: &minato_inspect::Enter,
+    told: Option<&Binds>,
+) -> Result<Child, Failure> {
     // First of all a place to which the binds go: without one the program must not ask about them.
-    let taker = if program.bind_watch && binds::SUPPORTED { session.bind_taker().await } else { None };
+    let taker = match told {
+        Some(told) if binds::SUPPORTED => told.taker().await,
+        _ => None,
+    };
+    let name = entering(&mut command, map_root, host, enter)?;
     let Some(taker) = taker else { return start(command, &name) };
     let cannot = |error| Failure::caused(format!("cannot watch the ports of '{}'", render::printable(&name)), error);
     let pending = binds::ask(&mut command).map_err(cannot)?;

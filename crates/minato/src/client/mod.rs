@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use crate::failure::Failure;
 use crate::runtime_dir::RuntimeDir;
 pub(crate) use descriptor::{BindTaker, Until};
-pub(crate) use session::{Ending, News, Session, Stay};
+pub(crate) use session::{Binds, Ending, News, Session, Stay};
 pub(crate) use start::{open_host, open_session, stay};
 
 /// Why a request got no answer that could be used.

@@ -62,9 +62,9 @@ impl Session {
         self.events.news().await
     }
 
-    /// A place to which the binds of the program can be handed; `None` when the engine is another version, or is ending.
-    pub(crate) async fn bind_taker(&self) -> Option<BindTaker> {
-        self.client.bind_taker(self.id).await.ok()
+    /// Where the binds of its programs go.
+    pub(crate) fn binds(&self) -> Binds {
+        Binds { client: self.client.clone(), session: self.id }
     }
 
     /// Ends the session and waits until its host is gone, if it was the host's last.
@@ -84,6 +84,20 @@ impl Session {
             rest.push(news);
         }
         (ending, rest)
+    }
+}
+
+/// Where the binds of a session's programs go; it tells which of them have failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Binds {
+    client: Client,
+    session: SessionId,
+}
+
+impl Binds {
+    /// A place to which those of one program can be handed; `None` when the engine is another version, or is ending.
+    pub(crate) async fn taker(&self) -> Option<BindTaker> {
+        self.client.bind_taker(self.session).await.ok()
     }
 }
 

@@ -44,6 +44,7 @@ pub(super) struct ProgramDraft {
     pub(super) directory: Option<At<String>>,
     pub(super) restart: Option<At<Restart>>,
     pub(super) map_root: Option<At<bool>>,
+    pub(super) bind_watch: Option<At<bool>>,
     pub(super) ready: Option<Vec<At<PortKey>>>,
 }
 
@@ -92,6 +93,7 @@ impl ProgramDraft {
             directory: self.directory.or(below.directory),
             restart: self.restart.or(below.restart),
             map_root: self.map_root.or(below.map_root),
+            bind_watch: self.bind_watch.or(below.bind_watch),
             ready: self.ready.or(below.ready),
         }
     }

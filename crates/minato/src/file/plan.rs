@@ -67,6 +67,8 @@ pub(crate) struct ServicePlan {
     pub(crate) restart: Restart,
     /// Whether it sees itself as root.
     pub(crate) map_root: bool,
+    /// Whether it is told why its binds fail.
+    pub(crate) bind_watch: bool,
     /// The port that it is for: what `PORT` says.
     pub(crate) port: Option<u16>,
 }

@@ -180,6 +180,7 @@ impl Resolver<'_> {
             directory: self.directory(program.directory.as_ref())?,
             restart: program.restart.map(|restart| restart.value).unwrap_or_default(),
             map_root: program.map_root.is_some_and(|map_root| map_root.value),
+            bind_watch: program.bind_watch.is_none_or(|bind_watch| bind_watch.value),
             port: port.map(|port| port.first),
         })
     }

@@ -101,6 +101,7 @@ impl HostTask {
             context: Arc::clone(&self.context),
             host: self.plan.name.clone(),
             enter: session.enter.clone(),
+            binds: session.binds(),
             stop_timeout: self.plan.stop_timeout,
             stop: self.stop.clone(),
             ready,
@@ -108,8 +109,11 @@ impl HostTask {
         let mut services = JoinSet::new();
         for service in &self.plan.services {
             let variables = environment::variables(&self.context.network, &self.plan.name, service, forwards);
-            let service = Service::new(service.clone(), variables, place.clone());
-            match service.and_then(|mut service| service.start().map(|started| (service, started))) {
+            let started = match Service::new(service.clone(), variables, place.clone()) {
+                Ok(mut service) => service.start().await.map(|started| (service, started)),
+                Err(failure) => Err(failure),
+            };
+            match started {
                 Ok((service, started)) => drop(services.spawn(service.run(started))),
                 Err(failure) => {
                     services.shutdown().await;

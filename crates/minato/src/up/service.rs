@@ -19,6 +19,7 @@ use super::context::Context;
 use super::group::Group;
 use super::logs::{LONGEST_LINE, Line, author};
 use super::presence::ServiceStatus;
+use crate::client::Binds;
 use crate::failure::{Failure, code};
 use crate::file::{Restart, ServicePlan};
 use crate::flags::Name;
@@ -54,6 +55,8 @@ pub(super) struct Place {
     pub(super) context: Arc<Context>,
     pub(super) host: Name,
     pub(super) enter: Enter,
+    /// Where the binds of the host's programs go.
+    pub(super) binds: Binds,
     pub(super) stop_timeout: Duration,
     pub(super) stop: watch::Receiver<Stop>,
     /// Whether the host was ready.
@@ -131,7 +134,7 @@ impl Service {
     /// it is to stop.
     async fn start_again(&mut self, pause: &mut Duration) -> Result<Option<Started>, Failure> {
         loop {
-            let failure = match self.start() {
+            let failure = match self.start().await {
                 Ok(started) => return Ok(Some(started)),
                 Err(failure) if *self.place.ready.borrow() => failure,
                 Err(failure) => return Err(failure),
@@ -155,7 +158,7 @@ impl Service {
     }
 
     /// Starts it.
-    pub(super) fn start(&mut self) -> Result<Started, Failure> {
+    pub(super) async fn start(&mut self) -> Result<Started, Failure> {
         let failed = |error: std::io::Error| Failure::caused("no pipe for a program is to be had", error);
         let (reader, writer) = std::io::pipe().map_err(failed)?;
         let mut command = std::process::Command::new(&self.plan.command[0]);
@@ -165,7 +168,10 @@ impl Service {
         command.stdin(Stdio::null()).stdout(writer.try_clone().map_err(failed)?).stderr(writer);
         // The terminal's Ctrl-C is for us, who end everything in order.
         command.process_group(self.group.number());
-        let child = program::spawn_in(command, self.plan.map_root, self.place.host.as_str(), &self.place.enter)
+        let Place { host, enter, binds, .. } = &self.place;
+        let told = self.plan.bind_watch.then_some(binds);
+        let child = program::spawn_watched(command, self.plan.map_root, host.as_str(), enter, told)
+            .await
             .map_err(|failure| failure.detail(format!("it is the program of {}", self.author())))?;
         self.note(child.id(), self.status.exit_code);
         let reader = pipe::Receiver::from_owned_fd(reader.into()).map_err(failed)?;

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::machine::{Account, Machine, SOON, wait_until};
+use crate::support::browser::browse;
 use crate::support::net;
 
 /// Long enough for servers that make their files first.
@@ -32,11 +33,20 @@ fn in_example(account: &Account<'_>, directory: &Path, program: &str, arguments:
 }
 
 /// Starts the shop, asks once, without a second try, for all that it is made of, and ends it.
-fn serve_once(account: &Account<'_>, directory: &Path) {
+fn serve_once(machine: &Machine, account: &Account<'_>, directory: &Path) {
     let minato = |arguments: &[&str]| account.start(in_example(account, directory, "minato", arguments));
     minato(&["up", "-d"]).finish_within(FIRST_START).expect_success();
     let page = net::http_get("127.0.0.1:8080", "/").expect("a page");
     assert!(page.contains("200 OK") && page.contains("<li>Sencha: 12</li>"), "{page}");
+    let named = "http://web.shop.localhost:7080/";
+    let page = account.finish("curl", &["--silent", "--show-error", "--fail", named]).expect_success().stdout;
+    assert!(page.contains("<li>Sencha: 12</li>"), "{page}");
+    let page = browse(machine, account, named).stdout;
+    assert!(page.contains("<li>Sencha: 12</li>") && page.contains("visit "), "{page}");
+    let inside = ["exec", "--network", "shop", "web", "--", "psql", "-h", "db", "-U", "shop", "-At", "postgres"];
+    let mut inside = in_example(account, directory, "minato", &inside);
+    inside.args(["-c", "SELECT price FROM products WHERE name = 'Matcha'"]).env("PGPASSWORD", "shop");
+    assert_eq!(account.start(inside).finish().expect_success().stdout, "25\n", "by name inside");
     let shown = minato(&["ps", "-f", "minato.toml", "--json"]).finish().expect_success();
     let shown: serde_json::Value = serde_json::from_str(&shown.stdout).expect("JSON");
     let hosts = shown["hosts"].as_array().expect("hosts");
@@ -48,14 +58,14 @@ fn serve_once(account: &Account<'_>, directory: &Path) {
     minato(&["down"]).finish_within(FIRST_START).expect_success();
 }
 
-const SHOP: &[&str] = &["nginx", "psql", "redis-server", "python3", "pg_isready"];
+const SHOP: &[&str] = &["nginx", "psql", "redis-server", "python3", "pg_isready", "curl", "chromium"];
 
 /// Three times: with a new database, and with the one that is there.
 #[test]
 fn the_shop_is_ready_when_it_says_so() {
     Machine::run(SHOP, |machine| {
         let directory = copy(machine, "shop");
-        (0..3).for_each(|_| serve_once(&machine.user(), &directory));
+        (0..3).for_each(|_| serve_once(machine, &machine.user(), &directory));
     });
 }
 
@@ -63,7 +73,7 @@ fn the_shop_is_ready_when_it_says_so() {
 fn the_shop_works_for_root_too() {
     Machine::run(SHOP, |machine| {
         let directory = copy(machine, "shop");
-        serve_once(&machine.root(), &directory);
+        serve_once(machine, &machine.root(), &directory);
     });
 }
 

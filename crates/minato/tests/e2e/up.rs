@@ -47,6 +47,31 @@ fn is_served(port: u16) -> bool {
 }
 
 #[test]
+fn a_service_that_finds_its_port_taken_is_told_by_whom() {
+    Machine::run(&["python3"], |machine| {
+        let user = machine.user();
+        let server = "import socket, time; s = socket.create_server(('', 80)); time.sleep(1000)";
+        let late = format!("import time; time.sleep(1); {server}");
+        let file = |more: &str| {
+            let service = |name: &str, program: &str| {
+                format!("[host.web.service.{name}]\ncommand = ['python3', '-c', \"{program}\"]\n{more}")
+            };
+            format!("[host.web]\nready = 80\n{}{}", service("first", server), service("second", &late))
+        };
+        write(machine, "minato.toml", &file(""));
+        let up = user.start(user.minato(&["up"]));
+        says(&up, "can't bind 0.0.0.0:80/tcp in host \"web\": the port is in use");
+        says(&up, "80/tcp is held by python3 (pid ");
+        up.stop();
+        write(machine, "minato.toml", &file("bind-watch = false\n"));
+        let up = user.start(user.minato(&["up"]));
+        wait_until("what the program says", SOON, || up.stdout().contains("Address already in use"));
+        let ended = up.stop();
+        assert!(!ended.stderr.contains("is held by"), "{}", ended.stderr);
+    });
+}
+
+#[test]
 fn a_file_comes_up_in_order_and_goes_down_to_nothing() {
     Machine::run(&["python3"], |machine| {
         let user = machine.user();
