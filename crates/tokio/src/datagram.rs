@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use minato_transport::SocketId;
 
 use crate::error::{of_bind, of_send};
-use crate::network::{Network, Wakers, random};
+use crate::network::{Network, Socket, random};
 
 /// Datagrams at an address and port of the network.
 #[derive(Debug)]
@@ -28,20 +28,26 @@ impl UdpSocket {
         state.check()?;
         let id = state.act(|stack, _| stack.bind_datagram(local, random())).map_err(of_bind)?;
         let local = state.stack.datagram_address(id).unwrap_or(local);
-        state.sockets.insert(id, Wakers::default());
+        state.sockets.insert(id, Socket::new(local));
         drop(state);
         Ok(UdpSocket { network: network.clone(), id, local })
     }
 
-    /// Names the peer: where `send` sends to, and whose datagrams alone arrive.
+    /// Names the peer: where `send` sends to, and whose datagrams alone arrive. When an ICMP error says that it is not
+    /// there, the next call fails: with `ConnectionRefused` if nothing is bound to its port.
     pub fn connect(&self, remote: SocketAddr) {
-        self.network.with_stack(|stack, _| stack.connect_datagram(self.id, Some(remote)));
+        let mut state = self.network.lock();
+        if let Some(socket) = state.sockets.get_mut(&self.id) {
+            (socket.peer, socket.failed) = (Some(remote), None);
+        }
+        state.act(|stack, _| stack.connect_datagram(self.id, Some(remote)));
     }
 
     /// Sends to the peer. What finds no room is lost, as datagrams may be.
     ///
     /// # Errors
-    /// `NotConnected` without a peer, `InvalidInput` if it is too large, `NetworkUnreachable` without a route.
+    /// `NotConnected` without a peer, `InvalidInput` if it is too large, `NetworkUnreachable` without a route,
+    /// `ConnectionRefused` or another if the peer has turned an earlier datagram away.
     pub fn send(&self, payload: &[u8]) -> io::Result<usize> {
         self.transmit(payload, None)
     }
@@ -56,7 +62,7 @@ impl UdpSocket {
 
     fn transmit(&self, payload: &[u8], destination: Option<SocketAddr>) -> io::Result<usize> {
         let mut state = self.network.lock();
-        state.check()?;
+        state.check_socket(self.id)?;
         let sent = state.act(|stack, now| stack.send_bound(now, self.id, destination, payload));
         match sent.map_err(of_send) {
             Ok(()) => Ok(payload.len()),
@@ -68,7 +74,7 @@ impl UdpSocket {
     /// The next datagram, cut to the length of `buffer`, and who sent it.
     ///
     /// # Errors
-    /// When the network ended.
+    /// When the network ended, or the peer has turned an earlier datagram away.
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         poll_fn(|cx| self.poll_recv_from(cx, buffer)).await
     }
@@ -76,20 +82,22 @@ impl UdpSocket {
     /// The next datagram.
     ///
     /// # Errors
-    /// When the network ended.
+    /// When the network ended, or the peer has turned an earlier datagram away.
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(self.recv_from(buffer).await?.0)
     }
 
     fn poll_recv_from(&self, cx: &Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<(usize, SocketAddr)>> {
         let mut state = self.network.lock();
-        state.check()?;
+        state.check_socket(self.id)?;
         if let Some(datagram) = state.stack.receive_bound(self.id) {
             let count = datagram.payload.len().min(buffer.len());
             buffer[..count].copy_from_slice(&datagram.payload[..count]);
             return Poll::Ready(Ok((count, datagram.source)));
         }
-        state.sockets.entry(self.id).or_default().add(cx.waker());
+        if let Some(socket) = state.sockets.get_mut(&self.id) {
+            socket.wakers.add(cx.waker());
+        }
         Poll::Pending
     }
 

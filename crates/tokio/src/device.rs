@@ -64,7 +64,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Device for PacketIo<T> 
 fn is_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof, WriteZero};
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof | WriteZero)
+        || cfg!(target_os = "linux") && error.raw_os_error().is_some_and(|code| LINUX_GONE.contains(&code))
 }
+
+/// Linux's EBADF, ENODEV and EBADFD, which have no kind: a TUN device that was deleted.
+const LINUX_GONE: [i32; 3] = [9, 19, 77];
 
 /// Packets that are under way on a cable at most; what exceeds them waits at the sender.
 const UNDER_WAY: usize = 256;
@@ -170,5 +174,18 @@ mod tests {
         let Poll::Ready(Err(gone)) = send() else { panic!("a broken pipe is the end") };
         assert_eq!(gone.kind(), io::ErrorKind::BrokenPipe);
         assert!(matches!(send(), Poll::Ready(Ok(()))));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_deleted_tun_device_is_gone() {
+        for code in LINUX_GONE {
+            let mut device = PacketIo::new(Failing(vec![io::Error::from_raw_os_error(code)]));
+            let mut cx = Context::from_waker(Waker::noop());
+            let Poll::Ready(Err(gone)) = device.poll_send(&mut cx, &[IoSlice::new(b"packet")]) else {
+                panic!("error {code} is the end")
+            };
+            assert_eq!(gone.raw_os_error(), Some(code));
+        }
     }
 }

@@ -7,11 +7,11 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use minato_transport::{ConnectionId, Event};
+use minato_transport::{ConnectionId, Event, Unreachable};
 use tokio::time::{Sleep, sleep_until};
 
 use crate::device::Device;
-use crate::error::of_reset;
+use crate::error::{of_reset, of_unreachable};
 use crate::network::{Handle, Shared, State, Wakers};
 
 /// Packets that are received in a row before others get the stack.
@@ -90,7 +90,8 @@ impl<D: Device> Driver<D> {
         }
         self.transmit(state, cx, now)?;
         let answered = tell(state);
-        if self.handle.strong_count() == 0 && state.stack.statistics().connections == 0 && self.waiting.is_none() {
+        let is_unused = self.handle.strong_count() == 0 && state.stack.statistics().connections == 0;
+        if is_unused && self.waiting.is_none() && !answered {
             return Ok(Turn::Over);
         }
         if more || answered || self.is_due(state, cx) { Ok(Turn::Again) } else { Ok(Turn::Wait) }
@@ -139,7 +140,15 @@ fn tell(state: &mut State) -> bool {
     while let Some(event) = state.stack.poll_event() {
         match event {
             Event::Acceptable(listener) => state.listeners.get_mut(&listener).into_iter().for_each(Wakers::wake),
-            Event::DatagramReadable(socket) => state.sockets.get_mut(&socket).into_iter().for_each(Wakers::wake),
+            Event::DatagramReadable(id) => {
+                state.sockets.get_mut(&id).into_iter().for_each(|socket| socket.wakers.wake());
+            }
+            Event::DatagramUnreachable { source, destination, reason } if is_lasting(reason) => {
+                for socket in state.sockets.values_mut().filter(|socket| socket.has_sent(source, destination)) {
+                    socket.failed = Some(of_unreachable(reason));
+                    socket.wakers.wake();
+                }
+            }
             Event::Connected(id) => {
                 with(state, id, |waiting| waiting.connected = true);
             }
@@ -160,6 +169,12 @@ fn tell(state: &mut State) -> bool {
     answered
 }
 
+/// Whether a UDP socket hears of it. What may pass, like a lack of a route on the way, it doesn't (RFC 1122 §4.1.3.3 leaves
+/// that open; Linux does the same).
+fn is_lasting(reason: Unreachable) -> bool {
+    matches!(reason, Unreachable::Port | Unreachable::Protocol | Unreachable::Prohibited)
+}
+
 fn with(state: &mut State, id: ConnectionId, note: impl FnOnce(&mut crate::network::Waiting)) {
     if let Some(waiting) = state.connections.get_mut(&id) {
         note(waiting);
@@ -171,5 +186,6 @@ fn with(state: &mut State, id: ConnectionId, note: impl FnOnce(&mut crate::netwo
 fn end(state: &mut State, kind: io::ErrorKind) {
     state.ended = Some(kind);
     state.connections.values_mut().for_each(crate::network::Waiting::wake);
-    state.listeners.values_mut().chain(state.sockets.values_mut()).for_each(Wakers::wake);
+    state.listeners.values_mut().for_each(Wakers::wake);
+    state.sockets.values_mut().for_each(|socket| socket.wakers.wake());
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
@@ -90,7 +91,7 @@ pub(crate) struct State {
     pub(crate) stack: Stack,
     pub(crate) connections: HashMap<ConnectionId, Waiting>,
     pub(crate) listeners: HashMap<ListenerId, Wakers>,
-    pub(crate) sockets: HashMap<SocketId, Wakers>,
+    pub(crate) sockets: HashMap<SocketId, Socket>,
     driver: Option<Waker>,
     /// Why the network ended: the device's error.
     pub(crate) ended: Option<io::ErrorKind>,
@@ -110,6 +111,28 @@ impl Wakers {
 
     pub(crate) fn wake(&mut self) {
         self.0.drain(..).for_each(Waker::wake);
+    }
+}
+
+/// A UDP socket: who waits for it, and what it is to be told.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) wakers: Wakers,
+    pub(crate) local: SocketAddr,
+    pub(crate) peer: Option<SocketAddr>,
+    /// What the next call is told: something is wrong with the peer.
+    pub(crate) failed: Option<io::ErrorKind>,
+}
+
+impl Socket {
+    pub(crate) fn new(local: SocketAddr) -> Socket {
+        Socket { wakers: Wakers::default(), local, peer: None, failed: None }
+    }
+
+    /// Whether a datagram with these ends is one of its own to its peer.
+    pub(crate) fn has_sent(&self, source: SocketAddr, destination: SocketAddr) -> bool {
+        let is_local = self.local == source || self.local.ip().is_unspecified() && self.local.port() == source.port();
+        is_local && self.peer == Some(destination)
     }
 }
 
@@ -140,6 +163,13 @@ impl State {
     /// The error of all operations once the network ended.
     pub(crate) fn check(&self) -> io::Result<()> {
         self.ended.map_or(Ok(()), |kind| Err(kind.into()))
+    }
+
+    /// The error that a UDP socket's next call has, once.
+    pub(crate) fn check_socket(&mut self, id: SocketId) -> io::Result<()> {
+        self.check()?;
+        let failed = self.sockets.get_mut(&id).and_then(|socket| socket.failed.take());
+        failed.map_or(Ok(()), |kind| Err(kind.into()))
     }
 
     pub(crate) fn driver_waits(&mut self, waker: &Waker) {

@@ -1,9 +1,12 @@
 //! Two networks joined by a cable in memory.
 
-use std::io::ErrorKind;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
-use minato_tokio::{Cable, Network, TcpListener, TcpStream, UdpSocket, random_key};
+use minato_tokio::{Cable, Device, Network, TcpListener, TcpStream, UdpSocket, random_key};
 use minato_transport::{Config, IpCidr, Link};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -112,6 +115,67 @@ async fn datagrams_pass_and_wake_their_reader() {
     echo.send_to(&vec![7; 3000], from).expect("a route");
     let mut large = [0; 4000];
     assert_eq!(socket.recv(&mut large).await.expect("alive"), 3000);
+}
+
+#[tokio::test]
+async fn a_connected_socket_is_told_once_that_nobody_is_bound_there() {
+    let (client, server) = networks();
+    for local in [at(1, 0), SocketAddr::from(([0, 0, 0, 0], 0))] {
+        let socket = UdpSocket::bind(&client, local).expect("free");
+        let unconnected = UdpSocket::bind(&client, at(1, 0)).expect("free");
+        socket.connect(at(2, 7));
+        let mut buffer = [0; 100];
+        socket.send(b"anybody?").expect("a route");
+        assert_eq!(socket.recv(&mut buffer).await.expect_err("refused").kind(), ErrorKind::ConnectionRefused);
+        socket.send(b"anybody?").expect("told already");
+        let refused = loop {
+            tokio::task::yield_now().await;
+            if let Err(error) = socket.send(b"still nobody?") {
+                break error;
+            }
+        };
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        // Who has no peer hears of none.
+        let peer = UdpSocket::bind(&server, at(2, 8)).expect("free");
+        unconnected.send_to(b"anybody?", at(2, 7)).expect("a route");
+        unconnected.send_to(b"you there?", at(2, 8)).expect("a route");
+        let (_, from) = peer.recv_from(&mut buffer).await.expect("alive");
+        peer.send_to(b"yes", from).expect("a route");
+        assert_eq!(unconnected.recv(&mut buffer).await.expect("the answer, and no error"), 3);
+    }
+}
+
+/// An end of a cable that stays plugged in when its network is over, and a packet that has arrived there before.
+struct Kept(Arc<Mutex<Cable>>, Option<Vec<u8>>);
+
+impl Device for Kept {
+    fn poll_receive(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if let Some(packet) = self.1.take() {
+            buffer[..packet.len()].copy_from_slice(&packet);
+            return Poll::Ready(Ok(packet.len()));
+        }
+        self.0.lock().expect("no panic").poll_receive(cx, buffer)
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<()>> {
+        self.0.lock().expect("no panic").poll_send(cx, parts)
+    }
+}
+
+#[tokio::test]
+async fn who_calls_as_the_network_ends_is_answered() {
+    let (here, there) = Cable::new();
+    let cable = Arc::new(Mutex::new(there));
+    let client = Network::start(config(1), here);
+    let calling = tokio::spawn(async move { TcpStream::connect(&client, at(2, 81)).await });
+    let mut packet = vec![0; 100];
+    let length = poll_fn(|cx| cable.lock().expect("no panic").poll_receive(cx, &mut packet)).await.expect("plugged in");
+    packet.truncate(length);
+    let (server, driver) = Network::new(config(2), Kept(Arc::clone(&cable), Some(packet)));
+    drop(server);
+    driver.await.expect("in order");
+    let refused = calling.await.expect("no panic").expect_err("nobody listens");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }
 
 #[tokio::test]
