@@ -19,6 +19,7 @@ pub(crate) const TEST: &[&str] = &[
     "curl",
     "git",
     "iproute2",
+    "iptables",
     "iputils-ping",
     "libnss3-tools",
     "nftables",

@@ -13,7 +13,10 @@ use std::{
 
 use rustix::{
     fs::{Mode, OFlags},
-    thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space},
+    thread::{
+        CapabilitySet, LinkNameSpaceType, UnshareFlags, capabilities, configure_capability_in_ambient_set,
+        move_into_link_name_space, set_capabilities,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +41,8 @@ pub enum Identity {
     Own,
     /// As root inside a nested user namespace that maps 0 to the caller. The same as `Own` for real root.
     MapRoot,
+    /// As the caller, and able to administrate the host's network: addresses, routes, rules of the firewall.
+    NetAdmin,
 }
 
 /// A host's namespaces, opened: ready to be joined by a child, also when the agent is gone meanwhile.
@@ -46,6 +51,7 @@ pub struct Enter {
     user: Option<OwnedFd>,
     network: OwnedFd,
     mount: OwnedFd,
+    net_admin: bool,
     /// Lines for the nested user namespace's `uid_map` and `gid_map`.
     map_root: Option<(String, String)>,
 }
@@ -65,7 +71,8 @@ impl Enter {
             let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
             (format!("0 {uid} 1"), format!("0 {gid} 1"))
         });
-        Ok(Self { user, network: open(&namespaces.network)?, mount: open(&namespaces.mount)?, map_root })
+        let net_admin = identity == Identity::NetAdmin && user.is_some();
+        Ok(Self { user, network: open(&namespaces.network)?, mount: open(&namespaces.mount)?, net_admin, map_root })
     }
 
     /// Makes `command` join them in its child before it executes the program. Working directory, environment,
@@ -90,6 +97,9 @@ impl Enter {
         move_into_link_name_space(self.network.as_fd(), Some(LinkNameSpaceType::Network))?;
         move_into_link_name_space(self.mount.as_fd(), Some(LinkNameSpaceType::Mount))?;
         return_to(&directory, path)?;
+        if self.net_admin {
+            keep_net_admin()?;
+        }
         if let Some((uid_map, gid_map)) = &self.map_root {
             sys::unshare(UnshareFlags::NEWUSER)?;
             write(c"/proc/self/setgroups", "deny")?;
@@ -98,6 +108,15 @@ impl Enter {
         }
         Ok(())
     }
+}
+
+/// Who owns a user namespace can do everything in it, but only until the next `exec`: capabilities(7) has it that what is in
+/// the ambient set stays.
+fn keep_net_admin() -> io::Result<()> {
+    let mut sets = capabilities(None)?;
+    sets.inheritable |= CapabilitySet::NET_ADMIN;
+    set_capabilities(None, sets)?;
+    Ok(configure_capability_in_ambient_set(CapabilitySet::NET_ADMIN, true)?)
 }
 
 /// Why a host can't be entered.

@@ -1,9 +1,11 @@
-//! What the machine's nftables rules do to a new connection.
+//! What the rules of a network namespace's firewall do to a new connection.
 //!
-//! The rules are read from the kernel and followed for one packet. A condition that can't be decided (a connection's
+//! The rules of nftables are read from the kernel, those of the older iptables from what prints them, and all are followed
+//! for one packet. A condition that can't be decided (a connection's
 //! mark, a limit, a foreign extension) is neither true nor false: what depends on it is told as "perhaps".
 
 mod expressions;
+mod legacy;
 mod packet;
 mod read;
 
@@ -12,16 +14,19 @@ use std::{fmt, io};
 use crate::netlink::Netlink;
 
 use expressions::{Effect, Expression, Matched, Verdict};
-pub use packet::{Hook, Packet};
+pub use packet::{Hook, Packet, Way};
+use serde::{Deserialize, Serialize};
 
 /// The rules of a network namespace.
 #[derive(Clone, Debug, Default)]
 pub struct Ruleset {
     chains: Vec<Chain>,
+    unread: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
 struct Chain {
+    origin: Origin,
     family: u8,
     table: String,
     name: String,
@@ -31,14 +36,21 @@ struct Chain {
     rules: Vec<Rule>,
 }
 
+/// What a chain belongs to: two may have the same names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    NfTables,
+    Legacy,
+}
+
 #[derive(Clone, Debug)]
 struct Rule {
-    handle: u64,
+    name: RuleName,
     expressions: Vec<Expression>,
 }
 
 /// What becomes of a packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fate {
     /// No rule stops it.
     Passes,
@@ -49,26 +61,77 @@ pub enum Fate {
 }
 
 /// A rule, or a chain's policy, that stops a packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
-    /// Family as `nft` spells it: `ip`, `ip6`, `inet`.
-    pub family: &'static str,
+    /// What shows and changes it.
+    pub tool: Tool,
     /// Table.
     pub table: String,
     /// Chain.
     pub chain: String,
-    /// Handle of the rule; `None` for the chain's policy.
-    pub handle: Option<u64>,
+    /// `None` for the chain's policy.
+    pub rule: Option<RuleName>,
     /// Whether the sender is told (`reject`).
     pub rejects: bool,
 }
 
+/// A program that changes rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tool {
+    /// `nft`, with the family as it spells it: `ip`, `ip6`, `inet`.
+    Nft(String),
+    /// `iptables-legacy`.
+    Iptables,
+    /// `ip6tables-legacy`.
+    Ip6tables,
+}
+
+/// What a rule is told by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RuleName {
+    /// Its number.
+    Handle(u64),
+    /// Its chain and all of its words.
+    Words(String),
+}
+
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Stop { family, table, chain, handle, .. } = self;
-        match handle {
-            Some(handle) => write!(f, "rule {handle} of chain {family} {table} {chain}"),
-            None => write!(f, "the policy of chain {family} {table} {chain}"),
+        let Stop { tool, table, chain, rule, .. } = self;
+        match rule {
+            Some(RuleName::Handle(handle)) => write!(f, "rule {handle}")?,
+            Some(RuleName::Words(words)) => write!(f, "rule \"{words}\"")?,
+            None => write!(f, "the policy")?,
+        }
+        match (tool, rule) {
+            (Tool::Nft(family), _) => write!(f, " of chain {family} {table} {chain}"),
+            (tool, Some(_)) => write!(f, " of {} table {table}", tool.name()),
+            (tool, None) => write!(f, " of chain {chain} of {} table {table}", tool.name()),
+        }
+    }
+}
+
+impl Tool {
+    fn name(&self) -> &'static str {
+        match self {
+            Tool::Nft(_) => "nft",
+            Tool::Iptables => "iptables",
+            Tool::Ip6tables => "ip6tables",
+        }
+    }
+}
+
+impl Stop {
+    /// The command that lets the packets pass: the rule goes; a policy gets an exception for what comes by `lo`.
+    pub fn mend(&self) -> String {
+        let Stop { tool, table, chain, rule, .. } = self;
+        match (tool, rule) {
+            (Tool::Nft(family), Some(RuleName::Handle(handle))) => {
+                format!("nft delete rule {family} {table} {chain} handle {handle}")
+            }
+            (Tool::Nft(family), _) => format!("nft insert rule {family} {table} {chain} iif lo accept"),
+            (tool, Some(RuleName::Words(words))) => format!("{}-legacy -t {table} -D {words}", tool.name()),
+            (tool, _) => format!("{}-legacy -t {table} -I {chain} -i lo -j ACCEPT", tool.name()),
         }
     }
 }
@@ -80,7 +143,15 @@ impl Ruleset {
     /// `PermissionDenied` for everybody but root; another error where the kernel has no nf_tables.
     pub fn read() -> io::Result<Ruleset> {
         let mut netlink = Netlink::open(Some(rustix::net::netlink::NETFILTER))?;
-        read::ruleset(&mut netlink)
+        let mut chains = read::chains(&mut netlink)?;
+        let (older, unread) = legacy::chains();
+        chains.extend(older);
+        Ok(Ruleset { chains, unread })
+    }
+
+    /// What there is besides and could not be read, in words.
+    pub fn unread(&self) -> &[String] {
+        &self.unread
     }
 
     /// What becomes of a packet at its hooks, in their order.
@@ -148,7 +219,7 @@ impl Walk<'_> {
             match effect {
                 Effect::None => {}
                 Effect::Stop { rejects } => {
-                    let stop = chain.stop(Some(rule.handle), rejects);
+                    let stop = chain.stop(Some(rule.name.clone()), rejects);
                     if sure {
                         return Outcome::Stopped(stop);
                     }
@@ -172,7 +243,7 @@ impl Walk<'_> {
     /// Follows a jump. Of one that is not sure only the suspicion is kept.
     fn call(&mut self, from: &Chain, name: &str, sure: bool, depth: usize) -> Outcome {
         let called = self.ruleset.chains.iter().find(|chain| {
-            (chain.family, chain.table.as_str(), chain.name.as_str()) == (from.family, from.table.as_str(), name)
+            (chain.origin, chain.family, &chain.table) == (from.origin, from.family, &from.table) && chain.name == name
         });
         let Some(called) = called.filter(|_| depth < MAX_DEPTH) else { return Outcome::Through };
         match self.chain(called, depth + 1) {
@@ -190,13 +261,15 @@ impl Walk<'_> {
 }
 
 impl Chain {
-    fn stop(&self, handle: Option<u64>, rejects: bool) -> Stop {
-        let family = match self.family {
-            read::IPV4 => "ip",
-            read::IPV6 => "ip6",
-            _ => "inet",
+    fn stop(&self, rule: Option<RuleName>, rejects: bool) -> Stop {
+        let tool = match (self.origin, self.family) {
+            (Origin::Legacy, read::IPV6) => Tool::Ip6tables,
+            (Origin::Legacy, _) => Tool::Iptables,
+            (Origin::NfTables, read::IPV4) => Tool::Nft("ip".into()),
+            (Origin::NfTables, read::IPV6) => Tool::Nft("ip6".into()),
+            (Origin::NfTables, _) => Tool::Nft("inet".into()),
         };
-        Stop { family, table: self.table.clone(), chain: self.name.clone(), handle, rejects }
+        Stop { tool, table: self.table.clone(), chain: self.name.clone(), rule, rejects }
     }
 }
 

@@ -28,13 +28,13 @@ pub(crate) async fn spawn(program: &Program, session: &Session) -> Result<Child,
     let mut command = std::process::Command::new(&program.name);
     command.args(&program.arguments);
     let binds = program.bind_watch.then(|| session.binds());
-    spawn_watched(command, program.map_root, &session.host.name, &session.enter, binds.as_ref()).await
+    spawn_watched(command, program.identity, &session.host.name, &session.enter, binds.as_ref()).await
 }
 
 /// Starts a prepared command in a host. Where its binds go, which ports it could not bind is told.
 pub(crate) async fn spawn_watched(
     mut command: std::process::Command,
-    map_root: bool,
+    identity: Identity,
     host: &str,
     enter: &minato_inspect::Enter,
     told: Option<&Binds>,
@@ -44,7 +44,7 @@ pub(crate) async fn spawn_watched(
         Some(told) if binds::SUPPORTED => told.taker().await,
         _ => None,
     };
-    let name = entering(&mut command, map_root, host, enter)?;
+    let name = entering(&mut command, identity, host, enter)?;
     let Some(taker) = taker else { return start(command, &name) };
     let cannot = |error| Failure::caused(format!("cannot watch the ports of '{}'", render::printable(&name)), error);
     let pending = binds::ask(&mut command).map_err(cannot)?;
@@ -59,33 +59,32 @@ pub(crate) async fn spawn_watched(
 /// Starts a prepared command in a session's host.
 pub(crate) fn spawn_command(
     command: std::process::Command,
-    map_root: bool,
+    identity: Identity,
     session: &Session,
 ) -> Result<Child, Failure> {
-    spawn_in(command, map_root, &session.host.name, &session.enter)
+    spawn_in(command, identity, &session.host.name, &session.enter)
 }
 
 /// The same, for those who have no session at hand.
 pub(crate) fn spawn_in(
     mut command: std::process::Command,
-    map_root: bool,
+    identity: Identity,
     host: &str,
     enter: &minato_inspect::Enter,
 ) -> Result<Child, Failure> {
-    let name = entering(&mut command, map_root, host, enter)?;
+    let name = entering(&mut command, identity, host, enter)?;
     start(command, &name)
 }
 
 /// Makes a command enter a host, and gives its program's name.
 fn entering(
     command: &mut std::process::Command,
-    map_root: bool,
+    identity: Identity,
     host: &str,
     enter: &minato_inspect::Enter,
 ) -> Result<String, Failure> {
     let namespaces =
         Namespaces { user: enter.user.clone(), network: enter.network.clone(), mount: enter.mount.clone() };
-    let identity = if map_root { Identity::MapRoot } else { Identity::Own };
     let cannot = format!("cannot enter host '{host}'");
     let enter = Enter::open(&namespaces, identity).map_err(|error| Failure::caused(&cannot, error))?;
     let name = command.get_program().to_string_lossy().into_owned();

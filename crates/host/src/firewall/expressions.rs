@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::packet::{Hook, Packet};
+use super::packet::{Hook, Packet, Way};
 
 /// One step of a rule: loads something into a register, or compares what is there, or decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,14 +82,14 @@ pub(super) enum Matched {
 }
 
 /// `enum nft_meta_keys`.
-mod meta {
-    pub(super) const PROTOCOL: u32 = 1;
-    pub(super) const IIF: u32 = 4;
-    pub(super) const OIF: u32 = 5;
-    pub(super) const IIFNAME: u32 = 6;
-    pub(super) const OIFNAME: u32 = 7;
-    pub(super) const NFPROTO: u32 = 15;
-    pub(super) const L4PROTO: u32 = 16;
+pub(super) mod meta {
+    pub(in crate::firewall) const PROTOCOL: u32 = 1;
+    pub(in crate::firewall) const IIF: u32 = 4;
+    pub(in crate::firewall) const OIF: u32 = 5;
+    pub(in crate::firewall) const IIFNAME: u32 = 6;
+    pub(in crate::firewall) const OIFNAME: u32 = 7;
+    pub(in crate::firewall) const NFPROTO: u32 = 15;
+    pub(in crate::firewall) const L4PROTO: u32 = 16;
 }
 
 /// `enum nft_payload_bases`.
@@ -159,7 +159,7 @@ fn meta_value(key: u32, packet: &Packet, hook: Hook) -> Option<Vec<u8>> {
     let v4 = packet.destination.is_ipv4();
     let incoming = matches!(hook, Hook::Prerouting | Hook::Input);
     // A packet to this machine itself passes `lo`, whose index is always 1.
-    let of_loopback = |at_this_end: bool| packet.local && at_this_end;
+    let of_loopback = |at_this_end: bool| packet.way == Way::Local && at_this_end;
     let name = || {
         let mut bytes = b"lo".to_vec();
         bytes.resize(16, 0);

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Transport;
 
-/// The first packet of a connection from this machine: a SYN, or a datagram.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The first packet of a connection: a SYN, or a datagram.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Packet {
     /// TCP or UDP.
     pub transport: Transport,
@@ -15,8 +17,19 @@ pub struct Packet {
     pub destination: IpAddr,
     /// The port it goes to.
     pub port: u16,
-    /// Whether it stays on this machine.
-    pub local: bool,
+    /// What its way has to do with the namespace whose rules are followed.
+    pub way: Way,
+}
+
+/// Where a packet comes from and goes to, as seen from a network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// From it to itself.
+    Local,
+    /// From it to elsewhere.
+    Out,
+    /// From elsewhere to it.
+    In,
 }
 
 /// A station at which rules are asked.
@@ -47,8 +60,12 @@ impl Hook {
 impl Packet {
     /// The hooks that it passes, in their order.
     pub(super) fn hooks(&self) -> &'static [Hook] {
-        const LOCAL: [Hook; 4] = [Hook::Output, Hook::Postrouting, Hook::Prerouting, Hook::Input];
-        if self.local { &LOCAL } else { &LOCAL[..2] }
+        const ALL: [Hook; 4] = [Hook::Output, Hook::Postrouting, Hook::Prerouting, Hook::Input];
+        match self.way {
+            Way::Local => &ALL,
+            Way::Out => &ALL[..2],
+            Way::In => &ALL[2..],
+        }
     }
 
     pub(super) fn protocol(&self) -> u8 {

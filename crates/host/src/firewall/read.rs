@@ -3,7 +3,7 @@
 use std::{collections::HashMap, io};
 
 use super::{
-    Chain, Rule, Ruleset,
+    Chain, Origin, Rule, RuleName,
     expressions::{Effect, Expression, Set, Verdict},
 };
 use crate::netlink::Netlink;
@@ -24,7 +24,7 @@ const HEADER: usize = 4;
 
 type Attributes<'a> = HashMap<u16, &'a [u8]>;
 
-pub(super) fn ruleset(netlink: &mut Netlink) -> io::Result<Ruleset> {
+pub(super) fn chains(netlink: &mut Netlink) -> io::Result<Vec<Chain>> {
     let mut chains = Vec::new();
     netlink.dump(GET_CHAIN, &[0; HEADER], |answer| chains.extend(chain(answer)))?;
     let mut rules = Vec::new();
@@ -46,10 +46,10 @@ pub(super) fn ruleset(netlink: &mut Netlink) -> io::Result<Ruleset> {
         }
         let of = |known: &&mut Chain| (known.family, &known.table, &known.name) == (family, &table, &chain);
         if let Some(chain) = chains.iter_mut().find(of) {
-            chain.rules.push(Rule { handle, expressions: parsed });
+            chain.rules.push(Rule { name: RuleName::Handle(handle), expressions: parsed });
         }
     }
-    Ok(Ruleset { chains })
+    Ok(chains)
 }
 
 fn chain(answer: &[u8]) -> Option<Chain> {
@@ -60,6 +60,7 @@ fn chain(answer: &[u8]) -> Option<Chain> {
         Some((number(hook.get(&1)?)?, priority.cast_signed()))
     });
     Some(Chain {
+        origin: Origin::NfTables,
         family: answer[0],
         table: text(all.get(&1)?),
         name: text(all.get(&3)?),

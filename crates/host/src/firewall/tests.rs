@@ -1,6 +1,6 @@
 use std::process::Command;
 
-use super::{Fate, Packet, Ruleset, Stop};
+use super::{Fate, Packet, RuleName, Ruleset, Stop, Tool, Way};
 use crate::Transport;
 
 /// A namespace with these rules, in a thread of its own; the fate of a SYN to 127.0.0.1 at each of `ports`.
@@ -25,14 +25,14 @@ fn fates(rules: &'static str, ports: &'static [u16]) -> Option<Vec<Fate>> {
 
 fn local(port: u16) -> Packet {
     let loopback = std::net::IpAddr::from([127, 0, 0, 1]);
-    Packet { transport: Transport::Tcp, source: Some(loopback), destination: loopback, port, local: true }
+    Packet { transport: Transport::Tcp, source: Some(loopback), destination: loopback, port, way: Way::Local }
 }
 
 fn stop(chain: &str, rule: bool, rejects: bool) -> impl Fn(&Fate) -> bool {
     let chain = chain.to_owned();
     move |fate| {
-        matches!(fate, Fate::Stopped(Stop { family: "inet", chain: at, handle, rejects: told, .. })
-            if *at == chain && handle.is_some() == rule && *told == rejects)
+        matches!(fate, Fate::Stopped(Stop { tool: Tool::Nft(family), chain: at, rule: name, rejects: told, .. })
+            if family == "inet" && *at == chain && matches!(name, Some(RuleName::Handle(_))) == rule && *told == rejects)
     }
 }
 

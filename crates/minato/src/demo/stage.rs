@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use minato_host::enter::Identity;
 use minato_inspect::{ForwardSpec, HostRequest};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
@@ -39,7 +40,7 @@ impl Host {
     pub(super) fn start(&self, role: DemoRole, arguments: &[&str]) -> Result<Actor, Failure> {
         let mut command = std::process::Command::new("/proc/self/exe");
         command.arg("__demo").arg(role.word()).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = program::spawn_command(command, false, &self.session)?;
+        let mut child = program::spawn_command(command, Identity::Own, &self.session)?;
         let pid = child.id().unwrap_or_default();
         let output =
             child.stdout.take().ok_or_else(|| Failure::new(code::FAILED, "a program of the demo has no output"))?;

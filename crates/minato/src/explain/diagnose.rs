@@ -1,5 +1,6 @@
 //! Conclusions from facts: pure, so that every case is a table in a test.
 
+mod firewall;
 mod machine;
 mod policy;
 mod readiness;
@@ -11,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use minato_host::routes;
 use minato_inspect::{Collision, Forward, Host, PortRow, Transport};
 
-use super::facts::{Facts, Network, Subject};
+use super::facts::{Facts, Network, Subject, covers};
 use super::{Explanation, HopState, Target};
 use crate::failure::code;
 use crate::render;
@@ -234,14 +235,14 @@ impl<'a> Diagnosis<'a> {
         })
     }
 
+    /// What a forward of this transport ends with.
+    fn suffix(&self) -> &'static str {
+        if self.transport == Transport::Udp { "/udp" } else { "" }
+    }
+
     fn number(&self, port: u16) -> String {
         format!("{port}/{}", render::transport(self.transport))
     }
-}
-
-/// Whether a socket that is bound to these addresses takes connections to that one.
-fn covers(bound: &[IpAddr], address: IpAddr) -> bool {
-    bound.iter().any(|bound| *bound == address || (bound.is_unspecified() && bound.is_ipv4() == address.is_ipv4()))
 }
 
 /// Whether an address is in a range in CIDR form.

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
-use minato_host::firewall::{Fate, Packet, Ruleset};
 use minato_inspect::{Collision, EgressVerdict, Forward, Host, PortRow};
 use minato_ports::Transport;
 
+use super::firewall::{self, Firewall};
 use super::probe::{Outcome, Resolved, attempt, attempt_from, look_up, resolve_from};
 use super::target::{Place, Target};
 use crate::client::{Client, RequestError};
@@ -36,8 +36,8 @@ pub(super) struct Facts {
     pub(super) stopped: Vec<u32>,
     /// A port above the target's that a forward could have, if the target's is taken.
     pub(super) next_free: Option<u16>,
-    /// What this machine's nftables do to the connections that failed; or why that can't be seen. `None`: not asked.
-    pub(super) firewall: Option<Result<Vec<(SocketAddr, Fate)>, String>>,
+    /// Firewalls that may stop the connections.
+    pub(super) firewalls: Vec<Firewall>,
 }
 
 /// What a target means.
@@ -87,10 +87,8 @@ pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client
         rows.retain(|row| row.port == target.port && !is_own_of_host(row, network.as_ref()));
         rows
     });
-    let trials = match target.transport {
-        Transport::Tcp => try_all(target.port, &subject, from, network.as_ref(), client).await?,
-        Transport::Udp => Vec::new(),
-    };
+    let trials = try_all(target, &subject, from, network.as_ref(), client).await?;
+    let firewalls = firewall::look(target, &subject, network.as_ref(), &trials, client).await?;
     let network_flag = crate::client::network_flag(client.directory());
     let services = network.iter().flat_map(|network| &network.services);
     let processes = services.chain(machine.iter().flatten()).flat_map(|row| &row.processes);
@@ -98,7 +96,7 @@ pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client
     let is_held = machine.as_ref().is_ok_and(|rows| !rows.is_empty());
     Ok(Facts {
         next_free: if is_held { next_free(target.port, target.transport) } else { None },
-        firewall: firewall(target.transport, &trials),
+        firewalls,
         is_root: rustix::process::geteuid().is_root(),
         first_bindable: first_bindable(),
         subject,
@@ -159,7 +157,12 @@ fn subject(target: &Target, from: Option<&str>, network: Option<&Network>) -> Op
     })
 }
 
-fn is_own(address: IpAddr) -> bool {
+/// Whether a socket that is bound to these addresses takes what is sent to that one.
+pub(super) fn covers(bound: &[IpAddr], address: IpAddr) -> bool {
+    bound.iter().any(|bound| *bound == address || (bound.is_unspecified() && bound.is_ipv4() == address.is_ipv4()))
+}
+
+pub(super) fn is_own(address: IpAddr) -> bool {
     let own = || minato_host::routes::addresses().unwrap_or_default();
     address.is_loopback() || own().iter().any(|interface| interface.address == address)
 }
@@ -191,7 +194,7 @@ async fn verdicts(
 
 /// Tries the target's addresses: those of a host from inside the network, others from this machine unless told otherwise.
 async fn try_all(
-    port: u16,
+    target: &Target,
     subject: &Subject,
     from: Option<&str>,
     network: Option<&Network>,
@@ -213,40 +216,14 @@ async fn try_all(
     let from = from.or_else(|| host.map(|host| host.name.as_str()));
     let mut trials = Vec::new();
     for address in addresses {
-        let destination = SocketAddr::new(address, port);
+        let destination = SocketAddr::new(address, target.port);
         let outcome = match from {
-            Some(host) => attempt_from(host, destination, client).await?,
-            None => attempt(destination),
+            Some(host) => attempt_from(host, destination, target.transport, client).await?,
+            None => attempt(destination, target.transport),
         };
         trials.push(Trial { from: from.map(str::to_owned), destination, outcome });
     }
     Ok(trials)
-}
-
-/// What the machine's rules do to the connections from here that failed.
-fn firewall(transport: Transport, trials: &[Trial]) -> Option<Result<Vec<(SocketAddr, Fate)>, String>> {
-    let unanswered = |trial: &&Trial| {
-        trial.from.is_none() && !matches!(trial.outcome, Outcome::Connected | Outcome::PortsExhausted(_))
-    };
-    let failed: Vec<SocketAddr> = trials.iter().filter(unanswered).map(|trial| trial.destination).collect();
-    if failed.is_empty() {
-        return None;
-    }
-    let rules = match Ruleset::read() {
-        Ok(rules) => rules,
-        Err(error) => return Some(Err(error.to_string())),
-    };
-    let transport = match transport {
-        Transport::Tcp => minato_host::Transport::Tcp,
-        Transport::Udp => minato_host::Transport::Udp,
-    };
-    let fate = |destination: SocketAddr| {
-        let (address, local) = (destination.ip(), is_own(destination.ip()));
-        // This machine talks to itself from the address that it talks to.
-        let source = local.then_some(address);
-        (destination, rules.fate(&Packet { transport, source, destination: address, port: destination.port(), local }))
-    };
-    Some(Ok(failed.into_iter().map(fate).collect()))
 }
 
 /// The next port that is free on both loopback addresses.

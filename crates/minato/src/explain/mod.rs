@@ -6,6 +6,7 @@
 mod diagnose;
 mod exhaustion;
 mod facts;
+mod firewall;
 mod probe;
 mod target;
 
@@ -17,6 +18,7 @@ use crate::flags::Name;
 use crate::render;
 use crate::terminal::Terminal;
 
+pub(crate) use firewall::answer as filter;
 pub(crate) use probe::{probe, resolve};
 pub(crate) use target::Target;
 

@@ -1,11 +1,12 @@
 use std::net::SocketAddr;
 
-use minato_host::firewall::{Fate, Stop};
+use minato_host::firewall::{Fate, RuleName, Stop, Tool};
 use minato_inspect::{AcceptQueue, EgressVerdict, Forward, ForwardState, PortRow, Transport};
 
 use super::diagnose::diagnose;
 use super::exhaustion::{Consumer, Exhaustion};
 use super::facts::{Facts, Network, Subject, Trial};
+use super::firewall::{Filtered, Firewall};
 use super::probe::Outcome;
 use super::target::{Place, Target};
 use crate::render::{self, Look, samples};
@@ -26,7 +27,7 @@ impl World {
             is_root: false,
             stopped: Vec::new(),
             next_free: Some(8081),
-            firewall: None,
+            firewalls: Vec::new(),
         })
     }
 
@@ -77,10 +78,22 @@ impl World {
         self
     }
 
-    fn firewall(mut self, destination: &str, fate: fn(Stop) -> Fate) -> World {
-        let (table, chain) = ("filter".into(), "input".into());
-        let fate = fate(Stop { family: "inet", table, chain, handle: Some(4), rejects: false });
-        self.0.firewall = Some(Ok(vec![(destination.parse().unwrap(), fate)]));
+    fn firewall(mut self, host: Option<&str>, destination: &str, fate: fn(Stop) -> Fate) -> World {
+        let (tool, table, chain) = (Tool::Nft("inet".into()), "filter".into(), "input".into());
+        let fate = fate(Stop { tool, table, chain, rule: Some(RuleName::Handle(4)), rejects: false });
+        let filtered = Filtered { fates: vec![(destination.parse().unwrap(), fate)], unread: Vec::new() };
+        self.0.firewalls.push(Firewall { host: host.map(str::to_owned), outcome: Ok(filtered) });
+        self
+    }
+
+    /// A rule of the older iptables, and one that can't be read.
+    fn older_firewall(mut self, destination: &str, rule: Option<&str>) -> World {
+        let (table, chain) = ("filter".into(), "INPUT".into());
+        let rule = rule.map(|words| RuleName::Words(words.into()));
+        let fate = Fate::Stopped(Stop { tool: Tool::Iptables, table, chain, rule, rejects: true });
+        let unread = vec!["there are rules of iptables (tables filter), and ip6tables-legacy-save: not found".into()];
+        let filtered = Filtered { fates: vec![(destination.parse().unwrap(), fate)], unread };
+        self.0.firewalls.push(Firewall { host: None, outcome: Ok(filtered) });
         self
     }
 
@@ -182,7 +195,8 @@ fn programs_that_are_there_and_do_not_answer_are_named() {
     };
     let silent = || held().tried("127.0.0.1:7000", Outcome::TimedOut).tried("[::1]:7000", Outcome::Connected);
     let mut unreadable = silent();
-    unreadable.0.firewall = Some(Err("Operation not permitted".into()));
+    let outcome = Err("nftables can't be read: Operation not permitted".into());
+    unreadable.0.firewalls.push(Firewall { host: None, outcome });
     let texts = [
         web().stopped(80).tried("127.0.0.1:8080", Outcome::Connected).explain("8080"),
         web().queue(6, 5).tried("127.0.0.1:8080", Outcome::Connected).explain("8080"),
@@ -192,8 +206,14 @@ fn programs_that_are_there_and_do_not_answer_are_named() {
         held().shared("0.0.0.0 ::", 7000, "server").explain("7000"),
         held().shared("127.0.0.1 ::1", 7000, "other").explain("7000"),
         World::machine().held("0.0.0.0 ::", 80).service("web", "0.0.0.0", 80).explain("80"),
-        silent().firewall("127.0.0.1:7000", Fate::Stopped).explain("7000"),
-        silent().firewall("127.0.0.1:7000", Fate::Perhaps).explain("7000"),
+        silent().firewall(None, "127.0.0.1:7000", Fate::Stopped).explain("7000"),
+        silent().firewall(None, "127.0.0.1:7000", Fate::Perhaps).explain("7000"),
+        silent().older_firewall("127.0.0.1:7000", Some("INPUT -p tcp -m tcp --dport 7000 -j DROP")).explain("7000"),
+        silent().older_firewall("127.0.0.1:7000", None).explain("7000"),
+        web()
+            .tried("127.0.0.1:8080", Outcome::Connected)
+            .firewall(Some("web"), "10.77.0.2:80", Fate::Stopped)
+            .explain("8080"),
         unreadable.explain("7000"),
     ];
     insta::assert_snapshot!(texts.concat());
@@ -215,6 +235,22 @@ fn hosts_and_the_world_are_explained_too() {
         elsewhere().tried("192.0.2.9:80", Outcome::Refused).explain("192.0.2.9:80"),
         elsewhere().tried("192.0.2.9:80", Outcome::TimedOut).explain("192.0.2.9:80"),
         elsewhere().tried("192.0.2.9:80", Outcome::Unreachable("no route".into())).explain("192.0.2.9:80"),
+    ];
+    insta::assert_snapshot!(texts.concat());
+}
+
+#[test]
+fn what_a_datagram_shows_is_reconciled_with_who_is_bound() {
+    let bound = || World::machine().held("0.0.0.0 ::", 53).udp();
+    let elsewhere = || World::new(Subject::Elsewhere(vec!["192.0.2.9".parse().unwrap()]));
+    let texts = [
+        bound().tried("127.0.0.1:53", Outcome::Answered).explain("53/udp"),
+        bound().tried("127.0.0.1:53", Outcome::Silent).explain("53/udp"),
+        bound().tried("127.0.0.1:53", Outcome::Refused).explain("53/udp"),
+        World::machine().tried("127.0.0.1:53", Outcome::Refused).explain("53/udp"),
+        elsewhere().tried("192.0.2.9:53", Outcome::Silent).explain("192.0.2.9:53/udp"),
+        elsewhere().tried("192.0.2.9:53", Outcome::Refused).explain("192.0.2.9:53/udp"),
+        bound().tried("127.0.0.1:53", Outcome::Silent).firewall(None, "127.0.0.1:53", Fate::Stopped).explain("53/udp"),
     ];
     insta::assert_snapshot!(texts.concat());
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use minato_engine::FixedSubnet;
+use minato_host::enter::Identity;
 use minato_inspect::{ForwardSpec, Policy, Transport};
 
 use crate::flags::Name;
@@ -71,6 +72,13 @@ pub(crate) struct ServicePlan {
     pub(crate) bind_watch: bool,
     /// The port that it is for: what `PORT` says.
     pub(crate) port: Option<u16>,
+}
+
+impl ServicePlan {
+    /// As whom it runs.
+    pub(crate) fn identity(&self) -> Identity {
+        if self.map_root { Identity::MapRoot } else { Identity::Own }
+    }
 }
 
 /// What happens when a program ends.

@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use minato_engine::FixedSubnet;
+use minato_host::enter::Identity;
 use minato_inspect::{ForwardSpec, Policy, PortRow, Transport};
 use minato_ports::{Port, PortRange};
 
@@ -73,9 +74,11 @@ pub(crate) enum Command {
     /// Explain how a target is reached, as seen from this machine or from inside a host.
     Explain(Target, Option<Name>),
     /// Try a connection.
-    Probe(std::net::SocketAddr),
+    Probe(std::net::SocketAddr, minato_ports::Transport),
     /// Resolve a name.
     Resolve(String),
+    /// Tell what firewalls do to packets.
+    Filter(String),
     /// Check the machine.
     Doctor,
     /// Tell the story of ports.
@@ -164,8 +167,8 @@ pub(crate) struct Program {
     pub(crate) name: OsString,
     /// What follows it.
     pub(crate) arguments: Vec<OsString>,
-    /// Whether it sees itself as root.
-    pub(crate) map_root: bool,
+    /// As whom it runs.
+    pub(crate) identity: Identity,
     /// Whether its user is told why binds fail.
     pub(crate) bind_watch: bool,
 }

@@ -196,12 +196,21 @@ pub(crate) enum Command {
     Probe {
         /// Where to.
         destination: std::net::SocketAddr,
+        /// By UDP.
+        #[arg(long)]
+        udp: bool,
     },
     /// Resolve a name (started by `explain`).
     #[command(name = "__resolve", hide = true)]
     Resolve {
         /// Which one.
         name: String,
+    },
+    /// Tell what the rules of a firewall do to packets (started by `explain`).
+    #[command(name = "__filter", hide = true)]
+    Filter {
+        /// The packets, as JSON.
+        packets: String,
     },
     /// Hold ports (started by `lease`).
     #[command(name = "__lease", hide = true)]

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use minato_host::enter::Identity;
 use minato_inspect::{ForwardSpec, Transport};
 
 use super::raw;
@@ -23,7 +24,13 @@ pub(crate) fn resolve(flags: raw::Flags) -> Result<Invocation, Failure> {
 fn command(raw: raw::Command, network: Option<&Name>) -> Result<Command, Failure> {
     Ok(match raw {
         raw::Command::Run(raw) => Command::Run(run(raw)?),
-        raw::Command::Exec(raw) => Command::Exec(Exec { host: raw.host, program: program(raw.program)? }),
+        raw::Command::Exec(raw) => {
+            let mut program = program(raw.program)?;
+            if raw.net_admin {
+                program.identity = Identity::NetAdmin;
+            }
+            Command::Exec(Exec { host: raw.host, program })
+        }
         raw::Command::Check { files } => Command::Check(choice(files, network)),
         raw::Command::Up(raw) => Command::Up(up(raw, network)),
         raw::Command::Supervise(raw) => Command::Supervise(up(raw, network)),
@@ -55,8 +62,12 @@ fn command(raw: raw::Command, network: Option<&Name>) -> Result<Command, Failure
             };
             Command::Explain(target.parse().map_err(wrong)?, from)
         }
-        raw::Command::Probe { destination } => Command::Probe(destination),
+        raw::Command::Probe { destination, udp } => {
+            use minato_ports::Transport;
+            Command::Probe(destination, if udp { Transport::Udp } else { Transport::Tcp })
+        }
         raw::Command::Resolve { name } => Command::Resolve(name),
+        raw::Command::Filter { packets } => Command::Filter(packets),
         raw::Command::Doctor => Command::Doctor,
         raw::Command::Demo(raw) => {
             Command::Demo(Demo { without_ports: raw.without_ports, once: raw.once, port_base: raw.port_base })
@@ -134,7 +145,8 @@ fn program(raw: raw::Program) -> Result<Program, Failure> {
     let mut words = command.into_iter();
     match words.next() {
         Some(name) if !name.is_empty() => {
-            Ok(Program { name, arguments: words.collect(), map_root, bind_watch: !no_bind_watch })
+            let identity = if map_root { Identity::MapRoot } else { Identity::Own };
+            Ok(Program { name, arguments: words.collect(), identity, bind_watch: !no_bind_watch })
         }
         _ => Err(Failure::usage("the program to run has no name").fix("minato run -- PROGRAM [ARGUMENT]…")),
     }

@@ -34,7 +34,7 @@ fn run_takes_everything_apart() {
     assert_eq!(run.host_ports, [5432]);
     assert_eq!(run.ephemeral_range.map(|range| range.to_string()).as_deref(), Some("50000-50099"));
     assert_eq!(run.program.display(), ["nginx", "-g", "x", "--json"]);
-    assert!(run.program.map_root);
+    assert_eq!(run.program.identity, minato_host::enter::Identity::MapRoot);
     let [web, dns] = run.forwards.try_into().expect("two forwards");
     assert_eq!((web.address, web.host_ports, web.service_ports), (None, (8080, 8080), (80, 80)));
     assert_eq!(dns.address, Some("::1".parse().expect("an address")));

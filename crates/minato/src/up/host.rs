@@ -211,7 +211,7 @@ async fn readiness(context: Arc<Context>, plan: HostPlan, place: Place, variable
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
         command.stderr(std::process::Stdio::null());
-        match program::spawn_in(command, service.map_root, plan.name.as_str(), &place.enter) {
+        match program::spawn_in(command, service.identity(), plan.name.as_str(), &place.enter) {
             Ok(mut child) => {
                 if child.wait().await.is_ok_and(|status| status.success()) {
                     return;

@@ -170,7 +170,7 @@ impl Service {
         command.process_group(self.group.number());
         let Place { host, enter, binds, .. } = &self.place;
         let told = self.plan.bind_watch.then_some(binds);
-        let child = program::spawn_watched(command, self.plan.map_root, host.as_str(), enter, told)
+        let child = program::spawn_watched(command, self.plan.identity(), host.as_str(), enter, told)
             .await
             .map_err(|failure| failure.detail(format!("it is the program of {}", self.author())))?;
         self.note(child.id(), self.status.exit_code);

@@ -76,6 +76,77 @@ fn a_rule_that_drops_is_found_by_root_and_unknown_to_others() {
 }
 
 #[test]
+fn a_rule_of_the_older_iptables_is_found() {
+    Machine::run(&["iptables-legacy"], |machine| {
+        let root = machine.root();
+        let _server = TcpListener::bind("[::]:7000").expect("to listen");
+        let drop = "-p tcp -m tcp --dport 7000 -m comment --comment 'for a test' -j DROP";
+        for (set_up, parts) in [
+            (
+                format!("iptables-legacy -A INPUT {drop}"),
+                ["✗ firewall", "of iptables table filter drops 127.0.0.1:7000"],
+            ),
+            (
+                "iptables-legacy -P INPUT DROP".into(),
+                ["✗ firewall", "the policy of chain INPUT of iptables table filter"],
+            ),
+        ] {
+            root.finish("sh", &["-c", &set_up]).expect_success();
+            let text = explain(&root, &["7000"], 1, &parts);
+            run_fix(&root, &text);
+            explain(&root, &["7000"], 0, &["accepted"]);
+        }
+    });
+}
+
+#[test]
+fn a_rule_inside_a_host_is_found_behind_a_forward_and_from_another_host() {
+    Machine::run(&["nft"], |machine| {
+        for user in [machine.user(), machine.root()] {
+            let run = user.run(&["--name", "web", "-p", "8080:80"], &machine.peer("who 80"));
+            let other = user.run(&["--name", "other"], &["sleep", "100"]);
+            wait_until("the service", SOON, || net::read_from("127.0.0.1:8080").is_some());
+            let rules = "table inet t { chain i { type filter hook input priority 0; tcp dport 80 drop; }; }";
+            let inside = |rules: &str| {
+                user.minato_finish(&["exec", "--net-admin", "web", "--", "nft", rules]).expect_success();
+            };
+            inside(rules);
+            let parts = ["✗ firewall", "inside web: rule 2 of chain inet t i drops", "the firewall inside web"];
+            let text = explain(&user, &["8080"], 1, &parts);
+            run_fix(&user, &text);
+            works(&user, "8080", "127.0.0.1:8080");
+            inside("flush ruleset");
+            inside(rules);
+            let text = explain(&user, &["web:80", "--from", "other"], 1, &parts);
+            run_fix(&user, &text);
+            explain(&user, &["web:80", "--from", "other"], 0, &["accepted"]);
+            let denied = user.minato_finish(&["exec", "web", "--", "nft", rules]);
+            assert_eq!(denied.status.success(), user.is_root(), "who has not asked for it can't change rules");
+            other.stop();
+            run.stop();
+        }
+    });
+}
+
+#[test]
+fn a_datagram_is_tried_and_its_silence_proves_nothing() {
+    Machine::run(&["socat"], |machine| {
+        let user = machine.user();
+        let echo = ["socat", "UDP4-LISTEN:5300,fork", "EXEC:cat"];
+        let run = user.run(&["--name", "udp", "-p", "127.0.0.1:5300:5300/udp"], &echo);
+        wait_until("the service", SOON, || Api::USER.port("udp", 5300).is_some());
+        wait_until("an answer", SOON, || net::ask("127.0.0.1:5300", "hello").is_ok());
+        explain(&user, &["127.0.0.1:5300/udp"], 0, &["✓ trial", "answered"]);
+        explain(&user, &["udp:5300/udp"], 0, &["from inside udp: answered"]);
+        let silent = std::net::UdpSocket::bind("127.0.0.1:5400").expect("a port");
+        explain(&user, &["127.0.0.1:5400/udp"], 0, &["? trial", "no answer, which for UDP proves nothing"]);
+        drop(silent);
+        explain(&user, &["127.0.0.1:5400/udp"], 10, &["nothing is on 127.0.0.1:5400", "✗ trial", "refused"]);
+        run.stop();
+    });
+}
+
+#[test]
 fn ephemeral_ports_that_are_used_up_are_counted_and_named() {
     Machine::run(&["sysctl"], |machine| {
         let root = machine.root();

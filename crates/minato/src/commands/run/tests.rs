@@ -20,7 +20,8 @@ fn is_root() -> bool {
 async fn exec(replies: Vec<Reply>, script: &str) -> (Result<u8, Failure>, Vec<String>) {
     let fake = Fake::new(replies);
     let arguments = vec!["-c".into(), script.into()];
-    let program = Program { name: "sh".into(), arguments, map_root: false, bind_watch: false };
+    let program =
+        Program { name: "sh".into(), arguments, identity: minato_host::enter::Identity::Own, bind_watch: false };
     let exec = Exec { host: "web".parse().expect("a name"), program };
     let result = super::exec(exec, fake.client.clone(), &Terminal::detect(false, true)).await;
     (result, fake.requests())
@@ -85,7 +86,12 @@ async fn a_program_that_cannot_start_ends_its_session() {
         return;
     }
     let fake = Fake::new(vec![session(Afterwards::Stays), ended()]);
-    let program = Program { name: "no-such-program".into(), arguments: Vec::new(), map_root: false, bind_watch: false };
+    let program = Program {
+        name: "no-such-program".into(),
+        arguments: Vec::new(),
+        identity: minato_host::enter::Identity::Own,
+        bind_watch: false,
+    };
     let exec = Exec { host: "web".parse().expect("a name"), program };
     let result = super::exec(exec, fake.client.clone(), &Terminal::detect(false, true)).await;
     assert_eq!(result.expect_err("no program").code, 127);

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use minato_inspect::{Forward, PortRow, Transport};
+use minato_inspect::{Forward, PortRow};
 
 use super::rivals::claimants;
 use super::{Diagnosis, covers, who};
@@ -86,7 +86,7 @@ impl<'a> Diagnosis<'a> {
         let Some(host) = service.host.as_deref() else { return };
         let (port, flag) = (self.port, &self.facts.network_flag);
         let why = format!("{} has {} on this machine, so no forward to {host} can", who(held), self.number(port));
-        let suffix = if self.transport == Transport::Udp { "/udp" } else { "" };
+        let suffix = self.suffix();
         let add = |free| format!("minato{flag} forward add -p {free}:{port}{suffix} {host}");
         self.result.hop(HopState::Broken, "forward", format!("none to {host}:{port}, where {} listens", who(service)));
         self.result.because(code::CONFLICT, why, self.facts.next_free.map(add));
@@ -152,7 +152,7 @@ impl<'a> Diagnosis<'a> {
         self.result.because(
             code::NOTHING,
             why,
-            [format!("minato{} run -p {1}:{1} -- PROGRAM", self.facts.network_flag, self.port)],
+            [format!("minato{} run -p {1}:{1}{2} -- PROGRAM", self.facts.network_flag, self.port, self.suffix())],
         );
     }
 
@@ -166,7 +166,7 @@ impl<'a> Diagnosis<'a> {
             let why = format!("{host}:{} is forwarded from {place}, not from port {}", self.port, self.port);
             return self.result.because(code::FORWARD_MISSING, why, [format!("connect to {place}")]);
         }
-        let suffix = if self.transport == Transport::Udp { "/udp" } else { "" };
+        let suffix = self.suffix();
         let place = match addresses {
             [only] if !only.is_loopback() => SocketAddr::new(*only, 0).to_string().trim_end_matches('0').to_owned(),
             _ => String::new(),
@@ -217,7 +217,8 @@ impl<'a> Diagnosis<'a> {
         let (Holder::Forward(forward), Holder::Program(row)) = (forward, stranger) else { return None };
         let [process] = row.processes.as_slice() else { return None };
         let flag = &self.facts.network_flag;
-        let add = format!("minato{flag} forward add -p {at}:{} {}", forward.service_port, forward.host);
+        let add =
+            format!("minato{flag} forward add -p {at}:{}{} {}", forward.service_port, self.suffix(), forward.host);
         Some(format!("kill {} && sleep 1 && {add}", process.pid))
     }
 
@@ -227,8 +228,11 @@ impl<'a> Diagnosis<'a> {
             Holder::Forward(forward) => {
                 let place = SocketAddr::new(missing, forward.host_port);
                 let fix = format!(
-                    "minato{} forward add -p {place}:{} {}",
-                    self.facts.network_flag, forward.service_port, forward.host
+                    "minato{} forward add -p {place}:{}{} {}",
+                    self.facts.network_flag,
+                    forward.service_port,
+                    self.suffix(),
+                    forward.host
                 );
                 ("the forward".to_owned(), fix)
             }

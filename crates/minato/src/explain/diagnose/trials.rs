@@ -1,6 +1,5 @@
 //! What the connections that were tried say, when the facts alone do not explain it.
 
-use minato_host::firewall::{Fate, Stop};
 use minato_inspect::Transport;
 
 use super::Diagnosis;
@@ -13,12 +12,9 @@ use crate::failure::code;
 impl Diagnosis<'_> {
     /// What really happened, and what that says when nothing else explains it.
     pub(super) fn trials(&mut self) {
-        if self.transport == Transport::Udp {
-            self.result.hop(HopState::Unknown, "trial", "UDP has no connections: silence says nothing");
-        }
         // A host is reached by the family that its service is bound to; that the other one fails is worth a look only.
         let is_machine = matches!(self.facts.subject, Subject::Machine(_));
-        let one_came_through = !is_machine && self.facts.trials.iter().any(|trial| trial.outcome == Outcome::Connected);
+        let one_came_through = !is_machine && self.facts.trials.iter().any(|trial| trial.outcome.came_through());
         for trial in &self.facts.trials {
             let (mut state, seen) = outcome(trial);
             if state == HopState::Broken && !self.result.is_explained() && one_came_through {
@@ -30,10 +26,10 @@ impl Diagnosis<'_> {
         if self.result.is_explained() {
             return;
         }
-        self.firewall();
-        let failed: Vec<&Trial> =
-            self.facts.trials.iter().filter(|trial| trial.outcome != Outcome::Connected).collect();
-        if !one_came_through && let Some(first) = failed.first() {
+        let failed =
+            self.facts.trials.iter().find(|trial| !trial.outcome.came_through() && trial.outcome != Outcome::Silent);
+        self.firewalls(self.facts.trials.iter().any(|trial| !trial.outcome.came_through()));
+        if !one_came_through && let Some(first) = failed {
             self.all_failed(first);
         }
     }
@@ -43,6 +39,10 @@ impl Diagnosis<'_> {
         let (code, why) = match &trial.outcome {
             Outcome::PortsExhausted(exhaustion) => return self.exhausted(trial, exhaustion),
             Outcome::Refused if is_elsewhere => (code::NOTHING, "nothing listens there, or a firewall there refuses"),
+            Outcome::Refused if self.transport == Transport::Udp => (
+                UNKNOWN,
+                "unknown: it is bound, but refuses; it may have begun or ended just now, or a firewall refuses",
+            ),
             Outcome::Refused => (
                 UNKNOWN,
                 "unknown: it listens, but refuses; it may have begun or ended just now, or a firewall refuses",
@@ -52,35 +52,9 @@ impl Diagnosis<'_> {
             }
             Outcome::TimedOut => (UNKNOWN, "unknown: no answer; a firewall may drop the packets"),
             Outcome::Unreachable(_) => (code::WRONG_ADDRESS, "there is no way to this address"),
-            Outcome::Failed(_) | Outcome::Connected => (UNKNOWN, "unknown"),
+            Outcome::Failed(_) | Outcome::Connected | Outcome::Answered | Outcome::Silent => (UNKNOWN, "unknown"),
         };
         self.result.because(code, why, []);
-    }
-
-    /// A rule of this machine that stops a connection. Only root may see whether there is one.
-    fn firewall(&mut self) {
-        let fates = match &self.facts.firewall {
-            None => return,
-            Some(Ok(fates)) => fates,
-            Some(Err(error)) => {
-                return self.result.hop(HopState::Unknown, "firewall", format!("nftables can't be read: {error}"));
-            }
-        };
-        for (destination, fate) in fates {
-            match fate {
-                Fate::Passes => {}
-                Fate::Stopped(stop) => {
-                    let what = if stop.rejects { "rejects" } else { "drops" };
-                    self.result.hop(HopState::Broken, "firewall", format!("{stop} {what} {destination}"));
-                    let why = format!("this machine's nftables stop it: {stop} {what} the packets");
-                    self.result.because(code::FAILED, why, [mend(stop, self.facts.is_root)]);
-                }
-                Fate::Perhaps(stop) => {
-                    let seen = format!("{stop} may stop {destination}: it has a condition that can't be decided");
-                    self.result.hop(HopState::Unknown, "firewall", seen);
-                }
-            }
-        }
     }
 
     fn exhausted(&mut self, trial: &Trial, exhaustion: &Exhaustion) {
@@ -102,21 +76,13 @@ impl Diagnosis<'_> {
     }
 }
 
-/// The command that lets the packets pass: the rule goes; a policy gets an exception for what this machine says to itself.
-fn mend(stop: &Stop, is_root: bool) -> String {
-    let sudo = if is_root { "" } else { "sudo " };
-    let Stop { family, table, chain, handle, .. } = stop;
-    match handle {
-        Some(handle) => format!("{sudo}nft delete rule {family} {table} {chain} handle {handle}"),
-        None => format!("{sudo}nft insert rule {family} {table} {chain} iif lo accept"),
-    }
-}
-
 fn outcome(trial: &Trial) -> (HopState, String) {
     match &trial.outcome {
         Outcome::Connected => (HopState::Good, "accepted".into()),
         Outcome::Refused => (HopState::Broken, "refused".into()),
         Outcome::TimedOut => (HopState::Broken, "no answer".into()),
+        Outcome::Answered => (HopState::Good, "answered".into()),
+        Outcome::Silent => (HopState::Unknown, "no answer, which for UDP proves nothing".into()),
         Outcome::PortsExhausted(exhaustion) => (HopState::Broken, used_up(exhaustion)),
         Outcome::Unreachable(reason) | Outcome::Failed(reason) => (HopState::Broken, reason.clone()),
     }

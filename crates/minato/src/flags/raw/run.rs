@@ -68,6 +68,9 @@ pub(crate) struct Exec {
     /// The host to join.
     #[arg(value_name = "HOST")]
     pub(crate) host: Name,
+    /// Let the program administrate the host's network: addresses, routes, firewall rules, as `tc` and `nft` do.
+    #[arg(long, conflicts_with = "map_root")]
+    pub(crate) net_admin: bool,
     /// What runs in it.
     #[command(flatten)]
     pub(crate) program: Program,

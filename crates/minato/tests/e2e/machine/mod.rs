@@ -173,6 +173,11 @@ impl Account<'_> {
         self.start(exec)
     }
 
+    /// Whether it is root.
+    pub(crate) fn is_root(&self) -> bool {
+        self.uid == 0
+    }
+
     /// Runs `program` to its end.
     pub(crate) fn finish(&self, program: &str, arguments: &[&str]) -> Finished {
         let mut command = self.command(program);
