@@ -165,7 +165,7 @@ fn condition(option: &str, value: &str, inverted: bool, v4: bool) -> Option<Vec<
         "-i" | "-o" => {
             let key = if option == "-i" { meta::IIFNAME } else { meta::OIFNAME };
             // Of `eth+` only what comes before the plus counts.
-            let name = value.strip_suffix('+').map_or_else(|| [value.as_bytes(), &[0]].concat(), |name| name.into());
+            let name = value.strip_suffix('+').map_or_else(|| [value.as_bytes(), &[0]].concat(), Into::into);
             vec![Expression::Meta { into: 1, key }, equals(name)]
         }
         "--dport" | "--dports" => {
