@@ -1,6 +1,7 @@
 //! The supervisor: starts a task for each host, hears what becomes of them, and ends everything in order.
 
 mod apply;
+mod retry;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::board::State;
 use super::changes::Watched;
@@ -22,6 +23,7 @@ use crate::failure::{Failure, code};
 use crate::file::{Choice, HostPlan, Plan};
 use crate::flags::Name;
 use crate::program::Signals;
+use retry::Retry;
 
 /// How often the progress view is drawn anew.
 const TICK: Duration = Duration::from_millis(500);
@@ -34,6 +36,8 @@ pub(super) struct Supervisor {
     watched: Option<mpsc::Receiver<Result<Plan, Failure>>>,
     /// Hosts that end because the file has changed.
     leaving: Vec<Name>,
+    /// Forwards of a changed file whose ports somebody else has.
+    retries: Vec<Retry>,
     running: BTreeMap<Name, Running>,
     tasks: JoinSet<(Name, Outcome)>,
     /// Hosts that have failed or have not ended well.
@@ -62,7 +66,7 @@ impl Supervisor {
     pub(super) fn new(plan: Plan, context: Arc<Context>, watched: Option<Choice>) -> Supervisor {
         let watched = watched.map(|choice| Watched::new(choice, &plan).follow());
         let (running, tasks) = (BTreeMap::new(), JoinSet::new());
-        Supervisor { plan, context, watched, leaving: Vec::new(), running, tasks, troubled: false }
+        Supervisor { plan, context, watched, leaving: Vec::new(), retries: Vec::new(), running, tasks, troubled: false }
     }
 
     /// Runs everything until all has ended, or somebody ends it.
@@ -106,6 +110,7 @@ impl Supervisor {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changes = self.context.board.changes();
         loop {
+            let retry = self.next_retry();
             tokio::select! {
                 Some(ended) = self.tasks.join_next() => {
                     let Ok((name, outcome)) = ended else {
@@ -133,6 +138,7 @@ impl Supervisor {
                     Ok(plan) => self.apply(plan).await,
                     Err(failure) => self.context.report(&failure.fix("mend the file; until then nothing changes")),
                 },
+                () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => self.retry().await,
                 () = changes.next() => self.note_readiness(),
                 _ = tick.tick(), if !self.context.was_all_ready() => self.context.show(),
             }

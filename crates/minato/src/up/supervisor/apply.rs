@@ -3,6 +3,7 @@
 use minato_inspect::{ForwardRequest, ForwardSpec};
 
 use super::Supervisor;
+use super::retry::Retry;
 use crate::client::RequestError;
 use crate::failure::Failure;
 use crate::file::{HostPlan, Plan};
@@ -25,6 +26,7 @@ impl Supervisor {
             self.context.say("the network's subnet is another one now; that has no effect until the next up");
         }
         self.plan.subnet = plan.subnet;
+        self.retries.clear();
         let difference = difference(&self.plan.hosts, &plan.hosts);
         self.context.hosts(&plan.hosts);
         let before = std::mem::replace(&mut self.plan.hosts, plan.hosts);
@@ -83,35 +85,45 @@ impl Supervisor {
                 Ok(()) => self.context.say(&format!("the forwards of {name} are changed")),
                 Err(error) => {
                     let failure = error.into_failure(&self.context.client);
-                    self.restore_forwards(name, &gone, before, failure).await;
+                    self.restore_forwards(name, gone, come, before, failure).await;
                 }
             }
         }
     }
 
-    /// Gives a host back what it had: the next change of the file begins with that.
-    async fn restore_forwards(&mut self, name: Name, gone: &[ForwardSpec], before: &[HostPlan], failure: Failure) {
+    /// Gives a host back what it had: the next change of the file begins with that. What it was to get is tried again.
+    async fn restore_forwards(
+        &mut self,
+        name: Name,
+        gone: Vec<ForwardSpec>,
+        come: Vec<ForwardSpec>,
+        before: &[HostPlan],
+        failure: Failure,
+    ) {
         let failure = failure.detail(format!("it is for host '{name}', whose forwards have changed"));
-        if self.add_forwards(&name, gone).await.is_err() {
+        if self.add_forwards(&name, &gone).await.is_err() {
             // Somebody else has them by now.
             self.context.report(&failure);
             return self.leave(name);
         }
-        self.context.report(&failure.fix(format!("mend the file; until then {name} keeps the forwards that it has")));
+        self.context.report(
+            &failure.fix(format!("mend the file, or free the port; until then {name} keeps the forwards that it has")),
+        );
         let had = before.iter().find(|host| host.name == name);
         if let (Some(had), Some(host)) = (had, self.plan.hosts.iter_mut().find(|host| host.name == name)) {
-            host.forwards.clone_from(&had.forwards);
+            let wanted = std::mem::replace(&mut host.forwards, had.forwards.clone());
+            self.retries.push(Retry::new(name, gone, come, wanted));
         }
     }
 
-    async fn add_forwards(&self, name: &Name, forwards: &[ForwardSpec]) -> Result<(), RequestError> {
+    pub(super) async fn add_forwards(&self, name: &Name, forwards: &[ForwardSpec]) -> Result<(), RequestError> {
         if forwards.is_empty() {
             return Ok(());
         }
         self.context.client.add_forwards(&request(name, forwards)).await.map(drop)
     }
 
-    async fn remove_forwards(&self, name: &Name, forwards: &[ForwardSpec]) -> Result<(), RequestError> {
+    pub(super) async fn remove_forwards(&self, name: &Name, forwards: &[ForwardSpec]) -> Result<(), RequestError> {
         if forwards.is_empty() {
             return Ok(());
         }

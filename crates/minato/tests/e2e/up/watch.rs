@@ -24,9 +24,10 @@ fn a_forward_that_cannot_change_stays_what_it_was() {
         assert!(is_served(8080) && is_served(8081), "{}", up.stderr());
         write(machine, "minato.toml", &web(9082));
         wait_until("the other port", SOON, || is_served(9082) && !is_served(8081));
-        drop(taken);
         write(machine, "minato.toml", &web(9081));
-        wait_until("the port that was taken", SOON, || is_served(9081) && !is_served(9082));
+        wait_until("the same words again", SOON, || up.stderr().matches("until then web keeps").count() == 2);
+        drop(taken);
+        wait_until("the port that was taken, without a change", SOON, || is_served(9081) && !is_served(9082));
         assert!(is_served(8080));
         assert_eq!(machine.processes_named("python3").remove(0).pid, server, "it runs on");
         up.stop().expect_success();
