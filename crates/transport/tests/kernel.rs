@@ -17,21 +17,23 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use world::{ECHO, NO_HOST, NO_NETWORK, REFUSED, SINK, SOURCE, World, fill, pattern};
+use sha2::{Digest, Sha256};
+use world::{ECHO, NO_HOST, NO_NETWORK, REFUSED, SINK, SOURCE, World, fill, hex, pattern};
 
 fn far(port: u16) -> [SocketAddr; 2] {
     [SocketAddr::from(([198, 51, 100, 7], port)), format!("[2001:db8::7]:{port}").parse().expect("ok")]
 }
 
-/// Sends a pattern to the sink; what it says that it got.
+/// Sends a pattern to the sink; how many bytes it says that it got. Their SHA-256 must be that of what was sent.
 fn upload(address: SocketAddr, total: u64, check: bool) -> u64 {
     let mut stream = TcpStream::connect(address).expect("connects");
     let mut buffer = vec![0; 256 << 10];
-    let mut at = 0;
+    let (mut at, mut sent) = (0, Sha256::new());
     while at < total {
         let count = (total - at).min(buffer.len() as u64) as usize;
         if check {
             fill(&mut buffer[..count], at);
+            sent.update(&buffer[..count]);
         }
         stream.write_all(&buffer[..count]).expect("takes it");
         at += count as u64;
@@ -39,15 +41,17 @@ fn upload(address: SocketAddr, total: u64, check: bool) -> u64 {
     stream.shutdown(Shutdown::Write).expect("half close");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
-    answer.parse().expect("a number")
+    let (count, digest) = answer.split_once(' ').expect("a number and a digest");
+    assert_eq!(digest, hex(sent));
+    count.parse().expect("a number")
 }
 
-/// Takes a pattern from the source and checks it.
+/// Takes a pattern from the source and checks it, byte by byte and by its SHA-256.
 fn download(address: SocketAddr, total: u64, check: bool) {
     let mut stream = TcpStream::connect(address).expect("connects");
     stream.write_all(&total.to_be_bytes()).expect("takes it");
     let mut buffer = vec![0; 256 << 10];
-    let mut at = 0;
+    let (mut at, mut taken) = (0, Sha256::new());
     loop {
         let count = stream.read(&mut buffer).expect("data");
         if count == 0 {
@@ -57,10 +61,16 @@ fn download(address: SocketAddr, total: u64, check: bool) {
             for (offset, byte) in buffer[..count].iter().enumerate() {
                 assert_eq!(*byte, pattern(at + offset as u64), "at byte {at} + {offset}");
             }
+            taken.update(&buffer[..count]);
         }
         at += count as u64;
     }
     assert_eq!(at, total);
+    if check {
+        let mut whole = vec![0; total as usize];
+        fill(&mut whole, 0);
+        assert_eq!(hex(taken), hex(Sha256::new_with_prefix(whole)));
+    }
 }
 
 fn check_everything(virtio: bool) {

@@ -10,12 +10,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use minato_transport::{Config, ConnectionId, Event, IpCidr, Link, MacAddress, Stack, Unreachable};
+use sha2::{Digest, Sha256};
 
 use super::tap::Tap;
 
 /// Echoes, and ends when the client ends.
 pub const ECHO: u16 = 7;
-/// Takes all, then says how many bytes were right.
+/// Takes all, then says how many bytes were right and the SHA-256 of all.
 pub const SINK: u16 = 9;
 /// Sends as many bytes as the first eight bytes of the request say.
 pub const SOURCE: u16 = 19;
@@ -38,11 +39,17 @@ pub fn fill(buffer: &mut [u8], at: u64) {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+/// A digest as text.
+pub fn hex(digest: Sha256) -> String {
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[derive(Debug)]
 enum Service {
     Echo,
     Sink {
         right: u64,
+        digest: Sha256,
         answered: bool,
     },
     Source {
@@ -194,7 +201,7 @@ impl Runner {
                     NO_NETWORK => self.stack.unreachable_incoming(time, incoming.id, Unreachable::Network),
                     port => {
                         let service = match port {
-                            SINK => Service::Sink { right: 0, answered: false },
+                            SINK => Service::Sink { right: 0, digest: Sha256::new(), answered: false },
                             SOURCE => Service::Source { left: None, at: 0 },
                             _ => Service::Echo,
                         };
@@ -236,13 +243,14 @@ impl Runner {
     }
 
     fn serve(&mut self, time: Instant, id: ConnectionId) {
-        let Some(mut service) = self.services.get(&id).copied() else { return };
+        let Some(mut service) = self.services.remove(&id) else { return };
         match &mut service {
             Service::Echo | Service::Client => self.echo(time, id),
-            Service::Sink { right, answered } => {
-                self.sink(time, id, right);
+            Service::Sink { right, digest, answered } => {
+                self.sink(time, id, right, digest);
                 if self.stack.is_finished(id) && !std::mem::replace(answered, true) {
-                    self.stack.send(time, id, right.to_string().as_bytes());
+                    let answer = format!("{right} {}", hex(digest.clone()));
+                    self.stack.send(time, id, answer.as_bytes());
                     self.stack.shutdown(time, id);
                 }
             }
@@ -278,7 +286,7 @@ impl Runner {
         }
     }
 
-    fn sink(&mut self, time: Instant, id: ConnectionId, right: &mut u64) {
+    fn sink(&mut self, time: Instant, id: ConnectionId, right: &mut u64, digest: &mut Sha256) {
         loop {
             let mut count = 0;
             for chunk in self.stack.receive_chunks(id) {
@@ -286,7 +294,11 @@ impl Runner {
                     assert_eq!(*byte, pattern(*right), "at byte {right}");
                     *right += 1;
                 }
-                *right += if self.check { 0 } else { chunk.len() as u64 };
+                if self.check {
+                    digest.update(chunk);
+                } else {
+                    *right += chunk.len() as u64;
+                }
                 count += chunk.len();
             }
             if count == 0 {
