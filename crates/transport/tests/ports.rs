@@ -165,6 +165,36 @@ fn a_chosen_port_is_reserved_until_the_connection_is_forgotten() {
     assert_eq!(pair.stacks[0].ports().at(Transport::Tcp, port).count(), 1);
 }
 
+/// As Linux, which was asked: `SO_REUSEADDR` is inherited by a listener's connections, and a connection to elsewhere has it not.
+#[test]
+fn time_wait_is_in_the_way_of_a_listener_only_where_it_has_an_ephemeral_port() {
+    let mut pair = Pair::new(true, Trouble::NONE, 9);
+    let (client, server) = pair.connect(far(80));
+    let own = pair.stacks[0].status(client).expect("open").local;
+    let end = |pair: &mut Pair, host, router| {
+        pair.stacks[0].close(pair.now, host);
+        pair.run_for(Duration::from_millis(1));
+        pair.stacks[1].close(pair.now, router);
+        pair.run_for(Duration::from_millis(1));
+    };
+    end(&mut pair, client, server);
+    assert_eq!(pair.stacks[0].statistics().time_wait, 1);
+    for local in [own, SocketAddr::new("0.0.0.0".parse().expect("ok"), own.port())] {
+        assert!(matches!(pair.stacks[0].listen(local, 1), Err(ListenError::InUse { .. })), "{local}");
+    }
+
+    let listener = pair.stacks[0].listen(at(8080), 1).expect("free");
+    let client = pair.stacks[1].connect(pair.now, Some(far(5000)), at(8080), 0).expect("free");
+    pair.run_for(Duration::from_millis(1));
+    let server = pair.stacks[0].accept(listener).expect("connected");
+    end(&mut pair, server, client);
+    assert_eq!(pair.stacks[0].statistics().time_wait, 2);
+    pair.stacks[0].unlisten(pair.now, listener);
+    pair.stacks[0].listen(at(8080), 1).expect("its own connections are not in the way");
+    pair.run_for(Duration::from_secs(61));
+    pair.stacks[0].listen(own, 1).expect("forgotten");
+}
+
 #[test]
 fn datagram_sockets_are_bound_connected_and_free_again() {
     let mut pair = Pair::new(true, Trouble::NONE, 8);

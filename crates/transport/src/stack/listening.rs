@@ -115,16 +115,18 @@ impl Stack {
 }
 
 impl Stack {
-    /// A connection to elsewhere whose ephemeral port is in the way, as it is for Linux' `bind(2)`. All are asked: listening
-    /// is rare, and connections should not pay for it.
+    /// A connection to elsewhere, in TIME-WAIT or before it, whose ephemeral port is in the way, as it is for Linux' `bind(2)`,
+    /// also with `SO_REUSEADDR`, since that must be set on both. All are asked: listening is rare, and connections should not
+    /// pay for it.
     fn connection_at(&self, local: SocketAddr) -> Option<Binding> {
-        let in_the_way = |connection: &Connection| {
-            let own = connection.tuple.local();
+        let in_the_way = |own: &SocketAddr| {
             let overlaps = own.ip() == local.ip() || (local.ip().is_unspecified() && own.is_ipv4() == local.is_ipv4());
-            own.port() == local.port() && overlaps && connection.lease.is_ephemeral()
+            own.port() == local.port() && overlaps
         };
-        let (_, connection) = self.connections.iter().find(|(_, connection)| in_the_way(connection))?;
-        let own = connection.tuple.local();
+        let connections = self.connections.iter().map(|(_, connection)| (connection.tuple, &connection.lease));
+        let remembered = self.time_waits.iter().map(|time_wait| (time_wait.tuple, &time_wait.lease));
+        let ephemeral = connections.chain(remembered).filter(|(_, lease)| lease.is_ephemeral());
+        let own = ephemeral.map(|(tuple, _)| tuple.local()).find(in_the_way)?;
         let port = Port::new(own.port())?;
         Some(Binding { transport: Transport::Tcp, address: own.ip().into(), port })
     }

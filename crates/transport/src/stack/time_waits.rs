@@ -40,6 +40,10 @@ impl TimeWaits {
         self.places.get(index)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &TimeWait> {
+        self.places.iter().map(|(_, time_wait)| time_wait)
+    }
+
     pub(super) fn remove(&mut self, index: u32) -> Option<TimeWait> {
         self.places.remove(index)
     }
