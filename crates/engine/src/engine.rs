@@ -35,7 +35,7 @@ const MTU: u16 = 1500;
 /// processor's cache before it is passed on.
 const BUFFER_MAX: usize = 1 << 20;
 /// Locally administered, the same in every network: each is a link of its own.
-const GATEWAY_MAC: [u8; 6] = [0x02, 0x4d, 0x49, 0x4e, 0x41, 0x54];
+pub(crate) const GATEWAY_MAC: [u8; 6] = [0x02, 0x4d, 0x49, 0x4e, 0x41, 0x54];
 /// File descriptors that are not for flows (TAP, agent, API, hosts, pipes, sockets made ahead): a quarter of all, but
 /// not more than this.
 const RESERVED_FILES: u64 = 1024;

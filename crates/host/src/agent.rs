@@ -42,6 +42,7 @@ use self::protocol::{Reply, Request};
 use crate::{
     Family,
     enter::Namespaces,
+    netlink::Netlink,
     passing,
     process::{self, Members},
     sock_diag::SockDiag,
@@ -93,6 +94,21 @@ pub struct HostConfig {
     pub resolv_conf: PathBuf,
 }
 
+/// A host's way into another network, as [`Fabric::furnish`] sets it up.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its number, the 1 of `eth1`.
+    pub number: u32,
+    /// The host's IPv4 address there.
+    pub address_v4: Ipv4Addr,
+    /// Its IPv6 address there.
+    pub address_v6: Ipv6Addr,
+    /// The other network's addresses.
+    pub subnet: Subnet,
+    /// Ethernet address of the other network's gateway.
+    pub gateway_mac: [u8; 6],
+}
+
 /// A host that the agent made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostNamespace {
@@ -142,6 +158,7 @@ pub struct Fabric {
     process: OwnedFd,
     /// Who belongs to every host, by its name.
     hosts: Mutex<HashMap<String, Members>>,
+    mtu: u16,
     privileged: bool,
     ipv6: bool,
 }
@@ -168,6 +185,7 @@ impl Fabric {
             agent,
             process,
             hosts: Mutex::default(),
+            mtu: config.mtu,
             privileged: false,
             ipv6: false,
         };
@@ -285,6 +303,42 @@ impl Fabric {
     pub fn packet_socket(&self, host: &str) -> Result<OwnedFd, RequestError> {
         let (reply, mut descriptors) = self.request(host, &Request::PacketSocket { host: host.to_owned() }, &[])?;
         descriptors.pop().ok_or_else(|| unexpected(&reply))
+    }
+
+    /// Plugs a host of another fabric into this one: makes its interface `eth{number}`, and returns the port for [`Fabric::unplug`]. The interface goes with this fabric's agent, too.
+    ///
+    /// To be called outside of both agents' user namespaces, by the user who owns them: such a process has rights in both.
+    ///
+    /// # Errors
+    /// `namespace` is no network namespace of this user's, or has such an interface already.
+    pub fn plug(&self, namespace: BorrowedFd<'_>, number: u32) -> Result<u32, RequestError> {
+        let (reply, mut descriptors) = self.request("", &Request::Plug, &[])?;
+        let (Reply::Plugged { port }, Some(netlink)) = (&reply, descriptors.pop()) else {
+            return Err(unexpected(&reply));
+        };
+        let pair = links::veth(*port, self.mtu, namespace, number);
+        let made = Netlink::from(netlink).requests(vec![pair]);
+        made.map_err(|(_, source)| RequestError::Failed(Step::Veth.failed()(source)))?;
+        Ok(*port)
+    }
+
+    /// Takes away what [`Fabric::plug`] made, unless its host is gone already.
+    ///
+    /// # Errors
+    /// The agent is gone.
+    pub fn unplug(&self, port: u32) -> Result<(), RequestError> {
+        let (reply, _) = self.request("", &Request::Unplug { port }, &[])?;
+        if matches!(reply, Reply::Unplugged) { Ok(()) } else { Err(unexpected(&reply)) }
+    }
+
+    /// Gives an interface of a host that another fabric has plugged in its addresses, and waits until it carries packets.
+    ///
+    /// # Errors
+    /// [`RequestError::UnknownHost`], there is no such interface, or the agent is gone.
+    pub fn furnish(&self, host: &str, interface: &Interface) -> Result<(), RequestError> {
+        let request = Request::Furnish { host: host.to_owned(), interface: *interface };
+        let (reply, _) = self.request(host, &request, &[])?;
+        if matches!(reply, Reply::Furnished) { Ok(()) } else { Err(unexpected(&reply)) }
     }
 
     /// Sends a request and waits for its answer.

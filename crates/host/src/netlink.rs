@@ -10,7 +10,10 @@ use netlink_packet_core::{
     NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
-use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, sendto, socket_with,
+};
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -53,7 +56,10 @@ impl Netlink {
             bytes.resize(start + message.buffer_len().next_multiple_of(4), 0);
             message.serialize(&mut bytes[start..start + message.header.length as usize]);
         }
-        send(&self.fd, &bytes, SendFlags::empty()).map_err(|error| (0, error.into()))?;
+        // Sent to the kernel by address: then only the sender's rights count, and not also those of who opened the socket.
+        // It may have come from an agent that has rights in its own user namespace only.
+        let kernel = SocketAddrNetlink::new(0, 0);
+        sendto(&self.fd, &bytes, SendFlags::empty(), &kernel).map_err(|error| (0, error.into()))?;
         let mut first = None;
         let mut answered = 0;
         while answered < count {
@@ -140,6 +146,12 @@ impl From<OwnedFd> for Netlink {
     fn from(fd: OwnedFd) -> Self {
         // 0 is what the kernel's own announcements carry.
         Self { fd, buffer: vec![0; BUFFER], sequence: 1 }
+    }
+}
+
+impl From<Netlink> for OwnedFd {
+    fn from(netlink: Netlink) -> Self {
+        netlink.fd
     }
 }
 

@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Collision, EgressRefusal, Flow, ForwardSpec, Process, Transport, Unknown};
+use crate::{Collision, EgressRefusal, Flow, ForwardSpec, Joined, Process, Transport, Unknown};
 
 /// Something that has just happened in a network. `GET /v1/events` is a stream of these as server-sent events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +62,24 @@ pub enum Happening {
     ForwardsClosed(ForwardChange),
     /// A host's policy has refused something.
     EgressRefused(Box<EgressRefusal>),
+    /// A host has joined another network than its own. Told in both.
+    HostJoined {
+        /// Its name.
+        host: String,
+        /// Its own network.
+        home: String,
+        /// The other network, and its addresses there.
+        joined: Joined,
+    },
+    /// It is in the other network no longer. Told in both.
+    HostLeft {
+        /// Its name.
+        host: String,
+        /// Its own network.
+        home: String,
+        /// The other network.
+        network: String,
+    },
     /// The machine has something now that the network's subnet hides from its hosts.
     Collision(Collision),
     /// It has it no more.

@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ForwardSpec, Policy};
+use crate::{ForwardSpec, Joined, Policy};
 
 /// A host: one IP address with its own 65,536 ports, in which processes run. `GET /v1/hosts`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +16,12 @@ pub struct Host {
     /// Its own address on the machine's loopback, where its services are reached under their own numbers.
     #[serde(default)]
     pub loopback_v4: Option<Ipv4Addr>,
+    /// Other networks that it has joined.
+    #[serde(default)]
+    pub networks: Vec<Joined>,
+    /// Its own network, if it is not this one, which it has joined.
+    #[serde(default)]
+    pub home: Option<String>,
     /// First and last port of its kernel's ephemeral range, both inclusive.
     pub ephemeral_range: (u16, u16),
     /// What it may reach beyond its network.

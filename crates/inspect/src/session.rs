@@ -28,6 +28,9 @@ pub struct HostRequest {
     /// What the host may reach beyond its network; everything unless told otherwise.
     #[serde(default)]
     pub policy: Policy,
+    /// Other networks that it joins; each must be there.
+    #[serde(default)]
+    pub networks: Vec<String>,
     /// Gives the host no address of its own on the machine's loopback.
     #[serde(default)]
     pub no_loopback: bool,

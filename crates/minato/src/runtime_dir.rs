@@ -39,6 +39,11 @@ impl RuntimeDir {
         RuntimeDir { base: base.to_owned(), network: network.clone() }
     }
 
+    /// The directory of another network of this user.
+    pub(crate) fn sibling(&self, network: Name) -> RuntimeDir {
+        RuntimeDir { base: self.base.clone(), network }
+    }
+
     /// The network's name.
     pub(crate) fn network(&self) -> &Name {
         &self.network

@@ -3,6 +3,7 @@
 mod body;
 mod descriptor;
 mod events;
+mod guest;
 mod peers;
 mod reply;
 mod session;
@@ -18,7 +19,7 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post};
-use minato_inspect::{ExecRequest, ForwardRequest, HostRequest, Problem, ProblemKind, SessionId};
+use minato_inspect::{ExecRequest, ForwardRequest, GuestRequest, HostRequest, Problem, ProblemKind, SessionId};
 
 use crate::control::Control;
 use crate::convert::from_inspect;
@@ -53,6 +54,7 @@ fn operations() -> Vec<Operation> {
         (Method::GET, "/v1/hosts/{name}/egress", get(egress)),
         (Method::POST, "/v1/hosts/{name}/dial", post(dial)),
         (Method::POST, "/v1/stay", post(stay)),
+        (Method::POST, "/v1/guests", post(create_guest)),
         (Method::DELETE, "/v1/sessions/{id}", delete(end_session)),
         (Method::POST, "/v1/sessions/{id}/binds", post(binds)),
         (Method::GET, "/v1/ports", get(ports)),
@@ -153,6 +155,12 @@ struct Stay {
 async fn stay(State(control): Shared, query: Result<Query<Stay>, QueryRejection>) -> Result<Response, Refusal> {
     let Query(Stay { subnet }) = query.map_err(|rejection| wrong_query(&rejection))?;
     Ok(session::stream(control.stay(subnet.as_deref())?))
+}
+
+async fn create_guest(State(control): Shared, Body(request): Body<GuestRequest>) -> Result<Response, Refusal> {
+    // A task of its own, for the same reason as with a host.
+    let created = tokio::spawn(async move { control.add_guest(request).await }).await;
+    Ok(guest::stream(created.map_err(internal)??))
 }
 
 /// What is asked about a host's policy.

@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use minato_inspect::SessionEvent;
+use serde::Serialize;
 
 use super::stream;
 use crate::control::Session;
@@ -14,7 +14,7 @@ pub(super) fn stream(mut session: Session) -> Response {
     ([(header::CONTENT_TYPE, "application/jsonl")], body).into_response()
 }
 
-fn line(event: &SessionEvent) -> Bytes {
+pub(super) fn line(event: &impl Serialize) -> Bytes {
     let mut line = serde_json::to_vec(event).unwrap_or_default();
     line.push(b'\n');
     line.into()

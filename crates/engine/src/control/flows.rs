@@ -1,7 +1,7 @@
 //! Who talks to whom: what passes through the packet loop, and connections between and within hosts, which don't.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 
 use minato_host::process::{self, Owner, SocketOwners};
@@ -9,7 +9,7 @@ use minato_host::sock_diag::{Query, SocketInfo, State as SocketState, States};
 use minato_host::{Family, Transport};
 use minato_inspect::{Endpoint, Flow, FlowState, Problem, Process};
 
-use super::{Control, Inside, blocking};
+use super::{AddressOwners, Control, Inside, blocking};
 use crate::convert;
 use crate::plane::{Command, FlowSnapshot};
 use crate::problem::ending;
@@ -19,7 +19,7 @@ type Ends = (minato_inspect::Transport, SocketAddr, SocketAddr);
 
 /// The connected sockets of all hosts, and whose they are.
 pub(super) struct Sockets {
-    hosts: HashMap<IpAddr, String>,
+    hosts: AddressOwners,
     sockets: Vec<(String, SocketInfo)>,
     processes: HashMap<Ends, Process>,
     /// By process ID; `None` for those that were gone when they were looked at.
@@ -35,7 +35,7 @@ impl Control {
             let state = self.state();
             let serials: HashMap<u32, String> =
                 state.hosts.iter().map(|(name, host)| (host.serial, name.clone())).collect();
-            (state.all_running(), state.hosts_by_address(), serials)
+            (state.all_running(), state.owners(), serials)
         };
         blocking(move || {
             let sockets = Sockets::look(&running, hosts);
@@ -51,12 +51,12 @@ impl Control {
 
 impl Sockets {
     /// None yet, of hosts with these addresses.
-    pub(super) fn of(hosts: HashMap<IpAddr, String>) -> Sockets {
+    pub(super) fn of(hosts: AddressOwners) -> Sockets {
         let (sockets, processes, described, listening) = Default::default();
         Sockets { hosts, sockets, processes, described, listening }
     }
 
-    fn look(running: &[(String, Inside)], hosts: HashMap<IpAddr, String>) -> Sockets {
+    fn look(running: &[(String, Inside)], hosts: AddressOwners) -> Sockets {
         let mut all = Sockets::of(hosts);
         let mut pids = process::by_network();
         for (name, inside) in running {
@@ -103,7 +103,8 @@ impl Sockets {
 
     /// A flow through the packet loop, with hosts (by serial number: `serials`) and processes.
     fn with_processes(&self, snapshot: &FlowSnapshot, serials: &HashMap<u32, String>) -> Flow {
-        let name_at = |address| self.hosts.get(&address).cloned();
+        // What passes through the packet loop ends at hosts of this network, or beyond all of ours.
+        let name_at = |address| self.hosts.own.get(&address).cloned();
         let mut flow = snapshot.view(name_at, |serial| serials.get(&serial).cloned());
         let client = SocketAddr::new(flow.client.address, flow.client.port);
         let server = SocketAddr::new(flow.server.address, flow.server.port);
@@ -134,11 +135,11 @@ impl Sockets {
         let transport = convert::to_inspect(convert::from_host(socket.transport));
         // Those of the relay that are closed already have a client's address or the gateway's.
         let local = socket.local.ip();
-        if !local.is_loopback() && self.hosts.get(&local).is_none_or(|owner| owner != host) {
+        if !local.is_loopback() && self.hosts.own.get(&local).is_none_or(|owner| owner != host) {
             return None;
         }
         let loopback = socket.remote.ip().is_loopback();
-        let peer = if loopback { Some(host.to_owned()) } else { self.hosts.get(&socket.remote.ip()).cloned() }?;
+        let peer = if loopback { Some(host.to_owned()) } else { self.hosts.name(socket.remote.ip()) }?;
         let peer_listens = self.listening.contains(&(peer.clone(), socket.remote.port()));
         let own_listens = self.listening.contains(&(host.to_owned(), socket.local.port()));
         // Where neither end listens any more (or both do), the higher port is likely the client's.
@@ -147,7 +148,9 @@ impl Sockets {
             (false, true) => false,
             _ => socket.local.port() > socket.remote.port(),
         };
-        if !is_client {
+        // What connects from a host whose sockets are not seen here is shown from the other side.
+        let is_seen = loopback || self.hosts.own.contains_key(&socket.remote.ip());
+        if !is_client && is_seen {
             return None;
         }
         let endpoint = |host: Option<String>, own: SocketAddr, other: SocketAddr| Endpoint {
@@ -157,16 +160,22 @@ impl Sockets {
             process: self.process(transport, own, other),
             name: None,
         };
+        let own = endpoint(Some(host.to_owned()), socket.local, socket.remote);
+        let other = endpoint(Some(peer), socket.remote, socket.local);
+        let sent = socket.tcp.map(|details| acknowledged_data(socket.state, details.bytes_acked));
+        let received = socket.tcp.map(|details| details.bytes_received);
+        let ((client, bytes_in), (server, bytes_out)) =
+            if is_client { ((own, sent), (other, received)) } else { ((other, received), (own, sent)) };
         Some(Flow {
             transport,
-            client: endpoint(Some(host.to_owned()), socket.local, socket.remote),
-            server: endpoint(Some(peer), socket.remote, socket.local),
+            client,
+            server,
             forward: None,
             seen_as: None,
             state: state(socket.state),
             age_seconds: None,
-            bytes_in: socket.tcp.map(|details| acknowledged_data(socket.state, details.bytes_acked)),
-            bytes_out: socket.tcp.map(|details| details.bytes_received),
+            bytes_in,
+            bytes_out,
             retransmits: socket.tcp.map(|details| u64::from(details.retransmits)),
             rtt_micros: socket.tcp.map(|details| u64::from(details.rtt_microseconds)),
         })

@@ -15,6 +15,7 @@ use minato_relay::Egress;
 use tokio::sync::{oneshot, watch};
 
 use super::forwards::Holding;
+use super::joining::Joiner;
 use super::sessions::Session;
 use super::{Control, HostRecord, Inside, Phase, State, blocking, name, no_such_host, policy, resolv_conf};
 use crate::convert;
@@ -33,6 +34,9 @@ struct Reserved {
     serial: u32,
     address_v4: Ipv4Addr,
     address_v6: Ipv6Addr,
+    ephemeral_range: (u16, u16),
+    /// Other networks that it joins.
+    networks: Vec<String>,
 }
 
 /// What parts of a request mean.
@@ -45,22 +49,30 @@ struct Checked {
 impl Control {
     /// Makes a host and a session in it. Nothing is left of one that can't be made.
     pub(crate) async fn create_host(self: &Arc<Self>, request: HostRequest) -> Result<Session, Problem> {
-        let checked =
-            check(&request).and_then(|checked| self.check_subnet(request.subnet.as_deref()).map(|()| checked));
+        let checked = check(&request).and_then(|checked| {
+            self.check_subnet(request.subnet.as_deref())?;
+            self.check_networks(&request.networks)?;
+            Ok(checked)
+        });
         let reserved = match checked {
             Ok(checked) => self.reserve(&request, checked.range).await.map(|reserved| (reserved, checked)),
             Err(refusal) => Err(refusal),
         };
         // An engine that was started for this host only has nothing to wait for.
         let (reserved, checked) = reserved.inspect_err(|_| self.stop_if_empty())?;
-        let result = self.make(&reserved, request, checked).await;
-        match result {
-            Ok((inside, holding)) => self.commit(&reserved, inside, holding).await,
+        let (inside, holding) = match self.make(&reserved, request, checked).await {
+            Ok(made) => made,
             Err(failure) => {
                 self.forget(&reserved.name);
-                Err(failure)
+                return Err(failure);
             }
+        };
+        if let Err(failure) = self.join_all(&reserved.joiner(&inside), &reserved.networks).await {
+            self.abandon(holding).await;
+            self.end_host(&reserved.name, oneshot::channel().0).await;
+            return Err(failure);
         }
+        self.commit(&reserved, inside, holding).await
     }
 
     /// Takes a name and addresses. Waits for a host of the same name that is just ending.
@@ -83,27 +95,23 @@ impl Control {
             return Err(ending());
         }
         let name = match &request.name {
-            Some(name) if state.hosts.contains_key(name) => return Err(name_taken(name)),
+            Some(name) if state.is_named(name) => return Err(name_taken(name)),
             Some(name) => name.clone(),
-            None => name::derive(&request.command, |name| state.hosts.contains_key(name)),
+            None => name::derive(&request.command, |name| state.is_named(name)),
         };
-        let used: Vec<Ipv4Addr> = state.hosts.values().map(|host| host.address_v4).collect();
-        let numbers = host_numbers(self.addresses.prefix_v4);
-        let addresses = numbers.clone().map(|number| self.numbered(number)).find(|(v4, _)| !used.contains(v4));
-        let (address_v4, address_v6) = addresses.ok_or_else(|| {
-            let title = format!("all {} addresses of network {} are in use", numbers.len(), self.network.name);
-            with_fix(problem(ProblemKind::Exhausted, title), "end a host, or use another --network")
-        })?;
+        let (address_v4, address_v6) = self.free_addresses(state)?;
         let serial = state.next_serial;
         state.next_serial += 1;
+        let ephemeral_range = (range.first().value(), range.last().value());
         let record = HostRecord {
             serial,
             phase: Phase::Creating,
             address_v4,
             address_v6,
             loopback: (!request.no_loopback).then(|| self.loopback(address_v4)),
-            ephemeral_range: (range.first().value(), range.last().value()),
+            ephemeral_range,
             policy: request.policy.clone(),
+            memberships: Vec::new(),
             created: Instant::now(),
             sessions: HashMap::new(),
             programs: Arc::default(),
@@ -111,7 +119,20 @@ impl Control {
             gone: watch::channel(false).0,
         };
         state.hosts.insert(name.clone(), record);
-        Ok(Reserved { name, serial, address_v4, address_v6 })
+        let networks = request.networks.clone();
+        Ok(Reserved { name, serial, address_v4, address_v6, ephemeral_range, networks })
+    }
+
+    /// Addresses that neither a host nor a guest has.
+    pub(super) fn free_addresses(&self, state: &State) -> Result<(Ipv4Addr, Ipv6Addr), Problem> {
+        let guests = state.guests.values().map(|guest| guest.address_v4);
+        let used: Vec<Ipv4Addr> = state.hosts.values().map(|host| host.address_v4).chain(guests).collect();
+        let numbers = host_numbers(self.addresses.prefix_v4);
+        let free = numbers.clone().map(|number| self.numbered(number)).find(|(v4, _)| !used.contains(v4));
+        free.ok_or_else(|| {
+            let title = format!("all {} addresses of network {} are in use", numbers.len(), self.network.name);
+            with_fix(problem(ProblemKind::Exhausted, title), "end a host, or use another --network")
+        })
     }
 
     /// The addresses with this number: that of the gateway, the first one, is 1.
@@ -166,9 +187,9 @@ impl Control {
             ephemeral_range: (range.first().value(), range.last().value()),
             resolv_conf: self.host_directory(&reserved.name).join("resolv.conf"),
         };
-        let control = Arc::clone(self);
+        let (control, networks) = (Arc::clone(self), reserved.networks.clone());
         blocking(move || {
-            control.write_resolv_conf(&config.resolv_conf).map_err(internal)?;
+            control.write_resolv_conf(&config.resolv_conf, &networks).map_err(internal)?;
             control.fabric.add_host(&config).map_err(agent_problem)
         })
         .await?
@@ -189,6 +210,7 @@ impl Control {
             }
             let Reserved { name, address_v4, address_v6, .. } = reserved;
             let (address_v4, address_v6) = (*address_v4, *address_v6);
+            self.names.send_modify(|()| ());
             self.events.tell(|| Happening::HostStarted { host: name.clone(), address_v4, address_v6 });
         }
         let (_, warnings) = self.put_in_force(reserved.serial, &reserved.name, holding).await?;
@@ -204,19 +226,22 @@ impl Control {
     fn forget(&self, name: &str) {
         let _ = fs::remove_dir_all(self.host_directory(name));
         let record = self.state().hosts.remove(name);
+        self.names.send_modify(|()| ());
         if let Some(record) = record {
             record.gone.send_replace(true);
         }
         self.stop_if_empty();
     }
 
-    /// Ends a host whose phase is `Ending`: flows, forwards, processes, namespace. `tell` is told when it is gone, with the
+    /// Ends a host whose phase is `Ending`, or that can't be brought to run: flows, forwards, processes, namespace. `tell` is told when it is gone, with the
     /// processes that were still in it; or already when nothing of it runs, listens or sends for certain, while the kernel
     /// needs a moment longer.
     pub(super) async fn end_host(self: &Arc<Self>, name: &str, tell: oneshot::Sender<SessionEnd>) {
         let (serial, inside, addresses, programs) = {
-            let state = self.state();
-            let Some(host) = state.hosts.get(name) else { return };
+            let mut state = self.state();
+            let Some(host) = state.hosts.get_mut(name) else { return };
+            // The other networks forget it now.
+            host.memberships.clear();
             (host.serial, host.inside.clone(), host.addresses(), Arc::clone(&host.programs))
         };
         let mut ended = Vec::new();
@@ -285,7 +310,10 @@ impl Control {
         // What the end of its processes has released is told before its own.
         let control = Arc::clone(self);
         let _ = blocking(move || control.look()).await;
-        self.events.tell(|| Happening::HostEnded { host: name.to_owned() });
+        let had_begun = self.state().hosts.get(name).is_some_and(|host| host.inside.is_some());
+        if had_begun {
+            self.events.tell(|| Happening::HostEnded { host: name.to_owned() });
+        }
         self.forget(name);
     }
 
@@ -319,7 +347,7 @@ impl Control {
             let state = self.state();
             let running = state.all_running();
             let show = |(name, inside): (String, Inside)| Some((state.show(&name).ok()?, inside.network_inode));
-            running.into_iter().filter_map(show).collect()
+            running.into_iter().filter_map(show).chain(state.show_guests()).collect()
         };
         blocking(move || {
             let mut pids = process::by_network();
@@ -343,10 +371,10 @@ impl Control {
     }
 
     /// The gateway answers names.
-    fn write_resolv_conf(&self, path: &std::path::Path) -> std::io::Result<()> {
+    fn write_resolv_conf(&self, path: &std::path::Path, joined: &[String]) -> std::io::Result<()> {
         let machine = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let gateway = [self.network.gateway_v4.into(), self.network.gateway_v6.into()];
-        let text = resolv_conf::of_host(&self.network.name, gateway, &machine);
+        let text = resolv_conf::of_host(&self.network.name, joined, gateway, &machine);
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }
@@ -367,6 +395,14 @@ impl State {
             }
         };
         host.filter(|_| self.stopping.is_none()).map(|host| host.gone.subscribe())
+    }
+}
+
+impl Reserved {
+    /// The host as other networks are told of it.
+    fn joiner(&self, inside: &Inside) -> Joiner {
+        let (name, namespace) = (self.name.clone(), inside.enter.network.clone());
+        Joiner { name, serial: self.serial, namespace, ephemeral_range: self.ephemeral_range }
     }
 }
 
@@ -394,7 +430,7 @@ fn host_numbers(prefix: u8) -> std::ops::RangeInclusive<u8> {
     2..=u8::try_from(last).unwrap_or(254)
 }
 
-fn name_taken(name: &str) -> Problem {
+pub(super) fn name_taken(name: &str) -> Problem {
     let conflict = problem(ProblemKind::Conflict, format!("there is a host named {name:?} already"));
     let conflict = with_fix(conflict, "give the new host another --name");
     with_fix(conflict, format!("to run another program on the same address: minato exec {name} -- CMD"))

@@ -8,7 +8,9 @@ mod collisions;
 mod dial;
 mod flows;
 mod forwards;
+mod guests;
 mod hosts;
+mod joining;
 mod loopback;
 pub(crate) mod name;
 mod observe;
@@ -29,7 +31,7 @@ use std::time::Instant;
 use minato_host::agent::Fabric;
 use minato_host::sock_diag::SockDiag;
 use minato_inspect::{
-    Collision, Enter, Happening, Host, Network, Policy, Problem, ProblemKind, SessionEvent, SessionId,
+    Collision, Enter, Happening, Host, Joined, Network, Policy, Problem, ProblemKind, SessionEvent, SessionId,
 };
 use minato_ports::PortTable;
 use tokio::sync::{Notify, mpsc, watch};
@@ -40,6 +42,9 @@ use crate::plane::PlaneHandle;
 use crate::problem::{problem, with_fix};
 use forwards::ForwardRecord;
 pub(crate) use forwards::collapse;
+use guests::GuestRecord;
+pub(crate) use guests::GuestSession;
+use joining::Membership;
 use loopback::Loopback;
 use programs::Programs;
 pub(crate) use sessions::Session;
@@ -61,14 +66,21 @@ pub(crate) struct Control {
     seen: Mutex<Option<observe::Seen>>,
     /// Wakes the observer.
     subscribed: Notify,
+    /// Changes when names of the network do, for guests.
+    names: watch::Sender<()>,
     /// One change at a time to what hosts have on the machine's loopback.
     loopback_turn: tokio::sync::Mutex<()>,
 }
+
+/// Most networks that a host joins besides its own.
+const MAX_JOINED: usize = 8;
 
 /// What changes.
 struct State {
     /// By name; ordered, so that listings are.
     hosts: BTreeMap<String, HostRecord>,
+    /// Hosts of other networks, by name, which no host of this one has.
+    guests: BTreeMap<String, GuestRecord>,
     /// Sessions without a host: while there is one, the network stays.
     stays: HashMap<SessionId, mpsc::UnboundedSender<SessionEvent>>,
     forwards: HashMap<u64, ForwardRecord>,
@@ -95,6 +107,8 @@ struct HostRecord {
     loopback: Option<Loopback>,
     ephemeral_range: (u16, u16),
     policy: Policy,
+    /// Other networks in which it is.
+    memberships: Vec<Membership>,
     created: Instant,
     sessions: HashMap<SessionId, mpsc::UnboundedSender<SessionEvent>>,
     programs: Arc<Programs>,
@@ -146,6 +160,7 @@ impl Control {
         let (closed, closed_sessions) = mpsc::unbounded_channel();
         let state = State {
             hosts: BTreeMap::new(),
+            guests: BTreeMap::new(),
             stays: HashMap::new(),
             forwards: HashMap::new(),
             collisions: Vec::new(),
@@ -170,6 +185,7 @@ impl Control {
             events,
             seen: Mutex::new(None),
             subscribed: Notify::new(),
+            names: watch::channel(()).0,
             loopback_turn: tokio::sync::Mutex::new(()),
         };
         (Arc::new(control), closed_sessions)
@@ -220,6 +236,7 @@ impl Control {
         for (_, events) in of_hosts.chain(state.stays.drain()) {
             let _ = events.send(SessionEvent::EngineStopping { reason: reason.to_owned() });
         }
+        state.dismiss_guests();
         self.events.tell(|| Happening::EngineStopping { reason: reason.to_owned() });
         self.stopping.send_replace(true);
     }
@@ -243,7 +260,7 @@ impl Control {
 
 impl State {
     fn is_empty(&self) -> bool {
-        self.hosts.is_empty() && self.stays.is_empty()
+        self.hosts.is_empty() && self.stays.is_empty() && self.guests.is_empty()
     }
 
     /// A host that runs.
@@ -266,10 +283,23 @@ impl State {
         self.hosts.values().find(|host| host.serial == serial)?.inside.clone()
     }
 
-    /// The host of each address.
-    fn hosts_by_address(&self) -> HashMap<IpAddr, String> {
-        let addresses = |(name, host): (&String, &HostRecord)| host.addresses().map(|address| (address, name.clone()));
-        self.hosts.iter().flat_map(addresses).collect()
+    /// Whose each address is.
+    fn owners(&self) -> AddressOwners {
+        let mut owners = AddressOwners::default();
+        for (name, host) in &self.hosts {
+            owners.own.extend(host.addresses().map(|address| (address, name.clone())));
+            for membership in &host.memberships {
+                let Joined { network, address_v4, address_v6 } = &membership.joined;
+                owners.own.extend([(*address_v4).into(), (*address_v6).into()].map(|address| (address, name.clone())));
+                for (other, addresses) in &membership.names {
+                    let of_network = |address: &IpAddr| (*address, format!("{other}.{network}"));
+                    owners.foreign.extend(addresses.iter().map(of_network));
+                }
+            }
+        }
+        let guests = |(name, guest): (&String, &GuestRecord)| guest.addresses().map(|address| (address, name.clone()));
+        owners.foreign.extend(self.guests.iter().flat_map(guests));
+        owners
     }
 
     /// Everything that has sockets, whether it runs or is just ending.
@@ -302,12 +332,30 @@ impl HostRecord {
             address_v4: self.address_v4,
             address_v6: self.address_v6,
             loopback_v4: self.loopback.as_ref().map(|loopback| loopback.address),
+            networks: self.memberships.iter().map(|membership| membership.joined.clone()).collect(),
+            home: None,
             ephemeral_range: self.ephemeral_range,
             policy: self.policy.clone(),
             age_seconds: self.created.elapsed().as_secs_f64(),
             forwards: Vec::new(),
             processes: Vec::new(),
         }
+    }
+}
+
+/// Whose addresses are.
+#[derive(Clone, Debug, Default)]
+struct AddressOwners {
+    /// Those of hosts of this network, also in others that they have joined.
+    own: HashMap<IpAddr, String>,
+    /// Those of hosts whose sockets are seen in another network: guests, and hosts of networks that hosts have joined.
+    foreign: HashMap<IpAddr, String>,
+}
+
+impl AddressOwners {
+    /// The host at an address, also one of another network.
+    fn name(&self, address: IpAddr) -> Option<String> {
+        self.own.get(&address).or_else(|| self.foreign.get(&address)).cloned()
     }
 }
 

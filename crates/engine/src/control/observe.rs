@@ -72,7 +72,7 @@ impl Control {
         }
         let (hosts, addresses) = {
             let state = self.state();
-            (state.all_there(), state.hosts_by_address())
+            (state.all_there(), state.owners())
         };
         let table = Table::look(&hosts, Sockets::of(addresses));
         let happened = match &mut *seen {

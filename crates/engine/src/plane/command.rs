@@ -17,6 +17,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
 use super::egress::{Place, RefusalKey};
+use super::resolver::JoinedZone;
 use super::snapshot::FlowSnapshot;
 
 /// A host, as the packet loop knows it.
@@ -33,6 +34,15 @@ pub(crate) struct HostSetup {
     pub(crate) egress: Option<Egress>,
     /// Its socket table, with events.
     pub(crate) sockets: SockDiag,
+}
+
+/// A host of another network that has joined this one.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    /// No host has it.
+    pub(crate) serial: u32,
+    pub(crate) name: String,
+    pub(crate) addresses: Vec<IpAddr>,
 }
 
 /// A port of the machine that is held, and where it leads.
@@ -91,6 +101,12 @@ pub(crate) enum Command {
     Judge(u32, Place, Option<(Transport, u16)>, oneshot::Sender<EgressVerdict>),
     /// Sockets that the loop had ordered from the agent.
     Supply(Supply),
+    /// A host of another network is here too.
+    AddGuest(Guest),
+    /// It is no longer, and what came from it has ended.
+    RemoveGuest(u32, oneshot::Sender<()>),
+    /// What the host with this serial number knows of the other networks that it has joined.
+    SetJoined(u32, Vec<JoinedZone>),
     /// Looks at the host's listeners before the next command is taken.
     Look(u32),
     /// The TCP ports on which services of the host listen now.

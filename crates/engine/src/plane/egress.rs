@@ -203,7 +203,8 @@ impl Plane {
     }
 
     fn host_name(&self, serial: u32) -> String {
-        self.hosts.get(&serial).map(|host| host.name.clone()).unwrap_or_default()
+        let host = self.hosts.get(&serial).map(|host| &host.name);
+        host.or_else(|| self.guests.get(&serial).map(|guest| &guest.name)).cloned().unwrap_or_default()
     }
 
     /// Whether a host may ask what a name means. If not, it is being refused with `answer`.

@@ -12,6 +12,7 @@ mod echo;
 mod egress;
 mod far;
 mod forwards;
+mod guests;
 mod hosts;
 mod inbound;
 mod inbound_datagrams;
@@ -46,7 +47,8 @@ use crate::events::Events;
 use admission::Admission;
 use command::Commands;
 pub(crate) use command::{
-    Command, Dialed, ForwardStatus, GivenBack, HeldForward, HeldSocket, HostSetup, PlaneHandle, ServicesChanged, Supply,
+    Command, Dialed, ForwardStatus, GivenBack, Guest, HeldForward, HeldSocket, HostSetup, PlaneHandle, ServicesChanged,
+    Supply,
 };
 use datagrams::DatagramIndex;
 pub(crate) use datagrams::make_room;
@@ -61,7 +63,7 @@ use hosts::PlaneHost;
 use lingering::Lingering;
 use poller::Poller;
 use resolver::Resolver;
-pub(crate) use resolver::Zone;
+pub(crate) use resolver::{JoinedZone, Zone};
 use sides::{Kind, Sides};
 pub(crate) use snapshot::FlowSnapshot;
 use spare::Spare;
@@ -147,6 +149,8 @@ pub(crate) struct Plane {
 
     /// By serial number, which no peer chooses. Used at each accept and each event of a host's sockets.
     hosts: HashMap<u32, PlaneHost>,
+    /// Hosts of other networks that are here too.
+    guests: HashMap<u32, Guest>,
     /// When the first of them is to be looked at; never later than that.
     next_look: Option<Instant>,
     /// Hosts whose programs are gone.
@@ -198,6 +202,7 @@ impl Plane {
             stalled: Vec::new(),
             stalled_until: None,
             hosts: HashMap::new(),
+            guests: HashMap::new(),
             next_look: None,
             drains: Vec::new(),
             lingering: Lingering::default(),
@@ -344,6 +349,12 @@ impl Plane {
             Command::Refuse(key) => self.told_of_refusal(key),
             Command::Judge(serial, place, port, answer) => drop(answer.send(self.judge(serial, &place, port))),
             Command::Supply(supply) => self.take_supply(supply),
+            Command::AddGuest(guest) => self.add_guest(guest),
+            Command::RemoveGuest(serial, done) => {
+                self.remove_guest(serial);
+                let _ = done.send(());
+            }
+            Command::SetJoined(serial, zones) => self.resolver.zone.set_joined(serial, zones),
             Command::Look(serial) => self.look(serial),
             Command::Listening(serial, answer) => drop(answer.send(self.listening(serial))),
             Command::Dial(dialed) => self.dial(dialed),

@@ -21,8 +21,8 @@ use super::Plane;
 use message::Read;
 use relay::Queries;
 use streams::{StreamId, Streams};
-use zone::Wanted;
-pub(crate) use zone::Zone;
+use zone::{Found, Wanted};
+pub(crate) use zone::{JoinedZone, Zone};
 
 #[cfg(test)]
 mod tests;
@@ -73,7 +73,7 @@ impl Plane {
         };
         let labels = message::labels(&asked.name);
         let is_internet = matches!(asked.class, Class::IN | Class::ANY);
-        let found = self.resolver.zone.find(&labels).filter(|_| is_internet);
+        let found = self.find_name(asker, &labels).filter(|_| is_internet);
         if let Some(found) = found {
             let ports = found.wants().map(|wanted| self.ports_of(&wanted)).unwrap_or_default();
             let answer = self.resolver.zone.answer(found, asked.kind, &ports);
@@ -87,6 +87,16 @@ impl Plane {
         if self.lets_question_pass(asker, &labels, &question, blocked) {
             self.relay_question(asker, question);
         }
+    }
+
+    /// What is at a name of this network, or of another one that whoever asks has joined.
+    fn find_name(&self, asker: Asker, labels: &[&[u8]]) -> Option<Found> {
+        let zone = &self.resolver.zone;
+        let joined = || {
+            let host = self.host_at(self.client_of(asker)?.ip())?;
+            zone.find_joined(host, labels)
+        };
+        zone.find(labels).or_else(|| zone.has_joined().then(joined)?)
     }
 
     /// Takes what is no question about a name. Who may not ask for every name has no use for it.

@@ -16,7 +16,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use rustix::thread::UnshareFlags;
 
 use super::{
-    FabricError, HostConfig, Step, Subnet, host_mac, links,
+    FabricError, HostConfig, Interface, Step, Subnet, host_mac, links,
     namespaces::{inode, join_network, open_own},
     network::HostNetwork,
     sysctl,
@@ -60,7 +60,7 @@ impl Blank {
         join_network(fabric).expect("the agent owns the fabric namespace");
         let Inside { namespace, mut netlink, tables } = prepared?;
         let inode = inode(&namespace).map_err(Step::NetworkNamespace.failed())?;
-        let plug = links::veth(port, common.mtu, namespace.as_fd());
+        let plug = links::veth(port, common.mtu, namespace.as_fd(), 0);
         bridge.requests(vec![plug]).map_err(|(_, source)| Step::Veth.failed()(source))?;
         request(&mut netlink, furniture(common))?;
         for (netlink, index) in [(&mut netlink, links::HOST_INDEX), (bridge, port)] {
@@ -126,7 +126,7 @@ fn furniture(common: &Common) -> Named {
     let (subnet, congestion) = (common.subnet, common.congestion);
     let mut requests = vec![
         ("loopback", links::loopback_up()),
-        ("interface", links::host_up()),
+        ("interface", links::host_up(links::HOST_INDEX)),
         ("IPv4 default route", links::default_route(subnet.gateway_v4.into(), congestion)),
         ("IPv4 rule", links::transparent_rule(false)),
         ("IPv4 local route", links::transparent_route(false, congestion)),
@@ -141,25 +141,47 @@ fn furniture(common: &Common) -> Named {
     requests
 }
 
-/// What makes a host this one. The kernel forgets an interface's neighbours when its Ethernet address changes, so they
-/// come after that.
+/// What makes a host this one.
 fn identity(config: &HostConfig, common: &Common) -> Named {
-    let Subnet { gateway_v4, prefix_v4, gateway_v6, prefix_v6 } = common.subnet;
-    let neighbour = |gateway: IpAddr| links::neighbour(gateway, common.gateway_mac);
-    let mac = host_mac(config.address_v4);
+    let Common { subnet, gateway_mac, .. } = *common;
+    let (address_v4, address_v6) = (config.address_v4, config.address_v6);
+    addresses(&Interface { number: 0, address_v4, address_v6, subnet, gateway_mac }, common.ipv6)
+}
+
+/// The addresses of an interface, and its gateway's. The kernel forgets an interface's neighbours when its Ethernet address
+/// changes, so they come after that.
+fn addresses(interface: &Interface, ipv6: bool) -> Named {
+    let Subnet { gateway_v4, prefix_v4, gateway_v6, prefix_v6 } = interface.subnet;
+    let index = links::HOST_INDEX + interface.number;
+    let neighbour = |gateway: IpAddr| links::neighbour(index, gateway, interface.gateway_mac);
+    let mac = host_mac(interface.address_v4);
     let mut requests = vec![
-        ("Ethernet address", links::host_address(mac)),
-        ("IPv4 address", links::address(config.address_v4.into(), prefix_v4)),
+        ("Ethernet address", links::host_address(index, mac)),
+        ("IPv4 address", links::address(index, interface.address_v4.into(), prefix_v4)),
         ("IPv4 neighbour", neighbour(gateway_v4.into())),
     ];
-    if common.ipv6 {
+    if ipv6 {
         requests.extend([
-            ("IPv6 link-local address", links::address(link_local(mac).into(), 64)),
-            ("IPv6 address", links::address(config.address_v6.into(), prefix_v6)),
+            ("IPv6 link-local address", links::address(index, link_local(mac).into(), 64)),
+            ("IPv6 address", links::address(index, interface.address_v6.into(), prefix_v6)),
             ("IPv6 neighbour", neighbour(gateway_v6.into())),
         ]);
     }
     requests
+}
+
+/// Gives an interface of the calling thread's network namespace, which leads to another network, what it needs.
+pub(super) fn furnish(interface: &Interface, ipv6: bool) -> Result<(), FabricError> {
+    sysctl::prepare_second_interface()?;
+    let index = links::HOST_INDEX + interface.number;
+    let mut netlink = Netlink::open(None).map_err(Step::Addresses.failed())?;
+    request(&mut netlink, vec![("interface", links::host_up(index))])?;
+    request(&mut netlink, addresses(interface, ipv6))?;
+    wait_until_operational(&mut netlink, index).map_err(Step::Veth.failed())?;
+    if ipv6 {
+        wait_until_local(&mut netlink, interface.address_v6).map_err(Step::Addresses.failed())?;
+    }
+    Ok(())
 }
 
 /// The link-local address of an Ethernet address (RFC 4291, appendix A).

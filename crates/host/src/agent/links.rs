@@ -61,13 +61,13 @@ pub(super) fn gateway_behind_tap(gateway: [u8; 6]) -> RouteNetlinkMessage {
     RouteNetlinkMessage::NewNeighbour(entry)
 }
 
-/// A veth pair: one end in the bridge and up, the other as `eth0` in the host's namespace. The latter can't come up
-/// before the pair is complete: see [`host_up`].
-pub(super) fn veth(port_index: u32, mtu: u16, host: BorrowedFd<'_>) -> RouteNetlinkMessage {
+/// A veth pair: one end in the bridge and up, the other as `eth0`, or the one with another number, in the host's namespace.
+/// The latter can't come up before the pair is complete: see [`host_up`].
+pub(super) fn veth(port_index: u32, mtu: u16, host: BorrowedFd<'_>, number: u32) -> RouteNetlinkMessage {
     let mut inside = LinkMessage::default();
-    inside.header.index = HOST_INDEX;
+    inside.header.index = HOST_INDEX + number;
     inside.attributes = vec![
-        LinkAttribute::IfName("eth0".into()),
+        LinkAttribute::IfName(format!("eth{number}")),
         LinkAttribute::Mtu(mtu.into()),
         LinkAttribute::NetNsFd(host.as_raw_fd()),
     ];
@@ -127,26 +127,26 @@ pub(super) fn loopback_up() -> RouteNetlinkMessage {
     RouteNetlinkMessage::SetLink(up(LOOPBACK_INDEX))
 }
 
-/// The host's interface, up.
-pub(super) fn host_up() -> RouteNetlinkMessage {
-    RouteNetlinkMessage::SetLink(up(HOST_INDEX))
+/// A host's interface, up.
+pub(super) fn host_up(interface: u32) -> RouteNetlinkMessage {
+    RouteNetlinkMessage::SetLink(up(interface))
 }
 
-/// The Ethernet address of the host's interface.
-pub(super) fn host_address(mac: [u8; 6]) -> RouteNetlinkMessage {
+/// The Ethernet address of a host's interface.
+pub(super) fn host_address(interface: u32, mac: [u8; 6]) -> RouteNetlinkMessage {
     let mut link = LinkMessage::default();
-    link.header.index = HOST_INDEX;
+    link.header.index = interface;
     link.attributes = vec![LinkAttribute::Address(mac.to_vec())];
     RouteNetlinkMessage::SetLink(link)
 }
 
-/// An address of the host's interface; an IPv6 one without duplicate address detection, so that it works at once.
-pub(super) fn address(address: IpAddr, prefix: u8) -> RouteNetlinkMessage {
+/// An address of a host's interface; an IPv6 one without duplicate address detection, so that it works at once.
+pub(super) fn address(interface: u32, address: IpAddr, prefix: u8) -> RouteNetlinkMessage {
     let mut message = AddressMessage::default();
     message.header.family = family(address);
     message.header.prefix_len = prefix;
     message.header.scope = AddressScope::Universe;
-    message.header.index = HOST_INDEX;
+    message.header.index = interface;
     message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
     match address {
         IpAddr::V4(v4) => {
@@ -160,10 +160,10 @@ pub(super) fn address(address: IpAddr, prefix: u8) -> RouteNetlinkMessage {
 
 /// A neighbour that never has to be asked for. The kernel does not count it among those that it may forget: its table has
 /// room for 1024 others, of all namespaces together.
-pub(super) fn neighbour(address: IpAddr, mac: [u8; 6]) -> RouteNetlinkMessage {
+pub(super) fn neighbour(interface: u32, address: IpAddr, mac: [u8; 6]) -> RouteNetlinkMessage {
     let mut message = NeighbourMessage::default();
     message.header.family = family(address);
-    message.header.ifindex = HOST_INDEX;
+    message.header.ifindex = interface;
     message.header.state = NeighbourState::Permanent;
     message.attributes =
         vec![NeighbourAttribute::Destination(address.into()), NeighbourAttribute::LinkLayerAddress(mac.to_vec())];

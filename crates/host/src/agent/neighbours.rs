@@ -59,6 +59,6 @@ impl Neighbours {
 impl Neighbour {
     /// What others are told of it.
     fn entries(&self) -> Vec<netlink_packet_route::RouteNetlinkMessage> {
-        self.addresses.iter().map(|address| links::neighbour(*address, self.mac)).collect()
+        self.addresses.iter().map(|address| links::neighbour(links::HOST_INDEX, *address, self.mac)).collect()
     }
 }

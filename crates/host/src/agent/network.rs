@@ -107,8 +107,7 @@ impl Fabric {
     }
 
     fn make_blank(&mut self, fabric: &OwnedFd) -> Result<Blank, FabricError> {
-        let port = self.next_port;
-        self.next_port += 1;
+        let port = self.take_port();
         let made = Blank::make(&self.common, port, self.ephemeral_range, fabric, &mut self.netlink);
         made.inspect_err(|_| self.vacate(port))
     }
@@ -119,7 +118,21 @@ impl Fabric {
         self.vacate(host.port);
     }
 
-    fn vacate(&mut self, port: u32) {
+    /// The number of a port for a host of another fabric, and the socket with which it is made: this fabric has no rights in
+    /// the other one's user namespace.
+    pub(super) fn plug(&mut self) -> Result<(u32, OwnedFd), FabricError> {
+        let netlink = Netlink::open(None).map_err(Step::Veth.failed())?;
+        Ok((self.take_port(), netlink.into()))
+    }
+
+    fn take_port(&mut self) -> u32 {
+        let port = self.next_port;
+        self.next_port += 1;
+        port
+    }
+
+    /// Has a port unplugged when there is time, also one of a host of another fabric.
+    pub(super) fn vacate(&mut self, port: u32) {
         self.vacant.push(port);
         if self.vacant.len() > MAX_VACANT {
             self.unplug();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HostConfig, InsideSocket, Step, Subnet};
+use super::{HostConfig, InsideSocket, Interface, Step, Subnet};
 use crate::Family;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,6 +32,15 @@ pub(super) enum Request {
     PacketSocket {
         host: String,
     },
+    /// A port for a host of another fabric.
+    Plug,
+    Unplug {
+        port: u32,
+    },
+    Furnish {
+        host: String,
+        interface: Interface,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +65,12 @@ pub(super) enum Reply {
     SockDiag,
     /// The descriptor asked for.
     PacketSocket,
+    /// One descriptor: a netlink socket of the fabric.
+    Plugged {
+        port: u32,
+    },
+    Unplugged,
+    Furnished,
     UnknownHost,
     HostExists,
     Failed {

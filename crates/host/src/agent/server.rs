@@ -10,7 +10,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    FabricError, HostConfig, InsideSocket, MAX_SOCKETS, Step, Subnet,
+    FabricError, HostConfig, InsideSocket, MAX_SOCKETS, Step, Subnet, blank,
     directory::{Directory, remove_directory},
     namespaces::{Base, inode, join_network},
     network::{self, HostNetwork},
@@ -104,6 +104,21 @@ impl Agent {
                 let socket = capture::open().map_err(Step::Socket.failed())?;
                 Ok((Reply::PacketSocket, vec![socket]))
             }),
+            Request::Plug => {
+                let (port, netlink) = made(&mut self.fabric)?.network.plug()?;
+                Ok((Reply::Plugged { port }, vec![netlink]))
+            }
+            Request::Unplug { port } => {
+                made(&mut self.fabric)?.network.vacate(port);
+                Ok((Reply::Unplugged, Vec::new()))
+            }
+            Request::Furnish { host, interface } => {
+                let ipv6 = made(&mut self.fabric)?.network.common.ipv6;
+                self.inside(&host, |_| {
+                    blank::furnish(&interface, ipv6)?;
+                    Ok((Reply::Furnished, Vec::new()))
+                })
+            }
         }
     }
 

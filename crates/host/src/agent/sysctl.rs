@@ -55,6 +55,13 @@ pub(super) fn set_ephemeral_range((first, last): (u16, u16)) -> Result<(), Fabri
     write("ipv4/ip_local_port_range", &format!("{first} {last}"))
 }
 
+/// A host in two networks keeps them apart: it forwards nothing (see [`prepare_host`]), and does not tell one network
+/// that it has an address in the other.
+pub(super) fn prepare_second_interface() -> Result<(), FabricError> {
+    write("ipv4/conf/all/arp_ignore", "1")?;
+    write("ipv4/conf/all/arp_announce", "2")
+}
+
 /// The fabric namespace only bridges: it needs no address of its own, and no router or neighbour chatter.
 pub(super) fn prepare_fabric(ipv6: bool) -> Result<(), FabricError> {
     if ipv6 {

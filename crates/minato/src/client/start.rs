@@ -32,12 +32,30 @@ const RUNS_ALREADY: u16 = 423;
 /// Makes a host, in an engine that is started if none runs.
 pub(crate) async fn open_host(client: &Client, request: &HostRequest) -> Result<Session, Failure> {
     let started = Instant::now();
-    loop {
+    // What it joins is there, until the host itself is a reason for it to be.
+    let joined = keep_networks(client, &request.networks).await?;
+    let session = loop {
         match open(client, "/v1/hosts", request).await {
-            Ok(session) => return Ok(session),
+            Ok(session) => break session,
             Err(error) => find_engine(client, request.subnet.as_deref(), error, started).await?,
         }
+    };
+    for stay in joined {
+        // It fails when the other engine is ending, which the host is told of.
+        let _ = stay.end().await;
     }
+    Ok(session)
+}
+
+/// Makes other networks stay.
+async fn keep_networks(client: &Client, networks: &[String]) -> Result<Vec<Stay>, Failure> {
+    let mut kept = Vec::new();
+    for network in networks {
+        let name = network.parse().map_err(Failure::usage)?;
+        let other = Client::new(client.directory().sibling(name))?;
+        kept.push(stay(&other, None).await?);
+    }
+    Ok(kept)
 }
 
 /// Makes a network stay, in an engine that is started if none runs.

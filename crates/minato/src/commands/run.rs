@@ -7,7 +7,7 @@ use tokio::process::Child;
 
 use crate::client::{self, Client, Ending, News, RequestError, Session};
 use crate::failure::{Failure, code};
-use crate::flags::{Exec, Program, Run};
+use crate::flags::{Exec, Name, Program, Run};
 use crate::program::{self, Signals};
 use crate::render;
 use crate::runtime_dir::RuntimeDir;
@@ -18,6 +18,7 @@ pub(super) async fn run(run: Run, client: Client, terminal: &Terminal) -> Result
     let request = HostRequest {
         name: run.name.map(|name| name.to_string()),
         subnet: run.subnet.map(|subnet| subnet.to_string()),
+        networks: run.join.iter().map(Name::to_string).collect(),
         forwards: run.forwards,
         ephemeral_range: run.ephemeral_range.map(|range| (range.first().value(), range.last().value())),
         host_ports: run.host_ports,

@@ -32,6 +32,7 @@ fn concerns(event: &Event, host: Option<&Name>) -> bool {
     let Some(host) = host.map(Name::as_str) else { return true };
     match &event.what {
         Happening::HostStarted { host: of, .. } | Happening::HostEnded { host: of } => of == host,
+        Happening::HostJoined { host: of, .. } | Happening::HostLeft { host: of, .. } => of == host,
         Happening::Bind(socket) | Happening::Listen(socket) | Happening::Release(socket) => socket.host == host,
         Happening::FlowStarted { flow, .. } | Happening::FlowEnded { flow, .. } => {
             [&flow.client, &flow.server].iter().any(|end| end.host.as_deref() == Some(host))

@@ -27,6 +27,7 @@ pub(super) fn plan(draft: &Draft, choice: &Choice, sources: &Sources, problems: 
     }
     resolver.check_claims(draft);
     resolver.check_dependencies(draft);
+    resolver.check_networks(draft, network.as_ref());
     let hosts: Vec<HostPlan> = draft
         .hosts
         .iter()
@@ -74,7 +75,6 @@ impl Resolver<'_> {
         let ready = self.ready(host);
         let default_port = host.ports.first().map(|(key, _)| key.value);
         let services = self.services(name, host, draft, default_port)?;
-        self.not_yet(host.networks.iter().flatten().next().map(|network| network.place), "networks");
         Some(HostPlan {
             name: name.value.clone(),
             services,
@@ -108,14 +108,6 @@ impl Resolver<'_> {
             }
         }
         forwards
-    }
-
-    /// A key that is understood, and that the engine can't do yet.
-    fn not_yet(&mut self, place: Option<Place>, what: &str) {
-        if let Some(place) = place {
-            let problem = Problem::new(format!("{what} is not supported yet"), place, "this would have no effect");
-            self.problems.push(problem);
-        }
     }
 
     /// The programs of a host: its own, or its services.
@@ -241,6 +233,23 @@ impl Resolver<'_> {
                         self.problems.push(Problem::new(what, lines.place, "again").and(*place, "first here"));
                     }
                     claims.push((spec, &name.value, lines.place));
+                }
+            }
+        }
+    }
+
+    /// Refuses networks that a host can't join: its own, and one twice.
+    fn check_networks(&mut self, draft: &Draft, own: Option<&Name>) {
+        for (name, host) in &draft.hosts {
+            let networks = host.networks.as_deref().unwrap_or_default();
+            for (index, network) in networks.iter().enumerate() {
+                if Some(&network.value) == own {
+                    let what = format!("host '{}' is in network '{}' anyway", name.value, network.value);
+                    self.problems.push(Problem::new(what, network.place, "its own network"));
+                }
+                if let Some(first) = networks[..index].iter().find(|other| other.value == network.value) {
+                    let what = format!("host '{}' joins network '{}' twice", name.value, network.value);
+                    self.problems.push(Problem::new(what, network.place, "again").and(first.place, "first here"));
                 }
             }
         }

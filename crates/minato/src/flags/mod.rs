@@ -102,6 +102,8 @@ pub(crate) struct Run {
     pub(crate) name: Option<Name>,
     /// The subnet that its network is to have.
     pub(crate) subnet: Option<FixedSubnet>,
+    /// Other networks that it joins.
+    pub(crate) join: Vec<Name>,
     /// What to forward to it.
     pub(crate) forwards: Vec<ForwardSpec>,
     /// The kernel's ephemeral range in the host.

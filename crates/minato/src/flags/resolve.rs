@@ -92,6 +92,7 @@ fn run(raw: raw::Run) -> Result<Run, Failure> {
     Ok(Run {
         name: raw.name,
         subnet: raw.subnet,
+        join: raw.join,
         forwards: forwards(&raw.publish)?,
         ephemeral_range: raw.ephemeral_range.as_deref().map(argument::ephemeral_range).transpose()?,
         host_ports: raw.host_port.iter().map(|text| argument::host_port(text)).collect::<Result<_, _>>()?,

@@ -54,6 +54,8 @@ async fn look(directory: RuntimeDir) -> Option<Listed> {
         numbers.dedup();
         numbers
     };
-    let hosts = hosts.into_iter().map(|host| (host.name.clone(), ports_of(&host.name))).collect();
+    // A guest's web server has its name in its own network.
+    let own = hosts.into_iter().filter(|host| host.home.is_none());
+    let hosts = own.map(|host| (host.name.clone(), ports_of(&host.name))).collect();
     Some(Listed { network, hosts })
 }

@@ -1,6 +1,6 @@
 //! `minato watch`: one line for each event.
 
-use minato_inspect::{BoundSocket, Collision, EgressRefusal, Event, Flow, ForwardChange, Happening};
+use minato_inspect::{BoundSocket, Collision, EgressRefusal, Event, Flow, ForwardChange, Happening, Joined};
 
 use super::flows::{party, server};
 use super::hosts::forward;
@@ -23,6 +23,14 @@ pub(crate) fn event(event: &Event) -> String {
         Happening::ForwardsOpened(change) => ("forward", forwards(change, "open: the service listens")),
         Happening::ForwardsClosed(change) => ("forward", forwards(change, "held: the service does not listen")),
         Happening::EgressRefused(refusal) => ("refused", refused(refusal)),
+        Happening::HostJoined { host, home, joined } => {
+            let Joined { network, address_v4, address_v6 } = joined;
+            let host = printable(&format!("{host} of {home} joined {network}"));
+            ("host", format!("{host}: {address_v4}, {address_v6}"))
+        }
+        Happening::HostLeft { host, home, network } => {
+            ("host", printable(&format!("{host} of {home} is no longer in {network}")))
+        }
         Happening::Collision(Collision { hidden, what }) => {
             ("subnet", format!("the machine has {}: hosts can't reach {hidden} beyond the network", printable(what)))
         }

@@ -22,11 +22,12 @@ pub(crate) fn hosts(hosts: &[Host], look: &Look) -> String {
         let forwards = host.forwards.iter().map(forward).collect::<Vec<_>>().join(" ");
         let forwards = if forwards.is_empty() { NONE.to_owned() } else { forwards };
         let loopback = host.loopback_v4.map_or_else(|| NONE.to_owned(), |address| address.to_string());
+        let (name, address) = (name(host), address(host));
         if host.processes.is_empty() {
             let none = Cell::new("no process", Tone::Odd);
             table.row([
-                host.name.clone().into(),
-                host.address_v4.to_string().into(),
+                name.clone().into(),
+                address.clone().into(),
                 loopback.clone().into(),
                 NONE.into(),
                 age(host.age_seconds).into(),
@@ -37,8 +38,8 @@ pub(crate) fn hosts(hosts: &[Host], look: &Look) -> String {
         for (index, process) in host.processes.iter().enumerate() {
             let first = |text: &str| if index == 0 { text.to_owned() } else { String::new() };
             table.row([
-                first(&host.name).into(),
-                first(&host.address_v4.to_string()).into(),
+                first(&name).into(),
+                first(&address).into(),
                 first(&loopback).into(),
                 process.pid.to_string().into(),
                 age(process.age_seconds).into(),
@@ -48,6 +49,18 @@ pub(crate) fn hosts(hosts: &[Host], look: &Look) -> String {
         }
     }
     table.render(look)
+}
+
+/// Its name, and whose it is.
+fn name(host: &Host) -> String {
+    host.home.as_ref().map_or_else(|| host.name.clone(), |home| format!("{} of {}", host.name, printable(home)))
+}
+
+/// Its address, and those in other networks.
+fn address(host: &Host) -> String {
+    let joined =
+        host.networks.iter().map(|joined| format!(", {} in {}", joined.address_v4, printable(&joined.network)));
+    host.address_v4.to_string() + &joined.collect::<String>()
 }
 
 /// The command line; the short name where it can't be read.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use minato_inspect::{
     BoundSocket, Collision, EgressRefusal, Endpoint, Event, Flow, FlowState, Forward, ForwardChange, ForwardSpec,
-    ForwardState, Happening, Host, PortClass, PortRow, Process, Transport, Unknown,
+    ForwardState, Happening, Host, Joined, PortClass, PortRow, Process, Transport, Unknown,
 };
 
 use crate::capture::{Packet, PacketDirection, Party};
@@ -105,6 +105,8 @@ pub(crate) fn hosts() -> Vec<Host> {
         address_v4: Ipv4Addr::new(10, 77, 0, last),
         address_v6: Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(last)),
         loopback_v4: Some(Ipv4Addr::new(127, 77, 0, last)),
+        networks: if name == "web" { vec![joined()] } else { Vec::new() },
+        home: (last > 3).then(|| "shop".into()),
         ephemeral_range: (49152, 65535),
         policy: minato_inspect::Policy::default(),
         age_seconds: 12.3,
@@ -301,6 +303,8 @@ pub(crate) fn events() -> Vec<Event> {
         Happening::ForwardsClosed(change()),
         Happening::ForwardsRemoved(change()),
         Happening::HostEnded { host: "w\u{1b}b".into() },
+        Happening::HostJoined { host: "web".into(), home: "shop".into(), joined: joined() },
+        Happening::HostLeft { host: "web".into(), home: "shop".into(), network: "back".into() },
         Happening::Collision(collision()),
         Happening::CollisionEnded(collision()),
         Happening::EventsLost { count: 17 },
@@ -313,4 +317,10 @@ pub(crate) fn events() -> Vec<Event> {
 /// A VPN that has the subnet of the samples.
 pub(crate) fn collision() -> Collision {
     Collision { hidden: "10.77.0.0/24".into(), what: "a route to 10.77.0.0/16 (tun0)".into() }
+}
+
+/// A place in another network.
+pub(crate) fn joined() -> Joined {
+    let (address_v4, address_v6) = (Ipv4Addr::new(10, 77, 1, 3), "fd77:0:0:1::3".parse().expect("an address"));
+    Joined { network: "back".into(), address_v4, address_v6 }
 }

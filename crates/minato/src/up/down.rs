@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use minato_inspect::Host;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::time::{Instant, sleep};
@@ -38,7 +39,7 @@ pub(crate) async fn down(client: &Client, terminal: &Terminal) -> Result<u8, Fai
     presence::clear(client.directory());
     if !others.is_empty() {
         let names = others.join(", ");
-        terminal.warn(&format!("network '{network}' stays: minato run has hosts in it: {names}"));
+        terminal.warn(&format!("network '{network}' stays: others have hosts in it: {names}"));
     }
     if found.is_none() {
         terminal.warn(&format!("network '{network}' is not up"));
@@ -58,7 +59,8 @@ pub(super) async fn wait_for_the_end(client: &Client) -> Result<Vec<String>, Fai
         match client.hosts().await {
             Err(RequestError::NotRunning) if !client.directory().path().exists() => return Ok(Vec::new()),
             Ok(hosts) if !hosts.is_empty() && started.elapsed() > Duration::from_secs(1) => {
-                return Ok(hosts.into_iter().map(|host| host.name).collect());
+                let name = |host: Host| host.home.map_or(host.name.clone(), |home| format!("{} of {home}", host.name));
+                return Ok(hosts.into_iter().map(name).collect());
             }
             // It is just ending, or has been killed and its agent cleans up.
             _ if started.elapsed() < PATIENCE => sleep(PAUSE).await,

@@ -77,6 +77,7 @@ impl HostTask {
             ephemeral_range: plan.ephemeral_range,
             host_ports: plan.host_ports.clone(),
             policy: plan.policy.clone(),
+            networks: plan.networks.iter().map(Name::to_string).collect(),
             command: plan.services[0].command.clone(),
             ..HostRequest::default()
         };

@@ -1,7 +1,7 @@
 //! The names that the network itself knows: `HOST.NET.internal`, `HOST` alone, `_SERVICE._tcp.HOST…`, and the names of its
 //! addresses. No sockets and no time: what listens in a host is told by whoever asks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use domain::base::Name;
@@ -26,8 +26,19 @@ pub(crate) struct Zone {
     network: Network,
     /// By name. The engine gives the names, so that the default hasher does.
     hosts: HashMap<String, Listed>,
+    /// Other networks, by the serial numbers of the hosts that have joined them.
+    joined: HashMap<u32, Vec<JoinedZone>>,
     /// Counts changes.
     serial: u32,
+}
+
+/// The names of another network, for a host that is in both.
+#[derive(Clone, Debug)]
+pub(crate) struct JoinedZone {
+    /// The network's name.
+    pub(crate) label: String,
+    pub(crate) network: Network,
+    pub(crate) hosts: BTreeMap<String, Vec<IpAddr>>,
 }
 
 /// A host that is there.
@@ -75,7 +86,7 @@ impl Zone {
     /// The names of a network without hosts.
     pub(crate) fn new(name: &str, network: Network) -> Zone {
         let domain = domain_name(&[name, TOP]);
-        Zone { domain, label: name.to_owned(), network, hosts: HashMap::new(), serial: 1 }
+        Zone { domain, label: name.to_owned(), network, hosts: HashMap::new(), joined: HashMap::new(), serial: 1 }
     }
 
     /// The host answers from now on.
@@ -87,10 +98,34 @@ impl Zone {
     /// The host does not answer any more.
     pub(in crate::plane) fn remove(&mut self, name: &str, host: u32) {
         self.serial += 1;
+        self.joined.remove(&host);
         // Another one may have the name by now.
         if self.hosts.get(name).is_some_and(|listed| listed.host == host) {
             self.hosts.remove(name);
         }
+    }
+
+    /// What a host knows of the other networks that it has joined.
+    pub(in crate::plane) fn set_joined(&mut self, host: u32, zones: Vec<JoinedZone>) {
+        if zones.is_empty() {
+            self.joined.remove(&host);
+        } else {
+            self.joined.insert(host, zones);
+        }
+    }
+
+    /// Whether any host has joined another network.
+    pub(super) fn has_joined(&self) -> bool {
+        !self.joined.is_empty()
+    }
+
+    /// What is at a name of another network that a host has joined.
+    pub(super) fn find_joined(&self, host: u32, labels: &[&[u8]]) -> Option<Found> {
+        let lower: Option<Vec<String>> =
+            labels.iter().map(|label| std::str::from_utf8(label).ok().map(str::to_ascii_lowercase)).collect();
+        let lower = lower?;
+        let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
+        self.joined.get(&host)?.iter().find_map(|zone| zone.find(&lower))
     }
 
     /// What is at the name with these labels; `None` if that is not for this network to say.
@@ -192,6 +227,42 @@ impl Zone {
     fn authority(&self) -> Authority {
         let contact = domain_name(&["hostmaster", &self.label, TOP]);
         Authority { server: self.full(GATEWAY), contact, serial: self.serial }
+    }
+}
+
+impl JoinedZone {
+    /// What is at a name in lower case, as in the network itself, but for its services, which its own gateway knows.
+    fn find(&self, labels: &[&str]) -> Option<Found> {
+        let own = |place| Some(Found { place, zone: domain_name(&[&self.label, TOP]) });
+        match labels {
+            [net, TOP] if *net == self.label => own(Place::Empty),
+            [GATEWAY, net, TOP] if *net == self.label => {
+                own(Place::Host(vec![self.network.gateway_v4.into(), self.network.gateway_v6.into()]))
+            }
+            [host, net, TOP] if *net == self.label => {
+                own(self.hosts.get(*host).map_or(Place::Missing, |addresses| Place::Host(addresses.clone())))
+            }
+            [.., net, TOP] if *net == self.label => own(Place::Missing),
+            [host] if self.hosts.contains_key(*host) => {
+                Some(Found { place: Place::Host(self.hosts[*host].clone()), zone: domain_name(&[host]) })
+            }
+            names => {
+                let (address, zone) = reverse::find(names, &self.network)?;
+                let place = match address {
+                    Reverse::Address(address) => self.name_of(address).map_or(Place::Missing, Place::Address),
+                    Reverse::Above => Place::Empty,
+                    Reverse::Nothing => Place::Missing,
+                };
+                Some(Found { place, zone })
+            }
+        }
+    }
+
+    fn name_of(&self, address: IpAddr) -> Option<DnsName> {
+        let gateway = self.network.is_gateway(address).then_some(GATEWAY);
+        let host =
+            || self.hosts.iter().find(|(_, addresses)| addresses.contains(&address)).map(|(name, _)| name.as_str());
+        gateway.or_else(host).map(|name| domain_name(&[name, &self.label, TOP]))
     }
 }
 

@@ -55,6 +55,14 @@ pub(crate) fn every_operation_answers_as_documented() {
         document.judge("DELETE", "/v1/sessions/{id}", &ended);
         drop(reader);
     }
+    // A guest from a network that happens to be the same one.
+    let (answer, second) = client.stream("POST", "/v1/hosts/web/sessions", b"{}");
+    let opened: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    let guest = json!({"name": "guest", "home": "other", "namespace": opened["enter"]["network"], "interface": 1,
+        "ephemeral_range": [49152, 65535]});
+    let (answer, place) = client.stream("POST", "/v1/guests", guest.to_string().as_bytes());
+    document.judge("POST", "/v1/guests", &answer);
+    drop((place, second));
     let (status, socket) = client.descriptor("/v1/hosts/web/packets");
     document.judge_upgrade("GET", "/v1/hosts/{name}/packets", status);
     assert_eq!(rustix::net::sockopt::socket_domain(&socket).expect("a socket"), rustix::net::AddressFamily::PACKET);
@@ -147,6 +155,7 @@ fn refused() -> Vec<(&'static str, &'static str, String, Value, u16)> {
     let to = |host: &str, forwards: Vec<Value>| json!({"host": host, "forwards": forwards});
     let misspelt =
         json!({"adress": "0.0.0.0", "host_ports": [9601, 9601], "service_ports": [80, 80], "transport": "tcp"});
+    let guest = |name: &str, namespace: &str| json!({"name": name, "home": "other", "namespace": namespace, "interface": 1, "ephemeral_range": [1, 2]});
     let at = |path: &str| path.to_owned();
     vec![
         ("GET", "/v1/hosts/{name}", at("/v1/hosts/nobody"), json!(null), 404),
@@ -163,6 +172,13 @@ fn refused() -> Vec<(&'static str, &'static str, String, Value, u16)> {
         ("DELETE", "/v1/sessions/{id}", at("/v1/sessions/-1"), json!(null), 404),
         ("POST", "/v1/hosts", at("/v1/hosts"), json!({"name": "web"}), 409),
         ("POST", "/v1/hosts", at("/v1/hosts"), json!({"name": "Web!"}), 400),
+        ("POST", "/v1/hosts", at("/v1/hosts"), json!({"subnet": "10.99.3.0/24"}), 409),
+        ("POST", "/v1/hosts", at("/v1/hosts"), json!({"subnet": "10.99.3.7/24"}), 400),
+        ("POST", "/v1/stay", at("/v1/stay?subnet=10.99.3.0/24"), json!(null), 409),
+        ("POST", "/v1/hosts", at("/v1/hosts"), json!({"networks": ["nowhere"]}), 404),
+        ("POST", "/v1/hosts", at("/v1/hosts"), json!({"networks": ["a", "a"]}), 400),
+        ("POST", "/v1/guests", at("/v1/guests"), guest("web", "/proc/1/fd/3"), 409),
+        ("POST", "/v1/guests", at("/v1/guests"), guest("other", "/etc/passwd"), 400),
         (
             "POST",
             "/v1/hosts",

@@ -32,6 +32,7 @@ const RIGHT: &[&str] = &[
     "policy = 'deny'",
     "deny = ['10.0.0.0/8']",
     "stop-timeout = 0",
+    "networks = ['back']",
 ];
 const WRONG: &[&str] = &[
     "command = ''",

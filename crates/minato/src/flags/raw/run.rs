@@ -36,6 +36,9 @@ pub(crate) struct Run {
     /// The subnet of the network, which begins with this host unless it has it already [default: a free one].
     #[arg(long, value_name = "SUBNET")]
     pub(crate) subnet: Option<FixedSubnet>,
+    /// Another network that the host joins: it has an address there too, and reaches its hosts by name. May be repeated.
+    #[arg(long, value_name = "NET")]
+    pub(crate) join: Vec<Name>,
     /// Forward a port of this machine, or a range, to one of the host. Without IP: 127.0.0.1 and ::1. May be repeated.
     #[arg(short, long, value_name = "[IP:]HOSTPORT:PORT[/udp]")]
     pub(crate) publish: Vec<String>,

@@ -1,0 +1,51 @@
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Network;
+
+/// A network that a host has joined besides its own, and its addresses there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The network.
+    pub network: String,
+    /// The host's IPv4 address there.
+    pub address_v4: Ipv4Addr,
+    /// The host's IPv6 address there.
+    pub address_v6: Ipv6Addr,
+}
+
+/// Asks for a place for a host of another network. `POST /v1/guests`, from that network's engine; the answer is a stream of
+/// [`GuestEvent`]s, one JSON object a line. The place is kept as long as the connection lasts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestRequest {
+    /// The host's name, which no other host of the network may have.
+    pub name: String,
+    /// Its own network.
+    pub home: String,
+    /// Path of its network namespace, as in [`Enter`](crate::Enter).
+    pub namespace: String,
+    /// Number of the interface that it gets: 1 for `eth1`.
+    pub interface: u32,
+    /// First and last port of its kernel's ephemeral range.
+    pub ephemeral_range: (u16, u16),
+}
+
+/// What a host's own engine is told by that of a network that it joins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum GuestEvent {
+    /// The first event: the interface is there, and waits for its addresses.
+    Joined {
+        /// The host's addresses.
+        joined: Joined,
+        /// The network.
+        network: Box<Network>,
+    },
+    /// The network's hosts, now and whenever they have changed.
+    Names {
+        /// By name.
+        hosts: BTreeMap<String, Vec<IpAddr>>,
+    },
+}
