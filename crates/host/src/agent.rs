@@ -143,6 +143,8 @@ pub enum InsideSocket {
     Stream,
     /// UDP with the host's own addresses only: reaches services that are bound to its loopback.
     Datagram,
+    /// TCP as `socket(2)` makes it for a program in the host: nothing is set.
+    Plain,
 }
 
 /// The engine's handle on the agent. Requests block for milliseconds; they may come from several threads and are

@@ -5,8 +5,8 @@
 //! business, the kernel does by itself: sockets of other families, port 0, programs that have confined themselves, and
 //! those that have left the host's network.
 
-mod seccomp;
-mod target;
+pub(crate) mod seccomp;
+pub(crate) mod target;
 
 use std::{
     io::{self, IoSlice},
@@ -31,7 +31,7 @@ use self::{
     seccomp::Notification,
     target::{Target, Wanted},
 };
-use crate::{Transport, passing};
+use crate::{Transport, direct::Direct, passing};
 
 /// Whether this machine's processors are known to the filter.
 pub const SUPPORTED: bool = seccomp::ARCHITECTURE.is_some();
@@ -40,7 +40,16 @@ pub const SUPPORTED: bool = seccomp::ARCHITECTURE.is_some();
 #[derive(Debug)]
 pub struct Pending(OwnedFd);
 
-/// Makes `command` ask about its binds. Call it after [`Enter::apply`](crate::enter::Enter::apply), which gives the child
+/// What a program asks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Its binds.
+    Binds,
+    /// Its binds, and whatever [`Direct`] must know of.
+    BindsAndConnects,
+}
+
+/// Makes `command` ask. Call it after [`Enter::apply`](crate::enter::Enter::apply), which gives the child
 /// the right to install a filter. A program for which that is impossible runs without one: inside a host of another minato,
 /// or another supervisor, whose filter there may be only one of; and on Linux before 5.19.
 ///
@@ -49,11 +58,11 @@ pub struct Pending(OwnedFd);
 ///
 /// # Errors
 /// No socket pair can be made.
-pub fn ask(command: &mut Command) -> io::Result<Pending> {
+pub fn ask(command: &mut Command, asked: Asked) -> io::Result<Pending> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     // SAFETY: `install` runs in the child of a possibly threaded process: it makes system calls only, and neither
     // allocates nor takes a lock.
-    unsafe { command.pre_exec(move || install(theirs.as_fd())) };
+    unsafe { command.pre_exec(move || install(theirs.as_fd(), asked)) };
     Ok(Pending(ours))
 }
 
@@ -70,8 +79,12 @@ impl Pending {
 }
 
 /// In the child. Async-signal-safe.
-fn install(parent: BorrowedFd<'_>) -> io::Result<()> {
-    let Ok(listener) = seccomp::install() else { return Ok(()) };
+fn install(parent: BorrowedFd<'_>, asked: Asked) -> io::Result<()> {
+    let calls = match asked {
+        Asked::Binds => seccomp::BINDS,
+        Asked::BindsAndConnects => seccomp::BINDS_AND_CONNECTS,
+    };
+    let Ok(listener) = seccomp::install(calls) else { return Ok(()) };
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let descriptors = [listener.as_fd()];
@@ -86,6 +99,8 @@ pub struct Binds {
     listener: OwnedFd,
     /// Inode number of the network namespace in which they count.
     network: u64,
+    /// For programs that ask about more.
+    direct: Option<Direct>,
 }
 
 /// A bind that failed.
@@ -124,9 +139,10 @@ impl BindRefusal {
 }
 
 impl Binds {
-    /// Those of a listener, for programs in the network namespace with this inode number.
-    pub fn of(listener: OwnedFd, network: u64) -> Self {
-        Self { listener, network }
+    /// Those of a listener, for programs in the network namespace with this inode number. `direct` serves what programs of
+    /// [`Asked::BindsAndConnects`] ask beside; without it they do everything themselves.
+    pub fn of(listener: OwnedFd, network: u64, direct: Option<Direct>) -> Self {
+        Self { listener, network, direct }
     }
 
     /// Serves binds until every program is gone. Before a program learns that its bind has failed, `failed` is called,
@@ -134,14 +150,14 @@ impl Binds {
     ///
     /// # Errors
     /// The listener can't be used.
-    pub fn serve(&self, mut failed: impl FnMut(FailedBind)) -> io::Result<()> {
+    pub fn serve(&mut self, mut failed: impl FnMut(FailedBind)) -> io::Result<()> {
         seccomp::wake_at_once(self.listener.as_fd());
         while self.serve_next(&mut failed)? {}
         Ok(())
     }
 
     /// Serves the next bind; false when none can come any more.
-    fn serve_next(&self, failed: &mut impl FnMut(FailedBind)) -> io::Result<bool> {
+    fn serve_next(&mut self, failed: &mut impl FnMut(FailedBind)) -> io::Result<bool> {
         let mut ready = [PollFd::new(&self.listener, PollFlags::IN)];
         rustix::io::retry_on_intr(|| poll(&mut ready, None))?;
         if !ready[0].revents().contains(PollFlags::IN) {
@@ -155,7 +171,13 @@ impl Binds {
             }
             Err(error) => return Err(error),
         };
-        self.answer(&notification, failed);
+        if let Some(direct) = &mut self.direct {
+            direct.before(&notification, self.listener.as_fd());
+        }
+        match notification.call() {
+            libc::SYS_bind => self.answer(&notification, failed),
+            _ => notification.go_on(self.listener.as_fd()),
+        }
         Ok(true)
     }
 

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod binds;
 pub mod capture;
 pub mod check;
+pub mod direct;
 pub mod enter;
 pub mod firewall;
 pub mod holder;

@@ -98,6 +98,12 @@ pub(crate) fn namespace_of(pid: u32, kind: &str) -> Option<u64> {
     parse_link(link.to_str()?.strip_prefix(kind)?, ":[")
 }
 
+/// The process of a thread.
+pub(crate) fn thread_group(thread: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+}
+
 /// The name and what follows it in `/proc/PID/stat`: state, parent, … The name stands in parentheses and may contain any
 /// of them itself.
 fn stat_fields(stat: &str) -> Option<(&str, Vec<&str>)> {

@@ -40,6 +40,8 @@ pub struct SocketInfo {
     /// `IPV6_V6ONLY`: an IPv6 wildcard that takes no IPv4. Always false for IPv4; the kernel sets it for every socket that
     /// is bound to a real IPv6 address.
     pub v6only: bool,
+    /// The kernel's number of it (`SO_COOKIE`), which is never used again and stays with what is left of a connection.
+    pub cookie: u64,
     /// Index of the interface the socket is bound to; 0 means any.
     pub interface: u32,
     /// Bytes to be read; connections to be accepted when listening.

@@ -3,8 +3,10 @@
 use std::{
     ffi::c_int,
     io,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsRawFd, BorrowedFd, RawFd},
 };
+
+use rustix::io::Errno;
 
 /// Sets an integer socket option.
 pub(crate) fn set_option(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
@@ -19,6 +21,50 @@ pub(crate) fn set_option(socket: BorrowedFd<'_>, level: c_int, name: c_int, valu
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets an option of any kind.
+pub(crate) fn set_bytes(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: &[u8]) -> io::Result<()> {
+    // SAFETY: the pointer and the length describe `value`, which the kernel reads.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, name, value.as_ptr().cast(), value.len() as libc::socklen_t)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Reads an option of any kind, and tells its length.
+pub(crate) fn get_option(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: &mut [u8]) -> io::Result<usize> {
+    let mut length = value.len() as libc::socklen_t;
+    // SAFETY: the pointer and the length describe `value`, of which the kernel writes no more than that.
+    let result =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut length) };
+    if result == 0 { Ok(length as usize) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `asm-generic/socket.h`: a number for the network that a socket is of (Linux 5.14).
+pub(crate) const SO_NETNS_COOKIE: c_int = 71;
+
+/// Whether an epoll instance of a process watches a descriptor of that process (`kcmp(2)`).
+pub(crate) fn epoll_watches(process: u32, epoll: RawFd, descriptor: RawFd) -> Result<bool, Errno> {
+    /// `KCMP_EPOLL_TFD`.
+    const EPOLL_TARGET: c_int = 7;
+    // Where it is watched under a number that has been another file's, there are several.
+    for offset in 0u32.. {
+        // `struct kcmp_epoll_slot`.
+        let slot = [epoll as u32, descriptor as u32, offset];
+        // SAFETY: the pointer is to a structure as this comparison wants it, which lives until the call returns; the rest
+        // are numbers.
+        let order = unsafe { libc::syscall(libc::SYS_kcmp, process, process, EPOLL_TARGET, descriptor, slot.as_ptr()) };
+        match order {
+            0 => return Ok(true),
+            1.. => {}
+            _ => match io::Error::last_os_error().raw_os_error() {
+                Some(libc::ENOENT) => return Ok(false),
+                error => return Err(Errno::from_raw_os_error(error.unwrap_or(libc::EIO))),
+            },
+        }
+    }
+    Ok(false)
 }
 
 /// Makes the kernel drop what a classic BPF program returns 0 for, before it reaches the socket.

@@ -15,6 +15,9 @@ pub struct Flow {
     pub server: Endpoint,
     /// The forward it came through, if it came from outside.
     pub forward: Option<u64>,
+    /// Whether its client holds a socket of the machine, so that no byte of it passes through the engine.
+    #[serde(default)]
+    pub direct: bool,
     /// The client's address and port as the service sees them, where they differ: a client of the machine itself
     /// appears as the gateway.
     #[serde(default)]

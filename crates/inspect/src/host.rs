@@ -27,6 +27,9 @@ pub struct Host {
     /// What it may reach beyond its network.
     #[serde(default)]
     pub policy: Policy,
+    /// Whether its programs connect to the outside over sockets of the machine.
+    #[serde(default)]
+    pub direct: bool,
     /// Seconds since the host was created.
     pub age_seconds: f64,
     /// What is forwarded to it from the machine, without what is automatic.

@@ -34,6 +34,9 @@ pub struct HostRequest {
     /// Gives the host no address of its own on the machine's loopback.
     #[serde(default)]
     pub no_loopback: bool,
+    /// Gives programs sockets of the machine for their connections to the outside: at its speed, with its addresses.
+    #[serde(default)]
+    pub direct: bool,
     /// The program and its arguments, for display.
     #[serde(default)]
     pub command: Vec<String>,

@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use minato_host::binds;
+use minato_host::binds::{self, Asked};
 use minato_host::enter::{Enter, Identity, Namespaces};
 use minato_host::signals::{self, Signal};
 use tokio::io::AsyncReadExt;
@@ -45,9 +45,10 @@ pub(crate) async fn spawn_watched(
         _ => None,
     };
     let name = entering(&mut command, identity, host, enter)?;
-    let Some(taker) = taker else { return start(command, &name) };
+    let (Some(taker), Some(told)) = (taker, told) else { return start(command, &name) };
     let cannot = |error| Failure::caused(format!("cannot watch the ports of '{}'", render::printable(&name)), error);
-    let pending = binds::ask(&mut command).map_err(cannot)?;
+    let asked = if told.direct { Asked::BindsAndConnects } else { Asked::Binds };
+    let pending = binds::ask(&mut command, asked).map_err(cannot)?;
     let child = start(command, &name)?;
     if let Some(listener) = pending.take().map_err(cannot)? {
         // When that fails, the engine has just ended, and the program with it.

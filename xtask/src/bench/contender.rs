@@ -15,6 +15,9 @@ use super::measurement::{Direction, Failure, Outcome, Row};
 
 /// Where the outer end listens; also where every guest's client connects to.
 const OUTER: &str = "198.51.100.9:5000";
+/// The contender whose programs hold sockets of the machine.
+const DIRECT: &str = "minato-direct";
+const BOTH: &[Direction] = &[Direction::Out, Direction::In];
 
 /// One path between a guest and the machine.
 pub(crate) struct Contender {
@@ -22,7 +25,8 @@ pub(crate) struct Contender {
     pub(crate) title: &'static str,
     /// Where a client on the machine connects to reach the guest's server.
     inward: String,
-    outward: bool,
+    /// What it does differently from the one before it, or at all.
+    directions: &'static [Direction],
     /// Port of the server in the guest; tells its process from the others.
     port: u16,
     start: fn(&Contender) -> Result<Vec<Program>>,
@@ -55,8 +59,17 @@ pub(crate) fn outer_server() -> Result<Program> {
 /// All of them; veth first.
 pub(crate) fn all() -> Result<Vec<Contender>> {
     let forwarded = |port| format!("198.51.100.1:{port}");
-    let new =
-        |name, title, inward, port, start| Contender { name, title, inward, outward: true, port, start, running: None };
+    let new = |name, title, inward, port, start| Contender {
+        name,
+        title,
+        inward,
+        directions: BOTH,
+        port,
+        start,
+        running: None,
+    };
+    let mut direct = new(DIRECT, "minato --direct", forwarded(5009), 5009, minato_direct as fn(&Contender) -> _);
+    direct.directions = &[Direction::Out];
     let mut spliced = new(
         "pasta-spliced",
         "pasta spliced (loopback)",
@@ -64,10 +77,11 @@ pub(crate) fn all() -> Result<Vec<Contender>> {
         5005,
         pasta_spliced as fn(&Contender) -> _,
     );
-    spliced.outward = false;
+    spliced.directions = &[Direction::In];
     Ok(vec![
         new("veth", "veth", "10.99.0.2:5001".to_owned(), 5001, veth),
         new("minato", "minato", forwarded(5002), 5002, minato),
+        direct,
         new("pasta", "pasta", forwarded(5003), 5003, |contender| pasta(contender, "1500")),
         new("pasta-65520", "pasta MTU 65520", forwarded(5004), 5004, |contender| pasta(contender, "65520")),
         spliced,
@@ -82,7 +96,7 @@ pub(crate) fn all() -> Result<Vec<Contender>> {
 impl Contender {
     /// One run of one row. Starts the contender if it does not run, and ends it after a failure.
     pub(crate) fn measure(&mut self, row: &Row, direction: Direction, milliseconds: u32) -> Outcome {
-        if direction == Direction::Out && !self.outward {
+        if !self.directions.contains(&direction) {
             return Err(Failure::NotOffered);
         }
         let outcome = self.try_measure(row, direction, milliseconds);
@@ -101,8 +115,7 @@ impl Contender {
         command.args(["--kill-after=1", "12"]);
         let address = match direction {
             Direction::Out => {
-                let pid = self.server_pid().context("the guest's server is gone")?;
-                command.args(["nsenter", "--net", "--target", &pid.to_string()]);
+                self.enter(&mut command)?;
                 OUTER
             }
             Direction::In => &self.inward,
@@ -114,6 +127,22 @@ impl Contender {
             bail!("{}", if output.status.code() == Some(124) { "no end after 12 s" } else { message.trim() });
         }
         String::from_utf8_lossy(&output.stdout).trim().parse().context("a number")
+    }
+
+    /// Makes a command one that runs in the guest.
+    fn enter(&self, command: &mut Command) -> Result<()> {
+        if self.name == DIRECT {
+            // Only what minato has started gets sockets of the machine.
+            let engine = self.helper_processes().into_iter().min().context("the engine is gone")?;
+            command.args(["nsenter", "--pid", "--mount", "--target", &engine.to_string()]);
+            command.args(as_user_with_setpriv());
+            command.args(["/run/bin/minato", "--network", DIRECT, "exec", "bench", "--"]);
+            with_environment(command);
+        } else {
+            let pid = self.server_pid().context("the guest's server is gone")?;
+            command.args(["nsenter", "--net", "--target", &pid.to_string()]);
+        }
+        Ok(())
     }
 
     /// The end of its log.
@@ -134,15 +163,21 @@ impl Contender {
     /// Processes that carry the guest's data, told by a word of their command line.
     pub(crate) fn helper_processes(&self) -> Vec<u32> {
         let port = self.port.to_string();
+        let engine = format!("\0__engine\0--network\0{}\0", self.name);
         let is_helper = |command: &str| match self.name {
-            "minato" => command.contains("\0__engine") || command.contains("\0__agent"),
+            "minato" | DIRECT => command.contains(&engine),
             _ => {
                 let program =
                     ["pasta\0", "slirp4netns\0", "rootlesskit\0"].iter().any(|program| command.starts_with(program));
                 program && (command.contains(&port) || command.contains(&format!("{}.sock", self.name)))
             }
         };
-        processes().filter(|(_, command)| is_helper(command)).map(|(pid, _)| pid).collect()
+        let helpers: Vec<u32> = processes().filter(|(_, command)| is_helper(command)).map(|(pid, _)| pid).collect();
+        // The agent's command line does not tell whose it is; its parent does.
+        let children = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let agents: String = helpers.iter().map(children).collect();
+        let agents = agents.split_whitespace().filter_map(|pid| pid.parse().ok());
+        helpers.iter().copied().chain(agents).collect()
     }
 
     fn wait_for_server(&self) -> Result<()> {
@@ -167,10 +202,20 @@ fn veth(contender: &Contender) -> Result<Vec<Program>> {
 }
 
 fn minato(contender: &Contender) -> Result<Vec<Program>> {
+    run_minato(contender, &[])
+}
+
+/// The programs hold the machine's own sockets.
+fn minato_direct(contender: &Contender) -> Result<Vec<Program>> {
+    run_minato(contender, &["--direct"])
+}
+
+fn run_minato(contender: &Contender, flags: &[&str]) -> Result<Vec<Program>> {
     let (tcp, port) = (format!("{}:{}", contender.inward, contender.port), contender.server_address());
     let udp = format!("{tcp}/udp");
-    let run = ["run", "--name", "bench", "-p", &tcp, "-p", &udp, "--", "/run/bin/minato-load", "server", &port];
-    Ok(vec![start("minato", family_as_user("/run/bin/minato").args(run))?])
+    let run = ["--network", contender.name, "run", "--name", "bench", "-p", &tcp, "-p", &udp];
+    let server = ["--", "/run/bin/minato-load", "server", &port];
+    Ok(vec![start(contender.name, family_as_user("/run/bin/minato").args(run).args(flags).args(server))?])
 }
 
 fn pasta(contender: &Contender, mtu: &str) -> Result<Vec<Program>> {
@@ -258,10 +303,13 @@ pub(crate) fn as_user(program: &str) -> Command {
 /// As an ordinary user, in a process namespace: when the command is killed, all that it started is.
 pub(crate) fn family_as_user(program: &str) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["--pid", "--fork", "--mount-proc", "setpriv", "--clear-groups"]);
-    command.args([format!("--reuid={USER}"), format!("--regid={USER}")]).arg(program);
+    command.args(["--pid", "--fork", "--mount-proc"]).args(as_user_with_setpriv()).arg(program);
     with_environment(&mut command);
     command
+}
+
+fn as_user_with_setpriv() -> [String; 4] {
+    ["setpriv".to_owned(), "--clear-groups".to_owned(), format!("--reuid={USER}"), format!("--regid={USER}")]
 }
 
 fn with_environment(command: &mut Command) {

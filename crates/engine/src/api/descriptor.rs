@@ -56,7 +56,10 @@ pub(super) fn hand_over(
 
 /// The answer to a client that has a descriptor for us: after the head we send one byte, and then it comes. The
 /// connection closes when `take` has it.
-pub(super) fn take_over(upgrade: Upgrade, take: impl FnOnce(OwnedFd) -> io::Result<()> + Send + 'static) -> Response {
+pub(super) fn take_over(
+    upgrade: Upgrade,
+    take: impl FnOnce(Option<OwnedFd>) -> io::Result<()> + Send + 'static,
+) -> Response {
     let (response, stream) = upgrade.accept();
     tokio::spawn(async move {
         let taken = async {
@@ -64,8 +67,7 @@ pub(super) fn take_over(upgrade: Upgrade, take: impl FnOnce(OwnedFd) -> io::Resu
             stream.write_all(b".").await?;
             let message = receive(&stream).await?;
             let descriptor = message.and_then(|(_, descriptors)| descriptors.into_iter().next());
-            // A program that could not be given a filter has none to hand over.
-            descriptor.map_or(Ok(()), take)
+            take(descriptor)
         };
         let taken: io::Result<()> = taken.await;
         if let Err(error) = taken {

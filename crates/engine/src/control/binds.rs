@@ -9,14 +9,16 @@ use std::thread;
 
 use minato_host::agent::Fabric;
 use minato_host::binds::{BindRefusal, Binds, FailedBind};
+use minato_host::direct::NotDirect;
 use minato_host::holder::{self, Holder, HolderProcesses};
 use minato_host::process;
-use minato_inspect::{Problem, ProblemKind, SessionEvent, SessionId};
+use minato_inspect::{Policy, Problem, ProblemKind, SessionEvent, SessionId};
 use tokio::sync::mpsc::WeakUnboundedSender;
 
-use super::Control;
+use super::direct::Surroundings;
 use super::forwards::holder_of;
 use super::programs::Programs;
+use super::{Control, HostRecord, Inside};
 use crate::convert;
 use crate::problem::{problem, with_fix};
 
@@ -34,6 +36,8 @@ pub(crate) struct BindWatch {
     programs: Arc<Programs>,
     fabric: Arc<Fabric>,
     told: Mutex<HashSet<(FailedBind, Vec<u32>)>>,
+    /// For programs whose sockets are replaced.
+    direct: Option<Surroundings>,
 }
 
 impl Control {
@@ -41,28 +45,58 @@ impl Control {
     pub(crate) fn bind_watch(&self, id: SessionId) -> Result<BindWatch, Problem> {
         let state = self.state();
         let found = state.hosts.iter().find_map(|(name, host)| {
+            let inside = host.inside.as_ref()?;
             Some(BindWatch {
                 host: name.clone(),
                 addresses: host.addresses(),
-                network_inode: host.inside.as_ref()?.network_inode,
+                network_inode: inside.network_inode,
                 session: host.sessions.get(&id)?.downgrade(),
                 id,
                 programs: Arc::clone(&host.programs),
                 fabric: Arc::clone(&self.fabric),
                 told: Mutex::default(),
+                direct: host.direct.then(|| self.surroundings(name, host, inside)),
             })
         });
         let watch = found.ok_or_else(|| problem(ProblemKind::NotFound, format!("there is no session {}", id.0)))?;
         watch.programs.watched(id);
         Ok(watch)
     }
+
+    fn surroundings(&self, name: &str, host: &HostRecord, inside: &Inside) -> Surroundings {
+        Surroundings {
+            sockets: Arc::clone(&self.direct),
+            fabric: Arc::clone(&self.fabric),
+            plane: self.plane.clone(),
+            host: name.to_owned(),
+            addresses: host.addresses(),
+            network_inode: inside.network_inode,
+            joined: host.memberships.iter().map(|membership| membership.network).collect(),
+            has_policy: host.policy != Policy::default(),
+        }
+    }
 }
 
 impl BindWatch {
     /// Serves the binds that come out of `listener` for as long as a program is there that asks: longer than the session,
     /// if it leaves programs behind. It has a thread of its own, because every bind waits for it.
-    pub(crate) fn begin(self, listener: OwnedFd) -> io::Result<()> {
-        let binds = Binds::of(listener, self.network_inode);
+    ///
+    /// A program that could not be given a filter has no listener.
+    pub(crate) fn begin(mut self, listener: Option<OwnedFd>) -> io::Result<()> {
+        let Some(listener) = listener else {
+            if self.direct.is_some() {
+                self.warn(format!("no connection of this program is direct: {UNASKED}"));
+            }
+            return Ok(());
+        };
+        let direct = self.direct.take().and_then(|surroundings| match surroundings.direct() {
+            Ok(direct) => Some(direct),
+            Err(error) => {
+                self.warn(not_direct(&self.host, &error));
+                None
+            }
+        });
+        let mut binds = Binds::of(listener, self.network_inode, direct);
         let serve = move || {
             match binds.serve(|failed| self.tell(&failed)) {
                 // Nobody is left who could ask.
@@ -71,6 +105,12 @@ impl BindWatch {
             }
         };
         thread::Builder::new().name("binds".into()).stack_size(STACK).spawn(serve).map(drop)
+    }
+
+    fn warn(&self, message: String) {
+        if let Some(session) = self.session.upgrade() {
+            let _ = session.send(SessionEvent::Warning { message });
+        }
     }
 
     /// Tells the session, before the program learns it and may end. Not if it was told already, or the program is in
@@ -132,6 +172,21 @@ impl BindWatch {
             BindRefusal::Forbidden => problem(ProblemKind::Internal, format!("{cannot}: the kernel forbids it")),
         }
     }
+}
+
+/// Why nobody can be asked about a program's connections.
+const UNASKED: &str =
+    "its kernel installs no filter, being older than Linux 5.19 or because another supervisor has one here";
+
+/// Why a host's connections take the way through the packet loop, though it was to be direct.
+fn not_direct(host: &str, error: &NotDirect) -> String {
+    let because = match error {
+        NotDirect::CannotLock(_) => "its policy could not be enforced on them, because this kernel lets only \
+                                     administrators lock a socket to one peer"
+            .to_owned(),
+        NotDirect::Io(error) => error.to_string(),
+    };
+    format!("no connection of host {host:?} is direct: {because}")
 }
 
 /// Enough for serving a bind.

@@ -37,12 +37,14 @@ impl Control {
                 state.hosts.iter().map(|(name, host)| (host.serial, name.clone())).collect();
             (state.all_running(), state.owners(), serials)
         };
+        let direct = Arc::clone(&self.direct);
         blocking(move || {
             let sockets = Sockets::look(&running, hosts);
             let relayed: HashSet<SocketAddr> = snapshots.iter().filter_map(|snapshot| snapshot.seen_as).collect();
             let mut flows: Vec<Flow> =
                 snapshots.iter().map(|snapshot| sockets.with_processes(snapshot, &serials)).collect();
             flows.extend(sockets.between_hosts(&relayed));
+            flows.extend(direct.flows().into_iter().map(|(_, flow)| flow));
             flows
         })
         .await
@@ -171,6 +173,7 @@ impl Sockets {
             client,
             server,
             forward: None,
+            direct: false,
             seen_as: None,
             state: state(socket.state),
             age_seconds: None,
@@ -183,7 +186,7 @@ impl Sockets {
 }
 
 /// The kernel counts the acknowledgement of the SYN of a side that connects as a byte.
-fn acknowledged_data(state: SocketState, bytes_acked: u64) -> u64 {
+pub(super) fn acknowledged_data(state: SocketState, bytes_acked: u64) -> u64 {
     // The FIN takes a number too, and is acknowledged in the states behind it.
     let fin = matches!(state, SocketState::FinWait2 | SocketState::TimeWait);
     bytes_acked.saturating_sub(1 + u64::from(fin))
@@ -193,7 +196,7 @@ fn ends(socket: &SocketInfo) -> Ends {
     (convert::to_inspect(convert::from_host(socket.transport)), socket.local, socket.remote)
 }
 
-fn state(state: SocketState) -> FlowState {
+pub(super) fn state(state: SocketState) -> FlowState {
     match state {
         SocketState::SynSent | SocketState::SynReceived | SocketState::NewSynReceived => FlowState::Connecting,
         SocketState::FinWait1 | SocketState::FinWait2 | SocketState::CloseWait => FlowState::HalfClosed,

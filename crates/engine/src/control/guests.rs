@@ -197,8 +197,9 @@ impl GuestRecord {
             networks: Vec::new(),
             home: Some(self.home.clone()),
             ephemeral_range: self.ephemeral_range,
-            // Its own network's gateway sees to what leaves.
+            // Its own network's engine sees to what leaves.
             policy: Policy::default(),
+            direct: false,
             age_seconds: self.created.elapsed().as_secs_f64(),
             forwards: Vec::new(),
             processes: Vec::new(),

@@ -112,6 +112,7 @@ impl Control {
             ephemeral_range,
             policy: request.policy.clone(),
             memberships: Vec::new(),
+            direct: request.direct,
             created: Instant::now(),
             sessions: HashMap::new(),
             programs: Arc::default(),
@@ -307,6 +308,7 @@ impl Control {
         let _ = self.plane.ask(|done| Command::EndFlows(addresses.to_vec(), done)).await;
         let contested = self.state().release_forwards_of(name);
         self.retake(&contested).await;
+        self.direct.forget_host(name);
         // What the end of its processes has released is told before its own.
         let control = Arc::clone(self);
         let _ = blocking(move || control.look()).await;

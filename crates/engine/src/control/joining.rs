@@ -22,7 +22,7 @@ use crate::problem::{internal, problem, with_fix};
 /// A network that a host has joined.
 pub(super) struct Membership {
     pub(super) joined: Joined,
-    network: minato_relay::Network,
+    pub(super) network: minato_relay::Network,
     /// The hosts there, by name.
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     /// Holds the place there.

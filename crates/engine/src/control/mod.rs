@@ -6,6 +6,7 @@
 mod binds;
 mod collisions;
 mod dial;
+mod direct;
 mod flows;
 mod forwards;
 mod guests;
@@ -34,12 +35,14 @@ use minato_inspect::{
     Collision, Enter, Happening, Host, Joined, Network, Policy, Problem, ProblemKind, SessionEvent, SessionId,
 };
 use minato_ports::PortTable;
+use minato_relay::Rules;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::FixedSubnet;
 use crate::events::Events;
 use crate::plane::PlaneHandle;
 use crate::problem::{problem, with_fix};
+use direct::DirectSockets;
 use forwards::ForwardRecord;
 pub(crate) use forwards::collapse;
 use guests::GuestRecord;
@@ -55,6 +58,7 @@ pub(crate) struct Control {
     addresses: minato_relay::Network,
     fabric: Arc<Fabric>,
     plane: PlaneHandle,
+    direct: Arc<DirectSockets>,
     directory: PathBuf,
     state: Mutex<State>,
     /// Sessions whose connection has closed.
@@ -109,6 +113,8 @@ struct HostRecord {
     policy: Policy,
     /// Other networks in which it is.
     memberships: Vec<Membership>,
+    /// Whether its programs get sockets of the machine.
+    direct: bool,
     created: Instant,
     sessions: HashMap<SessionId, mpsc::UnboundedSender<SessionEvent>>,
     programs: Arc<Programs>,
@@ -178,6 +184,7 @@ impl Control {
             addresses,
             fabric,
             plane,
+            direct: DirectSockets::new(Rules::new(addresses)),
             directory,
             state: Mutex::new(state),
             closed,
@@ -336,6 +343,7 @@ impl HostRecord {
             home: None,
             ephemeral_range: self.ephemeral_range,
             policy: self.policy.clone(),
+            direct: self.direct,
             age_seconds: self.created.elapsed().as_secs_f64(),
             forwards: Vec::new(),
             processes: Vec::new(),

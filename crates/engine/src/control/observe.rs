@@ -32,6 +32,8 @@ pub(super) struct Seen {
     bound: HashMap<(String, u64, u16), Bound>,
     /// By the client's host and both ends, the client's first: loopback addresses are the same in every host.
     flows: HashMap<(String, SocketAddr, SocketAddr), (String, Flow)>,
+    /// Connections over sockets of the machine, by cookie.
+    direct: HashMap<u64, (String, Flow)>,
     next_flow: u64,
 }
 
@@ -75,11 +77,12 @@ impl Control {
             (state.all_there(), state.owners())
         };
         let table = Table::look(&hosts, Sockets::of(addresses));
+        let direct = self.direct.flows();
         let happened = match &mut *seen {
-            Some(seen) => seen.update(table, &hosts),
+            Some(seen) => seen.update(table, direct, &hosts),
             None => {
                 let mut first = Seen::default();
-                first.update(table, &hosts);
+                first.update(table, direct, &hosts);
                 *seen = Some(first);
                 Vec::new()
             }
@@ -122,11 +125,12 @@ impl Table {
 
 impl Seen {
     /// Takes over what is there now; returns what that means.
-    fn update(&mut self, table: Table, hosts: &[(String, Inside)]) -> Vec<Happening> {
+    fn update(&mut self, table: Table, direct: Vec<(u64, Flow)>, hosts: &[(String, Inside)]) -> Vec<Happening> {
         let mut owners = Owners { hosts, by_host: HashMap::new() };
         let mut happened = Vec::new();
         self.update_bound(table.bound, &mut owners, &mut happened);
         self.update_flows(&table.connected, &mut owners, &mut happened);
+        self.update_direct(direct, &mut happened);
         happened
     }
 
@@ -176,6 +180,30 @@ impl Seen {
             let id = format!("inside-{}", self.next_flow);
             happened.push(Happening::FlowStarted { id: id.clone(), flow: Box::new(flow.clone()) });
             self.flows.insert(key, (id, flow));
+        }
+        happened.extend(before.into_values().map(|(id, flow)| {
+            let flow = Flow { state: FlowState::Closing, ..flow };
+            Happening::FlowEnded { id, flow: Box::new(flow) }
+        }));
+    }
+
+    /// One that is seen for the first time when it has ended already has begun and ended.
+    fn update_direct(&mut self, flows: Vec<(u64, Flow)>, happened: &mut Vec<Happening>) {
+        let mut before = std::mem::take(&mut self.direct);
+        for (cookie, flow) in flows {
+            let known = before.remove(&cookie);
+            if known.is_none() && flow.state == FlowState::Connecting {
+                continue;
+            }
+            let id = if let Some((id, _)) = known {
+                id
+            } else {
+                self.next_flow += 1;
+                let id = format!("direct-{}", self.next_flow);
+                happened.push(Happening::FlowStarted { id: id.clone(), flow: Box::new(flow.clone()) });
+                id
+            };
+            self.direct.insert(cookie, (id, flow));
         }
         happened.extend(before.into_values().map(|(id, flow)| {
             let flow = Flow { state: FlowState::Closing, ..flow };

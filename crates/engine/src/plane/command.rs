@@ -99,6 +99,8 @@ pub(crate) enum Command {
     Refuse(RefusalKey),
     /// What the policy of a host says about a place, and a port there.
     Judge(u32, Place, Option<(Transport, u16)>, oneshot::Sender<EgressVerdict>),
+    /// Whether the policy of the host at an address lets a connection pass. What it does not is not answered.
+    Admits(IpAddr, SocketAddr, oneshot::Sender<bool>),
     /// Sockets that the loop had ordered from the agent.
     Supply(Supply),
     /// A host of another network is here too.

@@ -167,6 +167,16 @@ impl Plane {
         false
     }
 
+    /// Whether a connection may be made that does not pass here. It counts as a flow that ends at once.
+    pub(super) fn admits(&mut self, source: IpAddr, destination: SocketAddr) -> bool {
+        let admitted = self.refusal(source, destination, Some(Transport::Tcp)).is_none();
+        if admitted {
+            self.policies.flow_begins(source, destination.ip());
+            self.policies.flow_ends(self.now, source, destination.ip());
+        }
+        admitted
+    }
+
     /// The same for the first datagram between two ends.
     pub(super) fn lets_datagram_pass(&mut self, source: SocketAddr, destination: SocketAddr) -> bool {
         let Some((host, refusal)) = self.refusal(source.ip(), destination, Some(Transport::Udp)) else { return true };

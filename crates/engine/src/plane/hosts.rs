@@ -136,7 +136,7 @@ impl PlaneHost {
 
     fn stock(&mut self, kind: InsideSocket, family: Family) -> &mut Stock {
         let of_kind = match kind {
-            InsideSocket::TransparentStream | InsideSocket::Stream => &mut self.streams,
+            InsideSocket::TransparentStream | InsideSocket::Stream | InsideSocket::Plain => &mut self.streams,
             InsideSocket::Datagram => &mut self.datagrams,
         };
         &mut of_kind[usize::from(family == Family::V6)]
@@ -379,7 +379,9 @@ impl Plane {
         self.admission.record(supply.sockets.len());
         stock.sockets.extend(supply.sockets);
         match supply.kind {
-            InsideSocket::TransparentStream | InsideSocket::Stream => self.serve_waiting_clients(supply.host, failed),
+            InsideSocket::TransparentStream | InsideSocket::Stream | InsideSocket::Plain => {
+                self.serve_waiting_clients(supply.host, failed);
+            }
             InsideSocket::Datagram => self.serve_waiting_datagrams(supply.host, failed),
         }
     }

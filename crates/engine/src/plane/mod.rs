@@ -348,6 +348,7 @@ impl Plane {
             Command::Flows(answer) => drop(answer.send(self.flow_snapshots())),
             Command::Refuse(key) => self.told_of_refusal(key),
             Command::Judge(serial, place, port, answer) => drop(answer.send(self.judge(serial, &place, port))),
+            Command::Admits(source, destination, answer) => drop(answer.send(self.admits(source, destination))),
             Command::Supply(supply) => self.take_supply(supply),
             Command::AddGuest(guest) => self.add_guest(guest),
             Command::RemoveGuest(serial, done) => {

@@ -53,6 +53,7 @@ impl FlowSnapshot {
             client: endpoint(name_at(self.client.ip()), self.client),
             server: endpoint(server, self.server),
             forward: self.forward,
+            direct: false,
             seen_as: self.seen_as,
             state: state(self.lifecycle),
             age_seconds: Some(self.age.as_secs_f64()),

@@ -13,6 +13,7 @@ fn listener(address: &str, inode: u64) -> SocketInfo {
         uid: 0,
         inode,
         v6only: true,
+        cookie: 0,
         interface: 0,
         receive_queue: 0,
         send_queue: 128,

@@ -162,8 +162,13 @@ pub(super) fn inside_socket(kind: InsideSocket, family: Family, congestion: Opti
     };
     let (of_type, protocol) = match kind {
         InsideSocket::Datagram => (SocketType::DGRAM, ipproto::UDP),
-        InsideSocket::Stream | InsideSocket::TransparentStream => (SocketType::STREAM, ipproto::TCP),
+        InsideSocket::Stream | InsideSocket::TransparentStream | InsideSocket::Plain => {
+            (SocketType::STREAM, ipproto::TCP)
+        }
     };
+    if kind == InsideSocket::Plain {
+        return Ok(socket_with(domain, of_type, SocketFlags::CLOEXEC, Some(protocol))?);
+    }
     let socket = socket_with(domain, of_type, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, Some(protocol))?;
     if kind != InsideSocket::Datagram {
         sockets::prepare(socket.as_fd())?;

@@ -3,11 +3,11 @@
 use std::{
     io,
     mem::MaybeUninit,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
 /// `AUDIT_ARCH_…` of the processors for which this is written.
-pub(super) const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86_64") {
+pub(crate) const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86_64") {
     Some(0xc000_003e)
 } else if cfg!(target_arch = "aarch64") {
     Some(0xc000_00b7)
@@ -21,23 +21,44 @@ pub(super) const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86_64") {
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 
-/// Installs the filter for this thread and what it starts, and gives its listener. Async-signal-safe.
-pub(super) fn install() -> io::Result<OwnedFd> {
-    let architecture = ARCHITECTURE.ok_or(io::ErrorKind::Unsupported)?;
+/// The calls that a filter asks about.
+pub(crate) const BINDS: &[libc::c_long] = &[libc::SYS_bind];
+/// The same for programs whose connections are replaced; see [`crate::direct`].
+#[cfg(target_arch = "x86_64")]
+pub(crate) const BINDS_AND_CONNECTS: &[libc::c_long] =
+    &[libc::SYS_bind, libc::SYS_connect, libc::SYS_listen, libc::SYS_epoll_create1, libc::SYS_epoll_create];
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) const BINDS_AND_CONNECTS: &[libc::c_long] =
+    &[libc::SYS_bind, libc::SYS_connect, libc::SYS_listen, libc::SYS_epoll_create1];
+
+/// Most statements of a filter: what it begins with, one for each call, and the two results.
+const LONGEST: usize = 3 + 5 + 2;
+
+/// Asks about `calls` and lets everything else pass; with the number of its statements. Async-signal-safe.
+fn filter(architecture: u32, calls: &[libc::c_long]) -> ([libc::sock_filter; LONGEST], usize) {
     let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     let result = (libc::BPF_RET | libc::BPF_K) as u16;
+    let count = calls.len();
+    let mut filter = [libc::sock_filter { code: result, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW }; LONGEST];
+    filter[0] = libc::sock_filter { code: load, jt: 0, jf: 0, k: ARCH };
+    filter[1] = libc::sock_filter { code: equal, jt: 0, jf: 1 + count as u8, k: architecture };
+    filter[2] = libc::sock_filter { code: load, jt: 0, jf: 0, k: NUMBER };
+    for (index, call) in calls.iter().enumerate() {
+        filter[3 + index] = libc::sock_filter { code: equal, jt: (count - index) as u8, jf: 0, k: *call as u32 };
+    }
+    // What allows is at 3 + count already.
+    filter[4 + count].k = libc::SECCOMP_RET_USER_NOTIF;
+    (filter, 5 + count)
+}
+
+/// Installs a filter for this thread and what it starts, and gives its listener. Async-signal-safe.
+pub(crate) fn install(calls: &[libc::c_long]) -> io::Result<OwnedFd> {
+    let architecture = ARCHITECTURE.ok_or(io::ErrorKind::Unsupported)?;
     // The kernel remembers for which calls this always allows, and does not run it for them.
-    let filter = [
-        libc::sock_filter { code: load, jt: 0, jf: 0, k: ARCH },
-        libc::sock_filter { code: equal, jt: 0, jf: 3, k: architecture },
-        libc::sock_filter { code: load, jt: 0, jf: 0, k: NUMBER },
-        libc::sock_filter { code: equal, jt: 0, jf: 1, k: libc::SYS_bind as u32 },
-        libc::sock_filter { code: result, jt: 0, jf: 0, k: libc::SECCOMP_RET_USER_NOTIF },
-        libc::sock_filter { code: result, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
-    ];
+    let (filter, length) = filter(architecture, calls);
     let program = libc::sock_fprog {
-        len: filter.len() as u16,
+        len: length as u16,
         // The kernel only reads it.
         filter: filter.as_ptr().cast_mut(),
     };
@@ -59,7 +80,7 @@ pub(super) fn install() -> io::Result<OwnedFd> {
 
 /// Makes the kernel run us at once, on the program's own processor, when it asks (Linux 6.6; without it we come when we
 /// come). Until we have taken a notification, a signal may interrupt the call.
-pub(super) fn wake_at_once(listener: BorrowedFd<'_>) {
+pub(crate) fn wake_at_once(listener: BorrowedFd<'_>) {
     // SAFETY: the argument is a number.
     unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS, SYNC_WAKE_UP) };
 }
@@ -68,11 +89,11 @@ pub(super) fn wake_at_once(listener: BorrowedFd<'_>) {
 const SYNC_WAKE_UP: u64 = 1;
 
 /// A call that waits for its answer.
-pub(super) struct Notification(libc::seccomp_notif);
+pub(crate) struct Notification(libc::seccomp_notif);
 
 impl Notification {
     /// Takes the next one. `NotFound`: it was there, and its thread has died.
-    pub(super) fn receive(listener: BorrowedFd<'_>) -> io::Result<Self> {
+    pub(crate) fn receive(listener: BorrowedFd<'_>) -> io::Result<Self> {
         // SAFETY: all bytes zero is a value of this structure of integers; the kernel wants nothing else.
         let mut notification: libc::seccomp_notif = unsafe { MaybeUninit::zeroed().assume_init() };
         // SAFETY: the pointer is to a structure as this request wants it, which lives until the call returns.
@@ -82,30 +103,67 @@ impl Notification {
     }
 
     /// The thread that calls; 0 if it has no number here.
-    pub(super) fn thread(&self) -> u32 {
+    pub(crate) fn thread(&self) -> u32 {
         self.0.pid
     }
 
+    /// The number of the call.
+    pub(crate) fn call(&self) -> libc::c_long {
+        self.0.data.nr.into()
+    }
+
     /// An argument of the call.
-    pub(super) fn argument(&self, index: usize) -> u64 {
+    pub(crate) fn argument(&self, index: usize) -> u64 {
         self.0.data.args[index]
     }
 
     /// Whether the call still waits.
-    pub(super) fn is_valid(&self, listener: BorrowedFd<'_>) -> bool {
+    pub(crate) fn is_valid(&self, listener: BorrowedFd<'_>) -> bool {
         let id: u64 = self.0.id;
         // SAFETY: the pointer is to a number as this request wants it, which lives until the call returns.
         let result = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id) };
         result == 0
     }
 
+    /// Puts a descriptor in the place of one of the caller's. The file that it was goes away if nobody else has it.
+    pub(crate) fn replace(
+        &self,
+        listener: BorrowedFd<'_>,
+        place: RawFd,
+        with: BorrowedFd<'_>,
+        close_on_exec: bool,
+    ) -> io::Result<()> {
+        let request = libc::seccomp_notif_addfd {
+            id: self.0.id,
+            flags: libc::SECCOMP_ADDFD_FLAG_SETFD as u32,
+            srcfd: with.as_raw_fd() as u32,
+            newfd: place as u32,
+            newfd_flags: if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 },
+        };
+        // SAFETY: the pointer is to a structure as this request wants it, which lives until the call returns.
+        let result = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw const request) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Reads the caller's memory. `None` where it has none, or has ended.
+    pub(crate) fn memory(&self, pointer: u64, length: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0u8; length];
+        let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: length };
+        let remote = libc::iovec { iov_base: pointer as *mut libc::c_void, iov_len: length };
+        // SAFETY: `local` describes `bytes`, which the kernel fills; `remote` is an address of the other process, which it
+        // checks.
+        let read =
+            unsafe { libc::process_vm_readv(self.thread() as i32, &raw const local, 1, &raw const remote, 1, 0) };
+        (usize::try_from(read).ok()? == length).then_some(bytes)
+    }
+
     /// Lets the kernel do what was called for.
-    pub(super) fn go_on(&self, listener: BorrowedFd<'_>) {
+    pub(crate) fn go_on(&self, listener: BorrowedFd<'_>) {
         self.send(listener, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32);
     }
 
     /// Gives the call this result.
-    pub(super) fn answer(&self, listener: BorrowedFd<'_>, result: &io::Result<()>) {
+    pub(crate) fn answer(&self, listener: BorrowedFd<'_>, result: &io::Result<()>) {
         let error = result.as_ref().err().map_or(0, |error| -error.raw_os_error().unwrap_or(libc::EIO));
         self.send(listener, error, 0);
     }
@@ -119,7 +177,7 @@ impl Notification {
 }
 
 /// `bind(2)` with an address as a program has spelled it.
-pub(super) fn bind(socket: BorrowedFd<'_>, address: &[u8]) -> io::Result<()> {
+pub(crate) fn bind(socket: BorrowedFd<'_>, address: &[u8]) -> io::Result<()> {
     // SAFETY: the pointer and the length describe `address`, which the kernel checks and only reads.
     let result = unsafe { libc::bind(socket.as_raw_fd(), address.as_ptr().cast(), address.len() as libc::socklen_t) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -1,9 +1,9 @@
 //! What a notification is about: which socket of which process is to be bound to what.
 
 use std::{
-    fs::{self, File},
+    fs,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::{fd::OwnedFd, unix::fs::FileExt},
+    os::fd::OwnedFd,
     sync::OnceLock,
 };
 
@@ -16,21 +16,21 @@ use super::seccomp::Notification;
 use crate::{Transport, process::namespace_of};
 
 /// A socket that a program binds.
-pub(super) struct Target {
+pub(crate) struct Target {
     /// Our copy of its descriptor.
-    pub(super) socket: OwnedFd,
+    pub(crate) socket: OwnedFd,
     /// What it is to be bound to.
-    pub(super) wanted: Wanted,
+    pub(crate) wanted: Wanted,
     /// Its process.
-    pub(super) pid: u32,
+    pub(crate) pid: u32,
 }
 
 /// An address with a port, as a program asks for it.
-pub(super) struct Wanted {
-    pub(super) address: SocketAddr,
-    pub(super) transport: Transport,
+pub(crate) struct Wanted {
+    pub(crate) address: SocketAddr,
+    pub(crate) transport: Transport,
     /// As the program has spelled it.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// `struct sockaddr_storage`; the kernel refuses what is longer.
@@ -38,12 +38,9 @@ const LONGEST: usize = 128;
 
 impl Target {
     /// `None` where the kernel is to do it by itself.
-    pub(super) fn of(notification: &Notification, network: u64) -> Option<Self> {
+    pub(crate) fn of(notification: &Notification, network: u64) -> Option<Self> {
         let thread = notification.thread();
-        let (pointer, length) = (notification.argument(1), notification.argument(2));
-        let length = usize::try_from(length).ok().filter(|length| *length <= LONGEST)?;
-        let mut bytes = vec![0; length];
-        File::open(format!("/proc/{thread}/mem")).ok()?.read_exact_at(&mut bytes, pointer).ok()?;
+        let bytes = spelled(notification)?;
         let address = parse(&bytes).filter(|address| address.port() != 0)?;
         if namespace_of(thread, "net") != Some(network) {
             return None;
@@ -66,6 +63,12 @@ impl Target {
     }
 }
 
+/// The address that a call has as its second argument, as the program has spelled it.
+pub(crate) fn spelled(notification: &Notification) -> Option<Vec<u8>> {
+    let length = usize::try_from(notification.argument(2)).ok().filter(|length| *length <= LONGEST)?;
+    notification.memory(notification.argument(1), length)
+}
+
 /// Copies a descriptor of another process.
 fn take(process: u32, descriptor: i32) -> Option<OwnedFd> {
     let pid = Pid::from_raw(process.try_into().ok()?)?;
@@ -74,7 +77,7 @@ fn take(process: u32, descriptor: i32) -> Option<OwnedFd> {
 }
 
 /// TCP or UDP; `None` for another kind of socket.
-fn transport(socket: &OwnedFd) -> Option<Transport> {
+pub(crate) fn transport(socket: &OwnedFd) -> Option<Transport> {
     use rustix::net::{AddressFamily, ipproto};
     let domain = sockopt::socket_domain(socket).ok()?;
     if domain != AddressFamily::INET && domain != AddressFamily::INET6 {
@@ -89,7 +92,7 @@ fn transport(socket: &OwnedFd) -> Option<Transport> {
 }
 
 /// Reads `struct sockaddr_in` and `sockaddr_in6`, of which the kernel takes the first 24 bytes too (RFC 2133's).
-fn parse(bytes: &[u8]) -> Option<SocketAddr> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<SocketAddr> {
     let family = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
     let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
     match i32::from(family) {

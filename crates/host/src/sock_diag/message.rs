@@ -54,6 +54,7 @@ pub(super) fn parse(payload: &[u8], transport: Option<Transport>) -> io::Result<
         uid: header.uid,
         inode: header.inode.into(),
         v6only: false,
+        cookie: u64::from_ne_bytes(id.cookie),
         interface: id.interface_id,
         receive_queue: header.recv_queue,
         send_queue: header.send_queue,

@@ -136,8 +136,8 @@ pub fn is_delivering(socket: BorrowedFd<'_>) -> bool {
     result == 0 && unacknowledged > 0 && !is_closed(socket)
 }
 
-/// Whether the kernel has given the connection up (RFC 9293 §3.3.2: CLOSED), as after a reset.
-fn is_closed(socket: BorrowedFd<'_>) -> bool {
+/// Whether there is no connection (RFC 9293 §3.3.2: CLOSED): not yet, or no more, as after a reset.
+pub(crate) fn is_closed(socket: BorrowedFd<'_>) -> bool {
     let mut state = 0u8;
     let mut length: libc::socklen_t = 1;
     // SAFETY: TCP_INFO writes at most `length` bytes, here the first one, which is the state.

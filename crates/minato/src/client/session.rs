@@ -64,7 +64,7 @@ impl Session {
 
     /// Where the binds of its programs go.
     pub(crate) fn binds(&self) -> Binds {
-        Binds { client: self.client.clone(), session: self.id }
+        Binds { client: self.client.clone(), session: self.id, direct: self.host.direct }
     }
 
     /// Ends the session and waits until its host is gone, if it was the host's last.
@@ -92,6 +92,8 @@ impl Session {
 pub(crate) struct Binds {
     client: Client,
     session: SessionId,
+    /// Whether connections go there too.
+    pub(crate) direct: bool,
 }
 
 impl Binds {

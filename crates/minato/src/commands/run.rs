@@ -23,6 +23,7 @@ pub(super) async fn run(run: Run, client: Client, terminal: &Terminal) -> Result
         ephemeral_range: run.ephemeral_range.map(|range| (range.first().value(), range.last().value())),
         host_ports: run.host_ports,
         no_loopback: run.no_loopback,
+        direct: run.direct,
         policy: run.policy,
         command: run.program.display(),
     };

@@ -114,6 +114,8 @@ pub(crate) struct Run {
     pub(crate) policy: Policy,
     /// Whether the host goes without an address on the machine's loopback.
     pub(crate) no_loopback: bool,
+    /// Whether its programs connect to the outside over sockets of the machine.
+    pub(crate) direct: bool,
     /// The program.
     pub(crate) program: Program,
 }

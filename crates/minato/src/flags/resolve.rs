@@ -97,6 +97,7 @@ fn run(raw: raw::Run) -> Result<Run, Failure> {
         ephemeral_range: raw.ephemeral_range.as_deref().map(argument::ephemeral_range).transpose()?,
         host_ports: raw.host_port.iter().map(|text| argument::host_port(text)).collect::<Result<_, _>>()?,
         no_loopback: raw.no_loopback,
+        direct: raw.direct,
         policy: argument::policy(&raw.allow, &raw.deny)?,
         program: program(raw.program)?,
     })

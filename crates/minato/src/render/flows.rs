@@ -44,7 +44,8 @@ pub(super) fn party(end: &Endpoint) -> String {
 pub(super) fn server(flow: &Flow) -> String {
     let end = &flow.server;
     let suffix = if flow.transport == Transport::Udp { "/udp" } else { "" };
-    let port = format!("{}:{}{suffix}", place(end), end.port);
+    let way = if flow.direct { " direct" } else { "" };
+    let port = format!("{}:{}{suffix}{way}", place(end), end.port);
     end.process.as_ref().map_or_else(|| port.clone(), |holder| format!("{port} {}", process(holder)))
 }
 

@@ -15,6 +15,7 @@ mod cost;
 mod crash;
 mod demo;
 mod diagnoses;
+mod direct;
 mod dns;
 mod endings;
 mod examples;

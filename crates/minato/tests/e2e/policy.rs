@@ -1,44 +1,13 @@
 //! Egress policies: what is allowed passes, and nothing gets around the rest.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, UdpSocket};
 use std::thread;
-use std::time::Duration;
 
 use minato_inspect::{EgressRefusal, Event, Happening};
 
 use crate::machine::{Account, MACHINE_V4, Machine, OUTSIDE_SECOND_V4, OUTSIDE_V4, OUTSIDE_V6, SOON, wait_until};
 use crate::support::api::Api;
 use crate::support::names::NameServer;
-
-/// Everything that the world outside has: greetings on TCP ports 8000 and 8001, echo on UDP port 7777.
-fn world(machine: &Machine) {
-    machine.outside(|| {
-        for port in [8000, 8001] {
-            greet(&format!("[::]:{port}"));
-        }
-        let socket = UdpSocket::bind("[::]:7777").expect("a port");
-        thread::spawn(move || {
-            let mut buffer = [0; 2048];
-            while let Ok((length, client)) = socket.recv_from(&mut buffer) {
-                let _ = socket.send_to(&buffer[..length], client);
-            }
-        });
-    });
-}
-
-fn greet(address: &str) {
-    let listener = TcpListener::bind(address).expect("a port");
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.expect("a client");
-            // To close with a request unread would reset the connection; some clients send none.
-            stream.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
-            let _ = stream.read(&mut [0; 4096]);
-            let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nhello");
-        }
-    });
-}
+use crate::support::world::{greet, world};
 
 /// Starts the host `client` with these flags.
 fn client<'m>(user: &Account<'m>, flags: &[&str]) -> crate::machine::Program {

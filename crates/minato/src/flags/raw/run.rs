@@ -17,6 +17,8 @@ Examples:
       UDP, and a range
   minato run -p 0.0.0.0:8080:80 -- PROGRAM
       reachable from other machines too
+  minato run --direct -- rclone copy data remote:data
+      connections to the outside at the machine's own speed
 
 Exit code: the program's own; 127 when there is no such program, 126 when it can't be executed.";
 
@@ -60,6 +62,10 @@ pub(crate) struct Run {
     /// their own numbers).
     #[arg(long)]
     pub(crate) no_loopback: bool,
+    /// Connect to the outside at the machine's own speed: a TCP socket that is being connected there becomes one of the
+    /// machine's, whose addresses the program then sees. Policies hold; `minato capture` does not show such connections.
+    #[arg(long, conflicts_with = "no_bind_watch")]
+    pub(crate) direct: bool,
     /// What runs in it.
     #[command(flatten)]
     pub(crate) program: Program,

@@ -9,3 +9,4 @@ pub(crate) mod peer;
 pub(crate) mod schema;
 pub(crate) mod servers;
 pub(crate) mod web_server;
+pub(crate) mod world;

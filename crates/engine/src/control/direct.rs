@@ -1,0 +1,227 @@
+//! Connections that programs make over sockets of the machine, which they hold themselves: no byte of them passes here. What
+//! is known of them are their beginnings, which the programs' watch tells, and what the machine's socket table shows.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use minato_host::agent::{Fabric, InsideSocket};
+use minato_host::direct::{Direct, HandedOver, NotDirect, Outside};
+use minato_host::process::{self, Owner, SocketOwners};
+use minato_host::sock_diag::{Query, SockDiag, SocketInfo, States};
+use minato_host::{Family, Transport};
+use minato_inspect::{Endpoint, Flow, Process};
+use minato_relay::{Rules, Target};
+
+use super::flows::{acknowledged_data, state};
+use crate::convert;
+use crate::plane::{Command, PlaneHandle};
+
+/// How long a socket that was handed over may take to appear in the socket table.
+const APPEARS: Duration = Duration::from_secs(1);
+/// How many may be known before it is looked which of them are gone.
+const FEW: usize = 256;
+/// How much a process may seem younger than it is.
+const SLACK: Duration = Duration::from_millis(100);
+
+/// The sockets of the machine that programs hold, as far as they are not known to be gone.
+pub(super) struct DirectSockets {
+    /// What lies outside; without the ports that are opened to some hosts.
+    rules: Rules,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// By `SO_COOKIE`.
+    sockets: HashMap<u64, Record>,
+    /// How many there may be before it is looked again which of them are gone.
+    limit: usize,
+}
+
+/// One that was handed over.
+#[derive(Clone, Debug)]
+struct Record {
+    host: String,
+    network_inode: u64,
+    pid: u32,
+    since: Instant,
+}
+
+/// What a program's watch asks of the engine.
+pub(super) struct Surroundings {
+    pub(super) sockets: Arc<DirectSockets>,
+    pub(super) fabric: Arc<Fabric>,
+    pub(super) plane: PlaneHandle,
+    pub(super) host: String,
+    pub(super) addresses: [IpAddr; 2],
+    pub(super) network_inode: u64,
+    /// Other networks in which the host is.
+    pub(super) joined: Vec<minato_relay::Network>,
+    /// Whether the packet loop has to be asked what the host may reach.
+    pub(super) has_policy: bool,
+}
+
+impl Surroundings {
+    /// Replaces sockets of a program.
+    pub(super) fn direct(self) -> Result<Direct, NotDirect> {
+        Direct::new(Box::new(self))
+    }
+}
+
+impl Outside for Surroundings {
+    fn is_outside(&self, remote: SocketAddr) -> bool {
+        if self.joined.iter().any(|network| network.contains(remote.ip())) {
+            return false;
+        }
+        let source = self.addresses.into_iter().find(|own| own.is_ipv4() == remote.is_ipv4());
+        let Some(source) =
+            source.filter(|source| self.sockets.rules.target(*source, remote) == Target::Connect(remote))
+        else {
+            return false;
+        };
+        if !self.has_policy {
+            return true;
+        }
+        // What is refused goes to the packet loop, which answers and tells of it.
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.plane.send(Command::Admits(source, remote, sender));
+        receiver.blocking_recv().unwrap_or(false)
+    }
+
+    fn has_policy(&self) -> bool {
+        self.has_policy
+    }
+
+    fn plain_socket(&self, family: Family) -> Option<std::os::fd::OwnedFd> {
+        self.fabric.sockets(&self.host, InsideSocket::Plain, family, 1).ok()?.pop()
+    }
+
+    fn handed_over(&self, HandedOver { pid, cookie, .. }: HandedOver) {
+        let (host, network_inode) = (self.host.clone(), self.network_inode);
+        self.sockets.add(cookie, Record { host, network_inode, pid, since: Instant::now() });
+    }
+}
+
+impl DirectSockets {
+    pub(super) fn new(rules: Rules) -> Arc<DirectSockets> {
+        Arc::new(DirectSockets { rules, state: Mutex::new(State { sockets: HashMap::new(), limit: FEW }) })
+    }
+
+    /// What there is of them, each with its cookie. Looks at the socket table, if there may be any.
+    pub(super) fn flows(&self) -> Vec<(u64, Flow)> {
+        let mut owners = Owners::default();
+        self.look().iter().map(|(record, socket)| (socket.cookie, flow(record, socket, &mut owners))).collect()
+    }
+
+    /// Forgets those of a host that is gone, and what the kernel still does for them.
+    pub(super) fn forget_host(&self, host: &str) {
+        self.state().sockets.retain(|_, record| record.host != host);
+    }
+
+    fn add(&self, cookie: u64, record: Record) {
+        let many = {
+            let mut state = self.state();
+            state.sockets.insert(cookie, record);
+            state.sockets.len() > state.limit
+        };
+        if many {
+            self.look();
+            let mut state = self.state();
+            // Looked at again when they are twice as many: so each costs the same, however many there are.
+            state.limit = FEW.max(2 * state.sockets.len());
+        }
+    }
+
+    /// Those that the machine's socket table has. The others are forgotten.
+    fn look(&self) -> Vec<(Record, SocketInfo)> {
+        if self.state().sockets.is_empty() {
+            return Vec::new();
+        }
+        let table = match connections() {
+            Ok(table) => table,
+            Err(error) => {
+                tracing::warn!(%error, "can't read the machine's socket table");
+                return Vec::new();
+            }
+        };
+        let mut state = self.state();
+        let known = |socket: SocketInfo| Some((state.sockets.get(&socket.cookie)?.clone(), socket));
+        let found: Vec<(Record, SocketInfo)> = table.into_iter().filter_map(known).collect();
+        let there: HashMap<u64, ()> = found.iter().map(|(_, socket)| (socket.cookie, ())).collect();
+        state.sockets.retain(|cookie, record| there.contains_key(cookie) || record.since.elapsed() < APPEARS);
+        found
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The machine's TCP connections.
+fn connections() -> std::io::Result<Vec<SocketInfo>> {
+    let mut table = SockDiag::open()?;
+    let mut found = Vec::new();
+    for family in [Family::V4, Family::V6] {
+        let query = Query { details: true, ..Query::new(family, Transport::Tcp, States::CONNECTED) };
+        table.dump(query, |socket| {
+            let plain = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+            found.push(SocketInfo { local: plain(socket.local), remote: plain(socket.remote), ..*socket });
+        })?;
+    }
+    Ok(found)
+}
+
+fn flow(record: &Record, socket: &SocketInfo, owners: &mut Owners) -> Flow {
+    let endpoint = |host: Option<String>, address: SocketAddr, process: Option<Process>| Endpoint {
+        host,
+        address: address.ip(),
+        port: address.port(),
+        process,
+        name: None,
+    };
+    Flow {
+        transport: minato_inspect::Transport::Tcp,
+        client: endpoint(Some(record.host.clone()), socket.local, owners.process(record, socket)),
+        server: endpoint(None, socket.remote, None),
+        forward: None,
+        direct: true,
+        seen_as: None,
+        state: state(socket.state),
+        age_seconds: Some(record.since.elapsed().as_secs_f64()),
+        bytes_in: socket.tcp.map(|details| acknowledged_data(socket.state, details.bytes_acked)),
+        bytes_out: socket.tcp.map(|details| details.bytes_received),
+        retransmits: socket.tcp.map(|details| u64::from(details.retransmits)),
+        rtt_micros: socket.tcp.map(|details| u64::from(details.rtt_microseconds)),
+    }
+}
+
+/// Whose sockets are, for one look.
+#[derive(Default)]
+struct Owners {
+    /// By process ID.
+    described: HashMap<u32, Option<process::Process>>,
+    /// By network, for sockets whose first process has passed them on.
+    networks: HashMap<u64, SocketOwners>,
+}
+
+impl Owners {
+    /// The process that has connected the socket, or one that has it now.
+    fn process(&mut self, record: &Record, socket: &SocketInfo) -> Option<Process> {
+        let since = record.since.elapsed();
+        let known = self.describe(record.pid);
+        // Its number may be another one's.
+        if let Some(process) = known.filter(|process| process.age + SLACK >= since) {
+            return Some(convert::process(process));
+        }
+        let look = || SocketOwners::of(&process::in_network(record.network_inode));
+        let owners = self.networks.entry(record.network_inode).or_insert_with(look);
+        let Owner::Processes([first, ..]) = owners.owner(socket.inode) else { return None };
+        let first = *first;
+        self.describe(first).map(convert::process)
+    }
+
+    fn describe(&mut self, pid: u32) -> Option<process::Process> {
+        self.described.entry(pid).or_insert_with(|| process::describe(pid)).clone()
+    }
+}

@@ -1,0 +1,273 @@
+//! Connections to the outside over sockets of the machine, which a program holds itself: when it connects a TCP socket of
+//! its host to somewhere outside, the socket is replaced by one of the machine's (`SECCOMP_IOCTL_NOTIF_ADDFD`), and then the
+//! kernel goes on with the program's own `connect(2)`, so that blocking, signals, time limits and errors are the kernel's.
+//!
+//! The kernel reads the address, and the descriptor, once more than we do. So that nothing is gained by exchanging them where
+//! some addresses are forbidden, a socket takes segments of one peer only then, the one that was judged ([`lock`]): any other
+//! connection over it is never made.
+//!
+//! Whatever is unusual about a socket leaves it where it is, and the connection takes the way through the network.
+
+mod lock;
+mod options;
+mod programs;
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, getsockname, ipproto, socket_with, sockopt};
+
+use self::{
+    options::Options,
+    programs::{Held, Programs},
+};
+use crate::{
+    Family, Transport,
+    binds::{seccomp::Notification, target},
+    sockets::is_closed,
+    sys,
+};
+
+/// The program's surroundings.
+pub trait Outside: Send {
+    /// Whether a connection to this address leaves the network, and may.
+    fn is_outside(&self, remote: SocketAddr) -> bool;
+
+    /// Whether connections to some addresses are forbidden.
+    fn has_policy(&self) -> bool;
+
+    /// A socket of the program's host as [`InsideSocket::Plain`](crate::agent::InsideSocket::Plain).
+    fn plain_socket(&self, family: Family) -> Option<OwnedFd>;
+
+    /// A socket was handed over. It is told before the program goes on.
+    fn handed_over(&self, socket: HandedOver);
+}
+
+/// A socket of the machine that a program has got to connect it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandedOver {
+    /// The process.
+    pub pid: u32,
+    /// `SO_COOKIE` of the socket, by which the socket table knows it too.
+    pub cookie: u64,
+    /// Where it connects to, as a plain address.
+    pub remote: SocketAddr,
+}
+
+/// Why sockets can't be replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDirect {
+    /// The host has a policy, which could not be enforced.
+    #[error("the kernel locks a socket to a peer for administrators only")]
+    CannotLock(#[source] std::io::Error),
+    /// The kernel can't tell sockets of several networks apart; Linux 5.14 can.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Replaces the sockets of one program and of everything that it has started.
+pub struct Direct {
+    outside: Box<dyn Outside>,
+    programs: Programs,
+    /// `SO_NETNS_COOKIE` of the machine's network.
+    machine: u64,
+    /// Plain sockets' options in the host, by family.
+    plain: [Option<Plain>; 2],
+}
+
+/// What a socket is like of which nothing was set.
+struct Plain {
+    options: Options,
+    /// `SO_NETNS_COOKIE`.
+    network: u64,
+}
+
+/// Whose a program's socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Home {
+    Machine,
+    Elsewhere,
+}
+
+impl Direct {
+    /// For a program with these surroundings; called in the machine's network.
+    ///
+    /// # Errors
+    /// See [`NotDirect`].
+    pub fn new(outside: Box<dyn Outside>) -> Result<Self, NotDirect> {
+        let socket = machine_socket(Family::V4)?;
+        let machine = network_of(socket.as_fd())?;
+        if outside.has_policy() {
+            lock::to_peer(socket.as_fd(), SocketAddr::from(([0; 4], 0))).map_err(NotDirect::CannotLock)?;
+        }
+        Ok(Self { outside, programs: Programs::default(), machine, plain: [None, None] })
+    }
+
+    /// Does what is to be done before the kernel goes on with a call.
+    pub(crate) fn before(&mut self, call: &Notification, listener: BorrowedFd<'_>) {
+        match call.call() {
+            libc::SYS_connect => self.before_connect(call, listener),
+            libc::SYS_bind | libc::SYS_listen => self.before_serving(call, listener),
+            // `epoll_create(2)`: what was known of the program's epoll instances may be wrong from now on.
+            _ => self.programs.forget_epolls(call.thread()),
+        }
+    }
+
+    /// `connect(2)`: hands a socket of the machine over, or takes one back that is to connect to somewhere inside.
+    fn before_connect(&mut self, call: &Notification, listener: BorrowedFd<'_>) {
+        let Some(bytes) = target::spelled(call) else { return };
+        let Some(family) = bytes.get(..2).map(|family| i32::from(u16::from_ne_bytes([family[0], family[1]]))) else {
+            return;
+        };
+        if ![libc::AF_INET, libc::AF_INET6, libc::AF_UNSPEC].contains(&family) {
+            return;
+        }
+        let remote = target::parse(&bytes).filter(|remote| remote.port() != 0);
+        let remote = remote.map(|remote| SocketAddr::new(remote.ip().to_canonical(), remote.port()));
+        let remote = remote.filter(|remote| self.outside.is_outside(*remote));
+        let Some((held, home)) = self.held(call) else { return };
+        let is_free = is_closed(held.socket.as_fd());
+        let _ = match (home, remote) {
+            // One of the machine's is free again after an attempt that failed. It may be locked to the peer of that one.
+            (_, Some(remote)) if is_free => self.hand_over(call, listener, &held, home, remote),
+            (Home::Machine, None) if is_free || family == libc::AF_UNSPEC => self.take_back(call, listener, &held),
+            _ => None,
+        };
+    }
+
+    /// `bind(2)` and `listen(2)`: a socket of the machine that has failed to connect is taken back first. The program's
+    /// services are its host's.
+    fn before_serving(&mut self, call: &Notification, listener: BorrowedFd<'_>) {
+        if let Some((held, Home::Machine)) = self.held(call)
+            && is_closed(held.socket.as_fd())
+        {
+            let _ = self.take_back(call, listener, &held);
+        }
+    }
+
+    /// The TCP socket that a call is about.
+    fn held(&mut self, call: &Notification) -> Option<(Held, Home)> {
+        // The lower half of the register; descriptors are ints.
+        let held = self.programs.copy(call.thread(), call.argument(0) as i32)?;
+        if target::transport(&held.socket) != Some(Transport::Tcp) {
+            return None;
+        }
+        let of_machine = network_of(held.socket.as_fd()).ok()? == self.machine;
+        Some((held, if of_machine { Home::Machine } else { Home::Elsewhere }))
+    }
+
+    /// Gives the program a socket of the machine for a free one. `None` if it stays where it is.
+    fn hand_over(
+        &mut self,
+        call: &Notification,
+        listener: BorrowedFd<'_>,
+        held: &Held,
+        home: Home,
+        remote: SocketAddr,
+    ) -> Option<()> {
+        if held.raises_signals {
+            return None;
+        }
+        let family = family(held.socket.as_fd())?;
+        let socket = machine_socket(family).ok()?;
+        match home {
+            Home::Machine => carry_back(family, held, socket.as_fd())?,
+            Home::Elsewhere => {
+                let plain = self.plain(family)?;
+                let bound = getsockname(&held.socket).and_then(SocketAddr::try_from).ok()?;
+                let is_free = bound.port() == 0 && bound.ip().is_unspecified();
+                if !is_free || network_of(held.socket.as_fd()).ok()? != plain.network {
+                    return None;
+                }
+                plain.options.carry_over(held.socket.as_fd(), socket.as_fd()).ok()?;
+            }
+        }
+        if self.outside.has_policy() {
+            lock::to_peer(socket.as_fd(), remote).ok()?;
+        }
+        // An epoll instance knows the file, and would never hear of the new one.
+        if self.programs.watches(held.process, held.descriptor) {
+            return None;
+        }
+        self.replace(call, listener, held, socket.as_fd())?;
+        if let Ok(cookie) = sockopt::socket_cookie(&socket) {
+            self.outside.handed_over(HandedOver { pid: held.process, cookie, remote });
+        }
+        Some(())
+    }
+
+    /// Gives the program a socket of its host for one of the machine's.
+    fn take_back(&mut self, call: &Notification, listener: BorrowedFd<'_>, held: &Held) -> Option<()> {
+        let family = family(held.socket.as_fd())?;
+        let socket = self.outside.plain_socket(family)?;
+        carry_back(family, held, socket.as_fd())?;
+        self.replace(call, listener, held, socket.as_fd())
+    }
+
+    fn replace(
+        &self,
+        call: &Notification,
+        listener: BorrowedFd<'_>,
+        held: &Held,
+        socket: BorrowedFd<'_>,
+    ) -> Option<()> {
+        let flags = rustix::fs::fcntl_getfl(&held.socket).ok()?;
+        rustix::fs::fcntl_setfl(socket, flags).ok()?;
+        if !call.is_valid(listener) {
+            return None;
+        }
+        call.replace(listener, held.descriptor, socket, held.close_on_exec).ok()
+    }
+
+    fn plain(&mut self, family: Family) -> Option<&Plain> {
+        let known = &mut self.plain[usize::from(family == Family::V6)];
+        if known.is_none() {
+            let socket = self.outside.plain_socket(family)?;
+            let network = network_of(socket.as_fd()).ok()?;
+            *known = Some(Plain { options: Options::of(socket.as_fd(), family), network });
+        }
+        known.as_ref()
+    }
+}
+
+impl fmt::Debug for Direct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Direct")
+            .field("programs", &self.programs)
+            .field("machine", &self.machine)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Carries options over from one of the machine's sockets that a program has had.
+fn carry_back(family: Family, held: &Held, to: BorrowedFd<'_>) -> Option<()> {
+    let untouched = Options::of(machine_socket(family).ok()?.as_fd(), family);
+    untouched.but_used().carry_over(held.socket.as_fd(), to).ok()
+}
+
+/// A TCP socket of the calling thread's network.
+fn machine_socket(family: Family) -> std::io::Result<OwnedFd> {
+    let domain = match family {
+        Family::V4 => AddressFamily::INET,
+        Family::V6 => AddressFamily::INET6,
+    };
+    Ok(socket_with(domain, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))?)
+}
+
+fn family(socket: BorrowedFd<'_>) -> Option<Family> {
+    match sockopt::socket_domain(socket).ok()? {
+        AddressFamily::INET => Some(Family::V4),
+        AddressFamily::INET6 => Some(Family::V6),
+        _ => None,
+    }
+}
+
+/// `SO_NETNS_COOKIE` of a socket: which network it is of.
+fn network_of(socket: BorrowedFd<'_>) -> std::io::Result<u64> {
+    let mut cookie = [0; 8];
+    sys::get_option(socket, libc::SOL_SOCKET, sys::SO_NETNS_COOKIE, &mut cookie)?;
+    Ok(u64::from_ne_bytes(cookie))
+}

@@ -1,0 +1,155 @@
+//! What a program has set on a socket, carried over to another one.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use libc::{IPPROTO_TCP, SOL_IP, SOL_IPV6, SOL_SOCKET, c_int};
+
+use crate::{Family, sys};
+
+/// An option: its level, its name, and how many bytes its value has.
+type Name = (c_int, c_int, usize);
+
+/// Options of every TCP socket that are carried over.
+const CARRIED: &[Name] = &[
+    (SOL_SOCKET, libc::SO_REUSEADDR, 4),
+    (SOL_SOCKET, libc::SO_REUSEPORT, 4),
+    (SOL_SOCKET, libc::SO_KEEPALIVE, 4),
+    (SOL_SOCKET, libc::SO_OOBINLINE, 4),
+    (SOL_SOCKET, libc::SO_DONTROUTE, 4),
+    (SOL_SOCKET, libc::SO_LINGER, 8),
+    (SOL_SOCKET, libc::SO_RCVLOWAT, 4),
+    (SOL_SOCKET, libc::SO_RCVTIMEO, 16),
+    (SOL_SOCKET, libc::SO_SNDTIMEO, 16),
+    (SOL_SOCKET, libc::SO_ZEROCOPY, 4),
+    (SOL_SOCKET, SO_MAX_PACING_RATE, 8),
+    (SOL_IP, libc::IP_TOS, 4),
+    // Behind the type of service, which sets it.
+    (SOL_SOCKET, libc::SO_PRIORITY, 4),
+    (SOL_IP, libc::IP_TTL, 4),
+    (SOL_IP, libc::IP_MINTTL, 4),
+    (SOL_IP, libc::IP_MTU_DISCOVER, 4),
+    (SOL_IP, libc::IP_RECVERR, 4),
+    (SOL_IP, IP_LOCAL_PORT_RANGE, 4),
+    (IPPROTO_TCP, libc::TCP_NODELAY, 4),
+    (IPPROTO_TCP, libc::TCP_CORK, 4),
+    (IPPROTO_TCP, libc::TCP_MAXSEG, 4),
+    (IPPROTO_TCP, libc::TCP_KEEPIDLE, 4),
+    (IPPROTO_TCP, libc::TCP_KEEPINTVL, 4),
+    (IPPROTO_TCP, libc::TCP_KEEPCNT, 4),
+    (IPPROTO_TCP, libc::TCP_SYNCNT, 4),
+    (IPPROTO_TCP, libc::TCP_LINGER2, 4),
+    (IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, 4),
+    (IPPROTO_TCP, libc::TCP_CONGESTION, 16),
+    (IPPROTO_TCP, libc::TCP_THIN_LINEAR_TIMEOUTS, 4),
+    (IPPROTO_TCP, libc::TCP_USER_TIMEOUT, 4),
+    (IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, 4),
+    (IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 4),
+    (IPPROTO_TCP, libc::TCP_INQ, 4),
+];
+
+/// And of those of IPv6.
+const CARRIED_V6: &[Name] = &[
+    (SOL_IPV6, libc::IPV6_V6ONLY, 4),
+    (SOL_IPV6, libc::IPV6_UNICAST_HOPS, 4),
+    (SOL_IPV6, libc::IPV6_TCLASS, 4),
+    (SOL_IPV6, libc::IPV6_MTU_DISCOVER, 4),
+    (SOL_IPV6, libc::IPV6_RECVERR, 4),
+    (SOL_IPV6, libc::IPV6_AUTOFLOWLABEL, 4),
+    (SOL_IPV6, libc::IPV6_ADDR_PREFERENCES, 4),
+];
+
+/// The kernel doubles what these are set to.
+const DOUBLED: &[Name] = &[(SOL_SOCKET, libc::SO_SNDBUF, 4), (SOL_SOCKET, libc::SO_RCVBUF, 4)];
+
+/// What means something within one network only, or can't be read again once set.
+const PECULIAR: &[Name] = &[
+    (SOL_SOCKET, libc::SO_MARK, 4),
+    (SOL_SOCKET, libc::SO_BINDTOIFINDEX, 4),
+    FILTER,
+    (SOL_IP, libc::IP_OPTIONS, 16),
+    (SOL_IP, libc::IP_TRANSPARENT, 4),
+    (IPPROTO_TCP, libc::TCP_REPAIR, 4),
+    (IPPROTO_TCP, libc::TCP_ULP, 16),
+];
+
+/// What a connection, and the lock, change by themselves.
+const UNSTEADY: &[Name] = &[FILTER, (IPPROTO_TCP, libc::TCP_MAXSEG, 4), (IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, 4)];
+/// How many statements a filter has: `SO_GET_FILTER`, which has the same number.
+const FILTER: Name = (SOL_SOCKET, libc::SO_ATTACH_FILTER, 0);
+/// `asm-generic/socket.h`, as on all processors that there is a filter for.
+const SO_MAX_PACING_RATE: c_int = 47;
+/// Linux 6.3.
+const IP_LOCAL_PORT_RANGE: c_int = 51;
+
+/// The value of an option with its length; `None` where there is no such option.
+type Value = Option<([u8; 16], usize)>;
+
+/// The options of a socket of which nothing was set.
+#[derive(Debug)]
+pub(super) struct Options {
+    family: Family,
+    values: Vec<Value>,
+    /// Whether sockets that are compared have been connected, or it was tried.
+    used: bool,
+}
+
+impl Options {
+    pub(super) fn of(socket: BorrowedFd<'_>, family: Family) -> Self {
+        Self { family, values: all(family).map(|(name, _)| value(socket, name)).collect(), used: false }
+    }
+
+    /// The same, for sockets of ours that have been connected, or it was tried.
+    pub(super) fn but_used(self) -> Self {
+        Self { used: true, ..self }
+    }
+
+    /// Sets on `to` what is set on `from`, which was like this one.
+    ///
+    /// # Errors
+    /// Something is set that can't be carried over, or not by us.
+    pub(super) fn carry_over(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+        for ((name, how), before) in all(self.family).zip(&self.values) {
+            let set = value(from, name);
+            if set == *before || self.used && UNSTEADY.contains(&name) {
+                continue;
+            }
+            let (Some((bytes, length)), true) = (set, how != How::Peculiar) else {
+                return Err(io::ErrorKind::Unsupported.into());
+            };
+            if how == How::Halved {
+                let [a, b, c, d, ..] = bytes;
+                sys::set_option(to.as_fd(), name.0, name.1, c_int::from_ne_bytes([a, b, c, d]) / 2)?;
+            } else {
+                sys::set_bytes(to.as_fd(), name.0, name.1, &bytes[..length])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What becomes of an option that was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Alike,
+    Halved,
+    Peculiar,
+}
+
+fn all(family: Family) -> impl Iterator<Item = (Name, How)> {
+    let v6 = if family == Family::V6 { CARRIED_V6 } else { &[] };
+    let alike = CARRIED.iter().chain(v6).map(|name| (*name, How::Alike));
+    let halved = DOUBLED.iter().map(|name| (*name, How::Halved));
+    alike.chain(halved).chain(PECULIAR.iter().map(|name| (*name, How::Peculiar)))
+}
+
+fn value(socket: BorrowedFd<'_>, (level, name, size): Name) -> Value {
+    let mut bytes = [0; 16];
+    let length = sys::get_option(socket, level, name, &mut bytes[..size]).ok()?;
+    Some((bytes, length))
+}
+
+#[cfg(test)]
+mod tests;

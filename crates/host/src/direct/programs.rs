@@ -1,0 +1,183 @@
+//! What is known about programs from one connection to the next: handles on their processes, and their epoll instances.
+
+use std::{
+    collections::HashMap,
+    fs,
+    os::fd::{OwnedFd, RawFd},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    io::Errno,
+    process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
+};
+
+use crate::process::thread_group;
+
+/// How many are known before all are forgotten.
+const MOST: usize = 256;
+/// So long after an epoll instance was to be made it may not be there yet.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// A descriptor of a program, as it was when a call used it.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// Our copy.
+    pub(super) socket: OwnedFd,
+    pub(super) descriptor: RawFd,
+    pub(super) process: u32,
+    pub(super) close_on_exec: bool,
+    /// `O_ASYNC`: somebody gets a signal when it is ready.
+    pub(super) raises_signals: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Programs {
+    /// By thread: its process, and a handle on that. A number may be another thread's by now.
+    threads: HashMap<u32, (u32, OwnedFd)>,
+    /// By process: descriptors of epoll instances. They may have been closed.
+    epolls: HashMap<u32, Vec<RawFd>>,
+    /// By process: when one was made last.
+    made: HashMap<u32, Instant>,
+}
+
+impl Programs {
+    /// Copies a descriptor of a thread that waits.
+    pub(super) fn copy(&mut self, thread: u32, descriptor: RawFd) -> Option<Held> {
+        if let Some(held) = self.known(thread).and_then(|known| copy(known, thread, descriptor)) {
+            return Some(held);
+        }
+        // The number is another thread's by now.
+        self.threads.remove(&thread)?;
+        copy(self.known(thread)?, thread, descriptor)
+    }
+
+    /// Whether an epoll instance of the process watches the descriptor.
+    pub(super) fn watches(&mut self, process: u32, descriptor: RawFd) -> bool {
+        let settled = self.made.get(&process).is_none_or(|made| made.elapsed() > SETTLING);
+        if settled
+            && let Some(known) = self.epolls.get(&process)
+            && let Ok(watched) = any_watches(process, known, descriptor)
+        {
+            return watched;
+        }
+        let Some(found) = epolls(process) else { return true };
+        // One that can't be asked may watch it.
+        let watched = any_watches(process, &found, descriptor).unwrap_or(true);
+        self.epolls.insert(process, found);
+        watched
+    }
+
+    /// A thread is about to make an epoll instance.
+    pub(super) fn forget_epolls(&mut self, thread: u32) {
+        // Unknown ones have connected nothing yet, and their descriptors will be looked at.
+        if let Some((process, _)) = self.threads.get(&thread) {
+            self.made.insert(*process, Instant::now());
+        } else if let Some(process) = thread_group(thread) {
+            self.made.insert(process, Instant::now());
+        }
+        self.made.retain(|_, made| made.elapsed() <= SETTLING);
+    }
+
+    fn known(&mut self, thread: u32) -> Option<&(u32, OwnedFd)> {
+        if !self.threads.contains_key(&thread) {
+            if self.threads.len() >= MOST {
+                self.threads.clear();
+                self.epolls.clear();
+            }
+            let process = thread_group(thread)?;
+            let handle = pidfd_open(Pid::from_raw(process.try_into().ok()?)?, PidfdFlags::empty()).ok()?;
+            self.threads.insert(thread, (process, handle));
+        }
+        self.threads.get(&thread)
+    }
+}
+
+fn copy((process, handle): &(u32, OwnedFd), thread: u32, descriptor: RawFd) -> Option<Held> {
+    let socket = pidfd_getfd(handle, descriptor as ForeignRawFd, PidfdGetfdFlags::empty()).ok()?;
+    // A thread may have descriptors of its own; and the process may be another one than that of this thread.
+    let text = fs::read_to_string(format!("/proc/{thread}/fdinfo/{descriptor}")).ok()?;
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let inode: u64 = field("ino:")?.parse().ok()?;
+    if rustix::fs::fstat(&socket).ok()?.st_ino != inode {
+        return None;
+    }
+    let flags = i32::from_str_radix(field("flags:")?, 8).ok()?;
+    Some(Held {
+        socket,
+        descriptor,
+        process: *process,
+        close_on_exec: flags & libc::O_CLOEXEC != 0,
+        raises_signals: flags & libc::O_ASYNC != 0,
+    })
+}
+
+/// The epoll instances among the descriptors of a process.
+fn epolls(process: u32) -> Option<Vec<RawFd>> {
+    let entries = fs::read_dir(format!("/proc/{process}/fd")).ok()?.flatten();
+    let is_epoll = |entry: &fs::DirEntry| {
+        fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == "anon_inode:[eventpoll]")
+    };
+    Some(entries.filter(is_epoll).filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
+
+fn any_watches(process: u32, epolls: &[RawFd], descriptor: RawFd) -> Result<bool, Errno> {
+    for epoll in epolls {
+        if crate::sys::epoll_watches(process, *epoll, descriptor)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use rustix::event::epoll;
+
+    use super::*;
+
+    #[test]
+    fn what_an_epoll_instance_watches_is_known() {
+        let mut programs = Programs::default();
+        let own = std::process::id();
+        let [watched, other] = [0; 2].map(|_| rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap());
+        assert!(!programs.watches(own, watched.as_raw_fd()));
+        programs.forget_epolls(own);
+        let instance = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        assert!(!programs.watches(own, watched.as_raw_fd()));
+        epoll::add(&instance, &watched, epoll::EventData::new_u64(0), epoll::EventFlags::IN).unwrap();
+        assert!(programs.watches(own, watched.as_raw_fd()));
+        assert!(!programs.watches(own, other.as_raw_fd()));
+        // Its number is another file's now; the old file lives on in the copy, and is watched still.
+        let copy = rustix::io::dup(&watched).unwrap();
+        let number = watched.as_raw_fd();
+        drop(watched);
+        let again = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+        if again.as_raw_fd() == number {
+            assert!(!programs.watches(own, again.as_raw_fd()));
+        }
+        drop((copy, instance));
+        assert!(!programs.watches(own, other.as_raw_fd()));
+    }
+
+    #[test]
+    fn a_copy_tells_the_flags_of_the_descriptor() {
+        let mut programs = Programs::default();
+        let [first, second] = [true, false].map(|close_on_exec| {
+            let flags =
+                if close_on_exec { rustix::net::SocketFlags::CLOEXEC } else { rustix::net::SocketFlags::empty() };
+            let socket = rustix::net::socket_with(
+                rustix::net::AddressFamily::INET,
+                rustix::net::SocketType::STREAM,
+                flags,
+                None,
+            );
+            let socket = socket.unwrap();
+            programs.copy(std::process::id(), socket.as_raw_fd()).unwrap().close_on_exec
+        });
+        assert_eq!((first, second), (true, false));
+        assert!(programs.copy(std::process::id(), 1_000_000).is_none());
+    }
+}
