@@ -3,7 +3,7 @@
 //! kernel goes on with the program's own `connect(2)`, so that blocking, signals, time limits and errors are the kernel's.
 //!
 //! The kernel reads the address, and the descriptor, once more than we do. So that nothing is gained by exchanging them where
-//! some addresses are forbidden, a socket takes segments of one peer only then, the one that was judged ([`lock`]): any other
+//! some addresses are forbidden, a socket takes segments of one peer only then, the one that was judged (`lock`): any other
 //! connection over it is never made.
 //!
 //! Whatever is unusual about a socket leaves it where it is, and the connection takes the way through the network.
