@@ -18,7 +18,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::address::Wanted;
-use crate::trust::{self, Authority};
+use crate::trust::{self, Absent, Authority};
 
 /// The first byte of a client that speaks TLS: a record with a handshake (RFC 8446 §5.1). No method of HTTP begins with it.
 pub(super) const HANDSHAKE: u8 = 22;
@@ -114,8 +114,10 @@ impl State {
         let Ok(directory) = trust::directory() else { return };
         let source = source(&trust::file(&directory));
         if source != self.source {
-            let authority = source.and_then(|_| Authority::load(&directory).ok());
-            *self = State { source, authority, configurations: HashMap::new() };
+            let loaded = source.map(|_| Authority::load(&directory));
+            // Without descriptors, say, it can't be read now: the next client has it tried again.
+            let source = source.filter(|_| !matches!(loaded, Some(Err(Absent::Unreadable(_)))));
+            *self = State { source, authority: loaded.and_then(Result::ok), configurations: HashMap::new() };
         }
     }
 }

@@ -42,6 +42,8 @@ pub(crate) enum Absent {
     NotMade,
     /// What is there can't be used, for this reason.
     Unusable(String),
+    /// What is there can't be read now, for this reason.
+    Unreadable(String),
 }
 
 /// A certificate of one name, with its key.
@@ -68,12 +70,12 @@ impl Authority {
         let path = file(directory);
         let metadata = match fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Absent::NotMade),
-            metadata => metadata.map_err(|error| Absent::unusable("cannot be read", error))?,
+            metadata => metadata.map_err(|error| Absent::Unreadable(error.to_string()))?,
         };
         if metadata.mode() & 0o077 != 0 {
             return Err(Absent::Unusable(format!("others may read its key (mode {:o})", metadata.mode() & 0o777)));
         }
-        let text = fs::read(&path).map_err(|error| Absent::unusable("cannot be read", error))?;
+        let text = fs::read(&path).map_err(|error| Absent::Unreadable(error.to_string()))?;
         let key = PrivateKeyDer::from_pem_slice(&text).map_err(|error| Absent::unusable("has no key", error))?;
         let key = KeyPair::try_from(&key).map_err(|error| Absent::unusable("has no key of ours", error))?;
         let certificate =
@@ -113,6 +115,11 @@ impl Authority {
         found.next().is_some_and(|first| first.is_ok_and(|first| first == self.certificate)) && found.next().is_none()
     }
 
+    /// Whether a text in PEM has its certificate among others.
+    pub(super) fn is_among(&self, pem: &[u8]) -> bool {
+        CertificateDer::pem_slice_iter(pem).flatten().any(|one| one == self.certificate)
+    }
+
     /// Whether it is time for a new one.
     pub(super) fn nears_its_end(&self, now: SystemTime) -> bool {
         self.validity.1 < now + RENEWAL
@@ -130,7 +137,8 @@ impl Authority {
         let mut leaf = CertificateParams::new([name.to_owned()])?;
         leaf.not_before = self.validity.0.max(until - LEAF_LIFETIME - DAY).into();
         leaf.not_after = until.into();
-        leaf.distinguished_name = named(name);
+        // The name is in the alternative names alone: a common name ends at 64 characters (RFC 5280 appendix A.1).
+        leaf.distinguished_name = organization();
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         leaf.use_authority_key_identifier_extension = true;
@@ -163,24 +171,42 @@ impl Absent {
     pub(crate) fn reason(&self) -> &str {
         match self {
             Absent::NotMade => "there is none",
-            Absent::Unusable(reason) => reason,
+            Absent::Unusable(reason) | Absent::Unreadable(reason) => reason,
         }
     }
 }
 
-/// What an authority is and may do. RFC 5280 §4.2.1.10: with these constraints no certificate of it is good for any other
-/// name, whoever gets hold of its key.
+/// Whether a text in PEM has an authority that was made for this user, be it one that is there no more.
+pub(super) fn any_of(user: u32, pem: &[u8]) -> bool {
+    let prefix = common_name_prefix(user);
+    CertificateDer::pem_slice_iter(pem).flatten().any(|one| {
+        x509_parser::parse_x509_certificate(&one).is_ok_and(|(_, parsed)| {
+            parsed.subject().iter_common_name().any(|name| name.as_str().is_ok_and(|name| name.starts_with(&prefix)))
+        })
+    })
+}
+
+/// What an authority is and may do: with these constraints (RFC 5280 §4.2.1.10) and this purpose (§4.2.1.12) what it signs
+/// is no server's, client's or sender's of any other name, whoever gets hold of its key.
 fn own_parameters(now: SystemTime) -> Result<CertificateParams, rcgen::Error> {
-    let user = rustix::process::geteuid().as_raw();
+    const MAX_COMMON_NAME: usize = 64; // RFC 5280 appendix A.1
     let system = rustix::system::uname();
+    let mut common = common_name_prefix(rustix::process::geteuid().as_raw());
+    let room = MAX_COMMON_NAME - common.len();
+    common.extend(system.nodename().to_string_lossy().chars().take(room));
     let mut own = CertificateParams::new(Vec::new())?;
-    own.distinguished_name = named(&format!("minato CA of user {user} on {}", system.nodename().to_string_lossy()));
+    own.distinguished_name = organization();
+    own.distinguished_name.push(DnType::CommonName, common);
     own.not_before = (now - DAY).into();
     own.not_after = (now + LIFETIME).into();
     own.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     own.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    own.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     own.name_constraints = Some(NameConstraints {
-        permitted_subtrees: vec![GeneralSubtree::DnsName("localhost".into())],
+        permitted_subtrees: vec![
+            GeneralSubtree::DnsName("localhost".into()),
+            GeneralSubtree::Rfc822Name("localhost".into()),
+        ],
         excluded_subtrees: vec![
             GeneralSubtree::IpAddress(CidrSubnet::V4([0; 4], [0; 4])),
             GeneralSubtree::IpAddress(CidrSubnet::V6([0; 16], [0; 16])),
@@ -189,11 +215,15 @@ fn own_parameters(now: SystemTime) -> Result<CertificateParams, rcgen::Error> {
     Ok(own)
 }
 
-fn named(name: &str) -> rcgen::DistinguishedName {
+fn organization() -> rcgen::DistinguishedName {
     let mut distinguished = rcgen::DistinguishedName::new();
     distinguished.push(DnType::OrganizationName, "minato");
-    distinguished.push(DnType::CommonName, name);
     distinguished
+}
+
+/// What the common names of a user's authorities begin with.
+fn common_name_prefix(user: u32) -> String {
+    format!("minato CA of user {user} on ")
 }
 
 /// The certificate in a text that has the key too.

@@ -7,20 +7,20 @@ mod authority;
 mod nss;
 mod system;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use minato_host::check::{Check as Outcome, CheckState};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::commands::{DONE, check_as_json};
 use crate::failure::{Failure, code};
 use crate::render;
 use crate::state_dir;
 use crate::terminal::Terminal;
-use authority::Absent;
-pub(crate) use authority::{Authority, file};
+pub(crate) use authority::{Absent, Authority, file};
 use nss::Database;
 
 /// What to do about it.
@@ -50,10 +50,32 @@ pub(crate) fn directory() -> Result<PathBuf, Failure> {
 /// Does it, and says what was done.
 pub(crate) fn trust(what: Trust, terminal: &Terminal) -> Result<u8, Failure> {
     let directory = directory()?;
+    let _turn = match what {
+        Trust::Install | Trust::Remove => turn(&directory, what == Trust::Install)?,
+        Trust::Print => None,
+    };
     match what {
         Trust::Install => install(&directory, terminal),
         Trust::Print => print(&directory, terminal),
         Trust::Remove => remove(&directory, terminal),
+    }
+}
+
+/// The lock of whoever changes it: of two at once the second finds what the first has done. `None` where there is nothing
+/// to change and nothing is to be made.
+fn turn(directory: &Path, make: bool) -> Result<Option<File>, Failure> {
+    let Some(parent) = directory.parent() else { return Ok(None) };
+    let locked = || -> io::Result<File> {
+        if make {
+            state_dir::create(parent)?;
+        }
+        let file = File::open(parent)?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        Ok(file)
+    };
+    match locked() {
+        Err(error) if !make && error.kind() == io::ErrorKind::NotFound => Ok(None),
+        locked => locked.map(Some).map_err(|error| Failure::caused(format!("cannot lock {}", parent.display()), error)),
     }
 }
 
@@ -89,6 +111,9 @@ fn current(directory: &Path, now: SystemTime) -> Result<(Authority, String), Fai
         }
         Ok(_) => "the certificate authority neared its end, and there is a new one".into(),
         Err(Absent::NotMade) => "made a certificate authority".into(),
+        Err(Absent::Unreadable(reason)) => {
+            return Err(Failure::caused(format!("cannot read {}", file(directory).display()), reason));
+        }
         Err(Absent::Unusable(reason)) => format!("made a new certificate authority, because of the old one {reason}"),
     };
     Ok((Authority::make(directory, now)?, made))
@@ -135,4 +160,9 @@ fn databases() -> Vec<Database> {
 
 fn nickname() -> String {
     format!("minato {}", rustix::process::geteuid().as_raw())
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    shell_words::quote(&path.display().to_string()).into_owned()
 }

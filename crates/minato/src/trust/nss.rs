@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use minato_host::check::CheckState::{self, Fail, Ok as Fine, Warn};
 
-use super::{Certificate, Outcome};
+use super::{Certificate, Outcome, quoted};
 
 /// Where Firefox has its profiles, below the home directory: its own place, the newer one, Ubuntu's and Flatpak's.
 const FIREFOX: [&str; 4] = [
@@ -59,8 +59,8 @@ impl Database {
             Ok(done) if done.status.success() => self.outcome(Fine, "trusts it now", None),
             failed => {
                 self.delete_all(&certificate.nickname);
-                let fix =
-                    format!("certutil -d '{}' -A -n '{}' -t C,, -i '{path}'", self.argument(), certificate.nickname);
+                let (database, path) = (self.quoted(), quoted(certificate.path));
+                let fix = format!("certutil -d {database} -A -n '{}' -t C,, -i {path}", certificate.nickname);
                 self.outcome(Warn, &format!("does not trust it: {}", said(failed)), Some(fix))
             }
         }
@@ -79,13 +79,26 @@ impl Database {
             );
         }
         let had = self.delete_all(nickname);
-        match self.certutil(&["-L", "-n", nickname]) {
-            Ok(there) if there.status.success() => {
-                let fix = format!("certutil -d '{}' -D -n '{nickname}'", self.argument());
+        match self.has(nickname) {
+            Ok(true) => {
+                let fix = format!("certutil -d {} -D -n '{nickname}'", self.quoted());
                 self.outcome(Fail, "still trusts it", Some(fix))
             }
-            _ if had => self.outcome(Fine, "trusts it no more", None),
-            _ => self.outcome(Fine, "does not trust it", None),
+            Ok(false) if had => self.outcome(Fine, "trusts it no more", None),
+            Ok(false) => self.outcome(Fine, "does not trust it", None),
+            Err(why) => self.outcome(Fail, &format!("may trust it still: {why}"), None),
+        }
+    }
+
+    /// Whether it has a certificate of this name. From the list of all: with one that can't be read, asking for a name
+    /// fails just as it does when that name is not there.
+    fn has(&self, nickname: &str) -> Result<bool, String> {
+        match self.certutil(&["-L"]) {
+            Ok(list) if list.status.success() => {
+                let is_it = |line: &str| line.strip_prefix(nickname).is_some_and(|rest| rest.starts_with(' '));
+                Ok(String::from_utf8_lossy(&list.stdout).lines().any(is_it))
+            }
+            failed => Err(said(failed)),
         }
     }
 
@@ -121,6 +134,11 @@ impl Database {
 
     fn argument(&self) -> String {
         format!("sql:{}", self.directory.display())
+    }
+
+    /// The same for a command to copy.
+    fn quoted(&self) -> String {
+        shell_words::quote(&self.argument()).into_owned()
     }
 
     fn outcome(&self, state: CheckState, what: &str, fix: Option<String>) -> Outcome {

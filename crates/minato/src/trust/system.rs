@@ -7,47 +7,70 @@ use std::process::{Command, Stdio};
 
 use minato_host::check::CheckState::{self, Fail, Ok as Fine, Warn};
 
-use super::{Certificate, Outcome};
+use super::{Certificate, Outcome, authority, quoted};
 
 /// Where Debian's `update-ca-certificates` takes certificates from that an administrator adds.
 const DIRECTORY: &str = "/usr/local/share/ca-certificates";
 const UPDATE: &str = "/usr/sbin/update-ca-certificates";
 
+/// What it makes of them: all that is trusted, in one file.
+const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// Adds a certificate if that may be done.
 pub(super) fn add(certificate: &Certificate<'_>) -> Outcome {
     let (place, source) = (place(), certificate.path.display());
-    if fs::read(&place).is_ok_and(|there| certificate.authority.is_in(&there)) {
+    let is_trusted = || certificate.authority.is_among(&bundle());
+    if fs::read(&place).is_ok_and(|there| certificate.authority.is_in(&there)) && is_trusted() {
         return outcome(Fine, "trusts it already", &place, None);
     }
     if !Path::new(UPDATE).exists() {
         let how = format!("add {source} in the way of this system");
         return outcome(Warn, "does not trust it: there is no update-ca-certificates", &place, Some(how));
     }
-    let command = format!("install -D -m 644 '{source}' '{}' && {UPDATE}", place.display());
+    let command = format!("install -D -m 644 {} {} && {UPDATE}", quoted(certificate.path), quoted(&place));
     if !is_root() {
         return outcome(Warn, "does not trust it: only root may change that", &place, Some(as_root(&command)));
     }
     let added = fs::create_dir_all(DIRECTORY).and_then(|()| fs::copy(certificate.path, &place)).and_then(|_| update());
     match added {
-        Ok(()) => outcome(Fine, "trusts it now", &place, None),
-        Err(error) => outcome(Warn, &format!("does not trust it: {error}"), &place, Some(command)),
+        Ok(()) if is_trusted() => outcome(Fine, "trusts it now", &place, None),
+        Ok(()) => outcome(Warn, &format!("does not trust it: {UPDATE} left it out"), &place, None),
+        // One of its hooks, for stores of others.
+        Err(error) if is_trusted() => outcome(Warn, &format!("trusts it, but {error}"), &place, Some(UPDATE.into())),
+        Err(error) => {
+            // Whoever runs the program next for another certificate is not to add this one.
+            let _ = fs::remove_file(&place);
+            outcome(Warn, &format!("does not trust it: {error}"), &place, Some(command))
+        }
     }
 }
 
 /// Removes what was added, by whomever.
 pub(super) fn remove() -> Outcome {
     let place = place();
-    if fs::symlink_metadata(&place).is_err() {
+    let user = rustix::process::geteuid().as_raw();
+    let is_trusted = || authority::any_of(user, &bundle());
+    if fs::symlink_metadata(&place).is_err() && !is_trusted() {
         return outcome(Fine, "does not trust it", &place, None);
     }
-    let command = format!("rm '{}' && {UPDATE}", place.display());
+    let command = format!("rm -f {} && {UPDATE}", quoted(&place));
     if !is_root() {
         return outcome(Warn, "still trusts it: only root may change that", &place, Some(as_root(&command)));
     }
-    match fs::remove_file(&place).and_then(|()| update()) {
-        Ok(()) => outcome(Fine, "trusts it no more", &place, None),
-        Err(error) => outcome(Fail, &format!("still trusts it: {error}"), &place, Some(command)),
+    let removed = match fs::remove_file(&place) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => update(),
+    };
+    match removed {
+        Ok(()) if !is_trusted() => outcome(Fine, "trusts it no more", &place, None),
+        Ok(()) => outcome(Fail, &format!("still trusts it: it stays in {BUNDLE}"), &place, None),
+        Err(error) if is_trusted() => outcome(Fail, &format!("still trusts it: {error}"), &place, Some(command)),
+        Err(error) => outcome(Warn, &format!("trusts it no more, but {error}"), &place, Some(UPDATE.into())),
     }
+}
+
+fn bundle() -> Vec<u8> {
+    fs::read(BUNDLE).unwrap_or_default()
 }
 
 fn place() -> PathBuf {
@@ -61,7 +84,7 @@ fn update() -> io::Result<()> {
 }
 
 fn as_root(command: &str) -> String {
-    format!("sudo sh -c \"{command}\"")
+    format!("sudo sh -c {}", shell_words::quote(command))
 }
 
 fn is_root() -> bool {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
-use crate::machine::{Account, Finished, Machine, Program, SOON, leftovers, wait_for, wait_until};
+use crate::machine::{Account, Finished, Machine, Program, SOON, leftovers, wait_until};
 use crate::support::browser::browse;
 use crate::support::net;
 use crate::support::web_server::web_server;
@@ -21,6 +21,7 @@ const PAGE: &str = "https://web.shop.localhost:7080/";
 /// curl's exit codes: no TLS; a certificate that it does not trust.
 const NO_TLS: i32 = 35;
 const UNTRUSTED: i32 = 60;
+const UPDATE: &str = "/usr/sbin/update-ca-certificates";
 
 /// A web server named `web` and a proxy.
 fn serve(user: &Account<'_>) -> [Program; 2] {
@@ -48,7 +49,7 @@ fn make_firefox_profile(user: &Account<'_>) {
 
 #[test]
 fn curl_and_databases_of_browsers() {
-    Machine::run(&["curl", "python3", "certutil"], |machine| {
+    Machine::run(&["curl", "python3", "certutil", "update-ca-certificates"], |machine| {
         let user = machine.user();
         make_firefox_profile(&user);
         let serving = serve(&user);
@@ -101,6 +102,10 @@ fn curl_and_databases_of_browsers() {
         curl(&user, &["--insecure", PAGE]).expect_code(NO_TLS);
         curl(&user, &["http://web.shop.localhost:7080/"]).expect_success();
         user.minato_finish(&["trust", "--remove"]).expect_success();
+        // A database that can't be read may well trust it still.
+        fs::write(format!("{}/cert9.db", FIREFOX.trim_start_matches("sql:")), "nonsense").expect("to damage it");
+        let unknown = user.minato_finish(&["trust", "--remove"]).expect_code(1).stdout;
+        assert!(unknown.contains("✗ Firefox       may trust it still: "), "{unknown}");
         serving.into_iter().for_each(|program| drop(program.stop()));
     });
 }
@@ -166,23 +171,42 @@ fn over() -> String {
 fn root_makes_the_whole_machine_trust_it() {
     Machine::run(&["curl", "python3", "update-ca-certificates"], |machine| {
         for place in ["/usr/local/share/ca-certificates", "/etc/ssl/certs"] {
-            let mounted = Command::new("mount").args(["-t", "tmpfs", "tmpfs", place]).status().expect("mount");
-            assert!(mounted.success(), "{place}");
+            run("mount", &["-t", "tmpfs", "tmpfs", place]);
         }
         let root = machine.root();
         let serving = serve(&root);
-        let mut trust = root.start(root.minato(&["trust"])).finish_within(Duration::from_secs(90)).expect_success();
-        assert!(trust.stdout.contains("✓ this machine  trusts it now"), "{}", trust.stdout);
+        let trust = |arguments: &[&str]| {
+            let started = root.start(root.minato(&[&["trust"], arguments].concat()));
+            started.finish_within(Duration::from_secs(90))
+        };
+        let expect = |said: Finished, words: &str| assert!(said.stdout.contains(words), "no {words}: {}", said.stdout);
+        let failing = |then: &dyn Fn()| {
+            run("mount", &["--bind", "/bin/false", UPDATE]);
+            then();
+            run("umount", &[UPDATE]);
+        };
+        failing(&|| expect(trust(&[]).expect_success(), "! this machine  does not trust it: "));
+        expect(trust(&[]).expect_success(), "✓ this machine  trusts it now");
         curl(&root, &[PAGE]).expect_success();
-        trust = root.start(root.minato(&["trust"])).finish_within(Duration::from_secs(90)).expect_success();
-        assert!(trust.stdout.contains("✓ this machine  trusts it already"), "{}", trust.stdout);
-        trust = root.start(root.minato(&["trust", "--remove"])).finish_within(Duration::from_secs(90)).expect_success();
-        assert!(trust.stdout.contains("✓ this machine  trusts it no more"), "{}", trust.stdout);
-        let bundle = wait_for("the bundle", SOON, || fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").ok());
-        assert!(
-            !bundle.is_empty() && fs::read_dir("/usr/local/share/ca-certificates").is_ok_and(|left| left.count() == 0)
-        );
+        expect(trust(&[]).expect_success(), "✓ this machine  trusts it already");
+        let own = bare(&trust(&["--print"]).expect_success().stdout);
+        let bundle = || bare(&fs::read_to_string("/etc/ssl/certs/ca-certificates.crt").expect("the bundle"));
+        assert!(bundle().contains(&own));
+        failing(&|| expect(trust(&["--remove"]).expect_code(1), "✗ this machine  still trusts it: "));
+        expect(trust(&["--remove"]).expect_success(), "✓ this machine  trusts it no more");
+        assert!(!bundle().is_empty() && !bundle().contains(&own));
+        assert_eq!(fs::read_dir("/usr/local/share/ca-certificates").expect("the directory").count(), 0);
+        expect(trust(&["--remove"]).expect_success(), "✓ this machine  does not trust it");
         serving.into_iter().for_each(|program| drop(program.stop()));
         leftovers::assert_none();
     });
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    assert!(Command::new(program).args(arguments).status().expect(program).success(), "{program} {arguments:?}");
+}
+
+/// A text without its white space: lines of certificates end as who writes them likes.
+fn bare(text: &str) -> String {
+    text.split_whitespace().collect()
 }

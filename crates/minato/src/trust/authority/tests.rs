@@ -27,7 +27,7 @@ fn what_cannot_be_used_is_said() {
     let directory = tempfile::tempdir().unwrap();
     let unusable = || match Authority::load(directory.path()) {
         Err(Absent::Unusable(reason)) => reason,
-        Err(Absent::NotMade) => panic!("it is there"),
+        Err(absent) => panic!("it is there: {absent:?}"),
         Ok(_) => panic!("it can be used"),
     };
     Authority::make(directory.path(), now()).unwrap();
@@ -58,8 +58,32 @@ fn it_is_good_for_two_years_and_for_localhost_only() {
     let constraints = parsed.name_constraints().unwrap().unwrap();
     assert!(constraints.critical && parsed.is_ca());
     let permitted: Vec<_> = constraints.value.permitted_subtrees.iter().flatten().map(|tree| &tree.base).collect();
-    assert_eq!(permitted, [&GeneralName::DNSName("localhost")]);
+    assert_eq!(permitted, [&GeneralName::DNSName("localhost"), &GeneralName::RFC822Name("localhost")]);
+    let purpose = parsed.extended_key_usage().unwrap().unwrap().value;
+    assert!(purpose.server_auth && !purpose.client_auth && !purpose.email_protection && !purpose.any);
+    let common = parsed.subject().iter_common_name().next().unwrap().as_str().unwrap();
+    assert!(common.chars().count() <= 64, "{common}");
     assert_eq!(constraints.value.excluded_subtrees.as_ref().map(Vec::len), Some(2), "addresses of both families");
+}
+
+#[test]
+fn it_is_found_among_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = Authority::make(directory.path(), now()).unwrap();
+    let bundle = fs::read(public_file(directory.path())).unwrap();
+    let second = Authority::make(directory.path(), now()).unwrap();
+    let bundle = [bundle, fs::read(public_file(directory.path())).unwrap()].concat();
+    assert!(first.is_among(&bundle) && second.is_among(&bundle) && !first.is_in(&bundle));
+    let user = rustix::process::geteuid().as_raw();
+    assert!(any_of(user, &bundle) && !any_of(user + 1, &bundle) && !any_of(user, b""));
+}
+
+#[test]
+fn what_cannot_be_read_now_is_not_unusable() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(file(directory.path())).unwrap();
+    fs::set_permissions(file(directory.path()), fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(matches!(Authority::load(directory.path()), Err(Absent::Unreadable(_))));
 }
 
 #[test]
@@ -77,6 +101,7 @@ fn a_leaf_is_short_lived_and_ends_with_its_authority() {
     let (_, parsed) = x509_parser::parse_x509_certificate(&leaf.certificate).unwrap();
     let names = &parsed.subject_alternative_name().unwrap().unwrap().value.general_names;
     assert_eq!(names, &[GeneralName::DNSName("web.shop.localhost")]);
+    assert_eq!(parsed.subject().iter_common_name().count(), 0, "names of hosts may be longer than a common name");
     let other = made.leaf("web.shop.localhost", now()).unwrap();
     let (_, other) = x509_parser::parse_x509_certificate(&other.certificate).unwrap();
     assert_ne!(parsed.serial, other.serial, "Firefox takes no number twice");
