@@ -15,6 +15,7 @@ use minato_inspect::{Collision, Forward, Host, PortRow, Transport};
 use super::facts::{Facts, Network, Subject, covers};
 use super::{Explanation, HopState, Target};
 use crate::failure::code;
+use crate::flags::Name;
 use crate::render;
 
 /// Explains a target by the facts about it.
@@ -73,15 +74,19 @@ impl<'a> Diagnosis<'a> {
     }
 
     fn unresolved(&mut self, target: &Target) {
-        let flag = &self.facts.network_flag;
-        let (why, fix) = if self.facts.network.is_some() {
-            ("the name is neither a minato host's nor one that can be resolved", format!("minato{flag} ps"))
+        let why = if self.facts.network.is_some() {
+            "the name is neither a minato host's nor one that can be resolved"
         } else {
             self.result.hop(HopState::Odd, "network", "none is running here");
-            let fix = format!("minato{flag} run --name {} -- PROGRAM", target.name().unwrap_or("HOST"));
-            ("no minato network is running, and the name can't be resolved otherwise", fix)
+            "no minato network is running, and the name can't be resolved otherwise"
         };
-        self.result.because(code::NOTHING, why, [fix]);
+        let flag = &self.facts.network_flag;
+        let list = self.facts.network.is_some().then(|| format!("minato{flag} ps"));
+        let fix = match target.name().filter(|name| name.parse::<Name>().is_ok()) {
+            Some(name) => format!("minato{flag} run --name {name} -- PROGRAM"),
+            None => "check the name and this machine's resolver: no minato host can be called so".to_owned(),
+        };
+        self.result.because(code::NOTHING, why, list.into_iter().chain([fix]));
     }
 
     fn service(&self, host: &str, port: u16) -> Option<&'a PortRow> {

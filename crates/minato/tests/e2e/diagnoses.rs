@@ -3,7 +3,7 @@
 
 use std::net::{TcpListener, TcpStream};
 
-use crate::explain::{explain, printed_fix, run_fix, works};
+use crate::explain::{explain, printed_fix, run_fix, start_fix, works};
 use crate::machine::{Machine, SOON, wait_for, wait_until};
 use crate::support::api::Api;
 use crate::support::net;
@@ -293,7 +293,7 @@ fn without_a_network_that_is_the_first_thing_said() {
     Machine::run(&[], |machine| {
         let user = machine.user();
         let text = explain(&user, &["web.test:80"], 10, &["no minato network is running"]);
-        assert!(printed_fix(&text).starts_with("minato run --name web.test"), "{text}");
+        assert!(printed_fix(&text).ends_with("no minato host can be called so"), "{text}");
         let json = user.minato_finish(&["explain", "8080", "--json"]).expect_code(10).stdout;
         let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         let explanation = &json["explanation"];
@@ -301,13 +301,7 @@ fn without_a_network_that_is_the_first_thing_said() {
         assert_eq!(explanation["hops"][0]["state"], "broken");
         assert_eq!(explanation["hops"][0]["evidence"], "nothing is on 127.0.0.1:8080");
         let fix = explanation["fixes"][0].as_str().expect("a fix");
-        let fix = fix.replace(
-            "PROGRAM",
-            &machine.peer("who 8080").iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
-        );
-        let mut command = user.command("sh");
-        command.args(["-c", &format!("PATH=/run/bin:$PATH; exec {fix}")]);
-        let run = user.start(command);
+        let run = start_fix(&user, fix, &machine.peer("who 8080"));
         works(&user, "8080", "127.0.0.1:8080");
         run.stop();
     });

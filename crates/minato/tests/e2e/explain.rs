@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::machine::{Account, Machine, SOON, wait_until};
+use crate::machine::{Account, Machine, Program, SOON, wait_until};
 use crate::support::api::Api;
 use crate::support::net;
 
@@ -22,6 +22,15 @@ pub(crate) fn run_fix(user: &Account<'_>, text: &str) {
 /// The fix that was printed last, which is the best one.
 pub(crate) fn printed_fix(text: &str) -> &str {
     text.lines().rev().find_map(|line| line.strip_prefix("FIX  ")).expect("a fix")
+}
+
+/// Starts a fix that leaves a word open, with `program` in its place.
+pub(crate) fn start_fix(user: &Account<'_>, fix: &str, program: &[String]) -> Program {
+    assert!(fix.contains(" -- PROGRAM"), "{fix}");
+    let program: Vec<String> = program.iter().map(|word| format!("'{word}'")).collect();
+    let mut command = user.command("sh");
+    command.args(["-c", &format!("PATH=/run/bin:$PATH; exec {}", fix.replace("PROGRAM", &program.join(" ")))]);
+    user.start(command)
 }
 
 pub(crate) fn works(user: &Account<'_>, target: &str, address: &str) {
@@ -96,17 +105,48 @@ fn a_service_on_loopback_only_is_reached_by_forwards_and_by_nobody_else() {
 }
 
 #[test]
-fn what_is_not_there_is_told_apart() {
+fn a_program_that_nobody_has_started_is_started_by_the_fix() {
     Machine::run(&[], |machine| {
         let user = machine.user();
-        explain(&user, &["8080"], 10, &["no program has 8080/tcp", "none is running here"]);
-        explain(&user, &["http://localhost:8080/"], 10, &["nothing is on 127.0.0.1:8080"]);
+        let text = explain(&user, &["8080"], 10, &["no program has 8080/tcp", "none is running here"]);
+        let url = explain(&user, &["http://localhost:8080/"], 10, &["nothing is on 127.0.0.1:8080"]);
+        assert_eq!(printed_fix(&text), printed_fix(&url));
+        let run = start_fix(&user, printed_fix(&text), &machine.peer("who 8080"));
+        works(&user, "8080", "127.0.0.1:8080");
+        explain(&user, &["http://localhost:8080/"], 0, &["accepted"]);
+        run.stop();
+
         let run = user.run(&["--name", "web", "-p", "8080:80"], &["sleep", "100"]);
         Api::USER.host("web");
-        explain(&user, &["8080"], 10, &["✗ service", "no program in web listens on 80/tcp"]);
+        let text = explain(&user, &["8080"], 10, &["✗ service", "no program in web listens on 80/tcp"]);
         explain(&user, &["web:80"], 10, &["from inside web: refused"]);
-        explain(&user, &["3000", "--from", "web"], 10, &["no program in web listens on 3000/tcp"]);
+        let service = start_fix(&user, printed_fix(&text), &machine.peer("who 80"));
+        works(&user, "8080", "127.0.0.1:8080");
+        explain(&user, &["web:80"], 0, &["from inside web: accepted"]);
+
+        let text = explain(&user, &["web:3000", "--from", "web"], 10, &["listens on 3000/tcp; one listens on 80"]);
+        run_fix(&user, &text);
+        service.stop();
         run.stop();
+    });
+}
+
+#[test]
+fn a_host_that_is_not_there_is_started_by_the_fix() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let before = explain(&user, &["web:80"], 10, &["no minato network is running"]);
+        let first = start_fix(&user, printed_fix(&before), &machine.peer("who 80"));
+        wait_until("the service", SOON, || Api::USER.port("web", 80).is_some());
+        explain(&user, &["web:80"], 0, &["accepted"]);
+
+        let beside = explain(&user, &["db:5432"], 10, &["✗ name", "neither a minato host's nor"]);
+        let second = start_fix(&user, printed_fix(&beside), &machine.peer("who 5432"));
+        wait_until("the service", SOON, || Api::USER.port("db", 5432).is_some());
+        explain(&user, &["db:5432"], 0, &["accepted"]);
+        explain(&user, &["db:5432", "--from", "web"], 0, &["from inside web: accepted"]);
+        second.stop();
+        first.stop();
     });
 }
 
