@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use common::direct::{at, config, resident};
 use common::{Random, start};
 use minato_transport::tcp::State;
@@ -172,8 +173,22 @@ impl Flow {
         let window = if self.random.chance(900) { 0xffff } else { self.random.next() as u16 };
         tcp[14..16].copy_from_slice(&window.to_be_bytes());
         tcp[20..20 + options.len()].copy_from_slice(options);
-        self.stack.receive(self.now, &mut frame);
+        self.receive(frame, 50 + options.len());
         self.poll();
+    }
+
+    /// In each of the three ways in turn, whatever the packet.
+    fn receive(&mut self, mut frame: Vec<u8>, headers: usize) {
+        match self.random.below(3) {
+            0 => self.stack.receive(self.now, &mut frame),
+            1 => self.stack.receive_shared(self.now, &Bytes::from(frame)),
+            _ => {
+                let part = 1 + self.random.below(2000) as usize;
+                let (head, payload) = frame.split_at(headers);
+                let body: Vec<Bytes> = payload.chunks(part).map(Bytes::copy_from_slice).collect();
+                self.stack.receive_parts(self.now, head, &body);
+            }
+        }
     }
 
     /// Takes events and frames, and notes the numbers of ours.

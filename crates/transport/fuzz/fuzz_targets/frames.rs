@@ -11,6 +11,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use minato_transport::{Config, ConnectionId, Event, IpCidr, Link, Stack, Unreachable};
 
@@ -64,7 +65,21 @@ impl Machine<'_> {
         for at in 20..20 + options {
             tcp[at] = self.byte().unwrap_or(1);
         }
-        self.stack.receive(self.now, &mut frame);
+        let headers = 30 + 20 + options;
+        self.receive(frame, headers)
+    }
+
+    /// Frames come in each of the three ways: lent, shared, in parts (`headers` before the first of them).
+    fn receive(&mut self, mut frame: Vec<u8>, headers: usize) -> Option<()> {
+        match self.byte()? {
+            way @ 0..64 => {
+                let (head, body) = frame.split_at(headers.min(frame.len()));
+                let body: Vec<Bytes> = body.chunks(1 + usize::from(way) * 32).map(Bytes::copy_from_slice).collect();
+                self.stack.receive_parts(self.now, head, &body);
+            }
+            64..128 => self.stack.receive_shared(self.now, &Bytes::from(frame)),
+            _ => self.stack.receive(self.now, &mut frame),
+        }
         Some(())
     }
 
@@ -72,8 +87,8 @@ impl Machine<'_> {
         let length = usize::from(self.byte()?).min(self.input.len());
         let (bytes, rest) = self.input.split_at(length);
         self.input = rest;
-        self.stack.receive(self.now, &mut bytes.to_vec());
-        Some(())
+        let headers = usize::from(self.byte()?);
+        self.receive(bytes.to_vec(), headers)
     }
 
     fn poll(&mut self) {
