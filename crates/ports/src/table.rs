@@ -40,8 +40,9 @@ pub struct PortTable<O = ()> {
     slots: Vec<Slot<O>>,
     /// Slots without an entry, the last released last.
     vacant: Vec<u32>,
-    /// Keyed by what is never shared. Used by every verdict; ordered, so that listings are.
-    buckets: BTreeMap<(Transport, Port), Bucket>,
+    /// Keyed by what is never shared. Used by every verdict; ordered, so that listings are. Boxed, since the map's nodes are
+    /// often half empty.
+    buckets: BTreeMap<(Transport, Port), Box<Bucket>>,
     /// How many there have ever been.
     bindings: u64,
 }
@@ -209,12 +210,12 @@ impl<O: Clone> PortTable<O> {
     /// Everything that holds one port, in no particular order.
     pub fn at(&self, transport: Transport, port: Port) -> impl Iterator<Item = &Holder<O>> {
         let bucket = self.buckets.get(&(transport, port));
-        bucket.into_iter().flat_map(Bucket::members).filter_map(|id| self.get(id))
+        bucket.into_iter().flat_map(|bucket| bucket.members()).filter_map(|id| self.get(id))
     }
 
     /// Everything, by transport and port.
     pub fn iter(&self) -> impl Iterator<Item = &Holder<O>> {
-        self.buckets.values().flat_map(Bucket::members).filter_map(|id| self.get(id))
+        self.buckets.values().flat_map(|bucket| bucket.members()).filter_map(|id| self.get(id))
     }
 
     /// How many reservations there are.
@@ -260,11 +261,11 @@ impl<O: Clone> PortTable<O> {
     }
 
     fn change(&mut self, id: ReservationId, change: impl FnOnce(&mut Holder<O>)) {
-        // Attached anew before it is detached, so that the bucket and what it remembers live on.
+        // Its bucket may be empty in between and lives on with what it remembers: a change is never one of the port.
         let before = self.place(id);
         change(self.slots[id.index as usize].entry.as_mut().expect("checked by place"));
         let (key, claim, sequence) = self.place(id);
-        let bucket = self.buckets.entry(key).or_default();
+        let bucket = self.buckets.get_mut(&key).expect("every entry is in a bucket");
         bucket.remove(&before.1, sequence);
         bucket.insert(claim, sequence, id);
     }

@@ -1,4 +1,7 @@
 use std::collections::BTreeMap;
+use std::iter;
+
+use smallvec::SmallVec;
 
 use super::{BindAddress, BindRequest, Family, ReservationId, SocketState};
 use crate::Transport;
@@ -33,15 +36,19 @@ impl Sequence {
 /// long as there are different claims.
 #[derive(Debug, Default)]
 pub(super) struct Bucket {
-    /// None of them is empty.
-    groups: Vec<Group>,
-    last_sharer: Option<Sharer>,
+    /// Nearly always one.
+    groups: SmallVec<[Group; 1]>,
+    /// Few have one.
+    last_sharer: Option<Box<Sharer>>,
 }
 
+/// At least one reservation. A port that a client has chosen has no more, so the first is not in the map.
 #[derive(Debug)]
 struct Group {
     claim: Claim,
-    members: BTreeMap<Sequence, ReservationId>,
+    /// Comes before all of the map.
+    first: (Sequence, ReservationId),
+    rest: BTreeMap<Sequence, ReservationId>,
 }
 
 /// The last TCP socket that has passed with `SO_REUSEPORT`. Observed: Linux lets another such socket of the same user
@@ -91,42 +98,45 @@ impl Bucket {
     pub(super) fn conflict(&self, claim: &Claim, except: Option<ReservationId>) -> Option<ReservationId> {
         let rivals = self.groups.iter().filter(|group| !claim.is_clear_of(&group.claim));
         match claim.transport {
-            Transport::Tcp if self.last_sharer.is_some_and(|sharer| sharer.admits(claim)) => None,
+            Transport::Tcp if self.last_sharer.as_ref().is_some_and(|sharer| sharer.admits(claim)) => None,
             Transport::Tcp => {
                 let mut in_the_way = rivals.filter(|group| !claim.shares_port_with(&group.claim));
-                in_the_way.find_map(|group| group.members.values().find(|id| Some(**id) != except).copied())
+                in_the_way.find_map(|group| group.members().find(|id| Some(*id) != except))
             }
             // Observed: of the sockets that could be in the way, the first alone decides.
             Transport::Udp => {
-                let first = rivals.max_by_key(|group| group.members.last_key_value().map(|(sequence, _)| *sequence))?;
-                let id = first.members.last_key_value().map(|(_, id)| *id);
-                id.filter(|_| !claim.shares_port_with(&first.claim))
+                let first = rivals.max_by_key(|group| group.last().0)?;
+                (!claim.shares_port_with(&first.claim)).then(|| first.last().1)
             }
         }
     }
 
     /// Remembers that a claim has passed as a new binding or a new listener. To be called before it is inserted.
     pub(super) fn note_passed(&mut self, claim: &Claim) {
-        self.last_sharer = match self.last_sharer {
-            _ if !claim.reuse_port => None,
-            Some(sharer) if sharer.admits(claim) => Some(sharer),
-            _ => Some(Sharer { uid: claim.uid, place: (!self.is_empty()).then_some((claim.address, claim.family)) }),
-        };
+        if !claim.reuse_port {
+            self.last_sharer = None;
+        } else if !self.last_sharer.as_ref().is_some_and(|sharer| sharer.admits(claim)) {
+            let place = (!self.is_empty()).then_some((claim.address, claim.family));
+            self.last_sharer = Some(Box::new(Sharer { uid: claim.uid, place }));
+        }
     }
 
     pub(super) fn insert(&mut self, claim: Claim, sequence: Sequence, id: ReservationId) {
-        let group = self.groups.iter().position(|group| group.claim == claim).unwrap_or_else(|| {
-            self.groups.push(Group { claim, members: BTreeMap::new() });
-            self.groups.len() - 1
-        });
-        self.groups[group].members.insert(sequence, id);
+        match self.groups.iter_mut().find(|group| group.claim == claim) {
+            Some(group) => group.insert((sequence, id)),
+            None => self.groups.push(Group { claim, first: (sequence, id), rest: BTreeMap::new() }),
+        }
     }
 
     pub(super) fn remove(&mut self, claim: &Claim, sequence: Sequence) {
-        let group = self.groups.iter().position(|group| group.claim == *claim).expect("what was inserted");
-        self.groups[group].members.remove(&sequence).expect("what was inserted");
-        if self.groups[group].members.is_empty() {
-            self.groups.swap_remove(group);
+        let index = self.groups.iter().position(|group| group.claim == *claim).expect("what was inserted");
+        let group = &mut self.groups[index];
+        if group.first.0 != sequence {
+            group.rest.remove(&sequence).expect("what was inserted");
+        } else if let Some(next) = group.rest.pop_first() {
+            group.first = next;
+        } else {
+            self.groups.swap_remove(index);
         }
     }
 
@@ -135,7 +145,24 @@ impl Bucket {
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = ReservationId> {
-        self.groups.iter().flat_map(|group| group.members.values()).copied()
+        self.groups.iter().flat_map(Group::members)
+    }
+}
+
+impl Group {
+    fn insert(&mut self, mut member: (Sequence, ReservationId)) {
+        if member.0 < self.first.0 {
+            std::mem::swap(&mut member, &mut self.first);
+        }
+        self.rest.insert(member.0, member.1);
+    }
+
+    fn last(&self) -> (Sequence, ReservationId) {
+        self.rest.last_key_value().map_or(self.first, |(sequence, id)| (*sequence, *id))
+    }
+
+    fn members(&self) -> impl Iterator<Item = ReservationId> {
+        iter::once(self.first.1).chain(self.rest.values().copied())
     }
 }
 
