@@ -3,8 +3,11 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use crate::machine::{Account, Machine, Program, SOON, leftovers, wait_for, wait_until};
+use crate::support::api::Api;
 use crate::support::browser::browse;
 use crate::support::net;
 use crate::support::web_server::{SERVER, web_server as web};
@@ -190,5 +193,36 @@ fn up_starts_it_and_it_ends_with_the_last_network() {
         assert!(curl(&user, &["http://localhost:7080/"]).contains("http://web.other.localhost:7080/"));
         other.stop();
         leftovers::assert_none();
+    });
+}
+
+#[test]
+fn what_is_no_http_is_answered_at_once_and_closed() {
+    // Shorter than the time that a client has for its first request.
+    const AT_ONCE: Duration = Duration::from_secs(8);
+    fn answer(stream: &mut (impl Read + Write), nonsense: &[u8]) -> String {
+        stream.write_all(nonsense).expect("to send");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap_or_else(|error| panic!("{nonsense:?}: {error}"));
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let run = user.run(&["--name", "web"], &["sleep", "100"]);
+        Api::USER.host("web");
+        let proxy = proxy(&user);
+        for nonsense in
+            ["nonsense\n", "SSH-2.0-x\r\n", "\0\x01\x02", "PRI * HTTP/2.0\r\n\r\nXX", "GET / HTTP/1.1\r\nx\r\n\r\n"]
+        {
+            let mut by_tcp = net::connect("127.0.0.1:7080").expect("the proxy");
+            by_tcp.set_read_timeout(Some(AT_ONCE)).expect("a limit");
+            let mut by_unix = UnixStream::connect("/run/user/1000/minato/default/api.sock").expect("the engine");
+            by_unix.set_read_timeout(Some(AT_ONCE)).expect("a limit");
+            for answer in [answer(&mut by_tcp, nonsense.as_bytes()), answer(&mut by_unix, nonsense.as_bytes())] {
+                assert!(answer.starts_with("HTTP/1.1 400 "), "{nonsense:?}: {answer}");
+            }
+        }
+        proxy.stop();
+        run.stop();
     });
 }
