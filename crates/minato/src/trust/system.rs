@@ -13,6 +13,7 @@ use super::{Certificate, Outcome, authority, quoted};
 const DIRECTORY: &str = "/usr/local/share/ca-certificates";
 const UPDATE: &str = "/usr/sbin/update-ca-certificates";
 
+const FRESH: &str = "--fresh";
 /// What it makes of them: all that is trusted, in one file.
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -31,7 +32,7 @@ pub(super) fn add(certificate: &Certificate<'_>) -> Outcome {
     if !is_root() {
         return outcome(Warn, "does not trust it: only root may change that", &place, Some(as_root(&command)));
     }
-    let added = fs::create_dir_all(DIRECTORY).and_then(|()| fs::copy(certificate.path, &place)).and_then(|_| update());
+    let added = fs::create_dir_all(DIRECTORY).and_then(|()| fs::copy(certificate.path, &place)).and_then(|_| update(&[]));
     match added {
         Ok(()) if is_trusted() => outcome(Fine, "trusts it now", &place, None),
         Ok(()) => outcome(Warn, &format!("does not trust it: {UPDATE} left it out"), &place, None),
@@ -49,23 +50,30 @@ pub(super) fn add(certificate: &Certificate<'_>) -> Outcome {
 pub(super) fn remove() -> Outcome {
     let place = place();
     let user = rustix::process::geteuid().as_raw();
+    // The program makes links to each file, which it leaves when the file goes, unless it makes all of them anew.
+    let link = PathBuf::from(format!("/etc/ssl/certs/minato-{user}.pem"));
     let is_trusted = || authority::any_of(user, &bundle());
-    if fs::symlink_metadata(&place).is_err() && !is_trusted() {
+    if fs::symlink_metadata(&place).is_err() && fs::symlink_metadata(&link).is_err() && !is_trusted() {
         return outcome(Fine, "does not trust it", &place, None);
     }
-    let command = format!("rm -f {} && {UPDATE}", quoted(&place));
+    let command = format!("rm -f {} && {UPDATE} {FRESH}", quoted(&place));
     if !is_root() {
         return outcome(Warn, "still trusts it: only root may change that", &place, Some(as_root(&command)));
     }
-    let removed = match fs::remove_file(&place) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => update(),
-    };
+    let removed = remove_file(&place).and_then(|()| update(&[FRESH]));
     match removed {
         Ok(()) if !is_trusted() => outcome(Fine, "trusts it no more", &place, None),
         Ok(()) => outcome(Fail, &format!("still trusts it: it stays in {BUNDLE}"), &place, None),
         Err(error) if is_trusted() => outcome(Fail, &format!("still trusts it: {error}"), &place, Some(command)),
         Err(error) => outcome(Warn, &format!("trusts it no more, but {error}"), &place, Some(UPDATE.into())),
+    }
+}
+
+/// Removes a file if it is there.
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -77,8 +85,9 @@ fn place() -> PathBuf {
     Path::new(DIRECTORY).join(format!("minato-{}.crt", rustix::process::geteuid().as_raw()))
 }
 
-fn update() -> io::Result<()> {
+fn update(arguments: &[&str]) -> io::Result<()> {
     let mut command = Command::new(UPDATE);
+    command.args(arguments);
     let done = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
     if done.success() { Ok(()) } else { Err(io::Error::other(format!("{UPDATE} failed"))) }
 }

@@ -196,6 +196,9 @@ fn root_makes_the_whole_machine_trust_it() {
         expect(trust(&["--remove"]).expect_success(), "✓ this machine  trusts it no more");
         assert!(!bundle().is_empty() && !bundle().contains(&own));
         assert_eq!(fs::read_dir("/usr/local/share/ca-certificates").expect("the directory").count(), 0);
+        let certificates = fs::read_dir("/etc/ssl/certs").expect("the directory").flatten();
+        let dangling: Vec<_> = certificates.map(|entry| entry.path()).filter(|path| !path.exists()).collect();
+        assert!(dangling.is_empty(), "{dangling:?}");
         expect(trust(&["--remove"]).expect_success(), "✓ this machine  does not trust it");
         serving.into_iter().for_each(|program| drop(program.stop()));
         leftovers::assert_none();
