@@ -32,7 +32,8 @@ pub(super) fn add(certificate: &Certificate<'_>) -> Outcome {
     if !is_root() {
         return outcome(Warn, "does not trust it: only root may change that", &place, Some(as_root(&command)));
     }
-    let added = fs::create_dir_all(DIRECTORY).and_then(|()| fs::copy(certificate.path, &place)).and_then(|_| update(&[]));
+    let added =
+        fs::create_dir_all(DIRECTORY).and_then(|()| fs::copy(certificate.path, &place)).and_then(|_| update(&[]));
     match added {
         Ok(()) if is_trusted() => outcome(Fine, "trusts it now", &place, None),
         Ok(()) => outcome(Warn, &format!("does not trust it: {UPDATE} left it out"), &place, None),
