@@ -7,6 +7,7 @@ mod control;
 mod convert;
 mod engine;
 mod events;
+mod log;
 mod machine;
 mod plane;
 mod problem;
@@ -17,10 +18,13 @@ mod subnet;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use minato_inspect::Problem;
 
+use log::Log;
 use startup::ready::announce;
 pub use subnet::{FixedSubnet, FixedSubnetError};
 
@@ -67,7 +71,10 @@ pub fn ready_file(number: u32) -> std::io::Result<File> {
 /// that runs already is a [`Conflict`](minato_inspect::ProblemKind::Conflict).
 pub fn run(mut options: EngineOptions) -> Result<(), EngineError> {
     // Standard error is the engine's log. Whoever has set up another subscriber keeps it.
-    let _ = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).try_init();
+    if let Ok(stderr) = std::io::stderr().as_fd().try_clone_to_owned() {
+        let log = Mutex::new(Log::new(stderr.into()));
+        let _ = tracing_subscriber::fmt().with_writer(log).with_ansi(false).try_init();
+    }
     let ready = options.ready.take();
     let outcome = match engine::Engine::start(&options) {
         Ok(engine) => {

@@ -30,6 +30,8 @@ pub(super) struct Forward {
     pub(super) socket: HeldSocket,
     /// Its events are reported.
     watched: bool,
+    /// It could not follow its service at the last look, which was told.
+    stuck: bool,
     /// Where the service is reached; `None` while it does not listen.
     pub(super) service: Option<SocketAddr>,
     /// Connections, or clients, so far.
@@ -68,8 +70,11 @@ impl Forward {
             && let HeldSocket::Tcp(port) = &self.socket
         {
             let result = if service.is_some() { port.listen(BACKLOG) } else { port.unlisten() };
+            let was_stuck = std::mem::replace(&mut self.stuck, result.is_err());
             if let Err(error) = result {
-                tracing::warn!(%error, address = %self.address, "can't make the forward follow its service");
+                if !was_stuck {
+                    tracing::warn!(%error, address = %self.address, "can't make the forward follow its service");
+                }
                 return false;
             }
         }
@@ -108,6 +113,7 @@ impl Plane {
                 service_port,
                 socket,
                 watched: false,
+                stuck: false,
                 service: None,
                 connections: 0,
                 clients: 0,
