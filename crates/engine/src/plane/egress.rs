@@ -67,12 +67,13 @@ struct Held {
     refused: Refused,
 }
 
-/// The policies of those hosts that have one.
+/// Which address is whose, and the policies of those hosts that have one.
 #[derive(Debug)]
 pub(super) struct Policies {
     /// By serial number.
     hosts: HashMap<u32, Egress>,
-    /// By the addresses of those hosts, which the engine gave out. Looked up for each new flow.
+    /// By the addresses of all hosts, which the engine gave out. Looked up for each new flow. What comes from another
+    /// address is refused, since no policy could be found for it.
     serials: HashMap<IpAddr, u32>,
     /// Refusals whose answer waits.
     held: Slab<Held>,
@@ -101,8 +102,9 @@ impl Policies {
         }
     }
 
-    pub(super) fn add(&mut self, serial: u32, addresses: &[IpAddr], egress: Egress) {
-        self.hosts.insert(serial, egress);
+    /// A host without a policy may reach everything.
+    pub(super) fn add(&mut self, serial: u32, addresses: &[IpAddr], egress: Option<Egress>) {
+        self.hosts.extend(egress.map(|egress| (serial, egress)));
         self.serials.extend(addresses.iter().map(|address| (*address, serial)));
     }
 
@@ -113,6 +115,11 @@ impl Policies {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadlines.deadline()
+    }
+
+    /// Whether the address was given to a host.
+    fn is_given(&self, source: IpAddr) -> bool {
+        self.serials.contains_key(&source)
     }
 
     fn of(&self, source: IpAddr) -> Option<(u32, &Egress)> {
@@ -162,6 +169,10 @@ fn own_addresses() -> Vec<IpAddr> {
 impl Plane {
     /// Whether the policy of the request's host lets it pass. If not, it is being refused.
     pub(super) fn lets_request_pass(&mut self, id: IncomingId, source: SocketAddr, destination: SocketAddr) -> bool {
+        if !self.policies.is_given(source.ip()) {
+            self.answer_refused(Refused::Request(id));
+            return false;
+        }
         let Some((host, refusal)) = self.refusal(source.ip(), destination, Some(Transport::Tcp)) else { return true };
         self.refuse(host, source.ip(), Refused::Request(id), Some((Transport::Tcp, source, destination)), refusal);
         false
@@ -169,7 +180,8 @@ impl Plane {
 
     /// Whether a connection may be made that does not pass here. It counts as a flow that ends at once.
     pub(super) fn admits(&mut self, source: IpAddr, destination: SocketAddr) -> bool {
-        let admitted = self.refusal(source, destination, Some(Transport::Tcp)).is_none();
+        let admitted =
+            self.policies.is_given(source) && self.refusal(source, destination, Some(Transport::Tcp)).is_none();
         if admitted {
             self.policies.flow_begins(source, destination.ip());
             self.policies.flow_ends(self.now, source, destination.ip());
@@ -179,6 +191,10 @@ impl Plane {
 
     /// The same for the first datagram between two ends.
     pub(super) fn lets_datagram_pass(&mut self, source: SocketAddr, destination: SocketAddr) -> bool {
+        if !self.policies.is_given(source.ip()) {
+            self.answer_refused(Refused::Datagram(source, destination));
+            return false;
+        }
         let Some((host, refusal)) = self.refusal(source.ip(), destination, Some(Transport::Udp)) else { return true };
         let refused = Refused::Datagram(source, destination);
         self.refuse(host, source.ip(), refused, Some((Transport::Udp, source, destination)), refusal);
@@ -188,6 +204,10 @@ impl Plane {
     /// The same for an echo request.
     pub(super) fn lets_echo_pass(&mut self, request: &EchoRequest) -> bool {
         let destination = SocketAddr::new(request.destination, 0);
+        if !self.policies.is_given(request.source) {
+            self.answer_refused(Refused::Echo(request.clone()));
+            return false;
+        }
         let Some((host, refusal)) = self.refusal(request.source, destination, None) else { return true };
         self.refuse(host, request.source, Refused::Echo(request.clone()), None, refusal);
         false
@@ -226,6 +246,11 @@ impl Plane {
         answer: impl FnOnce(&str) -> Vec<u8>,
     ) -> bool {
         let Some(client) = self.client_of(asker) else { return true };
+        if !self.policies.is_given(client.ip()) {
+            let answer = answer("the address that asks was given to no host");
+            self.answer_refused(Refused::Question(asker, question.to_vec(), answer));
+            return false;
+        }
         let Some((host, _)) = self.policies.of(client.ip()).filter(|(_, egress)| !egress.may_ask(labels)) else {
             return true;
         };

@@ -11,7 +11,7 @@ use super::command::Guest;
 impl Plane {
     pub(super) fn add_guest(&mut self, guest: Guest) {
         self.resolver.zone.add(&guest.name, guest.serial, &guest.addresses);
-        self.policies.add(guest.serial, &guest.addresses, Egress::new(false, Vec::new(), Vec::new()));
+        self.policies.add(guest.serial, &guest.addresses, Some(Egress::new(false, Vec::new(), Vec::new())));
         self.guests.insert(guest.serial, guest);
     }
 

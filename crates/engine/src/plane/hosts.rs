@@ -192,9 +192,7 @@ impl Plane {
             tracing::error!(%error, host = name, "the host's sockets can't be watched");
         }
         self.resolver.zone.add(&name, serial, &addresses);
-        if let Some(egress) = egress {
-            self.policies.add(serial, &addresses, egress);
-        }
+        self.policies.add(serial, &addresses, egress);
         let host = PlaneHost {
             name,
             addresses,

@@ -115,6 +115,53 @@ fn what_is_not_tcp_is_refused_as_quickly() {
     });
 }
 
+/// Sends one datagram each from an address that no host has and from the link-local one, and tries a connection from the latter.
+const FROM_ELSEWHERE: &str = r#"
+import ipaddress, socket, sys, time
+own, outside, port = next(line.split() for line in open("/proc/net/if_inet6") if line.startswith("fe80")), sys.argv[1], 7779
+link_local = str(ipaddress.IPv6Address(bytes.fromhex(own[0])))
+free = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+free.setsockopt(socket.IPPROTO_IPV6, 78, 1)  # IPV6_FREEBIND
+free.bind(("fd99::1", 0))
+free.sendto(b"forged", (outside, port))
+local = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+local.bind((link_local, 0, 0, int(own[1], 16)))
+local.sendto(b"link-local", (outside, port))
+stream = socket.socket(socket.AF_INET6)
+stream.settimeout(5)
+stream.bind((link_local, 0, 0, int(own[1], 16)))
+try:
+    stream.connect((outside, 8000))
+    print("connected")
+except OSError as error:
+    print("not connected:", error)
+"#;
+
+#[test]
+fn an_address_that_is_no_hosts_is_no_way_around() {
+    Machine::run(&["python3"], |machine| {
+        world(machine);
+        let heard = machine.outside(|| {
+            let socket = std::net::UdpSocket::bind("[::]:7779").expect("a port");
+            socket.set_read_timeout(Some(SOON)).expect("a timeout");
+            socket
+        });
+        let user = machine.user();
+        let host = client(&user, &["--allow", &format!("[{OUTSIDE_V6}]:7779/udp")]);
+        let told = user.exec("client", &["python3", "-c", FROM_ELSEWHERE, OUTSIDE_V6]).finish().expect_success().stdout;
+        assert!(told.contains("not connected"), "{told}");
+        // From its own address it may; and that comes first although it was sent last.
+        let ask = format!("ask [{OUTSIDE_V6}]:7779 own");
+        let own = user.exec("client", &machine.peer(&ask));
+        let mut buffer = [0; 64];
+        let (length, client) = heard.recv_from(&mut buffer).expect("a datagram");
+        assert_eq!(&buffer[..length], b"own");
+        heard.send_to(b"own", client).expect("an answer");
+        own.finish().expect_success();
+        host.stop();
+    });
+}
+
 #[test]
 fn a_name_does_not_lead_to_what_is_denied() {
     Machine::run(&["curl", "getent"], |machine| {
