@@ -27,7 +27,7 @@ const HOST_VARIABLE: &str = "MINATO_HOST";
 pub(crate) async fn spawn(program: &Program, session: &Session) -> Result<Child, Failure> {
     let mut command = std::process::Command::new(&program.name);
     command.args(&program.arguments);
-    let binds = program.bind_watch.then(|| session.binds());
+    let binds = program.bind_watch.then(|| session.binds_of_sole_program());
     spawn_watched(command, program.identity, &session.host.name, &session.enter, binds.as_ref()).await
 }
 

@@ -192,13 +192,23 @@ async fn end_session(State(control): Shared, Path(id): Path<String>) -> Answer<m
     Ok(Json(control.end_session(session_id(&id)?).await?))
 }
 
+/// What is said about a program whose binds are handed over.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Binds {
+    #[serde(default)]
+    sole: bool,
+}
+
 async fn binds(
     State(control): Shared,
     Path(id): Path<String>,
+    query: Result<Query<Binds>, QueryRejection>,
     request: axum::extract::Request,
 ) -> Result<Response, Refusal> {
     let upgrade = descriptor::asked(request)?;
-    let watch = control.bind_watch(session_id(&id)?)?;
+    let Query(Binds { sole }) = query.map_err(|rejection| wrong_query(&rejection))?;
+    let watch = control.bind_watch(session_id(&id)?, sole)?;
     Ok(descriptor::take_over(upgrade, move |listener| watch.begin(listener)))
 }
 

@@ -41,8 +41,8 @@ pub(crate) struct BindWatch {
 }
 
 impl Control {
-    /// Prepares to tell a session why binds fail.
-    pub(crate) fn bind_watch(&self, id: SessionId) -> Result<BindWatch, Problem> {
+    /// Prepares to tell a session why binds of a program fail; `sole` if the session has no other.
+    pub(crate) fn bind_watch(&self, id: SessionId, sole: bool) -> Result<BindWatch, Problem> {
         let state = self.state();
         let found = state.hosts.iter().find_map(|(name, host)| {
             let inside = host.inside.as_ref()?;
@@ -59,7 +59,7 @@ impl Control {
             })
         });
         let watch = found.ok_or_else(|| problem(ProblemKind::NotFound, format!("there is no session {}", id.0)))?;
-        watch.programs.watched(id);
+        watch.programs.watched(id, sole);
         Ok(watch)
     }
 

@@ -226,12 +226,15 @@ impl Control {
     /// Takes back the name of a host that could not be made.
     fn forget(&self, name: &str) {
         let _ = fs::remove_dir_all(self.host_directory(name));
-        let record = self.state().hosts.remove(name);
+        let mut state = self.state();
+        let record = state.hosts.remove(name);
+        // At once: nobody shall find a network without a host that does not end.
+        self.stop_in_if_empty(&mut state);
+        drop(state);
         self.names.send_modify(|()| ());
         if let Some(record) = record {
             record.gone.send_replace(true);
         }
-        self.stop_if_empty();
     }
 
     /// Ends a host whose phase is `Ending`, or that can't be brought to run: flows, forwards, processes, namespace. `tell` is told when it is gone, with the

@@ -41,7 +41,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::FixedSubnet;
 use crate::events::Events;
 use crate::plane::PlaneHandle;
-use crate::problem::{problem, with_fix};
+use crate::problem::{ending, problem, with_fix};
 use direct::DirectSockets;
 use forwards::ForwardRecord;
 pub(crate) use forwards::collapse;
@@ -202,7 +202,8 @@ impl Control {
         Network { collisions: self.state().collisions.clone(), ..self.network.clone() }
     }
 
-    /// Refuses whoever wants the network to have another subnet than it has.
+    /// Refuses whoever wants the network to have another subnet than it has. Where all that it has is just ending, the next
+    /// network is worth waiting for.
     fn check_subnet(&self, wanted: Option<&str>) -> Result<(), Problem> {
         let Some(text) = wanted else { return Ok(()) };
         let subnet: FixedSubnet =
@@ -210,6 +211,9 @@ impl Control {
         let own = &self.network.subnet_v4;
         if subnet.to_string() == *own {
             return Ok(());
+        }
+        if self.state().is_ending() {
+            return Err(ending());
         }
         let title = format!("network {} has the subnet {own}, not {subnet}", self.network.name);
         let fix = "end its hosts, and the next one can begin with another subnet; or use another --network";
@@ -228,9 +232,12 @@ impl Control {
 
     /// Ends the engine if there is no reason left for it to be.
     fn stop_if_empty(&self) {
-        let mut state = self.state();
+        self.stop_in_if_empty(&mut self.state());
+    }
+
+    fn stop_in_if_empty(&self, state: &mut State) {
         if state.is_empty() {
-            self.stop_in(&mut state, "its last host has ended");
+            self.stop_in(state, "its last host has ended");
         }
     }
 
@@ -268,6 +275,12 @@ impl Control {
 impl State {
     fn is_empty(&self) -> bool {
         self.hosts.is_empty() && self.stays.is_empty() && self.guests.is_empty()
+    }
+
+    /// Whether the network ends, unless somebody wants a host in it very soon.
+    fn is_ending(&self) -> bool {
+        let hosts_are = !self.hosts.is_empty() && self.hosts.values().all(|host| host.phase.is_ending());
+        self.stopping.is_some() || hosts_are && self.stays.is_empty() && self.guests.is_empty()
     }
 
     /// A host that runs.

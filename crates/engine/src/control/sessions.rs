@@ -96,6 +96,7 @@ impl Control {
     fn take_session(&self, id: SessionId) -> Option<Taken> {
         let mut state = self.state();
         if state.stays.remove(&id).is_some() {
+            self.stop_in_if_empty(&mut state);
             return Some(Taken::Stay);
         }
         let (name, host) = state.hosts.iter_mut().find(|(_, host)| host.sessions.contains_key(&id))?;
@@ -109,11 +110,7 @@ impl Control {
 
     async fn after_session(self: &Arc<Self>, taken: Taken) -> SessionEnd {
         match taken {
-            Taken::Stay => {
-                self.stop_if_empty();
-                SessionEnd::default()
-            }
-            Taken::Of { last: false, .. } => SessionEnd::default(),
+            Taken::Stay | Taken::Of { last: false, .. } => SessionEnd::default(),
             Taken::Of { host, .. } => {
                 // Also when the client that asked for it goes away meanwhile, the host ends.
                 let (tell, told) = oneshot::channel();

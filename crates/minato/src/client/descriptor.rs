@@ -43,9 +43,10 @@ impl Client {
         receive(stream).await.map_err(RequestError::Socket)
     }
 
-    /// A place to which the binds of a session's program can be handed.
-    pub(super) async fn bind_taker(&self, session: SessionId) -> Result<BindTaker, RequestError> {
-        let (mut stream, mut early) = self.carrier(Method::POST, &format!("/v1/sessions/{}/binds", session.0)).await?;
+    /// A place to which the binds of a session's program can be handed; `sole` if it starts no other.
+    pub(super) async fn bind_taker(&self, session: SessionId, sole: bool) -> Result<BindTaker, RequestError> {
+        let path = format!("/v1/sessions/{}/binds?sole={sole}", session.0);
+        let (mut stream, mut early) = self.carrier(Method::POST, &path).await?;
         if early.is_empty() {
             early = vec![0];
             stream.read_exact(&mut early).await.map_err(RequestError::Socket)?;

@@ -64,7 +64,12 @@ impl Session {
 
     /// Where the binds of its programs go.
     pub(crate) fn binds(&self) -> Binds {
-        Binds { client: self.client.clone(), session: self.id, direct: self.host.direct }
+        Binds { client: self.client.clone(), session: self.id, direct: self.host.direct, sole: false }
+    }
+
+    /// Where the binds of its program go, if it starts no other: its host ends faster then.
+    pub(crate) fn binds_of_sole_program(&self) -> Binds {
+        Binds { sole: true, ..self.binds() }
     }
 
     /// Ends the session and waits until its host is gone, if it was the host's last.
@@ -94,12 +99,13 @@ pub(crate) struct Binds {
     session: SessionId,
     /// Whether connections go there too.
     pub(crate) direct: bool,
+    sole: bool,
 }
 
 impl Binds {
     /// A place to which those of one program can be handed; `None` when the engine is another version, or is ending.
     pub(crate) async fn taker(&self) -> Option<BindTaker> {
-        self.client.bind_taker(self.session).await.ok()
+        self.client.bind_taker(self.session, self.sole).await.ok()
     }
 }
 

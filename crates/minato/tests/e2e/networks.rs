@@ -64,6 +64,34 @@ fn a_subnet_can_be_fixed() {
     });
 }
 
+/// The first one's host, and its engine, are just ending when the next one comes.
+#[test]
+fn the_next_network_can_have_another_subnet_at_once() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let run = |number: u8, program: &[&str]| {
+            user.run(&["--subnet", &format!("10.99.{number}.0/24")], program).finish().expect_success();
+        };
+        for number in 3..11 {
+            run(number, &["true"]);
+        }
+        let killed = user.run(&["--subnet", "10.99.3.0/24"], &["sleep", "100"]);
+        wait_until("the program", SOON, || !machine.processes_named("sleep").is_empty());
+        killed.signal(rustix::process::Signal::KILL);
+        run(4, &["true"]);
+        fs::write(
+            machine.work().join("minato.toml"),
+            "subnet = \"10.99.5.0/24\"\n[host.web]\ncommand = \"sleep 100\"\n",
+        )
+        .expect("a file");
+        for subnet in ["10.99.5.0/24", "10.99.6.0/24"] {
+            user.minato_finish(&["up", "-d", "--network", "default", "--subnet", subnet]).expect_success();
+            user.minato_finish(&["down", "--network", "default"]).expect_success();
+        }
+        drop(killed.finish());
+    });
+}
+
 #[test]
 fn a_file_can_fix_the_subnet() {
     Machine::run(&[], |machine| {

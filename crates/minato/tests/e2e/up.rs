@@ -259,6 +259,34 @@ fn a_program_that_ends_is_started_again_where_the_file_says_so() {
     });
 }
 
+/// What has left the process group of its service is asked to end, although other programs of the host had ended before.
+#[test]
+fn what_a_service_has_left_behind_is_asked_to_end() {
+    Machine::run(&["setsid"], |machine| {
+        let user = machine.user();
+        let daemon = "trap 'echo asked > asked; exit' TERM; echo up > up; while :; do sleep 0.1; done";
+        write(machine, "daemon", daemon);
+        let [up, asked] = ["up", "asked"].map(|name| machine.work().join(name));
+        for more in ["", "bind-watch = false\n"] {
+            let text = format!(
+                "[host.a.service.once]\ncommand = 'true'\n\
+                 [host.a.service.daemon]\ncommand = ['sh', '-c', 'setsid sh daemon & exec sleep 1000']\n{more}"
+            );
+            write(machine, "minato.toml", &text);
+            user.minato_finish(&["up", "-d"]).expect_success();
+            wait_until("the daemon", SOON, || up.exists());
+            wait_until("the end of the other one", SOON, || {
+                user.minato_json(&["ps", "-f", "minato.toml"])["up"]["services"]
+                    .as_array()
+                    .is_some_and(|services| services.iter().any(|service| service["exit_code"] == 0))
+            });
+            user.minato_finish(&["down"]).expect_success();
+            assert!(asked.exists(), "no SIGTERM with {more:?}");
+            [&up, &asked].into_iter().for_each(|file| fs::remove_file(file).expect("it was there"));
+        }
+    });
+}
+
 /// Neither the supervisor nor its programs wait for whoever shows what they say.
 #[test]
 fn standard_output_that_nobody_takes_holds_nothing_up() {
