@@ -4,6 +4,7 @@
 mod acknowledging;
 mod closing;
 mod handshake;
+mod line;
 mod loss;
 mod named;
 mod packets;
