@@ -50,3 +50,29 @@ impl From<&Problems> for Checked {
         Checked { ok: false, network: None, hosts: Vec::new(), problems: problems.findings() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::widths::whole;
+
+    #[test]
+    fn what_is_fine_and_what_is_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = directory.path().display().to_string();
+        let check = |text: &str| {
+            let file = directory.path().join("minato.toml");
+            std::fs::write(&file, text).expect("a file");
+            Choice { files: vec![file], network: None, instance: None }.plan()
+        };
+        let fine = check(
+            "network = \"shop\"\n[host.web]\ncommand = \"x\"\ndepends-on = [\"db\"]\n[host.db]\ncommand = \"x\"\n",
+        );
+        let fine = fine.expect("a plan");
+        insta::assert_snapshot!("fine", whole(|_| sentence(&fine)));
+        let wrong = "network = \"shop\"\n[host.web]\ncomand = \"x\"\nports = { 70000 = 1, 81 = \"8081:x\" }\n";
+        let failure = check(wrong).expect_err("it is wrong").into_failure();
+        let lines = failure.lines().join("\n").replace(&place, "DIR");
+        insta::assert_snapshot!("wrong", whole(|_| lines.clone()));
+    }
+}

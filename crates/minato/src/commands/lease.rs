@@ -51,8 +51,13 @@ pub(super) fn lease(lease: &Lease, terminal: &Terminal) -> Result<u8, Failure> {
             ports
         }
     };
-    terminal.view("lease", &ports, |_| ports.iter().map(|port| format!("{port}\n")).collect());
+    terminal.view("lease", &ports, |_| numbers(&ports));
     Ok(DONE)
+}
+
+/// A line each, for scripts.
+fn numbers(ports: &[u16]) -> String {
+    ports.iter().map(|port| format!("{port}\n")).collect()
 }
 
 /// Starts the process that holds these ports, and more where the lease is for more.
@@ -99,4 +104,19 @@ fn taken(port: u16) -> Failure {
         failure.details.extend(row.processes.iter().map(|process| format!("it is held by {}", describe(process))));
     }
     failure.fix("end that program, or lease ports for another key")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::widths::whole;
+
+    #[test]
+    fn a_number_a_line() {
+        insta::assert_snapshot!(whole(|_| numbers(&[49152, 80, 65535])), @r"
+        49152
+        80
+        65535
+        ");
+    }
 }

@@ -9,7 +9,8 @@ use super::facts::{Facts, Network, Subject, Trial};
 use super::firewall::{Filtered, Firewall};
 use super::probe::Outcome;
 use super::target::{Place, Target};
-use crate::render::{self, Look, samples};
+use crate::render::widths::whole;
+use crate::render::{self, samples};
 
 /// What is so, in a test: told by a few words, seen as an unprivileged user.
 struct World(Facts);
@@ -119,7 +120,7 @@ impl World {
 
     fn explain(&self, target: &str) -> String {
         let explanation = diagnose(&target.parse().expect("a target"), &self.0);
-        let text = render::explanation(&explanation, &Look::default());
+        let text = whole(|look| render::explanation(&explanation, look));
         format!("$ minato explain {target}\n{text}-> {}\n\n", explanation.code)
     }
 }

@@ -27,6 +27,31 @@ fn the_command_line_is_consistent() {
 }
 
 #[test]
+fn what_every_command_prints_as_json_is_in_the_schema() {
+    use clap::CommandFactory;
+    use std::collections::BTreeSet;
+    // They print no data of ours: a program's output, a script, a page, or sentences about what they do.
+    const WITHOUT_VIEW: [&str; 7] = ["run", "exec", "down", "proxy", "demo", "completions", "man"];
+    let file: serde_json::Value =
+        serde_json::from_str(include_str!("../../../../docs/schemas/views.json")).expect("JSON");
+    let views = file["oneOf"].as_array().expect("views").iter();
+    let named = views.filter_map(|view| view["x-commands"].as_array()).flatten().filter_map(|name| name.as_str());
+    let mut known: BTreeSet<String> = named.map(str::to_owned).collect();
+    for command in WITHOUT_VIEW {
+        assert!(known.insert(command.into()), "{command} has a view");
+    }
+    let mut all = BTreeSet::new();
+    for command in Flags::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+        let name = command.get_name();
+        all.extend(command.get_subcommands().map(|part| format!("{name} {}", part.get_name())));
+        if !command.has_subcommands() {
+            all.insert(name.to_owned());
+        }
+    }
+    assert_eq!(all, known);
+}
+
+#[test]
 fn run_takes_everything_apart() {
     let run = run("run --name web -p 8080:80 -p [::1]:53:5353/udp --ephemeral-range 50000-50099 --host-port 5432 \
                    --map-root -- nginx -g x --json");

@@ -117,3 +117,5 @@ pub(crate) fn process(process: &Process) -> String {
 pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod widths;

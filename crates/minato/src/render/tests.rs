@@ -2,22 +2,8 @@ use minato_host::check::{Check, CheckState};
 use minato_inspect::{Process, Unknown};
 
 use super::samples;
+use super::widths::{at_widths, whole};
 use super::{Look, age, bytes, holders, printable};
-
-const WIDTHS: [usize; 2] = [80, 120];
-
-/// A view at both widths, each line no longer than it may be.
-fn at_widths(view: impl Fn(&Look) -> String) -> String {
-    let mut text = String::new();
-    for width in WIDTHS {
-        let rendered = view(&Look { colour: false, width: Some(width) });
-        for line in rendered.lines() {
-            assert!(line.chars().count() <= width, "wider than {width}: {line}");
-        }
-        text += &format!("--- {width} columns\n{rendered}");
-    }
-    text
-}
 
 #[test]
 fn ports() {
@@ -37,7 +23,7 @@ fn flows() {
 #[test]
 fn events() {
     let lines: String = samples::events().iter().map(super::event).collect();
-    insta::assert_snapshot!(lines);
+    insta::assert_snapshot!(whole(|_| lines.clone()));
 }
 
 #[test]
@@ -45,7 +31,7 @@ fn packets() {
     let packets = samples::packets();
     let lines: String = packets.iter().map(super::packet).collect();
     let comments: Vec<_> = packets.iter().map(super::packet_comment).collect();
-    insta::assert_snapshot!(format!("{lines}--- comments\n{comments:#?}"));
+    insta::assert_snapshot!(whole(|_| format!("{lines}--- comments\n{comments:#?}")));
 }
 
 #[test]
@@ -72,7 +58,7 @@ fn checks() {
         check("open files", CheckState::Warn, "hard limit 20000", Some("ulimit -Hn 65536")),
         check("TUN device", CheckState::Fail, "/dev/net/tun: permission denied", Some("sudo chmod 666 /dev/net/tun")),
     ];
-    insta::assert_snapshot!(super::checks(&checks, &Look::default()));
+    insta::assert_snapshot!(whole(|look| super::checks(&checks, look)));
 }
 
 #[test]

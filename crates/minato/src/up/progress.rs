@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::board::State;
+use super::forwards::place;
+use crate::file::Plan;
 use crate::render::age;
 
 /// One host.
@@ -29,6 +31,20 @@ fn sentence(row: &Row) -> Option<String> {
         State::Ended { well: false } => Some(format!("{host} has ended, not all of it well")),
         State::Waiting { .. } | State::Starting | State::Stopping | State::Failed => None,
     }
+}
+
+/// That everything is ready, and where clients of this machine find it.
+pub(super) fn all_ready(plan: &Plan) -> Vec<String> {
+    let mut lines = vec![format!("network '{}' is ready", plan.network)];
+    for host in &plan.hosts {
+        let forwards = host.fixed_forwards();
+        let places: Vec<String> =
+            forwards.iter().map(|spec| format!("{} at {}", spec.service_ports.0, place(spec))).collect();
+        if !places.is_empty() {
+            lines.push(format!("{}: {}", host.name, places.join(", ")));
+        }
+    }
+    lines
 }
 
 /// Most hosts that are shown: what is drawn anew must fit on a terminal.
@@ -67,6 +83,8 @@ pub(super) fn state(state: &State, seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::Choice;
+    use crate::render::widths::{at_widths, whole};
 
     fn row(host: &str, state: State) -> Row {
         Row { host: host.into(), state, seconds: 2.0 }
@@ -82,6 +100,29 @@ mod tests {
         assert!(lines(&rows[..1], None).is_empty());
         let many: Vec<Row> = (0..100).map(|number| row(&format!("h{number}"), State::Starting)).collect();
         assert_eq!(lines(&many, None).last().map(String::as_str), Some("  and 88 more\n"));
+    }
+
+    #[test]
+    fn hosts_on_their_way_fit_the_terminal() {
+        let hosts = ["accounts", "a-host-with-a-rather-long-name", "db", "mail", "object-store", "search", "sessions"];
+        let waits = State::Waiting { hosts: hosts.map(str::to_owned).to_vec() };
+        let mut rows = vec![row("cache", State::Ready), row("a-host-with-a-rather-long-name", State::Starting)];
+        rows.extend([row("db", State::Stopping), row("mail", State::Failed), row("web", waits)]);
+        rows.extend([true, false].map(|well| row(if well { "job" } else { "search" }, State::Ended { well })));
+        insta::assert_snapshot!(at_widths(|look| lines(&rows, look.width).concat()));
+    }
+
+    #[test]
+    fn all_is_ready_and_there_it_is() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("minato.toml");
+        let ports = r#"{ 80 = 8080, 443 = "0.0.0.0:8443", "53/udp" = "[::1]:5353", 8000 = [8000, "auto"] }"#;
+        let db = "[host.db]\ncommand = 'x'\n";
+        let text = format!("network = 'shop'\n{db}[host.web]\ncommand = 'x'\nports = {ports}\n");
+        std::fs::write(&file, text).expect("a file");
+        let choice = Choice { files: vec![file], network: None, instance: None };
+        let lines = all_ready(&choice.plan().expect("a plan"));
+        insta::assert_snapshot!(whole(|_| lines.iter().map(|line| format!("{line}\n")).collect()));
     }
 
     #[test]

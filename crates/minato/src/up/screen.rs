@@ -247,6 +247,30 @@ fn sequence(text: &str) -> Option<(usize, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::widths::whole;
+
+    #[test]
+    fn lines_of_programs_stand_behind_their_names() {
+        let line = |host: &str, service: Option<&str>, text: &str| Line {
+            time: 0.0,
+            host: host.into(),
+            service: service.map(str::to_owned),
+            text: text.into(),
+        };
+        let lines = [
+            line("db", None, "\u{1b}[1mready\u{1b}[0m to accept connections"),
+            line("web", Some("worker"), &"a word and ".repeat(15)),
+            line("a-host-that-came-later", None, "hello"),
+            line("db", None, "and on"),
+        ];
+        insta::assert_snapshot!(whole(|look| {
+            let mut terminal = Terminal::detect(false, true);
+            terminal.look = *look;
+            let mut screen = Screen::new(&terminal);
+            screen.expect(&["db".into(), "web/worker".into()]);
+            lines.iter().map(|line| screen.with_author(line)).collect()
+        }));
+    }
 
     #[test]
     fn what_steers_a_terminal_is_taken_out() {

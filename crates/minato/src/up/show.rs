@@ -37,3 +37,38 @@ pub(crate) fn table(status: &Status, look: &Look) -> String {
     }
     table.render(look)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::widths::at_widths;
+    use crate::up::presence::ServiceStatus;
+
+    #[test]
+    fn programs() {
+        let service = |host: &str, service: Option<&str>, pid, exit_code, restarts| ServiceStatus {
+            host: host.into(),
+            service: service.map(str::to_owned),
+            pid,
+            exit_code,
+            restarts,
+        };
+        let waiting = ["db", "cache", "object-store", "sessions", "search", "accounts", "mail", "queue", "metrics"];
+        let hosts = [
+            ("db", State::Ready),
+            ("web", State::Ended { well: false }),
+            ("a-host-with-a-rather-long-name", State::Starting),
+            ("last", State::Waiting { hosts: waiting.map(str::to_owned).to_vec() }),
+        ];
+        let status = Status {
+            hosts: hosts.into_iter().map(|(name, state)| (name.parse().expect("a name"), state)).collect(),
+            services: vec![
+                service("db", None, Some(4190), None, 0),
+                service("web", Some("front"), Some(4121), Some(137), 12),
+                service("web", Some("a-service-with-a-rather-long-name"), None, Some(3), 5),
+                service("a-host-with-a-rather-long-name", None, Some(4_194_303), None, 0),
+            ],
+        };
+        insta::assert_snapshot!(at_widths(|look| table(&status, look)));
+    }
+}

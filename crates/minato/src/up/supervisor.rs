@@ -14,8 +14,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::board::State;
 use super::changes::Watched;
 use super::context::Context;
-use super::forwards;
 use super::host::{HostTask, Outcome};
+use super::progress;
 use super::service::Stop;
 use crate::client::{News, Stay};
 use crate::commands::DONE;
@@ -189,18 +189,7 @@ impl Supervisor {
         if self.context.was_all_ready() || !self.plan.hosts.iter().all(is_ready) {
             return;
         }
-        let mut lines = vec![format!("network '{}' is ready", self.plan.network)];
-        for host in &self.plan.hosts {
-            let places = host
-                .fixed_forwards()
-                .iter()
-                .map(|spec| format!("{} at {}", spec.service_ports.0, forwards::place(spec)))
-                .collect::<Vec<_>>();
-            if !places.is_empty() {
-                lines.push(format!("{}: {}", host.name, places.join(", ")));
-            }
-        }
-        self.context.all_ready(&lines);
+        self.context.all_ready(&progress::all_ready(&self.plan));
     }
 
     fn engine_ended(&self, reason: &str) -> Failure {
