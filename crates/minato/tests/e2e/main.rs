@@ -27,6 +27,7 @@ mod json;
 mod lease;
 mod load;
 mod loopback;
+mod machine_ports;
 mod many_forwards;
 mod many_hosts;
 mod names;

@@ -1,7 +1,7 @@
 //! Small programs that tests run in hosts. They are this very test program in another role, so that nothing has to
 //! be installed for them: `who PORT`, `line PORT`, `count PORT`, `connect ADDRESS`, `crowd ADDRESS`, `upload ADDRESS
 //! BYTES`, `send ADDRESS BYTES`, `give PORT BYTES`, `refuse PORT`, `refused ADDRESS`, `mesh PORT FILE`, `babble ADDRESS`,
-//! `ask ADDRESS TEXT`, `lines ADDRESS COUNT`, `hold ADDRESS COUNT`.
+//! `ask ADDRESS TEXT`, `lines ADDRESS COUNT`, `hold ADDRESS COUNT`, `sockets PORT`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -29,6 +29,7 @@ pub(crate) fn play(role: &str) -> i32 {
         ["connect", address] => connect(address.parse().expect("ADDRESS:PORT")),
         ["crowd", address] => crowd(address),
         ["mesh", address, file] => mesh(address, file),
+        ["sockets", first] => crate::machine_ports::open_sockets(first.parse().expect("PORT")),
         ["babble", address] => crate::names::babble(address),
         ["lines", address, count] => lines(address, count.parse().expect("COUNT")),
         ["hold", address, count] => hold(address, count.parse().expect("COUNT")),
