@@ -1,5 +1,7 @@
 //! Several networks at once, and which addresses they have.
 
+mod isolation;
+
 use std::fs;
 
 use crate::machine::{Account, Finished, Machine, SOON, wait_for, wait_until};

@@ -45,7 +45,7 @@ fn listen_address(address: &str) -> String {
 }
 
 /// Tells every TCP and UDP client the address that it sees, and its own.
-fn who(address: &str) {
+pub(crate) fn who(address: &str) {
     let datagrams = UdpSocket::bind(address).expect("to bind UDP");
     thread::spawn(move || {
         let mut buffer = [0; 2048];
