@@ -115,21 +115,26 @@ fn what_is_not_tcp_is_refused_as_quickly() {
     });
 }
 
-/// Sends one datagram each from an address that no host has and from the link-local one, and tries a connection from the latter.
+/// Sends one datagram each from an address of the network that no host has, from one of no network, and from the link-local
+/// one, and tries a connection from the last.
 const FROM_ELSEWHERE: &str = r#"
-import ipaddress, socket, sys, time
-own, outside, port = next(line.split() for line in open("/proc/net/if_inet6") if line.startswith("fe80")), sys.argv[1], 7779
-link_local = str(ipaddress.IPv6Address(bytes.fromhex(own[0])))
-free = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-free.setsockopt(socket.IPPROTO_IPV6, 78, 1)  # IPV6_FREEBIND
-free.bind(("fd99::1", 0))
-free.sendto(b"forged", (outside, port))
-local = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-local.bind((link_local, 0, 0, int(own[1], 16)))
-local.sendto(b"link-local", (outside, port))
+import ipaddress, socket, sys
+outside, port = sys.argv[1], 7779
+own = [line.split() for line in open("/proc/net/if_inet6")]
+of_network = next(ipaddress.IPv6Address(bytes.fromhex(line[0])) for line in own if line[0].startswith("fd"))
+link_local, index = next((bytes.fromhex(line[0]), int(line[1], 16)) for line in own if line[0].startswith("fe80"))
+link_local = (str(ipaddress.IPv6Address(link_local)), 0, 0, index)
+def send(source, word):
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as datagrams:
+        datagrams.setsockopt(socket.IPPROTO_IPV6, 78, 1)  # IPV6_FREEBIND
+        datagrams.bind(source)
+        datagrams.sendto(word, (outside, port))
+send((str(of_network + 0x1000), 0), b"nobody's")
+send(("fd99::1", 0), b"no network's")
+send(link_local, b"link-local")
 stream = socket.socket(socket.AF_INET6)
 stream.settimeout(5)
-stream.bind((link_local, 0, 0, int(own[1], 16)))
+stream.bind(link_local)
 try:
     stream.connect((outside, 8000))
     print("connected")
