@@ -119,6 +119,8 @@ fn each_connection_is_accounted_for_until_it_is_gone() {
         let shown = user.minato_finish(&["flows"]).expect_success().stdout;
         assert!(shown.contains(&format!("{OUTSIDE_V4}:7000 direct")), "{shown}");
 
+        // Sockets are looked at every 50 ms: one that ends sooner need not be told.
+        wait_until("word of it", SOON, || watch.stdout().contains("direct-1"));
         kill_holder(machine);
         holder.finish();
         wait_until("its end", SOON, || held(Some(FlowState::Established)).is_none() && !machine_has_one());
