@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use minato_host::agent::{Fabric, FabricConfig, FabricError, Subnet};
 use minato_host::check;
+use minato_host::routes::network_v4;
 use minato_host::sockets::raise_file_limit;
 use minato_host::tap::Tap;
 use minato_inspect::{Network, Problem, ProblemKind, SessionId};
@@ -27,7 +28,6 @@ use crate::plane::{Command, Order, Plane, PlaneHandle, PlaneSetup, ServicesChang
 use crate::problem::{internal, problem, with_fix};
 use crate::startup::directory::RuntimeDirectory;
 use crate::startup::subnet::{self, Addresses, relay_network};
-use crate::subnet::first_address;
 
 const MTU: u16 = 1500;
 /// Most bytes that a connection with a host holds for each direction. The host's kernel is less than a tenth of a
@@ -298,7 +298,7 @@ fn listen(runtime: &tokio::runtime::Runtime, directory: &RuntimeDirectory) -> io
 
 fn describe(options: &EngineOptions, subnet: &Subnet, loopback: std::net::Ipv4Addr) -> Network {
     let cidr = |address: std::net::IpAddr, prefix: u8| format!("{address}/{prefix}");
-    let base = first_address(subnet.gateway_v4, subnet.prefix_v4);
+    let base = network_v4(subnet.gateway_v4, subnet.prefix_v4);
     let mut segments = subnet.gateway_v6.segments();
     segments[4..].fill(0);
     Network {

@@ -47,8 +47,11 @@ fn by(interface: Option<u32>) -> String {
 
 /// What a route and a network both have: the smaller one of them.
 fn common(route: &Route, gateway: IpAddr, prefix: u8) -> Option<String> {
-    route.overlaps(gateway, prefix).then(|| match (route.prefix >= prefix, gateway) {
-        (true, _) => format!("{}/{}", route.destination, route.prefix),
-        (false, gateway) => format!("{}/{prefix}", routes::network(gateway, prefix)),
+    route.overlaps(gateway, prefix).then(|| {
+        if route.prefix >= prefix {
+            format!("{}/{}", route.destination, route.prefix)
+        } else {
+            format!("{}/{prefix}", routes::network(gateway, prefix))
+        }
     })
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
+use minato_host::routes::network_v4;
+
 /// Shortest and longest prefix: so that hosts differ in their last byte, and that there is room for a few of them.
 const PREFIXES: std::ops::RangeInclusive<u8> = 16..=29;
 /// Where networks of one's own may be: RFC 1918 §3, and RFC 6598 §7.
@@ -78,11 +80,11 @@ impl FromStr for FixedSubnet {
         if !PREFIXES.contains(&prefix) {
             return Err(FixedSubnetError::Prefix(prefix));
         }
-        let base = first_address(address, prefix);
+        let base = network_v4(address, prefix);
         if base != address {
             return Err(FixedSubnetError::HostBits { address, base, prefix });
         }
-        if !PRIVATE.iter().any(|(range, bits)| *bits <= prefix && first_address(base, *bits) == *range) {
+        if !PRIVATE.iter().any(|(range, bits)| *bits <= prefix && network_v4(base, *bits) == *range) {
             return Err(FixedSubnetError::Public);
         }
         Ok(FixedSubnet { base, prefix })
@@ -93,12 +95,6 @@ impl fmt::Display for FixedSubnet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.base, self.prefix)
     }
-}
-
-/// The first address of the subnet with this prefix in which `address` is.
-pub(crate) fn first_address(address: Ipv4Addr, prefix: u8) -> Ipv4Addr {
-    let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-    Ipv4Addr::from_bits(address.to_bits() & mask)
 }
 
 #[cfg(test)]

@@ -307,7 +307,8 @@ impl Fabric {
         descriptors.pop().ok_or_else(|| unexpected(&reply))
     }
 
-    /// Plugs a host of another fabric into this one: makes its interface `eth{number}`, and returns the port for [`Fabric::unplug`]. The interface goes with this fabric's agent, too.
+    /// Plugs a host of another fabric into this one: makes its interface `eth{number}`, and returns the port for
+    /// [`Fabric::unplug`]. The interface goes with this fabric's agent, too.
     ///
     /// To be called outside of both agents' user namespaces, by the user who owns them: such a process has rights in both.
     ///

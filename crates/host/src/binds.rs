@@ -31,7 +31,7 @@ use self::{
     seccomp::Notification,
     target::{Target, Wanted},
 };
-use crate::{Transport, direct::Direct, passing};
+use crate::{Transport, direct::Direct, passing, plain};
 
 /// Whether this machine's processors are known to the filter.
 pub const SUPPORTED: bool = seccomp::ARCHITECTURE.is_some();
@@ -194,8 +194,7 @@ impl Binds {
         // Nothing may keep the socket open once the program goes on.
         drop(socket);
         if let Some(reason) = result.as_ref().err().and_then(BindRefusal::of) {
-            let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-            failed(FailedBind { pid, address, transport, reason });
+            failed(FailedBind { pid, address: plain(address), transport, reason });
         }
         notification.answer(self.listener.as_fd(), &result);
     }

@@ -27,6 +27,7 @@ use self::{
 use crate::{
     Family, Transport,
     binds::{seccomp::Notification, target},
+    plain,
     sockets::is_closed,
     sys,
 };
@@ -126,8 +127,7 @@ impl Direct {
             return;
         }
         let remote = target::parse(&bytes).filter(|remote| remote.port() != 0);
-        let remote = remote.map(|remote| SocketAddr::new(remote.ip().to_canonical(), remote.port()));
-        let remote = remote.filter(|remote| self.outside.is_outside(*remote));
+        let remote = remote.map(plain).filter(|remote| self.outside.is_outside(*remote));
         let Some((held, home)) = self.held(call) else { return };
         let is_free = is_closed(held.socket.as_fd());
         let _ = match (home, remote) {
@@ -250,11 +250,7 @@ fn carry_back(family: Family, held: &Held, to: BorrowedFd<'_>) -> Option<()> {
 
 /// A TCP socket of the calling thread's network.
 fn machine_socket(family: Family) -> std::io::Result<OwnedFd> {
-    let domain = match family {
-        Family::V4 => AddressFamily::INET,
-        Family::V6 => AddressFamily::INET6,
-    };
-    Ok(socket_with(domain, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))?)
+    Ok(socket_with(family.domain(), SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))?)
 }
 
 fn family(socket: BorrowedFd<'_>) -> Option<Family> {

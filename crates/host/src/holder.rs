@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    Family, Transport,
+    Family, Transport, plain,
     process::{self, Owner, Process, SocketOwners},
     sock_diag::{Query, SockDiag, SocketInfo, State, States},
 };
@@ -114,9 +114,8 @@ fn holder(socket: &SocketInfo, owners: &SocketOwners) -> Holder {
 
 fn unnamed(socket: &SocketInfo, processes: HolderProcesses) -> Holder {
     Holder {
-        local: SocketAddr::new(socket.local.ip().to_canonical(), socket.local.port()),
-        remote: (socket.remote.port() != 0)
-            .then(|| SocketAddr::new(socket.remote.ip().to_canonical(), socket.remote.port())),
+        local: plain(socket.local),
+        remote: (socket.remote.port() != 0).then(|| plain(socket.remote)),
         state: socket.state,
         uid: socket.uid,
         inode: socket.inode,

@@ -41,6 +41,13 @@ impl Family {
     pub fn of(address: std::net::IpAddr) -> Self {
         if address.is_ipv4() { Self::V4 } else { Self::V6 }
     }
+
+    fn domain(self) -> rustix::net::AddressFamily {
+        match self {
+            Self::V4 => rustix::net::AddressFamily::INET,
+            Self::V6 => rustix::net::AddressFamily::INET6,
+        }
+    }
 }
 
 /// A transport protocol that has ports.
@@ -50,4 +57,9 @@ pub enum Transport {
     Tcp,
     /// User Datagram Protocol.
     Udp,
+}
+
+/// An IPv4-mapped address of a dual-stack socket as the IPv4 address that it is; others as they are.
+pub fn plain(address: std::net::SocketAddr) -> std::net::SocketAddr {
+    std::net::SocketAddr::new(address.ip().to_canonical(), address.port())
 }

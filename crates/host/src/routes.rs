@@ -190,13 +190,16 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
+/// The same as [`network`] of an IPv4 address.
+pub fn network_v4(address: Ipv4Addr, prefix: u8) -> Ipv4Addr {
+    let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
+    Ipv4Addr::from_bits(address.to_bits() & mask)
+}
+
 /// An address with all bits behind the first `prefix` cleared: the first one of its network.
 pub fn network(address: IpAddr, prefix: u8) -> IpAddr {
     match address {
-        IpAddr::V4(v4) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
-            Ipv4Addr::from_bits(v4.to_bits() & mask).into()
-        }
+        IpAddr::V4(v4) => network_v4(v4, prefix).into(),
         IpAddr::V6(v6) => {
             let mask = u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0);
             Ipv6Addr::from_bits(v6.to_bits() & mask).into()

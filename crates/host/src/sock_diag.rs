@@ -18,7 +18,7 @@ use rustix::net::{
 };
 
 pub use self::in_use::InUse;
-use crate::{Family, Transport, netlink::Netlink, sys};
+use crate::{Family, Transport, netlink::Netlink, plain, sys};
 
 /// A socket as the kernel's table shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,14 @@ pub struct SocketInfo {
     pub send_queue: u32,
     /// TCP's measurements, when [`Query::details`] asked for them.
     pub tcp: Option<TcpDetails>,
+}
+
+impl SocketInfo {
+    /// The same with [`plain`] addresses.
+    #[must_use]
+    pub fn with_plain_addresses(self) -> Self {
+        Self { local: plain(self.local), remote: plain(self.remote), ..self }
+    }
 }
 
 /// A TCP state, with the kernel's number.

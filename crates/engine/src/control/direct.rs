@@ -1,7 +1,7 @@
 //! Connections that programs make over sockets of the machine, which they hold themselves: no byte of them passes here. What
 //! is known of them are their beginnings, which the programs' watch tells, and what the machine's socket table shows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -148,8 +148,8 @@ impl DirectSockets {
         let mut state = self.state();
         let known = |socket: SocketInfo| Some((state.sockets.get(&socket.cookie)?.clone(), socket));
         let found: Vec<(Record, SocketInfo)> = table.into_iter().filter_map(known).collect();
-        let there: HashMap<u64, ()> = found.iter().map(|(_, socket)| (socket.cookie, ())).collect();
-        state.sockets.retain(|cookie, record| there.contains_key(cookie) || record.since.elapsed() < APPEARS);
+        let there: HashSet<u64> = found.iter().map(|(_, socket)| socket.cookie).collect();
+        state.sockets.retain(|cookie, record| there.contains(cookie) || record.since.elapsed() < APPEARS);
         found
     }
 
@@ -164,10 +164,7 @@ fn connections() -> std::io::Result<Vec<SocketInfo>> {
     let mut found = Vec::new();
     for family in [Family::V4, Family::V6] {
         let query = Query { details: true, ..Query::new(family, Transport::Tcp, States::CONNECTED) };
-        table.dump(query, |socket| {
-            let plain = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-            found.push(SocketInfo { local: plain(socket.local), remote: plain(socket.remote), ..*socket });
-        })?;
+        table.dump(query, |socket| found.push(socket.with_plain_addresses()))?;
     }
     Ok(found)
 }

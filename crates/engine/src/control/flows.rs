@@ -86,9 +86,8 @@ impl Sockets {
     }
 
     /// Adds a socket without asking whose it is. Returns it, with plain addresses, if it is connected.
-    pub(super) fn add_unowned(&mut self, host: &str, mut socket: SocketInfo) -> Option<SocketInfo> {
-        socket.local.set_ip(socket.local.ip().to_canonical());
-        socket.remote.set_ip(socket.remote.ip().to_canonical());
+    pub(super) fn add_unowned(&mut self, host: &str, socket: SocketInfo) -> Option<SocketInfo> {
+        let socket = socket.with_plain_addresses();
         if socket.state == SocketState::Listen {
             self.listening.insert((host.to_owned(), socket.local.port()));
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use minato_host::sockets::{HeldPort, HoldError, udp_bind};
 use minato_inspect::{Forward, ForwardRequest, ForwardSpec, ForwardState, Problem, ProblemKind};
 use minato_ports::{BindRequest, PortTable, Reservation, Transport};
+use tokio::sync::oneshot;
 
 use super::loopback::{End, contested};
 use super::{Control, HostRecord, State, blocking, no_such_host};
@@ -20,7 +21,6 @@ pub(super) use expand::Wanted;
 pub(crate) use expand::collapse;
 use expand::expand;
 pub(super) use refuse::holder_of;
-use tokio::sync::oneshot;
 
 /// A forward that is in force; its socket is the packet loop's.
 #[derive(Debug)]

@@ -60,7 +60,7 @@ impl Control {
         };
         // An engine that was started for this host only has nothing to wait for.
         let (reserved, checked) = reserved.inspect_err(|_| self.stop_if_empty())?;
-        let (inside, holding) = match self.make(&reserved, request, checked).await {
+        let (inside, holding) = match self.make(&reserved, request, checked.egress).await {
             Ok(made) => made,
             Err(failure) => {
                 self.forget(&reserved.name);
@@ -151,10 +151,10 @@ impl Control {
         self: &Arc<Self>,
         reserved: &Reserved,
         request: HostRequest,
-        Checked { range, egress }: Checked,
+        egress: Option<Egress>,
     ) -> Result<(Inside, Holding), Problem> {
         let holding = self.hold(&reserved.name, request.forwards).await?;
-        let made = match self.make_namespace(reserved, range).await {
+        let made = match self.make_namespace(reserved).await {
             Ok(made) => made,
             Err(failure) => {
                 self.abandon(holding).await;
@@ -180,12 +180,12 @@ impl Control {
         Ok((Inside { enter, network_inode: namespace.network_inode, sockets }, holding))
     }
 
-    async fn make_namespace(self: &Arc<Self>, reserved: &Reserved, range: PortRange) -> Result<NewHost, Problem> {
+    async fn make_namespace(self: &Arc<Self>, reserved: &Reserved) -> Result<NewHost, Problem> {
         let config = HostConfig {
             name: reserved.name.clone(),
             address_v4: reserved.address_v4,
             address_v6: reserved.address_v6,
-            ephemeral_range: (range.first().value(), range.last().value()),
+            ephemeral_range: reserved.ephemeral_range,
             resolv_conf: self.host_directory(&reserved.name).join("resolv.conf"),
         };
         let (control, networks) = (Arc::clone(self), reserved.networks.clone());
@@ -237,9 +237,9 @@ impl Control {
         }
     }
 
-    /// Ends a host whose phase is `Ending`, or that can't be brought to run: flows, forwards, processes, namespace. `tell` is told when it is gone, with the
-    /// processes that were still in it; or already when nothing of it runs, listens or sends for certain, while the kernel
-    /// needs a moment longer.
+    /// Ends a host whose phase is `Ending`, or that can't be brought to run: flows, forwards, processes, namespace. `tell` is
+    /// told when it is gone, with the processes that were still in it; or already when nothing of it runs, listens or sends
+    /// for certain, while the kernel needs a moment longer.
     pub(super) async fn end_host(self: &Arc<Self>, name: &str, tell: oneshot::Sender<SessionEnd>) {
         let (serial, inside, addresses, programs) = {
             let mut state = self.state();

@@ -18,6 +18,7 @@ use super::{Control, MAX_JOINED, blocking, name};
 use crate::engine::GATEWAY_MAC;
 use crate::plane::{Command, JoinedZone};
 use crate::problem::{internal, problem, with_fix};
+use crate::startup::subnet::relay_network;
 
 /// A network that a host has joined.
 pub(super) struct Membership {
@@ -169,10 +170,8 @@ fn addresses(network: &Network) -> Option<(minato_relay::Network, Subnet)> {
     let prefix = |subnet: &str| subnet.rsplit_once('/')?.1.parse::<u8>().ok();
     let (prefix_v4, prefix_v6) = (prefix(&network.subnet_v4)?, prefix(&network.subnet_v6)?);
     let Network { gateway_v4, gateway_v6, .. } = *network;
-    Some((
-        minato_relay::Network { gateway_v4, prefix_v4, gateway_v6, prefix_v6 },
-        Subnet { gateway_v4, prefix_v4, gateway_v6, prefix_v6 },
-    ))
+    let subnet = Subnet { gateway_v4, prefix_v4, gateway_v6, prefix_v6 };
+    Some((relay_network(&subnet), subnet))
 }
 
 /// Asks the engine of another network of this user for a place. Answers are read until the connection ends, and the place

@@ -181,10 +181,7 @@ impl Seen {
             happened.push(Happening::FlowStarted { id: id.clone(), flow: Box::new(flow.clone()) });
             self.flows.insert(key, (id, flow));
         }
-        happened.extend(before.into_values().map(|(id, flow)| {
-            let flow = Flow { state: FlowState::Closing, ..flow };
-            Happening::FlowEnded { id, flow: Box::new(flow) }
-        }));
+        happened.extend(before.into_values().map(ended));
     }
 
     /// One that is seen for the first time when it has ended already has begun and ended.
@@ -205,11 +202,13 @@ impl Seen {
             };
             self.direct.insert(cookie, (id, flow));
         }
-        happened.extend(before.into_values().map(|(id, flow)| {
-            let flow = Flow { state: FlowState::Closing, ..flow };
-            Happening::FlowEnded { id, flow: Box::new(flow) }
-        }));
+        happened.extend(before.into_values().map(ended));
     }
+}
+
+/// The end of a flow that was last seen like this.
+fn ended((id, flow): (String, Flow)) -> Happening {
+    Happening::FlowEnded { id, flow: Box::new(Flow { state: FlowState::Closing, ..flow }) }
 }
 
 /// Whose the sockets of each host are; looked up when something new is seen, once a look.

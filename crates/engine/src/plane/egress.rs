@@ -169,12 +169,35 @@ fn own_addresses() -> Vec<IpAddr> {
 impl Plane {
     /// Whether the policy of the request's host lets it pass. If not, it is being refused.
     pub(super) fn lets_request_pass(&mut self, id: IncomingId, source: SocketAddr, destination: SocketAddr) -> bool {
+        self.lets_pass(source, destination, Some(Transport::Tcp), || Refused::Request(id))
+    }
+
+    /// The same for the first datagram between two ends.
+    pub(super) fn lets_datagram_pass(&mut self, source: SocketAddr, destination: SocketAddr) -> bool {
+        self.lets_pass(source, destination, Some(Transport::Udp), || Refused::Datagram(source, destination))
+    }
+
+    /// The same for an echo request.
+    pub(super) fn lets_echo_pass(&mut self, request: &EchoRequest) -> bool {
+        let (source, destination) = (SocketAddr::new(request.source, 0), SocketAddr::new(request.destination, 0));
+        self.lets_pass(source, destination, None, || Refused::Echo(request.clone()))
+    }
+
+    /// What all of them have in common; without a transport the ports are 0.
+    fn lets_pass(
+        &mut self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        transport: Option<Transport>,
+        refused: impl FnOnce() -> Refused,
+    ) -> bool {
         if !self.policies.is_given(source.ip()) {
-            self.answer_refused(Refused::Request(id));
+            self.answer_refused(refused());
             return false;
         }
-        let Some((host, refusal)) = self.refusal(source.ip(), destination, Some(Transport::Tcp)) else { return true };
-        self.refuse(host, source.ip(), Refused::Request(id), Some((Transport::Tcp, source, destination)), refusal);
+        let Some((host, refusal)) = self.refusal(source.ip(), destination, transport) else { return true };
+        let ends = transport.map(|transport| (transport, source, destination));
+        self.refuse(host, source.ip(), refused(), ends, refusal);
         false
     }
 
@@ -187,30 +210,6 @@ impl Plane {
             self.policies.flow_ends(self.now, source, destination.ip());
         }
         admitted
-    }
-
-    /// The same for the first datagram between two ends.
-    pub(super) fn lets_datagram_pass(&mut self, source: SocketAddr, destination: SocketAddr) -> bool {
-        if !self.policies.is_given(source.ip()) {
-            self.answer_refused(Refused::Datagram(source, destination));
-            return false;
-        }
-        let Some((host, refusal)) = self.refusal(source.ip(), destination, Some(Transport::Udp)) else { return true };
-        let refused = Refused::Datagram(source, destination);
-        self.refuse(host, source.ip(), refused, Some((Transport::Udp, source, destination)), refusal);
-        false
-    }
-
-    /// The same for an echo request.
-    pub(super) fn lets_echo_pass(&mut self, request: &EchoRequest) -> bool {
-        let destination = SocketAddr::new(request.destination, 0);
-        if !self.policies.is_given(request.source) {
-            self.answer_refused(Refused::Echo(request.clone()));
-            return false;
-        }
-        let Some((host, refusal)) = self.refusal(request.source, destination, None) else { return true };
-        self.refuse(host, request.source, Refused::Echo(request.clone()), None, refusal);
-        false
     }
 
     /// Why the policy of a host refuses a destination. What is opened to it at the gateway is no business of the policy.

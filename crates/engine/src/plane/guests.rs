@@ -19,10 +19,7 @@ impl Plane {
         let Some(Guest { name, addresses, .. }) = self.guests.remove(&serial) else { return };
         self.resolver.zone.remove(&name, serial);
         self.end_flows_from(&addresses);
-        self.end_streams_of(&addresses);
-        self.end_queries_of(&addresses);
-        self.end_refusals_of(&addresses);
-        self.policies.remove(serial);
+        self.forget_asker(serial, &addresses);
     }
 
     /// The host at an address of this network.

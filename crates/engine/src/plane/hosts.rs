@@ -223,16 +223,21 @@ impl Plane {
         let ended: Vec<FlowId> = self.flows.iter().filter(|(_, flow)| concerned(flow)).map(|(id, _)| id).collect();
         ended.into_iter().for_each(|id| self.end_drained(id));
         self.end_echoes_of(&addresses);
-        self.end_streams_of(&addresses);
-        self.end_queries_of(&addresses);
-        self.end_refusals_of(&addresses);
-        self.policies.remove(serial);
+        self.forget_asker(serial, &addresses);
         self.drained(&addresses);
         addresses.iter().for_each(|address| self.rules.close(*address));
         if let Some(host) = self.hosts.remove(&serial) {
             self.resolver.zone.remove(&host.name, serial);
             self.admission.give_back(2 * host.waiting.len() + host.stocked());
         }
+    }
+
+    /// Ends what a host or guest with these addresses asks for, and forgets its policy.
+    pub(super) fn forget_asker(&mut self, serial: u32, addresses: &[IpAddr]) {
+        self.end_streams_of(addresses);
+        self.end_queries_of(addresses);
+        self.end_refusals_of(addresses);
+        self.policies.remove(serial);
     }
 
     /// Ends what came from a host with these addresses.

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use minato_host::agent::Subnet;
+use minato_host::routes::network_v4;
 use minato_inspect::{Collision, Problem, ProblemKind};
 use rustix::fs::{FlockOperation, flock};
 
@@ -15,7 +16,6 @@ use super::directory::is_locked;
 use crate::FixedSubnet;
 use crate::machine::Machine;
 use crate::problem::{internal, problem, with_fix};
-use crate::subnet::first_address;
 
 const PREFIX_V4: u8 = 24;
 const PREFIX_V6: u8 = 64;
@@ -153,7 +153,7 @@ fn noted(directory: &Path, text: &str) -> Option<Taken> {
 impl Taken {
     fn overlaps(&self, subnet: &Subnet) -> bool {
         let common = self.prefix.min(subnet.prefix_v4);
-        first_address(self.gateway, common) == first_address(subnet.gateway_v4, common)
+        network_v4(self.gateway, common) == network_v4(subnet.gateway_v4, common)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt};
+use rustix::net::{SocketFlags, SocketType, ipproto, socket_with, sockopt};
 
 use super::{
     FabricError, HostConfig, InsideSocket, Step, Subnet,
@@ -156,10 +156,7 @@ impl Fabric {
 
 /// Makes a socket in the calling thread's network namespace, with everything set that whoever uses it would have to set.
 pub(super) fn inside_socket(kind: InsideSocket, family: Family, congestion: Option<&str>) -> io::Result<OwnedFd> {
-    let domain = match family {
-        Family::V4 => AddressFamily::INET,
-        Family::V6 => AddressFamily::INET6,
-    };
+    let domain = family.domain();
     let (of_type, protocol) = match kind {
         InsideSocket::Datagram => (SocketType::DGRAM, ipproto::UDP),
         InsideSocket::Stream | InsideSocket::TransparentStream | InsideSocket::Plain => {

@@ -70,10 +70,8 @@ impl Programs {
 
     /// A thread is about to make an epoll instance.
     pub(super) fn forget_epolls(&mut self, thread: u32) {
-        // Unknown ones have connected nothing yet, and their descriptors will be looked at.
-        if let Some((process, _)) = self.threads.get(&thread) {
-            self.made.insert(*process, Instant::now());
-        } else if let Some(process) = thread_group(thread) {
+        let known = self.threads.get(&thread).map(|(process, _)| *process);
+        if let Some(process) = known.or_else(|| thread_group(thread)) {
             self.made.insert(process, Instant::now());
         }
         self.made.retain(|_, made| made.elapsed() <= SETTLING);

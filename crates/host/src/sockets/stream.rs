@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::Failure;
-use crate::{sock_diag::State, sys};
+use crate::{plain, sock_diag::State, sys};
 
 /// A peer that has vanished without a word is asked after this long without traffic …
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(600);
@@ -226,5 +226,5 @@ pub fn reset(socket: OwnedFd) {
 /// A socket address of an IP family; IPv4-mapped ones as IPv4.
 pub(super) fn socket_address(address: &SocketAddrAny) -> io::Result<SocketAddr> {
     let address = SocketAddr::try_from(address.clone())?;
-    Ok(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    Ok(plain(address))
 }

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use minato_host::plain;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::report::Report;
@@ -51,11 +52,6 @@ fn serve(role: DemoRole, place: &str, tell: &impl Fn(&Report)) -> io::Result<()>
             threads.spawn(move || converse(role, &stream, plain(client)));
         }
     })
-}
-
-/// An IPv4 client of a dual-stack socket under its own address.
-fn plain(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 fn converse(role: DemoRole, stream: &TcpStream, client: SocketAddr) -> io::Result<()> {

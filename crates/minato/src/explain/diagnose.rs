@@ -15,15 +15,12 @@ use minato_inspect::{Collision, Forward, Host, PortRow, Transport};
 use super::facts::{Facts, Network, Subject, covers};
 use super::{Explanation, HopState, Target};
 use crate::failure::code;
-use crate::flags::Name;
+use crate::flags::{Name, argument};
 use crate::render;
 
 /// Explains a target by the facts about it.
 pub(super) fn diagnose(target: &Target, facts: &Facts) -> Explanation {
-    let transport = match target.transport {
-        minato_ports::Transport::Tcp => Transport::Tcp,
-        minato_ports::Transport::Udp => Transport::Udp,
-    };
+    let transport = argument::transport(target.transport);
     let nothing = Network::default();
     let network = facts.network.as_ref().unwrap_or(&nothing);
     let mut diagnosis = Diagnosis { port: target.port, transport, facts, network, result: Explanation::of(target) };

@@ -38,7 +38,7 @@ pub(super) fn look(destination: SocketAddr) -> io::Result<Option<Exhaustion>> {
     let mut table = SockDiag::open()?;
     for family in [Family::V4, Family::V6] {
         table.dump(Query::new(family, Transport::Tcp, States::ALL), |socket| {
-            let there = SocketAddr::new(socket.remote.ip().to_canonical(), socket.remote.port()) == destination;
+            let there = minato_host::plain(socket.remote) == destination;
             let in_range = (range.0..=range.1).contains(&socket.local.port());
             if in_range && (there || socket.remote.port() == 0) {
                 ports.insert(socket.local.port());

@@ -13,6 +13,7 @@ use super::target::Target;
 use crate::client::Client;
 use crate::commands::DONE;
 use crate::failure::Failure;
+use crate::flags::argument;
 use crate::terminal::Terminal;
 
 /// A firewall that the connections pass, and what it does.
@@ -42,10 +43,7 @@ pub(super) async fn look(
     trials: &[Trial],
     client: &Client,
 ) -> Result<Vec<Firewall>, Failure> {
-    let transport = match target.transport {
-        minato_ports::Transport::Tcp => Transport::Tcp,
-        minato_ports::Transport::Udp => Transport::Udp,
-    };
+    let transport = argument::transport(target.transport);
     let mut seen = Vec::new();
     let own = on_machine(transport, trials);
     if !own.is_empty() {

@@ -16,6 +16,7 @@ use rcgen::{
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use super::unless_gone;
 use crate::failure::Failure;
 use crate::state_dir;
 
@@ -235,10 +236,7 @@ fn certificate_of(both: &str) -> String {
 /// Writes a file at once: who reads it sees the old one or the new one.
 fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let new = path.with_extension("new");
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    unless_gone(fs::remove_file(&new))?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
     file.write_all(text.as_bytes())?;
     fs::rename(&new, path)

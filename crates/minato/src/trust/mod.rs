@@ -137,12 +137,8 @@ fn remove(directory: &Path, terminal: &Terminal) -> Result<u8, Failure> {
     let nickname = nickname();
     let mut outcomes: Vec<Outcome> = databases().iter().map(|database| database.remove(&nickname)).collect();
     outcomes.push(system::remove());
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(Failure::caused(format!("cannot remove {}", directory.display()), error));
-        }
-        _ => {}
-    }
+    unless_gone(fs::remove_dir_all(directory))
+        .map_err(|error| Failure::caused(format!("cannot remove {}", directory.display()), error))?;
     let stores: Vec<_> = outcomes.iter().map(check_as_json).collect();
     let shown = serde_json::json!({ "certificate": null, "days": null, "stores": stores });
     terminal.view("trust", &shown, |look| {
@@ -160,6 +156,14 @@ fn databases() -> Vec<Database> {
 
 fn nickname() -> String {
     format!("minato {}", rustix::process::geteuid().as_raw())
+}
+
+/// A removal has done its work, too, where there was nothing.
+fn unless_gone(removal: io::Result<()>) -> io::Result<()> {
+    match removal {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
 }
 
 /// A path as a shell takes it.

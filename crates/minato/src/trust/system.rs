@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use minato_host::check::CheckState::{self, Fail, Ok as Fine, Warn};
 
-use super::{Certificate, Outcome, authority, quoted};
+use super::{Certificate, Outcome, authority, quoted, unless_gone};
 
 /// Where Debian's `update-ca-certificates` takes certificates from that an administrator adds.
 const DIRECTORY: &str = "/usr/local/share/ca-certificates";
@@ -61,20 +61,12 @@ pub(super) fn remove() -> Outcome {
     if !is_root() {
         return outcome(Warn, "still trusts it: only root may change that", &place, Some(as_root(&command)));
     }
-    let removed = remove_file(&place).and_then(|()| update(&[FRESH]));
+    let removed = unless_gone(fs::remove_file(&place)).and_then(|()| update(&[FRESH]));
     match removed {
         Ok(()) if !is_trusted() => outcome(Fine, "trusts it no more", &place, None),
         Ok(()) => outcome(Fail, &format!("still trusts it: it stays in {BUNDLE}"), &place, None),
         Err(error) if is_trusted() => outcome(Fail, &format!("still trusts it: {error}"), &place, Some(command)),
         Err(error) => outcome(Warn, &format!("trusts it no more, but {error}"), &place, Some(UPDATE.into())),
-    }
-}
-
-/// Removes a file if it is there.
-fn remove_file(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 

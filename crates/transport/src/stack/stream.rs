@@ -109,8 +109,8 @@ impl Stack {
     }
 
     /// Takes data into the send buffer as it is, off the front of `data`; how much. What is left means that
-    /// `Event::Writable` follows. Segments refer to the memory, which is held until the peer has acknowledged it. Less than a
-    /// kibibyte is copied.
+    /// `Event::Writable` follows. Segments refer to the memory, which is held until the peer has acknowledged it. Less than
+    /// 4 KiB is copied.
     pub fn send_bytes(&mut self, now: Instant, id: ConnectionId, data: &mut Bytes) -> usize {
         let now = self.clock.read(now);
         let Some(index) = self.index(id) else { return 0 };

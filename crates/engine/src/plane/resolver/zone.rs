@@ -142,13 +142,8 @@ impl Zone {
                 Some(Found { place: self.place(&lower), zone: domain_name(&[host]) })
             }
             names => {
-                let (address, zone) = reverse::find(names, &self.network)?;
-                let place = match address {
-                    Reverse::Address(address) => self.name_of(address).map_or(Place::Missing, Place::Address),
-                    Reverse::Above => Place::Empty,
-                    Reverse::Nothing => Place::Missing,
-                };
-                Some(Found { place, zone })
+                let hosts = self.hosts.iter().map(|(name, listed)| (name, &listed.addresses));
+                find_reverse(names, &self.network, &self.label, hosts)
             }
         }
     }
@@ -182,14 +177,6 @@ impl Zone {
             },
             _ => Place::Missing,
         }
-    }
-
-    fn name_of(&self, address: IpAddr) -> Option<DnsName> {
-        if self.network.is_gateway(address) {
-            return Some(self.full(GATEWAY));
-        }
-        let found = self.hosts.iter().find(|(_, listed)| listed.addresses.contains(&address));
-        found.map(|(name, _)| self.full(name))
     }
 
     fn full(&self, host: &str) -> DnsName {
@@ -246,23 +233,8 @@ impl JoinedZone {
             [host] if self.hosts.contains_key(*host) => {
                 Some(Found { place: Place::Host(self.hosts[*host].clone()), zone: domain_name(&[host]) })
             }
-            names => {
-                let (address, zone) = reverse::find(names, &self.network)?;
-                let place = match address {
-                    Reverse::Address(address) => self.name_of(address).map_or(Place::Missing, Place::Address),
-                    Reverse::Above => Place::Empty,
-                    Reverse::Nothing => Place::Missing,
-                };
-                Some(Found { place, zone })
-            }
+            names => find_reverse(names, &self.network, &self.label, self.hosts.iter()),
         }
-    }
-
-    fn name_of(&self, address: IpAddr) -> Option<DnsName> {
-        let gateway = self.network.is_gateway(address).then_some(GATEWAY);
-        let host =
-            || self.hosts.iter().find(|(_, addresses)| addresses.contains(&address)).map(|(name, _)| name.as_str());
-        gateway.or_else(host).map(|name| domain_name(&[name, &self.label, TOP]))
     }
 }
 
@@ -274,6 +246,27 @@ impl Found {
             _ => None,
         }
     }
+}
+
+/// What is at the name of an address of a network that is called `label` and has these hosts. `None` for other names.
+fn find_reverse<'a>(
+    labels: &[&str],
+    network: &Network,
+    label: &str,
+    mut hosts: impl Iterator<Item = (&'a String, &'a Vec<IpAddr>)>,
+) -> Option<Found> {
+    let (address, zone) = reverse::find(labels, network)?;
+    let place = match address {
+        Reverse::Address(address) => {
+            let gateway = network.is_gateway(address).then_some(GATEWAY);
+            let host = || hosts.find(|(_, addresses)| addresses.contains(&address)).map(|(name, _)| name.as_str());
+            let name = gateway.or_else(host);
+            name.map_or(Place::Missing, |name| Place::Address(domain_name(&[name, label, TOP])))
+        }
+        Reverse::Above => Place::Empty,
+        Reverse::Nothing => Place::Missing,
+    };
+    Some(Found { place, zone })
 }
 
 fn transport(label: &str) -> Option<Transport> {
