@@ -222,8 +222,8 @@ fn stack(subnet: &Subnet, key: [u8; 16]) -> Stack {
     ];
     config.addresses = addresses.into_iter().flatten().collect();
     config.any_destination = true;
-    config.tcp.receive_buffer_max = BUFFER_MAX;
-    config.tcp.send_buffer_max = BUFFER_MAX;
+    config.tcp.options.receive_buffer_max = BUFFER_MAX;
+    config.tcp.options.send_buffer_max = BUFFER_MAX;
     Stack::new(std::time::Instant::now(), config)
 }
 

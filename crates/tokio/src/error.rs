@@ -34,6 +34,7 @@ pub(crate) fn of_connect(error: ConnectError) -> Error {
 pub(crate) fn of_send(error: SendDatagramError) -> Error {
     let kind = match error {
         SendDatagramError::TooLarge(_) | SendDatagramError::FamilyMismatch => ErrorKind::InvalidInput,
+        SendDatagramError::BroadcastForbidden => ErrorKind::PermissionDenied,
         SendDatagramError::NoRoute => ErrorKind::NetworkUnreachable,
         SendDatagramError::NoDestination => ErrorKind::NotConnected,
         SendDatagramError::Full => ErrorKind::WouldBlock,

@@ -86,7 +86,9 @@ impl TcpStream {
     /// Turns Nagle's algorithm off (`true`) or on.
     pub fn set_nodelay(&self, nodelay: bool) {
         let id = self.connection.id;
-        self.connection.network.with_stack(|stack, _| stack.set_nagle(id, !nodelay));
+        self.connection.network.with_stack(|stack, now| {
+            stack.set_options(now, id, |options| options.nagle = !nodelay);
+        });
     }
 
     /// The stack's snapshot of the connection; `None` once it is gone.

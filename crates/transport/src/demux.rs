@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::hash::{Hash, Hasher};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::hash::KeyedState;
 
@@ -79,10 +79,58 @@ pub(crate) struct Demux {
     flows: HashMap<FourTuple, Owner, KeyedState>,
     /// The flow found last: segments come in trains, and a comparison is cheaper than a keyed hash.
     recent: Option<(FourTuple, Owner)>,
-    /// By local address and port. Keys are our own, but what is looked up is not.
-    listeners: HashMap<SocketAddr, u32, KeyedState>,
-    /// UDP sockets by local address and port, as above.
-    sockets: HashMap<SocketAddr, u32, KeyedState>,
+    /// TCP.
+    pub(crate) listeners: Places,
+    /// UDP.
+    pub(crate) sockets: Places,
+    /// Which of several that share a place gets a flow is not for its sender to choose.
+    choice: KeyedState,
+}
+
+/// Sockets by the address and port that they are bound to. Keys are our own, but what is looked up is not.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// Those that share a place (`SO_REUSEPORT`) in the order in which they came.
+    sockets: HashMap<SocketAddr, Vec<u32>, KeyedState>,
+}
+
+impl Places {
+    fn new(state: KeyedState) -> Places {
+        Places { sockets: HashMap::with_hasher(state) }
+    }
+
+    /// `dual`: `[::]` means the addresses of both families.
+    pub(crate) fn insert(&mut self, local: SocketAddr, dual: bool, socket: u32) {
+        for place in places_of(local, dual) {
+            self.sockets.entry(place).or_default().push(socket);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, local: SocketAddr, dual: bool, socket: u32) {
+        for place in places_of(local, dual) {
+            if let Entry::Occupied(mut entry) = self.sockets.entry(place) {
+                entry.get_mut().retain(|other| *other != socket);
+                if entry.get().is_empty() {
+                    entry.remove();
+                }
+            }
+        }
+    }
+
+    /// Those bound right there.
+    pub(crate) fn at(&self, local: &SocketAddr) -> &[u32] {
+        self.sockets.get(local).map_or(&[], Vec::as_slice)
+    }
+
+    /// Those bound to the port of all addresses.
+    pub(crate) fn at_any(&self, local: &SocketAddr) -> &[u32] {
+        self.at(&unspecified(*local))
+    }
+}
+
+fn places_of(local: SocketAddr, dual: bool) -> impl Iterator<Item = SocketAddr> {
+    let other = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), local.port());
+    std::iter::once(local).chain(dual.then_some(other))
 }
 
 impl Demux {
@@ -91,8 +139,9 @@ impl Demux {
         Demux {
             flows: HashMap::with_hasher(state.clone()),
             recent: None,
-            listeners: HashMap::with_hasher(state.clone()),
-            sockets: HashMap::with_hasher(state),
+            listeners: Places::new(state.clone()),
+            sockets: Places::new(state),
+            choice: KeyedState::new(key, b'p'),
         }
     }
 
@@ -111,12 +160,24 @@ impl Demux {
     /// Who gets what belongs to no flow. `own` says whether the local address is the stack's, so that listeners on all
     /// addresses take it.
     pub(crate) fn lookup_listener(&self, tuple: &FourTuple, own: bool) -> Target {
-        if self.listeners.is_empty() {
+        if self.listeners.sockets.is_empty() {
             return Target::None;
         }
         let local = tuple.local();
-        let wildcard = || own.then(|| self.listeners.get(&unspecified(local))).flatten();
-        self.listeners.get(&local).or_else(wildcard).map_or(Target::None, |listener| Target::Listener(*listener))
+        let group = match self.listeners.at(&local) {
+            [] if own => self.listeners.at_any(&local),
+            group => group,
+        };
+        self.choose(tuple, group).map_or(Target::None, Target::Listener)
+    }
+
+    /// One of several that share a place, always the same for the same flow.
+    pub(crate) fn choose(&self, tuple: &FourTuple, group: &[u32]) -> Option<u32> {
+        match group {
+            [] => None,
+            [only] => Some(*only),
+            _ => group.get((self.choice.hash_one(tuple) % group.len() as u64) as usize).copied(),
+        }
     }
 
     pub(crate) fn flow(&self, tuple: &FourTuple) -> Option<Owner> {
@@ -138,31 +199,11 @@ impl Demux {
         }
     }
 
-    /// The UDP socket of an own address and port: bound to it, or else to the port of any address.
-    pub(crate) fn socket(&self, local: &SocketAddr) -> Option<u32> {
-        self.sockets.get(local).or_else(|| self.sockets.get(&unspecified(*local))).copied()
-    }
-
-    pub(crate) fn insert_socket(&mut self, local: SocketAddr, socket: u32) {
-        self.sockets.insert(local, socket);
-    }
-
-    pub(crate) fn remove_socket(&mut self, local: &SocketAddr) {
-        self.sockets.remove(local);
-    }
-
-    pub(crate) fn insert_listener(&mut self, local: SocketAddr, listener: u32) {
-        self.listeners.insert(local, listener);
-    }
-
-    pub(crate) fn remove_listener(&mut self, local: &SocketAddr) {
-        self.listeners.remove(local);
-    }
 }
 
 fn unspecified(local: SocketAddr) -> SocketAddr {
     let any = match local {
-        SocketAddr::V4(_) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
     SocketAddr::new(any, local.port())

@@ -115,6 +115,9 @@ pub enum SendDatagramError {
     /// The socket is gone, or has no peer and none was given.
     #[error("no destination")]
     NoDestination,
+    /// A broadcast address, and the socket has no `DatagramOptions::broadcast`.
+    #[error("broadcast needs the option to send it")]
+    BroadcastForbidden,
     /// The packets that wait for `poll_transmit` reach `Limits::outgoing_bytes`.
     #[error("too many packets wait for the link")]
     Full,

@@ -9,6 +9,8 @@ use minato_ports::{
     ReserveError, Transport,
 };
 
+use crate::stack::BindOptions;
+
 /// What a connection holds.
 #[derive(Debug, Default)]
 pub(crate) struct Lease {
@@ -39,9 +41,15 @@ impl Leases {
     }
 
     /// Reserves a port to listen on (TCP) or to be bound to (UDP); the binding in the way if there is one.
-    pub(crate) fn bind(&mut self, transport: Transport, local: SocketAddr, port: Port) -> Result<Reservation, Binding> {
-        let request = BindRequest::new(transport, local.ip(), port).v6only(true);
-        let request = request.reuse_address(transport == Transport::Tcp);
+    pub(crate) fn bind(
+        &mut self,
+        transport: Transport,
+        local: SocketAddr,
+        port: Port,
+        options: BindOptions,
+    ) -> Result<Reservation, Binding> {
+        let request = BindRequest::new(transport, local.ip(), port).v6only(options.v6only);
+        let request = request.reuse_address(transport == Transport::Tcp).reuse_port(options.reuse_port);
         let reservation = self.table.reserve(request, ()).map_err(|error| in_the_way(&error))?;
         if transport == Transport::Tcp {
             if let Err(error) = self.table.listen(&reservation) {
@@ -54,13 +62,13 @@ impl Leases {
     }
 
     /// Reserves a UDP port of the ephemeral range that is free at `local`: as with connections, each is as likely.
-    pub(crate) fn bind_any(&mut self, local: IpAddr, random: u64) -> Option<(Port, Reservation)> {
+    pub(crate) fn bind_any(&mut self, local: IpAddr, random: u64, options: BindOptions) -> Option<(Port, Reservation)> {
         let range = self.ephemeral.range();
         let first = ((u128::from(random) * u128::from(range.length())) >> 64) as u32;
         (0..range.length()).find_map(|step| {
             let number = u32::from(range.first().value()) + (first + step) % range.length();
             let port = Port::new(u16::try_from(number).ok()?)?;
-            let reservation = self.bind(Transport::Udp, SocketAddr::new(local, 0), port).ok()?;
+            let reservation = self.bind(Transport::Udp, SocketAddr::new(local, 0), port, options).ok()?;
             Some((port, reservation))
         })
     }

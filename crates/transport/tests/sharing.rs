@@ -67,7 +67,7 @@ fn bytes_arrive_in_the_memory_that_they_were_sent_in() {
 fn no_more_is_taken_than_there_is_room_for() {
     let now = start();
     let (mut stacks, [client, _]) = connected(now);
-    let most = stacks[0].config().tcp.send_buffer_max;
+    let most = stacks[0].config().tcp.options.send_buffer_max;
     let mut data = Bytes::from(vec![1; most + 5000]);
     assert_eq!(stacks[0].send_bytes(now, client, &mut data), most);
     assert_eq!((data.len(), stacks[0].send_bytes(now, client, &mut data)), (5000, 0));

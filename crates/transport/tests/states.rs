@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use common::direct::{at, config, resident};
 use common::{Random, start};
-use minato_transport::tcp::State;
+use minato_transport::tcp::{CongestionControl, KeepAlive, PathMtu, SocketOptions, State};
 use minato_transport::{ConnectionId, Event, Stack};
 
 /// Packets of one try, after which everything begins anew.
@@ -258,7 +258,37 @@ impl Flow {
             2 => self.act(|stack, now, id| {
                 let _ = stack.receive_into(now, id, &mut [0; 2000]);
             }),
+            3 => {
+                let options = self.any_options();
+                self.act(|stack, now, id| stack.set_options(now, id, |old| *old = options.clone()));
+            }
             _ => {}
+        }
+    }
+
+    /// Options of any values, sensible or not, but such that nothing lasts longer than the end of a try waits.
+    fn any_options(&mut self) -> SocketOptions {
+        let random = &mut self.random;
+        let mut time = |most: u64| Duration::from_millis(random.below(most));
+        let (ack_delay, user_timeout, fin_wait, linger) = (time(1000), time(900_000), time(60_000), time(5000));
+        let keep_alive = KeepAlive { idle: time(20_000), interval: time(5000), probes: time(10).as_millis() as u8 };
+        let mut size = |most: u64| if random.chance(100) { 0 } else { random.below(most) as usize };
+        SocketOptions {
+            nagle: size(2) == 1,
+            ack_delay,
+            keep_alive: (size(2) == 1).then_some(keep_alive),
+            user_timeout,
+            syn_retries: size(6) as u8,
+            fin_wait,
+            linger: (size(2) == 1).then_some(linger),
+            receive_buffer: size(100_000),
+            receive_buffer_max: size(10 << 20),
+            send_buffer_max: size(100_000),
+            congestion: [CongestionControl::Cubic, CongestionControl::NewReno][size(2)],
+            segment_size_max: (size(2) == 1).then_some(size(2000) as u16),
+            path_mtu: [PathMtu::Icmp, PathMtu::AfterBlackHole, PathMtu::Always][size(3)],
+            hop_limit: size(256) as u8,
+            traffic_class: size(256) as u8,
         }
     }
 

@@ -26,9 +26,9 @@ impl Ours {
             let mut config = Config::new(Link::Ip { mtu: 1500, virtio }, [number; 16]);
             config.addresses = vec![IpCidr::new([10, 0, 0, number].into(), 8).expect("a prefix")];
             config.any_destination = number == 1;
-            config.tcp.send_buffer_max = buffer;
-            config.tcp.receive_buffer = buffer.min(config.tcp.receive_buffer);
-            config.tcp.receive_buffer_max = buffer;
+            config.tcp.options.send_buffer_max = buffer;
+            config.tcp.options.receive_buffer = buffer.min(config.tcp.options.receive_buffer);
+            config.tcp.options.receive_buffer_max = buffer;
             config.tcp.time_wait = Duration::from_millis(1);
             Stack::new(now, config)
         };

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
+use minato_transport::tcp::{CongestionControl, KeepAlive, PathMtu, SocketOptions};
 use minato_transport::{Config, ConnectionId, Event, IpCidr, Link, Stack, Unreachable};
 
 struct Machine<'a> {
@@ -91,6 +92,29 @@ impl Machine<'_> {
         self.receive(bytes.to_vec(), headers)
     }
 
+    /// Options of any values, sensible or not.
+    fn options(&mut self, id: ConnectionId) -> Option<()> {
+        let (choices, small, size) = (self.byte()?, self.byte()?, usize::from(self.word()?));
+        let time = Duration::from_millis(size as u64);
+        self.stack.set_options(self.now, id, |options| match choices & 15 {
+            0 => options.nagle = small & 1 == 1,
+            1 => options.ack_delay = time,
+            2 => options.keep_alive = Some(KeepAlive { idle: time, interval: time / 2, probes: small }),
+            3 => options.user_timeout = time,
+            4 => options.syn_retries = small & 7,
+            5 => options.linger = Some(time),
+            6 => options.receive_buffer = size,
+            7 => options.receive_buffer_max = size << (small & 7),
+            8 => options.send_buffer_max = size << (small & 7),
+            9 => options.congestion = CongestionControl::NewReno,
+            10 => options.segment_size_max = Some(size as u16),
+            11 => options.path_mtu = PathMtu::Always,
+            12 => (options.hop_limit, options.traffic_class) = (small, small),
+            _ => *options = SocketOptions::default(),
+        });
+        Some(())
+    }
+
     fn poll(&mut self) {
         while let Some(event) = self.stack.poll_event() {
             match event {
@@ -132,7 +156,8 @@ impl Machine<'_> {
                 let local = SocketAddr::from(([10, 0, 0, 1], 80));
                 self.alive.extend(self.stack.connect(self.now, Some(local), remote, 0));
             }
-            (9 | 10, Some(id)) => {
+            (9, Some(id)) => self.options(id)?,
+            (10, Some(id)) => {
                 let length = usize::from(self.word()?);
                 self.stack.send(self.now, id, &vec![7; length]);
             }

@@ -160,10 +160,9 @@ impl Output {
 
     fn send_neighbor(&mut self, source: Ipv6Addr, destination: Ipv6Addr, station: MacAddress, message: NdiscRepr<'_>) {
         let message = Icmpv6Repr::Ndisc(message);
-        let header = IpHeader {
-            hop_limit: ON_LINK_HOP_LIMIT,
-            ..IpHeader::new(IpAddr::V6(source), IpAddr::V6(destination), IpProtocol::Icmpv6, message.buffer_len())
-        };
+        let (source_ip, destination_ip) = (IpAddr::V6(source), IpAddr::V6(destination));
+        let header = IpHeader::new(source_ip, destination_ip, IpProtocol::Icmpv6, message.buffer_len());
+        let header = header.hops(ON_LINK_HOP_LIMIT);
         let start = self.framing.headroom();
         let Some(mut frame) = self.buffer(start + header.length() + header.payload_length) else { return };
         header.emit(&mut frame[start..]);

@@ -25,6 +25,11 @@ impl Routes {
         self.addresses.iter().any(|own| own.broadcast() == Some(address))
     }
 
+    /// Whether it is the broadcast address of an own prefix or the limited one.
+    pub(crate) fn is_any_broadcast(&self, address: IpAddr) -> bool {
+        matches!(address, IpAddr::V4(address) if address.is_broadcast()) || self.is_broadcast(address)
+    }
+
     pub(crate) fn is_on_link(&self, address: IpAddr) -> bool {
         let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
         link_local || self.addresses.iter().any(|own| own.contains(address))
@@ -48,9 +53,7 @@ impl Routes {
     /// The station address of a broadcast or multicast destination (RFC 1112 §6.4, RFC 2464 §7).
     pub(crate) fn group_station(&self, destination: IpAddr) -> Option<MacAddress> {
         match destination {
-            IpAddr::V4(address) if address.is_broadcast() || self.is_broadcast(destination) => {
-                Some(MacAddress::BROADCAST)
-            }
+            IpAddr::V4(_) if self.is_any_broadcast(destination) => Some(MacAddress::BROADCAST),
             IpAddr::V4(address) if address.is_multicast() => {
                 let [_, b, c, d] = address.octets();
                 Some(MacAddress([0x01, 0x00, 0x5e, b & 0x7f, c, d]))

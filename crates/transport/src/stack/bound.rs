@@ -6,24 +6,24 @@ use std::time::Instant;
 use minato_ports::{Port, Reservation, Transport};
 
 use super::datagrams::Datagrams;
-use super::{Datagram, Stack};
+use super::{BindOptions, Datagram, DatagramOptions, Stack};
+use crate::demux::FourTuple;
 use crate::error::{BindError, SendDatagramError};
 use crate::event::Event;
 use crate::id::SocketId;
 use crate::types::canonical;
 use crate::wire::udp::UdpDatagram;
 
-/// Bytes of unread datagrams that one socket holds.
-const QUEUE_BYTES: usize = 256 << 10;
-
 /// A UDP socket. Its reservation in the port table owns the demux entry: both come and go together.
 #[derive(Debug)]
 pub(super) struct BoundSocket {
     local: SocketAddr,
+    bind: BindOptions,
+    pub(super) options: DatagramOptions,
     /// Only datagrams from there, if it is connected.
     remote: Option<SocketAddr>,
     reservation: Reservation,
-    arrived: Datagrams,
+    pub(super) arrived: Datagrams,
     /// `Event::DatagramReadable` waits in the event queue.
     pub(super) announced: bool,
 }
@@ -36,25 +36,41 @@ impl Stack {
     /// # Errors
     /// If the address and port are taken or can't be bound to, or if no ephemeral port is free.
     pub fn bind_datagram(&mut self, local: SocketAddr, random: u64) -> Result<SocketId, BindError> {
+        self.bind_datagram_with(local, random, BindOptions::default())
+    }
+
+    /// As `bind_datagram`, with options of `bind(2)`.
+    ///
+    /// # Errors
+    /// As `bind_datagram`.
+    pub fn bind_datagram_with(
+        &mut self,
+        local: SocketAddr,
+        random: u64,
+        bind: BindOptions,
+    ) -> Result<SocketId, BindError> {
         let mut local = canonical(local);
+        let bind = bind.for_address(local.ip());
         if !local.ip().is_unspecified() && !self.output.routes.is_own(local.ip()) {
             return Err(BindError::InvalidAddress(local));
         }
         let reservation = match Port::new(local.port()) {
             Some(port) => {
-                let reservation = self.leases.bind(Transport::Udp, local, port);
+                let reservation = self.leases.bind(Transport::Udp, local, port, bind);
                 reservation.map_err(|holder| BindError::InUse { local, holder })?
             }
             None => {
-                let found = self.leases.bind_any(local.ip(), random).ok_or(BindError::PortsExhausted(local.ip()))?;
+                let found = self.leases.bind_any(local.ip(), random, bind);
+                let found = found.ok_or(BindError::PortsExhausted(local.ip()))?;
                 local.set_port(found.0.value());
                 found.1
             }
         };
-        let arrived = Datagrams::new(QUEUE_BYTES);
-        let (index, generation) =
-            self.sockets.insert(BoundSocket { local, remote: None, reservation, arrived, announced: false });
-        self.demux.insert_socket(local, index);
+        let options = DatagramOptions::default();
+        let arrived = Datagrams::new(options.receive_buffer);
+        let socket = BoundSocket { local, bind, options, remote: None, reservation, arrived, announced: false };
+        let (index, generation) = self.sockets.insert(socket);
+        self.demux.sockets.insert(local, bind.is_dual(), index);
         Ok(SocketId { index, generation })
     }
 
@@ -81,7 +97,8 @@ impl Stack {
     /// Sends a datagram from the socket, to its peer if `destination` is `None`.
     ///
     /// # Errors
-    /// As `send_datagram`, and `NoDestination` for a socket without a peer.
+    /// As `send_datagram`, `NoDestination` for a socket without a peer, and `BroadcastForbidden` without
+    /// `DatagramOptions::broadcast`.
     pub fn send_bound(
         &mut self,
         now: Instant,
@@ -90,8 +107,11 @@ impl Stack {
         payload: &[u8],
     ) -> Result<(), SendDatagramError> {
         let socket = self.socket_mut(id).ok_or(SendDatagramError::NoDestination)?;
-        let (local, remote) = (socket.local, socket.remote);
+        let (local, remote, options) = (socket.local, socket.remote, socket.options);
         let destination = destination.map(canonical).or(remote).ok_or(SendDatagramError::NoDestination)?;
+        if !options.broadcast && self.output.routes.is_any_broadcast(destination.ip()) {
+            return Err(SendDatagramError::BroadcastForbidden);
+        }
         let source = if local.ip().is_unspecified() {
             // RFC 1122 §4.1.3.5: the source is one of ours.
             let own = self.output.routes.own_address_towards(destination.ip());
@@ -99,7 +119,8 @@ impl Stack {
         } else {
             local
         };
-        self.send_datagram(now, source, destination, payload)
+        let now = self.clock.read(now);
+        self.send_served(now, source, destination, payload, options.service())
     }
 
     /// Ends the socket; its port is free.
@@ -108,7 +129,7 @@ impl Stack {
             return;
         }
         if let Some(socket) = self.sockets.remove(id.index) {
-            self.demux.remove_socket(&socket.local);
+            self.demux.sockets.remove(socket.local, socket.bind.is_dual(), id.index);
             self.leases.unbind(socket.reservation);
         }
     }
@@ -118,19 +139,47 @@ impl Stack {
         self.sockets.get_mut(id.index).filter(|_| current)
     }
 
+    /// The socket that gets a datagram: one bound right where it goes before one bound to the port of all addresses, and
+    /// among those that share a place one connected to its sender before the others.
+    fn socket_for(&self, datagram: &UdpDatagram<'_>) -> Option<u32> {
+        let tuple = FourTuple::new(datagram.destination, datagram.source);
+        let remote = |index: u32| self.sockets.get(index).and_then(|socket| socket.remote);
+        let places = &self.demux.sockets;
+        [places.at(&datagram.destination), places.at_any(&datagram.destination)].into_iter().find_map(|group| {
+            let connected = group.iter().copied().find(|index| remote(*index) == Some(datagram.source));
+            let open = || {
+                let open: Vec<u32> = group.iter().copied().filter(|index| remote(*index).is_none()).collect();
+                self.demux.choose(&tuple, &open)
+            };
+            connected.or_else(open)
+        })
+    }
+
     /// Gives a datagram to the socket that is bound where it goes; `false` if there is none.
     pub(super) fn deliver_to_socket(&mut self, datagram: &UdpDatagram<'_>) -> bool {
-        let Some(index) = self.demux.socket(&datagram.destination) else { return false };
-        let id = SocketId { index, generation: self.sockets.generation(index) };
-        let Some(socket) = self.sockets.get_mut(index) else { return false };
-        if socket.remote.is_some_and(|remote| remote != datagram.source) {
-            return false;
+        let Some(index) = self.socket_for(datagram) else { return false };
+        self.deliver(index, datagram);
+        true
+    }
+
+    /// Every socket bound to the port of all addresses gets a broadcast datagram (RFC 1122 §4.1.3.5), if it is its peer's or
+    /// it has none.
+    pub(super) fn deliver_broadcast(&mut self, datagram: &UdpDatagram<'_>) {
+        for index in self.demux.sockets.at_any(&datagram.destination).to_vec() {
+            let remote = self.sockets.get(index).and_then(|socket| socket.remote);
+            if remote.is_none_or(|remote| remote == datagram.source) {
+                self.deliver(index, datagram);
+            }
         }
+    }
+
+    fn deliver(&mut self, index: u32, datagram: &UdpDatagram<'_>) {
+        let id = SocketId { index, generation: self.sockets.generation(index) };
+        let Some(socket) = self.sockets.get_mut(index) else { return };
         if !socket.arrived.push(datagram) {
             self.statistics.limited += 1;
         } else if !std::mem::replace(&mut socket.announced, true) {
             self.events.push_back(Event::DatagramReadable(id));
         }
-        true
     }
 }

@@ -17,7 +17,7 @@ impl Stack {
         act: impl FnOnce(&mut Connection, &mut Context<'_>) -> R,
     ) -> Option<R> {
         let connection = self.connections.get_mut(index)?;
-        let mut ctx = Context { now, config: &self.config.tcp, pool: &mut self.pool };
+        let mut ctx = Context::new(now, &self.config.tcp, &mut self.pool);
         let result = act(connection, &mut ctx);
         self.settle(index);
         Some(result)
@@ -156,7 +156,7 @@ impl Stack {
         let Some((acknowledgement, time_wait)) = last else { return };
         let tuple = time_wait.tuple;
         if let Some(header) = acknowledgement {
-            self.send_header(now, &tuple, &header);
+            self.send_header(now, &tuple, &header, time_wait.service);
         }
         self.detach(index);
         self.leases.time_wait(&time_wait.lease);
@@ -206,8 +206,8 @@ impl Stack {
         if connection.is_over() || connection.state() == State::SynSent {
             return;
         }
-        let (tuple, header) = (connection.tuple, connection.reset());
-        self.send_header(now, &tuple, &header);
+        let (tuple, header, service) = (connection.tuple, connection.reset(), connection.options().service());
+        self.send_header(now, &tuple, &header, service);
     }
 
     /// Enters the connection's deadline, unless an earlier entry will find it.

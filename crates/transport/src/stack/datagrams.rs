@@ -12,7 +12,7 @@ use crate::error::SendDatagramError;
 use crate::output::SendError;
 use crate::time::Time;
 use crate::types::{Unreachable, canonical};
-use crate::wire::ip::{IpHeader, IpPacket, header_length};
+use crate::wire::ip::{IpHeader, IpPacket, Service, header_length};
 use crate::wire::udp;
 use crate::wire::virtio::Offload;
 
@@ -63,6 +63,11 @@ impl Datagrams {
         true
     }
 
+    /// What waits already stays.
+    pub(super) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Gives the allocator the buffers that are kept for reuse.
     pub(super) fn release(&mut self) {
         self.spare = Vec::new();
@@ -101,7 +106,17 @@ impl Stack {
         payload: &[u8],
     ) -> Result<(), SendDatagramError> {
         let now = self.clock.read(now);
-        let (source, destination) = (canonical(source), canonical(destination));
+        self.send_served(now, canonical(source), canonical(destination), payload, Service::DEFAULT)
+    }
+
+    pub(super) fn send_served(
+        &mut self,
+        now: Time,
+        source: SocketAddr,
+        destination: SocketAddr,
+        payload: &[u8],
+        service: Service,
+    ) -> Result<(), SendDatagramError> {
         if source.is_ipv4() != destination.is_ipv4() {
             return Err(SendDatagramError::FamilyMismatch);
         }
@@ -110,6 +125,7 @@ impl Stack {
             return Err(SendDatagramError::TooLarge(payload.len()));
         }
         let header = IpHeader::new(source.ip(), destination.ip(), IpProtocol::Udp, udp::HEADER_LENGTH + payload.len());
+        let header = header.served(service);
         let framing = self.output.framing;
         // A packet that is cut can't leave its checksum to the link.
         let whole = header.length() + header.payload_length <= usize::from(framing.mtu());
@@ -156,11 +172,15 @@ impl Stack {
         recipient: Recipient,
         checksum_trusted: bool,
     ) -> Option<()> {
-        // Nobody here joins groups, and a router does not forward broadcasts.
-        if recipient == Recipient::Group {
-            return None;
-        }
         let datagram = udp::parse(packet, checksum_trusted)?;
+        // Nobody here joins groups, a router does not forward broadcasts, and no error answers one.
+        if recipient == Recipient::Group {
+            if !self.output.routes.is_any_broadcast(packet.destination) {
+                return None;
+            }
+            self.deliver_broadcast(&datagram);
+            return Some(());
+        }
         if recipient == Recipient::Own && self.deliver_to_socket(&datagram) {
             return Some(());
         }

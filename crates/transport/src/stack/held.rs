@@ -1,5 +1,6 @@
 //! Requests that are held unanswered, so that whoever decides may answer exactly what it found.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use smoltcp::wire::IpProtocol;
@@ -11,10 +12,10 @@ use crate::error::AcceptError;
 use crate::event::{Event, Incoming};
 use crate::id::{ConnectionId, IncomingId};
 use crate::slots::drop_stale;
-use crate::tcp::{Connection, Request, Seq};
+use crate::tcp::{Connection, Request, Seq, SocketOptions};
 use crate::time::{Interval, Time};
 use crate::types::Unreachable;
-use crate::wire::ip::IpHeader;
+use crate::wire::ip::{IpHeader, Service};
 use crate::wire::tcp::{Flags, Header, Options, Segment};
 
 /// How long a request is held: longer than a client waits that repeats its SYN five times (RFC 6298: 1, 3, 7, … 63 s).
@@ -41,14 +42,16 @@ impl Stack {
             self.statistics.limited += 1;
             return Err(AcceptError::Full);
         }
-        Ok(self.answer_request(now, &held.tuple, &held.request, None))
+        let options = Arc::clone(&self.options);
+        Ok(self.answer_request(now, &held.tuple, &held.request, options))
     }
 
     /// Answers a held request with RST: "connection refused". Does nothing if it is gone.
     pub fn refuse_incoming(&mut self, now: Instant, id: IncomingId) {
         let now = self.clock.read(now);
         if let Some(held) = self.take_held(id) {
-            self.send_header(now, &held.tuple, &reset_header(Seq(0), Some(held.request.initial.plus(1))));
+            let reset = reset_header(Seq(0), Some(held.request.initial.plus(1)));
+            self.send_header(now, &held.tuple, &reset, Service::DEFAULT);
         }
     }
 
@@ -148,13 +151,9 @@ impl Stack {
         now: Time,
         tuple: &FourTuple,
         request: &Request,
-        listener: Option<u32>,
+        options: Arc<SocketOptions>,
     ) -> ConnectionId {
-        let (initial, offset) = self.initial.choose(now, tuple, request.succeeds);
-        let limits = self.link_limits(tuple);
-        let config = &self.config.tcp;
-        let mut connection = Connection::passive(now, *tuple, initial, offset, limits.segment_size, request, config);
-        connection.listener = listener;
-        self.add_connection(connection)
+        let beginning = self.beginning(now, tuple, request.succeeds, options);
+        self.add_connection(Connection::passive(beginning, request, &self.config.tcp))
     }
 }

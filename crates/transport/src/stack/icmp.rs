@@ -63,10 +63,8 @@ impl Stack {
             return;
         }
         let payload = &request.payload[..request.payload.len().min(1200)];
-        let ip = IpHeader {
-            hop_limit: request.hop_limit,
-            ..IpHeader::new(source, destination, icmp_protocol(source), icmp::HEADER_LENGTH + payload.len())
-        };
+        let length = icmp::HEADER_LENGTH + payload.len();
+        let ip = IpHeader::new(source, destination, icmp_protocol(source), length).hops(request.hop_limit);
         let mut quoted = vec![0; ip.length() + ip.payload_length];
         ip.emit(&mut quoted);
         let message = &mut quoted[ip.length()..];

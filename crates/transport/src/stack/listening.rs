@@ -3,16 +3,18 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use minato_ports::{Binding, Port, PortTable, Reservation, Transport};
 
 use super::Stack;
+use super::options::BindOptions;
 use crate::demux::FourTuple;
 use crate::error::ListenError;
 use crate::event::Event;
 use crate::id::{ConnectionId, ListenerId};
-use crate::tcp::{Connection, Request, Seq, cookie_timestamp};
+use crate::tcp::{Beginning, Connection, Request, SocketOptions, cookie_timestamp};
 use crate::time::{Interval, Time};
 use crate::types::canonical;
 use crate::wire::tcp::{Flags, Header, Options, Segment};
@@ -27,8 +29,11 @@ const COOKIES_LAST: Interval = Interval::from_secs(128);
 #[derive(Debug)]
 pub(super) struct Listener {
     local: SocketAddr,
+    bind: BindOptions,
     reservation: Reservation,
     backlog: usize,
+    /// Of the connections that it accepts.
+    pub(super) options: Arc<SocketOptions>,
     /// Handshakes under way.
     opening: usize,
     /// Complete handshakes that wait for `accept`, oldest first.
@@ -52,24 +57,40 @@ impl Stack {
     /// # Errors
     /// If the address and port are taken or can't be listened on.
     pub fn listen(&mut self, local: SocketAddr, backlog: usize) -> Result<ListenerId, ListenError> {
+        self.listen_with(local, backlog, BindOptions::default())
+    }
+
+    /// As `listen`, with options of `bind(2)`.
+    ///
+    /// # Errors
+    /// As `listen`.
+    pub fn listen_with(
+        &mut self,
+        local: SocketAddr,
+        backlog: usize,
+        bind: BindOptions,
+    ) -> Result<ListenerId, ListenError> {
         let local = canonical(local);
         let own = local.ip().is_unspecified() || self.output.routes.is_own(local.ip());
         let port = Port::new(local.port()).filter(|_| own).ok_or(ListenError::InvalidAddress(local))?;
-        if let Some(holder) = self.connection_at(local) {
+        let bind = bind.for_address(local.ip());
+        if let Some(holder) = self.connection_at(local, bind) {
             return Err(ListenError::InUse { local, holder });
         }
-        let reservation = self.leases.bind(Transport::Tcp, local, port);
+        let reservation = self.leases.bind(Transport::Tcp, local, port, bind);
         let reservation = reservation.map_err(|holder: Binding| ListenError::InUse { local, holder })?;
         let listener = Listener {
             local,
+            bind,
             reservation,
             backlog: backlog.max(1),
+            options: Arc::clone(&self.options),
             opening: 0,
             complete: VecDeque::new(),
             cookie_sent: None,
         };
         let (index, generation) = self.listeners.insert(listener);
-        self.demux.insert_listener(local, index);
+        self.demux.listeners.insert(local, bind.is_dual(), index);
         Ok(ListenerId { index, generation })
     }
 
@@ -96,7 +117,7 @@ impl Stack {
             return;
         }
         let Some(gone) = self.listeners.remove(listener.index) else { return };
-        self.demux.remove_listener(&gone.local);
+        self.demux.listeners.remove(gone.local, gone.bind.is_dual(), listener.index);
         let waits = |connection: &Connection| connection.listener == Some(listener.index);
         let all = self.connections.iter().filter(|(_, connection)| waits(connection));
         let left: Vec<u32> = all.map(|(index, _)| index).collect();
@@ -118,9 +139,10 @@ impl Stack {
     /// A connection to elsewhere, in TIME-WAIT or before it, whose ephemeral port is in the way, as it is for Linux' `bind(2)`,
     /// also with `SO_REUSEADDR`, since that must be set on both. All are asked: listening is rare, and connections should not
     /// pay for it.
-    fn connection_at(&self, local: SocketAddr) -> Option<Binding> {
+    fn connection_at(&self, local: SocketAddr, bind: BindOptions) -> Option<Binding> {
         let in_the_way = |own: &SocketAddr| {
-            let overlaps = own.ip() == local.ip() || (local.ip().is_unspecified() && own.is_ipv4() == local.is_ipv4());
+            let family = bind.is_dual() || own.is_ipv4() == local.is_ipv4();
+            let overlaps = own.ip() == local.ip() || (local.ip().is_unspecified() && family);
             own.port() == local.port() && overlaps
         };
         let connections = self.connections.iter().map(|(_, connection)| (connection.tuple, &connection.lease));
@@ -148,19 +170,22 @@ impl Stack {
         }
         if !listener.may_remember() && request.succeeds.is_none() {
             listener.cookie_sent = Some(now);
-            self.answer_with_cookie(now, tuple, request);
+            let options = Arc::clone(&listener.options);
+            self.answer_with_cookie(now, tuple, request, &options);
             return;
         }
         listener.opening += 1;
         let lease = self.leases.accept(&listener.reservation, tuple.local());
-        let id = self.answer_request(now, tuple, request, Some(index));
+        let options = Arc::clone(&listener.options);
+        let id = self.answer_request(now, tuple, request, options);
         if let Some(connection) = self.connections.get_mut(id.index) {
+            connection.listener = Some(index);
             connection.lease = lease;
         }
     }
 
     /// RFC 4987 §3.6: SYN-ACK, and nothing is remembered.
-    fn answer_with_cookie(&mut self, now: Time, tuple: &FourTuple, request: &Request) {
+    fn answer_with_cookie(&mut self, now: Time, tuple: &FourTuple, request: &Request, options: &SocketOptions) {
         let config = &self.config.tcp;
         let request = &Request {
             timestamp: request.timestamp.filter(|_| config.timestamps),
@@ -170,22 +195,22 @@ impl Stack {
         };
         let clock = now.milliseconds().wrapping_add(self.initial.timestamp_offset(tuple));
         let timestamp = cookie_timestamp(clock, request);
-        let limits = self.link_limits(tuple);
+        let segment_size = self.link_limits.of(tuple).segment_size_of(options);
         let scale = request.window_scale.filter(|_| timestamp.is_some());
         let header = Header {
             seq: self.cookies.make(now, tuple, request),
             ack: Some(request.initial.plus(1)),
             flags: Flags { syn: true, ece: request.ecn && timestamp.is_some(), ..Flags::default() },
-            window: u16::try_from(config.receive_buffer).unwrap_or(u16::MAX),
+            window: u16::try_from(options.receive_buffer).unwrap_or(u16::MAX),
             options: Options {
-                maximum_segment_size: Some(limits.segment_size),
-                window_scale: scale.map(|_| config.window_shift()),
+                maximum_segment_size: Some(segment_size),
+                window_scale: scale.map(|_| options.window_shift()),
                 sack_permitted: request.sack_permitted && timestamp.is_some(),
                 timestamp,
                 ..Options::default()
             },
         };
-        self.send_header(now, tuple, &header);
+        self.send_header(now, tuple, &header, options.service());
     }
 
     /// An acknowledgement for a listener: of a cookie, or of nothing (RFC 9293 §3.10.7.2 second).
@@ -208,26 +233,13 @@ impl Stack {
         }
         listener.opening += 1;
         let lease = self.leases.accept(&listener.reservation, tuple.local());
-        self.complete_by_cookie(now, index, tuple, &request, initial, lease);
-        self.receive_again(now, tuple, segment);
-    }
-
-    fn complete_by_cookie(
-        &mut self,
-        now: Time,
-        index: u32,
-        tuple: &FourTuple,
-        request: &Request,
-        initial: Seq,
-        lease: crate::leases::Lease,
-    ) {
-        let limits = self.link_limits(tuple);
-        let offset = self.initial.timestamp_offset(tuple);
-        let (size, config) = (limits.segment_size, &self.config.tcp);
-        let mut connection = Connection::from_cookie(now, *tuple, initial, offset, size, request, config);
+        let options = Arc::clone(&listener.options);
+        let beginning = Beginning { initial, ..self.beginning(now, tuple, None, options) };
+        let mut connection = Connection::from_cookie(beginning, &request, &self.config.tcp);
         connection.listener = Some(index);
         connection.lease = lease;
         self.add_connection(connection);
+        self.receive_again(now, tuple, segment);
     }
 
     /// A handshake is complete.

@@ -8,6 +8,7 @@ mod held;
 mod icmp;
 mod listening;
 mod opening;
+mod options;
 mod receive;
 mod segments;
 mod stream;
@@ -15,9 +16,10 @@ mod time_waits;
 mod transmit;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config::Config;
+use crate::config::{Config, Link};
 use crate::demux::{Demux, FourTuple};
 use crate::event::Event;
 use crate::hash::KeyedState;
@@ -25,7 +27,7 @@ use crate::leases::Leases;
 use crate::output::Output;
 use crate::reassembly::Reassembly;
 use crate::slots::Slots;
-use crate::tcp::{ChunkPool, Connection, Cookies, InitialSequence, LinkLimits};
+use crate::tcp::{ChunkPool, Connection, Cookies, InitialSequence, LinkLimits, SocketOptions};
 use crate::time::{Clock, Time, earliest};
 use crate::timers::Timers;
 use bound::BoundSocket;
@@ -33,6 +35,7 @@ use datagrams::Datagrams;
 pub use frame::{BODY_SLICES, Datagram, RECEIVE_CHUNKS, Statistics, Transmit};
 use held::Held;
 use listening::Listener;
+pub use options::{BindOptions, DatagramOptions};
 use time_waits::TimeWaits;
 use transmit::Run;
 
@@ -68,8 +71,9 @@ pub struct Stack {
     datagrams: Datagrams,
     initial: InitialSequence,
     pool: ChunkPool,
-    /// Over IPv4 and over IPv6.
-    link_limits: (LinkLimits, LinkLimits),
+    link_limits: LinkLimitsByFamily,
+    /// Of connections that no listener accepted, and of new listeners.
+    options: Arc<SocketOptions>,
     /// The connection whose send buffer has room lent out by `send_space`, and how much.
     lent: Option<(u32, usize)>,
     /// Headers of the TCP segment that `poll_transmit` returned last.
@@ -84,7 +88,6 @@ impl Stack {
     /// A stack with no connections. `now` is the zero of its clocks.
     #[must_use]
     pub fn new(now: Instant, config: Config) -> Stack {
-        let limits = |headers: u16| LinkLimits::new(config.link.mtu(), headers, config.link.virtio());
         Stack {
             clock: Clock::new(now),
             output: Output::new(&config),
@@ -105,7 +108,8 @@ impl Stack {
             datagrams: Datagrams::new(config.limits.datagram_bytes),
             initial: InitialSequence::new(&config.key),
             pool: ChunkPool::new(SPARE_CHUNKS, config.limits.buffer_bytes),
-            link_limits: (limits(40), limits(60)),
+            link_limits: LinkLimitsByFamily::new(&config.link),
+            options: Arc::new(config.tcp.options.clone().within_bounds()),
             lent: None,
             head: [0; HEAD_MAX],
             frame: Vec::new(),
@@ -168,14 +172,27 @@ impl Stack {
         }
     }
 
-    /// What the link takes of a flow's segments.
-    fn link_limits(&self, tuple: &FourTuple) -> LinkLimits {
-        if tuple.is_ipv6() { self.link_limits.1 } else { self.link_limits.0 }
-    }
-
     /// What the stack was made with.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+}
+
+/// What the link takes of a flow's segments: headers are longer over IPv6.
+#[derive(Clone, Copy, Debug)]
+struct LinkLimitsByFamily {
+    v4: LinkLimits,
+    v6: LinkLimits,
+}
+
+impl LinkLimitsByFamily {
+    fn new(link: &Link) -> LinkLimitsByFamily {
+        let limits = |headers: u16| LinkLimits::new(link.mtu(), headers, link.virtio());
+        LinkLimitsByFamily { v4: limits(40), v6: limits(60) }
+    }
+
+    fn of(&self, tuple: &FourTuple) -> &LinkLimits {
+        if tuple.is_ipv6() { &self.v6 } else { &self.v4 }
     }
 }

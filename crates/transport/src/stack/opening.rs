@@ -1,6 +1,7 @@
 //! Active opening (RFC 9293 §3.10.1) and the choice of our end.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use minato_ports::Port;
@@ -10,14 +11,15 @@ use crate::demux::FourTuple;
 use crate::error::ConnectError;
 use crate::id::ConnectionId;
 use crate::leases::Lease;
-use crate::tcp::Connection;
+use crate::tcp::{Beginning, Connection, Seq, SocketOptions};
+use crate::time::Time;
 use crate::types::canonical;
 use crate::wire::ip::is_unicast;
 
 impl Stack {
     /// Opens a connection. `local` may be any address, own or not (the answer must be routed here), its port 0 means an
     /// ephemeral one; `None` means an own address. `Event::Connected` or `Event::Reset` follows. `random` decides the
-    /// ephemeral port.
+    /// ephemeral port. The SYN leaves with the next `poll_transmit`; `set_options` before that counts for it.
     ///
     /// # Errors
     /// If no local end is free or the addresses make no connection.
@@ -52,12 +54,23 @@ impl Stack {
             self.leases.release(lease, local, remote);
             return Err(ConnectError::InUse { local, remote });
         }
-        let limits = self.link_limits(&tuple);
-        let (initial, offset) = self.initial.choose(now, &tuple, None);
-        let size = limits.segment_size;
-        let mut connection = Connection::active(now, tuple, initial, offset, size, &self.config.tcp);
+        let beginning = self.beginning(now, &tuple, None, Arc::clone(&self.options));
+        let mut connection = Connection::active(beginning, &self.config.tcp);
         connection.lease = lease;
         Ok(self.add_connection(connection))
+    }
+
+    /// What a connection begins with; `former` is SND.NXT of the one before between the same ends.
+    pub(super) fn beginning(
+        &self,
+        now: Time,
+        tuple: &FourTuple,
+        former: Option<Seq>,
+        options: Arc<SocketOptions>,
+    ) -> Beginning {
+        let (initial, timestamp_offset) = self.initial.choose(now, tuple, former);
+        let segment_size = self.link_limits.of(tuple).segment_size_of(&options);
+        Beginning { now, tuple: *tuple, initial, timestamp_offset, segment_size, options }
     }
 
     /// Our end as the port table allows it. An address that is not ours has no port space here: its ends must only be

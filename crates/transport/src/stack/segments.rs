@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::Stack;
 use super::receive::Recipient;
 use crate::demux::{FourTuple, Owner, Target};
-use crate::tcp::{Context, Disposition, Request, Seq, TimeWait, TimeWaitAnswer};
+use crate::tcp::{Disposition, Request, Seq, TimeWaitAnswer};
 use crate::time::Time;
-use crate::wire::ip::IpPacket;
+use crate::wire::ip::{IpPacket, Service};
 use crate::wire::tcp::{self, Flags, Header, Options, Segment};
 
 impl Stack {
@@ -69,8 +69,9 @@ impl Stack {
         match disposition {
             Some(Disposition::Ended(ended)) => self.conclude(now, index, ended),
             Some(Disposition::RefuseSegment { seq }) => {
-                let Some(tuple) = self.connections.get(index).map(|connection| connection.tuple) else { return };
-                self.send_header(now, &tuple, &reset_header(seq, None));
+                let Some(connection) = self.connections.get(index) else { return };
+                let (tuple, service) = (connection.tuple, connection.options().service());
+                self.send_header(now, &tuple, &reset_header(seq, None), service);
             }
             Some(Disposition::Kept) | None => {}
         }
@@ -98,10 +99,9 @@ impl Stack {
         if segment.flags.fin && !segment.flags.syn {
             self.time_waits.restart(index, now + self.config.tcp.time_wait);
         }
-        let ctx = Context { now, config: &self.config.tcp, pool: &mut self.pool };
-        let header = self.time_waits.get(index).map(|time_wait: &TimeWait| time_wait.acknowledgement(&ctx));
-        if let Some(header) = header {
-            self.send_header(now, tuple, &header);
+        let answer = self.time_waits.get(index).map(|time_wait| (time_wait.acknowledgement(now), time_wait.service));
+        if let Some((header, service)) = answer {
+            self.send_header(now, tuple, &header, service);
         }
     }
 
@@ -151,7 +151,7 @@ impl Stack {
             Some(ack) => reset_header(ack, None),
             None => reset_header(Seq(0), Some(segment.end())),
         };
-        self.send_header(now, tuple, &header);
+        self.send_header(now, tuple, &header, Service::DEFAULT);
     }
 }
 

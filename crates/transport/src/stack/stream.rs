@@ -81,7 +81,7 @@ impl Stack {
             self.take_back_space();
         }
         let Some(connection) = self.connections.get_mut(index) else { return &mut [] };
-        let space = connection.send_space(&self.config.tcp, &mut self.pool, want);
+        let space = connection.send_space(&mut self.pool, want);
         self.lent = Some((index, space.len()));
         space
     }
@@ -139,7 +139,8 @@ impl Stack {
     }
 
     /// Ends both directions: what is queued is still sent, then FIN; TIME-WAIT goes on inside. Unread data, or data that
-    /// arrives later, resets the connection instead (RFC 9293 §3.6.1). No event follows, the id is dead.
+    /// arrives later, resets the connection instead (RFC 9293 §3.6.1), and so does `SocketOptions::linger` when its time is
+    /// over. No event follows, the id is dead.
     pub fn close(&mut self, now: Instant, id: ConnectionId) {
         let now = self.clock.read(now);
         let Some(index) = self.index(id) else { return };
@@ -162,12 +163,5 @@ impl Stack {
     pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
         let all = self.connections.iter().filter(|(_, connection)| !connection.orphan);
         all.map(|(index, _)| ConnectionId { index, generation: self.connections.generation(index) })
-    }
-
-    /// Turns Nagle's algorithm on or off for one connection.
-    pub fn set_nagle(&mut self, id: ConnectionId, on: bool) {
-        if let Some(connection) = self.index(id).and_then(|index| self.connections.get_mut(index)) {
-            connection.set_nagle(on);
-        }
     }
 }

@@ -11,7 +11,7 @@ use crate::output::{SendError, Station};
 use crate::tcp::{Context, Ended, Outgoing, State};
 use crate::time::Time;
 use crate::types::{MacAddress, Unreachable};
-use crate::wire::ip::{IpHeader, header_length};
+use crate::wire::ip::{IpHeader, Service, header_length};
 use crate::wire::tcp::{self, Header};
 use crate::wire::virtio::{Offload, Segmentation};
 
@@ -73,9 +73,9 @@ impl Stack {
     /// The next segments of a connection and where they go; without any the connection leaves the queue.
     fn next_of(&mut self, now: Time, index: u32) -> Option<(MacAddress, Outgoing)> {
         let connection = self.connections.get_mut(index).filter(|connection| connection.queued)?;
-        let limits = if connection.tuple.is_ipv6() { &self.link_limits.1 } else { &self.link_limits.0 };
+        let limits = self.link_limits.of(&connection.tuple);
         let station = self.output.station(now, connection.tuple.remote().ip());
-        let mut ctx = Context { now, config: &self.config.tcp, pool: &mut self.pool };
+        let mut ctx = Context::new(now, &self.config.tcp, &mut self.pool);
         if let Station::Known(station) = station
             && let Some(outgoing) = connection.next_segment(&mut ctx, limits)
         {
@@ -129,6 +129,7 @@ impl Stack {
         let tcp_length = outgoing.header.length();
         let ip = IpHeader {
             ecn: if outgoing.ecn_capable { ECN_CAPABLE } else { 0 },
+            service: connection.options().service(),
             ..IpHeader::new(source.ip(), destination.ip(), IpProtocol::Tcp, tcp_length + length)
         };
         let ip_start = framing.headroom();
@@ -147,9 +148,9 @@ impl Stack {
     }
 
     /// Queues a segment without payload that belongs to no connection (any more).
-    pub(super) fn send_header(&mut self, now: Time, tuple: &FourTuple, header: &Header) {
+    pub(super) fn send_header(&mut self, now: Time, tuple: &FourTuple, header: &Header, service: Service) {
         let (source, destination) = (tuple.local(), tuple.remote());
-        let ip = IpHeader::new(source.ip(), destination.ip(), IpProtocol::Tcp, header.length());
+        let ip = IpHeader::new(source.ip(), destination.ip(), IpProtocol::Tcp, header.length()).served(service);
         let partial = self.output.framing.offloads();
         let start = self.output.framing.ethernet_length() + header_length(source.ip());
         let offload = Offload { checksum: Some((start as u16, tcp::CHECKSUM_OFFSET as u16)), segmentation: None };

@@ -1,12 +1,13 @@
 //! What a caller does with a connection (RFC 9293 §3.10.1 to §3.10.6).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::buffer::{ChunkPool, ChunkQueue};
+use super::buffer::{CHUNK, ChunkPool, ChunkQueue};
 use super::status::{State, Status};
-use super::{Config, Connection, Context};
+use super::{Connection, Context, LinkLimits, SocketOptions};
 
 impl Connection {
     pub(crate) fn receive_slices<const N: usize>(&self) -> [&[u8]; N] {
@@ -52,7 +53,8 @@ impl Connection {
     fn after_reading(&mut self, ctx: &mut Context<'_>, count: usize) {
         let round_trip = self.send.round_trip.smoothed();
         let size = self.send.payload_size();
-        self.receive.after_reading(ctx.now, count, round_trip, size, ctx.config, ctx.pool.is_short());
+        let most = self.options.receive_buffer_max;
+        self.receive.after_reading(ctx.now, count, round_trip, size, most, ctx.pool.is_short());
     }
 
     /// Whether data may still be queued.
@@ -61,8 +63,8 @@ impl Connection {
             && matches!(self.state, State::SynSent | State::SynReceived | State::Established | State::CloseWait)
     }
 
-    pub(crate) fn send_space(&mut self, config: &Config, pool: &mut ChunkPool, want: usize) -> &mut [u8] {
-        let room = if self.may_send() { self.send.room(config, pool) } else { 0 };
+    pub(crate) fn send_space(&mut self, pool: &mut ChunkPool, want: usize) -> &mut [u8] {
+        let room = self.room(pool);
         if room == 0 {
             self.send.wants_space |= self.may_send();
             return &mut [];
@@ -89,7 +91,7 @@ impl Connection {
     }
 
     pub(crate) fn send(&mut self, ctx: &mut Context<'_>, data: &[u8]) -> usize {
-        let count = data.len().min(self.room(ctx));
+        let count = data.len().min(self.room(ctx.pool));
         self.send.queue.push(&data[..count], ctx.pool);
         if count < data.len() {
             self.send.wants_space |= self.may_send();
@@ -99,7 +101,7 @@ impl Connection {
 
     /// As `send`, without a copy: takes what there is room for off the front of `data`.
     pub(crate) fn send_bytes(&mut self, ctx: &mut Context<'_>, data: &mut Bytes) -> usize {
-        let count = data.len().min(self.room(ctx));
+        let count = data.len().min(self.room(ctx.pool));
         let now = data.split_to(count);
         self.send.queue.push_shared(now, ctx.pool);
         if !data.is_empty() {
@@ -109,12 +111,48 @@ impl Connection {
     }
 
     /// How many bytes may be queued now.
-    fn room(&self, ctx: &Context<'_>) -> usize {
-        if self.may_send() { self.send.room(ctx.config, ctx.pool) } else { 0 }
+    fn room(&self, pool: &ChunkPool) -> usize {
+        if self.may_send() { self.send.room(self.options.send_buffer_max, pool) } else { 0 }
     }
 
-    pub(crate) fn set_nagle(&mut self, on: bool) {
-        self.send.nagle = on;
+    /// Tells a caller that was short of space, if there is enough now.
+    pub(super) fn offer_space(&mut self, ctx: &Context<'_>) {
+        let most = self.options.send_buffer_max;
+        if self.send.wants_space && self.send.room(most, ctx.pool) >= (most / 4).min(CHUNK / 4) {
+            self.send.wants_space = false;
+            self.notices.writable = true;
+        }
+    }
+
+    pub(crate) fn options(&self) -> &Arc<SocketOptions> {
+        &self.options
+    }
+
+    /// Takes other options on. What our SYN tells is changed only before it left.
+    pub(crate) fn set_options(&mut self, ctx: &mut Context<'_>, limits: &LinkLimits, options: SocketOptions) {
+        let begins = self.send.next == self.send.initial;
+        self.send.nagle = options.nagle;
+        self.send.set_congestion_control(options.congestion);
+        self.receive.set_buffers(&options, begins);
+        if begins {
+            let own = limits.segment_size_of(&options);
+            let size = if self.active { own } else { own.min(self.send.segment_size) };
+            self.send.set_segment_size(size, self.send.option_bytes);
+        }
+        if !self.active && !self.agreed.window_scale {
+            self.receive.window_shift = 0;
+        }
+        if options.keep_alive != self.options.keep_alive {
+            self.keep_alive_probes = 0;
+            let runs = !self.is_over() && !matches!(self.state, State::SynSent | State::SynReceived);
+            let begun = options.keep_alive.filter(|_| runs);
+            self.keep_alive_at = begun.map(|keep_alive| (self.heard + keep_alive.idle).max(ctx.now));
+        }
+        self.options = Arc::new(options);
+        if !begins {
+            self.after_reading(ctx, 0);
+        }
+        self.offer_space(ctx);
     }
 
     /// Ends our direction: RFC 9293 §3.10.4.
@@ -137,8 +175,12 @@ impl Connection {
         if self.has_unread() || self.state == State::SynSent {
             return true;
         }
+        if self.options.linger == Some(Duration::ZERO) {
+            return true;
+        }
         self.shutdown();
         self.orphan = true;
+        self.expires = self.options.linger.map(|linger| ctx.now + linger);
         self.expires_when_waiting(ctx);
         false
     }

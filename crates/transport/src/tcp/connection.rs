@@ -1,19 +1,17 @@
 //! One connection: its state, its two directions, and what the caller does with it.
 
+use std::sync::Arc;
+
 use super::buffer::ChunkPool;
 use super::receive::ReceiveHalf;
 use super::send::{Expired, SendHalf};
 use super::state::{Disposition, Ended};
 use super::status::State;
-use super::{Config, Request, Seq};
+use super::{Config, KeepAlive, Request, Seq, SocketOptions};
 use crate::demux::FourTuple;
 use crate::event::ResetReason;
 use crate::leases::Lease;
 use crate::time::{Interval, Time, earliest};
-
-/// Seconds between keep-alive probes, and how many go unanswered until the peer counts as gone.
-const KEEP_ALIVE_INTERVAL: Interval = Interval::from_secs(75);
-const KEEP_ALIVE_PROBES: u8 = 9;
 
 /// Window probes in a row for a connection that the caller closed.
 const ORPHAN_PROBES: u8 = 8;
@@ -24,6 +22,12 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Time,
     pub(crate) config: &'a Config,
     pub(crate) pool: &'a mut ChunkPool,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(now: Time, config: &'a Config, pool: &'a mut ChunkPool) -> Context<'a> {
+        Context { now, config, pool }
+    }
 }
 
 /// What the caller shall be told; cleared when it is.
@@ -44,10 +48,25 @@ pub(super) struct Agreed {
     pub(super) ecn: bool,
 }
 
+/// What a connection begins with, whoever opens it.
+#[derive(Clone, Debug)]
+pub(crate) struct Beginning {
+    pub(crate) now: Time,
+    pub(crate) tuple: FourTuple,
+    /// ISS.
+    pub(crate) initial: Seq,
+    pub(crate) timestamp_offset: u32,
+    /// Our own largest.
+    pub(crate) segment_size: u16,
+    pub(crate) options: Arc<SocketOptions>,
+}
+
 /// A TCP connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) tuple: FourTuple,
+    /// Shared with all that have the same.
+    pub(super) options: Arc<SocketOptions>,
     pub(super) state: State,
     pub(super) send: SendHalf,
     pub(super) receive: ReceiveHalf,
@@ -84,19 +103,14 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    fn new(
-        now: Time,
-        tuple: FourTuple,
-        initial: Seq,
-        timestamp_offset: u32,
-        segment_size: u16,
-        config: &Config,
-    ) -> Connection {
+    fn new(beginning: Beginning) -> Connection {
+        let Beginning { now, tuple, initial, timestamp_offset, segment_size, options } = beginning;
         Connection {
             tuple,
             state: State::Closed,
-            send: SendHalf::new(initial, segment_size, tuple.is_ipv6(), config),
-            receive: ReceiveHalf::new(now, config),
+            send: SendHalf::new(initial, segment_size, tuple.is_ipv6(), &options),
+            receive: ReceiveHalf::new(now, &options),
+            options,
             agreed: Agreed::default(),
             active: false,
             synchronize_due: true,
@@ -119,16 +133,9 @@ impl Connection {
         }
     }
 
-    /// Opens actively: RFC 9293 §3.10.1. `segment_size` is our own largest.
-    pub(crate) fn active(
-        now: Time,
-        tuple: FourTuple,
-        initial: Seq,
-        timestamp_offset: u32,
-        segment_size: u16,
-        config: &Config,
-    ) -> Connection {
-        let mut connection = Connection::new(now, tuple, initial, timestamp_offset, segment_size, config);
+    /// Opens actively: RFC 9293 §3.10.1.
+    pub(crate) fn active(beginning: Beginning, config: &Config) -> Connection {
+        let mut connection = Connection::new(beginning);
         connection.state = State::SynSent;
         connection.active = true;
         connection.agreed.timestamps = config.timestamps;
@@ -136,35 +143,20 @@ impl Connection {
     }
 
     /// Answers a request: RFC 9293 §3.10.7.2.
-    pub(crate) fn passive(
-        now: Time,
-        tuple: FourTuple,
-        initial: Seq,
-        timestamp_offset: u32,
-        segment_size: u16,
-        request: &Request,
-        config: &Config,
-    ) -> Connection {
-        let mut connection = Connection::new(now, tuple, initial, timestamp_offset, segment_size, config);
+    pub(crate) fn passive(beginning: Beginning, request: &Request, config: &Config) -> Connection {
+        let now = beginning.now;
+        let mut connection = Connection::new(beginning);
         connection.state = State::SynReceived;
         connection.agree(now, request, config);
         connection
     }
 
     /// The third segment of a handshake whose first was answered by a SYN cookie: as if that answer had been ours.
-    pub(crate) fn from_cookie(
-        now: Time,
-        tuple: FourTuple,
-        initial: Seq,
-        timestamp_offset: u32,
-        segment_size: u16,
-        request: &Request,
-        config: &Config,
-    ) -> Connection {
-        let mut connection = Connection::passive(now, tuple, initial, timestamp_offset, segment_size, request, config);
+    pub(crate) fn from_cookie(beginning: Beginning, request: &Request, config: &Config) -> Connection {
+        let mut connection = Connection::passive(beginning, request, config);
         connection.synchronize_due = false;
         connection.attempts = 1;
-        connection.send.next = initial.plus(1);
+        connection.send.next = connection.send.initial.plus(1);
         connection.receive.initial_window();
         connection
     }
@@ -198,8 +190,8 @@ impl Connection {
 
     /// Nobody waits for the peer's FIN any more, so it does not wait for ever.
     pub(super) fn expires_when_waiting(&mut self, ctx: &Context<'_>) {
-        if self.orphan && self.state == State::FinWait2 && self.expires.is_none() {
-            self.expires = Some(ctx.now + ctx.config.fin_wait);
+        if self.orphan && self.state == State::FinWait2 {
+            self.expires = Some(ctx.now + self.options.fin_wait);
         }
     }
 
@@ -228,7 +220,11 @@ impl Connection {
             return Disposition::Kept;
         }
         if self.expires.is_some_and(|at| at <= now) {
-            return Disposition::Ended(Ended::Forgotten);
+            return Disposition::Ended(match self.state {
+                State::FinWait2 => Ended::Forgotten,
+                // SO_LINGER: the last data had its time.
+                _ => Ended::Reset(ResetReason::TimedOut),
+            });
         }
         if matches!(self.state, State::SynSent | State::SynReceived) {
             return self.on_handshake_time(ctx);
@@ -237,7 +233,7 @@ impl Connection {
             self.receive.acknowledge_at = None;
             self.receive.acknowledge_now = true;
         }
-        if self.send.on_time(now, ctx.config, self.heard) == Expired::GiveUp {
+        if self.send.on_time(now, ctx.config, self.options.user_timeout.into(), self.heard) == Expired::GiveUp {
             return Disposition::Ended(Ended::Reset(ResetReason::TimedOut));
         }
         // A peer may shut its window for ever, but not on what nobody waits for.
@@ -252,7 +248,7 @@ impl Connection {
         if !self.send.handshake_timer_due(ctx.now) {
             return Disposition::Kept;
         }
-        if self.attempts > ctx.config.syn_retries {
+        if self.attempts > self.options.syn_retries {
             return Disposition::Ended(Ended::Reset(ResetReason::TimedOut));
         }
         self.send.stop_handshake_timer();
@@ -262,22 +258,23 @@ impl Connection {
 
     /// RFC 9293 §3.8.4.
     fn on_keep_alive_time(&mut self, ctx: &mut Context<'_>) -> Disposition {
-        let Some(idle) = ctx.config.keep_alive.map(Interval::from) else { return Disposition::Kept };
+        let Some(KeepAlive { idle, interval, probes }) = self.options.keep_alive else { return Disposition::Kept };
+        let (idle, interval) = (Interval::from(idle), Interval::from(interval));
         if self.keep_alive_at.is_none_or(|at| at > ctx.now) {
             return Disposition::Kept;
         }
         let quiet = ctx.now.since(self.heard);
         if quiet < idle || !self.send.is_idle() {
             self.keep_alive_probes = 0;
-            self.keep_alive_at = Some((self.heard + idle).max(ctx.now + KEEP_ALIVE_INTERVAL.min(idle)));
+            self.keep_alive_at = Some((self.heard + idle).max(ctx.now + interval.min(idle)));
             return Disposition::Kept;
         }
-        if self.keep_alive_probes >= KEEP_ALIVE_PROBES {
+        if self.keep_alive_probes >= probes {
             return Disposition::Ended(Ended::Reset(ResetReason::TimedOut));
         }
         self.keep_alive_probes += 1;
         self.keep_alive_due = true;
-        self.keep_alive_at = Some(ctx.now + KEEP_ALIVE_INTERVAL);
+        self.keep_alive_at = Some(ctx.now + interval);
         Disposition::Kept
     }
 

@@ -1,9 +1,10 @@
 //! TIME-WAIT: what is remembered of a connection that is over, so that late segments do no harm (RFC 9293 §3.6.1).
 
-use super::{Connection, Context, Seq};
+use super::{Connection, Seq};
 use crate::demux::FourTuple;
 use crate::leases::Lease;
 use crate::time::{Interval, Time};
+use crate::wire::ip::Service;
 use crate::wire::tcp::{Header, Options, Segment, Timestamp};
 
 /// The ends and the last sequence numbers: far less than a connection.
@@ -17,6 +18,7 @@ pub(crate) struct TimeWait {
     /// TS.Recent, if timestamps are used.
     timestamp: Option<u32>,
     timestamp_offset: u32,
+    pub(crate) service: Service,
     pub(crate) expires: Time,
     /// What the connection held of our own port space.
     pub(crate) lease: Lease,
@@ -43,6 +45,7 @@ impl TimeWait {
             window: u16::try_from(capacity).unwrap_or(u16::MAX),
             timestamp: connection.agreed.timestamps.then_some(connection.receive.timestamp),
             timestamp_offset: connection.timestamp_offset,
+            service: connection.options().service(),
             expires: now + duration,
             lease: std::mem::take(&mut connection.lease),
         }
@@ -80,10 +83,10 @@ impl TimeWait {
         }
     }
 
-    pub(crate) fn acknowledgement(&self, ctx: &Context<'_>) -> Header {
+    pub(crate) fn acknowledgement(&self, now: Time) -> Header {
         let timestamp = self
             .timestamp
-            .map(|echo| Timestamp { value: ctx.now.milliseconds().wrapping_add(self.timestamp_offset), echo });
+            .map(|echo| Timestamp { value: now.milliseconds().wrapping_add(self.timestamp_offset), echo });
         Header {
             seq: self.next,
             ack: Some(self.expected),

@@ -2,7 +2,8 @@
 
 use super::send::{Span, Transmission};
 use super::status::State;
-use super::{Connection, Context, Seq};
+use super::options::SEGMENT_SIZE_MIN;
+use super::{Connection, Context, Seq, SocketOptions};
 use crate::wire::tcp::{Flags, Header, Options, SACK_BLOCKS, Timestamp, sack_length};
 
 /// What the link can take.
@@ -22,7 +23,12 @@ impl LinkLimits {
     /// Of a link for packets of `mtu` bytes, of which IP and TCP take `headers`.
     pub(crate) fn new(mtu: u16, headers: u16, link_cuts: bool) -> LinkLimits {
         let segments = if link_cuts { usize::MAX } else { LinkLimits::CUT_BY_STACK };
-        LinkLimits { segment_size: mtu.saturating_sub(headers).max(88), segments }
+        LinkLimits { segment_size: mtu.saturating_sub(headers).max(SEGMENT_SIZE_MIN), segments }
+    }
+
+    /// Our own largest segment for a connection with these options.
+    pub(crate) fn segment_size_of(&self, options: &SocketOptions) -> u16 {
+        options.segment_size_max.map_or(self.segment_size, |most| most.min(self.segment_size))
     }
 }
 
@@ -94,7 +100,7 @@ impl Connection {
             flags: Flags { syn: true, ece: ecn, cwr: ecn && !answer, ..Flags::default() },
             window: self.receive.initial_window(),
             options: Options {
-                maximum_segment_size: Some(limits.segment_size),
+                maximum_segment_size: Some(limits.segment_size_of(&self.options)),
                 window_scale,
                 sack_permitted: if answer { self.receive.sack } else { ctx.config.sack },
                 timestamp: self.agreed.timestamps.then(|| self.timestamp(ctx)),

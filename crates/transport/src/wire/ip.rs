@@ -11,9 +11,6 @@ use super::checksum;
 const V4_LENGTH: usize = 20;
 const V6_LENGTH: usize = 40;
 
-/// Hop limit of everything that we send (RFC 1700).
-const HOP_LIMIT: u8 = 64;
-
 /// More extension headers than any honest packet has (RFC 8200 §4.1 lists seven kinds).
 const EXTENSION_HEADERS_MAX: usize = 8;
 
@@ -234,21 +231,50 @@ pub(crate) fn is_allowed_on_link(address: IpAddr) -> bool {
     }
 }
 
+/// How a packet of ours shall be treated on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(crate) hop_limit: u8,
+    /// DSCP (RFC 2474), with zero where ECN's bits are.
+    pub(crate) traffic_class: u8,
+}
+
+impl Service {
+    /// 64 hops (RFC 1700), best effort.
+    pub(crate) const DEFAULT: Service = Service { hop_limit: 64, traffic_class: 0 };
+
+    /// The nearest that makes sense: a packet with hop limit zero goes nowhere, and ECN's bits are not the caller's.
+    pub(crate) fn new(hop_limit: u8, traffic_class: u8) -> Service {
+        Service { hop_limit: hop_limit.max(1), traffic_class: traffic_class & !3 }
+    }
+}
+
 /// What a header of ours says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IpHeader {
     pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
     pub(crate) protocol: IpProtocol,
-    pub(crate) hop_limit: u8,
+    pub(crate) service: Service,
+    /// The two ECN bits (RFC 3168 §5).
     pub(crate) ecn: u8,
     pub(crate) payload_length: usize,
 }
 
 impl IpHeader {
-    /// A header with what is the same on nearly all: hop limit, and no ECN.
+    /// A header with what is the same on nearly all: the service, and no ECN.
     pub(crate) fn new(source: IpAddr, destination: IpAddr, protocol: IpProtocol, payload_length: usize) -> IpHeader {
-        IpHeader { source, destination, protocol, hop_limit: HOP_LIMIT, ecn: 0, payload_length }
+        IpHeader { source, destination, protocol, service: Service::DEFAULT, ecn: 0, payload_length }
+    }
+
+    /// The same header with another service.
+    pub(crate) fn served(self, service: Service) -> IpHeader {
+        IpHeader { service, ..self }
+    }
+
+    /// The same header with another hop limit.
+    pub(crate) fn hops(self, hop_limit: u8) -> IpHeader {
+        self.served(Service { hop_limit, ..self.service })
     }
 
     /// Bytes that `emit` writes.
@@ -261,9 +287,9 @@ impl IpHeader {
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let (header, _) = buffer.split_at_mut(V4_LENGTH);
-                header[..2].copy_from_slice(&[0x45, self.ecn]);
+                header[..2].copy_from_slice(&[0x45, self.service.traffic_class | self.ecn]);
                 header[2..4].copy_from_slice(&((V4_LENGTH + self.payload_length) as u16).to_be_bytes());
-                header[4..12].copy_from_slice(&[0, 0, 0x40, 0, self.hop_limit, self.protocol.into(), 0, 0]);
+                header[4..12].copy_from_slice(&[0, 0, 0x40, 0, self.service.hop_limit, self.protocol.into(), 0, 0]);
                 header[12..16].copy_from_slice(&source.octets());
                 header[16..20].copy_from_slice(&destination.octets());
                 let sum = !checksum::data(header);
@@ -272,11 +298,11 @@ impl IpHeader {
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 let mut packet = Ipv6Packet::new_unchecked(&mut buffer[..V6_LENGTH]);
                 packet.set_version(6);
-                packet.set_traffic_class(self.ecn);
+                packet.set_traffic_class(self.service.traffic_class | self.ecn);
                 packet.set_flow_label(0);
                 packet.set_payload_len(self.payload_length as u16);
                 packet.set_next_header(self.protocol);
-                packet.set_hop_limit(self.hop_limit);
+                packet.set_hop_limit(self.service.hop_limit);
                 packet.set_src_addr(source);
                 packet.set_dst_addr(destination);
             }

@@ -103,7 +103,7 @@ fn a_segment_across_the_left_edge_gives_its_new_part() {
 
 #[test]
 fn the_window_shrinks_with_unread_data_and_its_edge_never_moves_back() {
-    let mut script = Script::established("", |config| config.tcp.receive_buffer = 4000);
+    let mut script = Script::established("", |config| config.tcp.options.receive_buffer = 4000);
     script.send(". 1:1001 ack 1");
     script.expect(". 1 ack 1001 win 3000");
     script.send(". 1001:4001 ack 1");
@@ -120,7 +120,7 @@ fn the_window_shrinks_with_unread_data_and_its_edge_never_moves_back() {
 
 #[test]
 fn data_beyond_the_window_is_cut() {
-    let mut script = Script::established("", |config| config.tcp.receive_buffer = 1000);
+    let mut script = Script::established("", |config| config.tcp.options.receive_buffer = 1000);
     script.send(". 1:2001 ack 1");
     script.expect(". 1 ack 1001 win 0");
     assert_eq!(script.read(), 1000);
@@ -129,8 +129,8 @@ fn data_beyond_the_window_is_cut() {
 #[test]
 fn a_slow_reader_opens_the_window_in_useful_steps() {
     let mut script = Script::established("", |config| {
-        config.tcp.receive_buffer = 8000;
-        config.tcp.receive_buffer_max = 8000;
+        config.tcp.options.receive_buffer = 8000;
+        config.tcp.options.receive_buffer_max = 8000;
     });
     for start in (1..8001).step_by(1000) {
         script.send(&format!(". {start}:{} ack 1", start + 1000));
@@ -193,7 +193,7 @@ fn congestion_marks_are_echoed_until_the_sender_reacts() {
 
 #[test]
 fn a_scaled_window_that_nobody_empties_closes() {
-    let mut script = Script::established(",ws=7", |config| config.tcp.receive_buffer = 8192);
+    let mut script = Script::established(",ws=7", |config| config.tcp.options.receive_buffer = 8192);
     let mut at = 1;
     // Every acknowledgement rounds the window up to its unit of 128; none may give back what the text took.
     for _ in 0..300 {
@@ -211,7 +211,7 @@ fn a_scaled_window_that_nobody_empties_closes() {
 
 #[test]
 fn a_scaled_edge_never_moves_left() {
-    let mut script = Script::established(",ws=7", |config| config.tcp.receive_buffer = 8192);
+    let mut script = Script::established(",ws=7", |config| config.tcp.options.receive_buffer = 8192);
     // 8192 were offered in the SYN-ACK; then one byte short of each unit.
     let mut at = 1;
     while at + 127 <= 8192 {

@@ -57,7 +57,7 @@ fn a_repeated_syn_is_answered_again() {
 
 #[test]
 fn syn_ack_is_repeated_with_growing_intervals() {
-    let mut script = Script::new(|config| config.tcp.syn_retries = 3);
+    let mut script = Script::new(|config| config.tcp.options.syn_retries = 3);
     script.send("S 0 <mss=1000>");
     script.expect("S. 0 ack 1");
     script.expect_after(1000, "S. 0 ack 1");
@@ -148,7 +148,7 @@ fn active_opening_completes() {
 
 #[test]
 fn active_opening_is_repeated_and_given_up() {
-    let mut script = Script::new(|config| config.tcp.syn_retries = 2);
+    let mut script = Script::new(|config| config.tcp.options.syn_retries = 2);
     let id = script.connect();
     script.expect("S 0");
     script.expect_after(1000, "S 0");
@@ -233,7 +233,7 @@ fn initial_sequence_numbers_differ_and_grow_with_time() {
 
 #[test]
 fn a_repeated_syn_does_not_count_as_our_repetition() {
-    let mut script = Script::new(|config| config.tcp.syn_retries = 2);
+    let mut script = Script::new(|config| config.tcp.options.syn_retries = 2);
     script.send("S 0 <mss=1000>");
     script.expect("S. 0 ack 1");
     for _ in 0..5 {

@@ -7,6 +7,7 @@ mod handshake;
 mod line;
 mod loss;
 mod named;
+mod options;
 mod packets;
 mod resets;
 mod script;

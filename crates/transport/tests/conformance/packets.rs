@@ -22,7 +22,7 @@ fn router() -> (Stack, Instant) {
 }
 
 /// An IPv4 packet from the peer.
-fn v4(destination: Ipv4Addr, protocol: IpProtocol, hop_limit: u8, payload: &[u8]) -> Vec<u8> {
+pub fn v4(destination: Ipv4Addr, protocol: IpProtocol, hop_limit: u8, payload: &[u8]) -> Vec<u8> {
     let ip = Ipv4Repr {
         src_addr: PEER.0,
         dst_addr: destination,
@@ -37,7 +37,7 @@ fn v4(destination: Ipv4Addr, protocol: IpProtocol, hop_limit: u8, payload: &[u8]
 }
 
 /// A UDP datagram without checksum.
-fn udp(payload: &[u8]) -> Vec<u8> {
+pub fn udp(payload: &[u8]) -> Vec<u8> {
     let mut datagram = vec![0x10, 0, 0, 53, 0, 0, 0, 0];
     datagram[4..6].copy_from_slice(&(8 + payload.len() as u16).to_be_bytes());
     datagram.extend_from_slice(payload);
@@ -182,7 +182,7 @@ fn fragments_that_stay_alone_are_forgotten() {
 }
 
 /// An IPv6 packet from fd00::9 with a chain of headers.
-fn v6(first: u8, rest: &[u8]) -> Vec<u8> {
+pub fn v6(first: u8, rest: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x60, 0, 0, 0, 0, 0, first, 64];
     packet[4..6].copy_from_slice(&(rest.len() as u16).to_be_bytes());
     packet.extend("fd00::9".parse::<Ipv6Addr>().expect("an address").octets());
@@ -196,7 +196,7 @@ fn udp6(payload: &[u8]) -> Vec<u8> {
     udp6_to("2001:db8::1", payload)
 }
 
-fn udp6_to(destination: &str, payload: &[u8]) -> Vec<u8> {
+pub fn udp6_to(destination: &str, payload: &[u8]) -> Vec<u8> {
     let mut datagram = udp(payload);
     let addresses = ["fd00::9", destination].map(|text| text.parse::<IpAddr>().expect("an address"));
     let pseudo = smoltcp::wire::checksum::pseudo_header(

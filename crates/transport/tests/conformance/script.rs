@@ -110,6 +110,15 @@ impl Script {
         self.send_marked(line, 0);
     }
 
+    /// As `send`, from another port of the peer.
+    pub fn send_from(&mut self, port: u16, line: &str) {
+        let mut packet = self.packet(&Line::parse(line));
+        let mut tcp = TcpPacket::new_unchecked(&mut packet[20..]);
+        tcp.set_src_port(port);
+        tcp.fill_checksum(&PEER.0.into(), &LOCAL.0.into());
+        self.stack.receive(self.now, &mut packet);
+    }
+
     /// As `send`, with these ECN bits in the IP header.
     pub fn send_marked(&mut self, line: &str, ecn: u8) {
         let mut packet = self.packet(&Line::parse(line));
@@ -177,10 +186,20 @@ impl Script {
         packet
     }
 
+    /// The next packet that the stack sent, as it is.
+    pub fn next_packet(&mut self) -> Option<Vec<u8>> {
+        self.poll();
+        self.sent.pop_front()
+    }
+
+    /// Takes the stack's initial sequence number from its SYN.
+    pub fn read_initial(&mut self, packet: &[u8]) {
+        self.initial = Some(TcpPacket::new_unchecked(&packet[20..]).seq_number().0 as u32);
+    }
+
     /// The next packet that the stack sent, as a segment.
     fn next(&mut self) -> Option<Line> {
-        self.poll();
-        let packet = self.sent.pop_front()?;
+        let packet = self.next_packet()?;
         let ip = Ipv4Packet::new_checked(&packet[..]).expect("an IPv4 packet");
         assert!(ip.verify_checksum());
         let tcp = TcpPacket::new_checked(ip.payload()).expect("a segment");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use minato_transport::tcp::KeepAlive;
 use minato_transport::{Event, ResetReason};
 
 use super::script::Script;
@@ -90,7 +91,7 @@ fn a_window_that_opens_a_little_is_used_when_the_timer_says_so() {
 
 #[test]
 fn nagle_holds_small_segments_back_while_data_is_under_way() {
-    let mut script = Script::established("", |config| config.tcp.nagle = true);
+    let mut script = Script::established("", |config| config.tcp.options.nagle = true);
     script.write(10);
     script.expect("P. 1:11 ack 1");
     script.write(10);
@@ -99,10 +100,10 @@ fn nagle_holds_small_segments_back_while_data_is_under_way() {
     script.send(". 1 ack 11");
     script.expect("P. 11:31 ack 1");
     let id = script.id();
-    script.stack.set_nagle(id, false);
+    script.stack.set_options(script.now, id, |options| options.nagle = false);
     script.write(10);
     script.expect("P. 31:41 ack 1");
-    script.stack.set_nagle(id, true);
+    script.stack.set_options(script.now, id, |options| options.nagle = true);
     script.write(1005);
     script.expect(". 41:1041 ack 1");
     script.nothing();
@@ -112,7 +113,7 @@ fn nagle_holds_small_segments_back_while_data_is_under_way() {
 
 #[test]
 fn an_idle_peer_is_probed_and_given_up() {
-    let mut script = Script::established("", |config| config.tcp.keep_alive = Some(Duration::from_secs(7200)));
+    let mut script = Script::established("", |config| config.tcp.options.keep_alive = Some(KeepAlive::after(Duration::from_secs(7200))));
     let id = script.id();
     script.expect_after(7_200_000, ". 0 ack 1");
     script.send(". 1 ack 1");
@@ -132,7 +133,7 @@ fn keep_alive_is_off_by_default() {
 
 #[test]
 fn data_is_given_up_after_the_user_timeout() {
-    let mut script = Script::established("", |config| config.tcp.user_timeout = Duration::from_secs(5));
+    let mut script = Script::established("", |config| config.tcp.options.user_timeout = Duration::from_secs(5));
     let id = script.id();
     script.write(10);
     script.expect("P. 1:11 ack 1");
@@ -215,7 +216,7 @@ fn a_peer_that_was_silent_before_is_probed_before_it_is_given_up() {
 
 #[test]
 fn a_connection_that_is_over_is_not_kept_alive() {
-    let mut script = Script::established("", |config| config.tcp.keep_alive = Some(Duration::from_secs(7200)));
+    let mut script = Script::established("", |config| config.tcp.options.keep_alive = Some(KeepAlive::after(Duration::from_secs(7200))));
     let id = script.id();
     script.send("PF. 1:11 ack 1");
     script.expect(". 1 ack 12");

@@ -22,7 +22,7 @@ fn measure(congestion: CongestionControl, ecn: bool) -> Shares {
     let mut world = World::new(seed(4001));
     let hosts = [1, 2, 3, 4].map(|number| {
         let mut config = HostConfig::new(number, Medium::IP);
-        config.tcp.congestion = congestion;
+        config.tcp.options.congestion = congestion;
         config.tcp.ecn = ecn;
         config
     });

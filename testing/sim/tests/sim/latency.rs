@@ -7,7 +7,7 @@ use super::scenario::*;
 /// Seconds that each of a hundred exchanges takes over a clean path of 20 ms.
 fn seconds_per_exchange(ask: &[Step], answer: &[Step], nagle: bool) -> f64 {
     let hosts = hosts(Medium::IP).map(|mut config| {
-        config.tcp.nagle = nagle;
+        config.tcp.options.nagle = nagle;
         config
     });
     let end = [Step::Shutdown, Step::ReceiveEnd];

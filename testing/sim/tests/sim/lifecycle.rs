@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use minato_sim::{Bounds, LinkConfig, Loss, Medium, Opening, Outcome, Report, Step, World, seed};
 use minato_transport::ResetReason;
+use minato_transport::tcp::{KeepAlive, SocketOptions};
 
 use super::scenario::*;
 
@@ -120,9 +121,9 @@ fn a_port_is_used_again_while_the_server_remembers() {
 }
 
 /// Both ends, whose connection stands when the path dies, and how it ends.
-fn outcomes_on_a_dead_path(change: impl Fn(&mut minato_transport::tcp::Config), script: &[Step]) -> Report {
+fn outcomes_on_a_dead_path(change: impl Fn(&mut SocketOptions), script: &[Step]) -> Report {
     let hosts = hosts(Medium::IP).map(|mut config| {
-        change(&mut config.tcp);
+        change(&mut config.tcp.options);
         config
     });
     let (mut world, [one, two], links) = World::pair(seed(1701), hosts, &decent());
@@ -139,16 +140,16 @@ fn outcomes_on_a_dead_path(change: impl Fn(&mut minato_transport::tcp::Config), 
 
 #[test]
 fn an_idle_connection_notices_a_dead_path_if_asked_to() {
-    let report = outcomes_on_a_dead_path(|tcp| tcp.keep_alive = Some(10 * SECOND), &[Step::AwaitReset]);
+    let report = outcomes_on_a_dead_path(|options| options.keep_alive = Some(KeepAlive::after(10 * SECOND)), &[Step::AwaitReset]);
     assert!(report.flows.iter().all(|flow| flow.outcome == Outcome::Reset(ResetReason::TimedOut)), "{report}");
 }
 
 #[test]
 fn unacknowledged_data_is_given_up() {
     let send = [Step::Pause(2 * SECOND), Step::Send(1_000), Step::AwaitReset];
-    let change = |tcp: &mut minato_transport::tcp::Config| {
-        tcp.user_timeout = 30 * SECOND;
-        tcp.keep_alive = Some(60 * SECOND);
+    let change = |options: &mut SocketOptions| {
+        options.user_timeout = 30 * SECOND;
+        options.keep_alive = Some(KeepAlive::after(60 * SECOND));
     };
     let report = outcomes_on_a_dead_path(change, &send);
     let sender = &report.flows[0];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use minato_sim::{Bounds, HostConfig, LinkConfig, Loss, Medium, Opening, Step, World};
-use minato_transport::tcp::CongestionControl;
+use minato_transport::tcp::{self, CongestionControl, SocketOptions};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -55,11 +55,10 @@ prop_compose! {
         nagle in any::<bool>(),
         cubic in any::<bool>(),
         receive_buffer in 2_000_usize..100_000,
-    ) -> minato_transport::tcp::Config {
+    ) -> tcp::Config {
         let congestion = if cubic { CongestionControl::Cubic } else { CongestionControl::NewReno };
-        minato_transport::tcp::Config {
-            sack, timestamps, ecn, nagle, congestion, receive_buffer, ..minato_transport::tcp::Config::default()
-        }
+        let options = SocketOptions { nagle, congestion, receive_buffer, ..SocketOptions::default() };
+        tcp::Config { options, sack, timestamps, ecn, ..tcp::Config::default() }
     }
 }
 

@@ -33,7 +33,7 @@ impl Upload {
         let delay = SECOND.mul_f64(self.round_trip / 2.0);
         let link = LinkConfig { queue: self.queue as usize, ..LinkConfig::new(self.bits_per_second as u64, delay) };
         let hosts = hosts(Medium::IP).map(|mut config| {
-            config.tcp.congestion = self.congestion;
+            config.tcp.options.congestion = self.congestion;
             config.tcp.sack = self.sack;
             config
         });

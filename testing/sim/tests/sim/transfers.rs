@@ -29,7 +29,7 @@ fn without_options_over_every_link() {
     let plain = |mut config: HostConfig| {
         config.tcp.sack = false;
         config.tcp.timestamps = false;
-        config.tcp.congestion = CongestionControl::NewReno;
+        config.tcp.options.congestion = CongestionControl::NewReno;
         config.tcp.ecn = false;
         config
     };

@@ -59,6 +59,21 @@ impl Congestion {
         Congestion { window, slow_start_threshold: UNKNOWN, segment_size, slow_start: None, algorithm }
     }
 
+    /// Goes on with another algorithm, from where the window is.
+    pub(crate) fn set_control(&mut self, control: CongestionControl) {
+        if self.control() != control {
+            let begun = Congestion::new(control, self.segment_size);
+            self.algorithm = begun.algorithm;
+        }
+    }
+
+    fn control(&self) -> CongestionControl {
+        match self.algorithm {
+            Algorithm::NewReno(_) => CongestionControl::NewReno,
+            Algorithm::Cubic(_) => CongestionControl::Cubic,
+        }
+    }
+
     pub(crate) fn window(&self) -> usize {
         self.window as usize
     }
@@ -122,11 +137,11 @@ impl Congestion {
     }
 
     /// Loss (or an ECN mark) was noticed: once per window of data.
-    pub(crate) fn on_congestion(&mut self, in_flight: usize) {
+    pub(crate) fn on_congestion(&mut self, flight: usize) {
         let (window, segment_size) = (self.window(), usize::from(self.segment_size));
         let reduced = match &mut self.algorithm {
-            // RFC 5681 §3.1 (4) takes what is in flight, not the window.
-            Algorithm::NewReno(reno) => reno.on_congestion(in_flight.min(window)),
+            // RFC 5681 §3.1 (4) takes FlightSize, not the window.
+            Algorithm::NewReno(reno) => reno.on_congestion(flight.min(window)),
             Algorithm::Cubic(cubic) => cubic.get_or_insert_default().on_congestion(window, segment_size),
         };
         self.slow_start = None;
@@ -141,9 +156,9 @@ impl Congestion {
     }
 
     /// The retransmission timer ran out: RFC 5681 §3.1, the loss window is one segment.
-    pub(crate) fn on_timeout(&mut self, in_flight: usize, first: bool) {
+    pub(crate) fn on_timeout(&mut self, flight: usize, first: bool) {
         if first {
-            self.on_congestion(in_flight);
+            self.on_congestion(flight);
         }
         if let Algorithm::Cubic(Some(cubic)) = &mut self.algorithm {
             cubic.on_timeout();

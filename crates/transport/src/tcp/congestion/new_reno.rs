@@ -15,9 +15,9 @@ impl NewReno {
         segments * segment_size
     }
 
-    /// The new threshold: half of what was in flight.
-    pub(super) fn on_congestion(&mut self, in_flight: usize) -> usize {
+    /// The new threshold: half of FlightSize.
+    pub(super) fn on_congestion(&mut self, flight: usize) -> usize {
         self.counted = 0;
-        in_flight / 2
+        flight / 2
     }
 }

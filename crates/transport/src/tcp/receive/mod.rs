@@ -6,7 +6,7 @@ mod window;
 use bytes::Bytes;
 
 use super::buffer::{CHUNK, ChunkPool, ChunkQueue, SHARED_MIN};
-use super::{Config, Request, Seq};
+use super::{Request, Seq, SocketOptions};
 use crate::time::{Interval, Time};
 use crate::wire::tcp::{SACK_BLOCKS, SackBlock, Segment};
 use gaps::Gaps;
@@ -72,14 +72,13 @@ pub(super) struct Taken {
 }
 
 impl ReceiveHalf {
-    pub(super) fn new(now: Time, config: &Config) -> ReceiveHalf {
-        let capacity = config.receive_buffer.min(config.receive_buffer_max);
+    pub(super) fn new(now: Time, options: &SocketOptions) -> ReceiveHalf {
         ReceiveHalf {
             next: Seq(0),
             advertised: Seq(0),
             granted: Seq(0),
-            window_shift: config.window_shift(),
-            capacity,
+            window_shift: options.window_shift(),
+            capacity: options.first_capacity(),
             queue: ChunkQueue::default(),
             gaps: Gaps::default(),
             fin: None,
@@ -156,7 +155,7 @@ impl ReceiveHalf {
         now: Time,
         segment: &Segment<'_>,
         segment_size: usize,
-        config: &Config,
+        ack_delay: Interval,
         pool: &mut ChunkPool,
     ) -> Taken {
         let text_start = segment.seq.plus(usize::from(segment.flags.syn));
@@ -187,7 +186,7 @@ impl ReceiveHalf {
         let bytes = arrived - usize::from(self.finished && arrived > 0 && self.fin == Some(self.next.minus(1)));
         self.bytes_received += bytes as u64;
         if segment.length() > 0 {
-            self.schedule_acknowledgement(now, segment, in_order && !cut, segment_size, config);
+            self.schedule_acknowledgement(now, segment, in_order && !cut, segment_size, ack_delay);
         }
         Taken { readable: bytes > 0, finished: self.finished && before != self.next }
     }
@@ -233,16 +232,16 @@ impl ReceiveHalf {
         segment: &Segment<'_>,
         in_order: bool,
         segment_size: usize,
-        config: &Config,
+        ack_delay: Interval,
     ) {
         self.unacknowledged = self.unacknowledged.saturating_add(segment.payload.len() as u32);
         let many = self.unacknowledged as usize >= 2 * segment_size;
-        let at_once = !in_order || segment.flags.fin || self.quick > 0 || many;
+        let at_once = !in_order || segment.flags.fin || self.quick > 0 || many || ack_delay == Interval::ZERO;
         self.quick = self.quick.saturating_sub(1);
         if at_once {
             self.acknowledge_now = true;
         } else if self.acknowledge_at.is_none() {
-            self.acknowledge_at = Some(now + Interval::from(config.ack_delay).min(ACK_DELAY_MAX));
+            self.acknowledge_at = Some(now + ack_delay.min(ACK_DELAY_MAX));
         }
     }
 

@@ -1,7 +1,7 @@
 //! How much more is welcome: the window field (RFC 9293 §3.8.6, RFC 7323 §2) and its automatic size.
 
 use super::ReceiveHalf;
-use crate::tcp::Config;
+use crate::tcp::SocketOptions;
 use crate::time::{Interval, Time};
 
 /// Least time over which the reader's speed is measured.
@@ -60,19 +60,19 @@ impl ReceiveHalf {
         field as u16
     }
 
-    /// After `count` bytes were taken off the queue: the peer may have to hear of the room. `short` memory lets no window
-    /// grow.
+    /// After `count` bytes were taken off the queue: the peer may have to hear of the room. The window grows to `most`, and
+    /// not at all where memory is `short`.
     pub(in crate::tcp) fn after_reading(
         &mut self,
         now: Time,
         count: usize,
         round_trip: Option<Interval>,
         segment_size: usize,
-        config: &Config,
+        most: usize,
         short: bool,
     ) {
         if !short {
-            self.tune(now, count, round_trip, config);
+            self.tune(now, count, round_trip, most);
         }
         let current = self.granted_window();
         let gain = self.free().saturating_sub(current);
@@ -84,17 +84,27 @@ impl ReceiveHalf {
 
     /// A reader that takes more than half a window per round trip could use a larger one: twice what it took, so that a
     /// sender in slow start is never held back by us.
-    fn tune(&mut self, now: Time, count: usize, round_trip: Option<Interval>, config: &Config) {
+    fn tune(&mut self, now: Time, count: usize, round_trip: Option<Interval>, most: usize) {
         self.tuning.bytes += count;
         let interval = round_trip.unwrap_or_default().max(MEASURE_MIN);
         if self.tuning.bytes * 2 > self.capacity {
             let within = now.since(self.tuning.since) <= interval * 2;
             if within {
-                self.capacity = (self.tuning.bytes * 4).min(config.receive_buffer_max).max(self.capacity);
+                self.capacity = (self.tuning.bytes * 4).min(most).max(self.capacity);
             }
         }
         if now.since(self.tuning.since) >= interval {
             self.tuning = Tuning::new(now);
+        }
+    }
+
+    /// Takes other limits on. What is told already stays; before our SYN left (`begins`), the window begins with them.
+    pub(in crate::tcp) fn set_buffers(&mut self, options: &SocketOptions, begins: bool) {
+        if begins {
+            self.capacity = options.first_capacity();
+            self.window_shift = options.window_shift();
+        } else {
+            self.capacity = self.capacity.clamp(options.first_capacity(), options.receive_buffer_max);
         }
     }
 

@@ -41,6 +41,7 @@ impl SendHalf {
             && window == self.window
             && self.outstanding() > 0;
         let before = self.in_flight();
+        let flight = self.outstanding();
         let mut delivered = Delivered::default();
         let advanced = ack.is_after(self.unacknowledged);
         if advanced {
@@ -49,7 +50,7 @@ impl SendHalf {
         let newly_sacked = if self.sack { self.take_sacks(segment, &mut delivered) } else { 0 };
         let sample = self.measure(now, &delivered, advanced, echo_rtt);
         self.update_window(segment, window);
-        let reduced = self.note_marks(segment, before);
+        let reduced = self.note_marks(segment, flight);
         let acked = Acked {
             now,
             bytes: delivered.cumulative,
@@ -59,7 +60,7 @@ impl SendHalf {
             next: self.next,
             window_limited: !reduced && (self.window_limited || 2 * before >= self.congestion.window()),
         };
-        self.after_delivery(now, &acked, &delivered, duplicate, newly_sacked, before);
+        self.after_delivery(now, &acked, &delivered, duplicate, newly_sacked, flight);
         self.restart_timers(now, ctx.config, advanced);
         AckVerdict::Accepted { advanced }
     }
@@ -145,7 +146,7 @@ impl SendHalf {
     }
 
     /// RFC 3168 §6.1.2: ECE reduces the window as loss would, once per window of data. Whether it did now.
-    fn note_marks(&mut self, segment: &Segment<'_>, in_flight: usize) -> bool {
+    fn note_marks(&mut self, segment: &Segment<'_>, flight: usize) -> bool {
         // CWR is on the segment that begins there, so an acknowledgement of no more still tells of the old mark.
         if self.mark_end.is_some_and(|end| self.unacknowledged.is_after(end)) {
             self.mark_end = None;
@@ -153,7 +154,7 @@ impl SendHalf {
         let marked = self.ecn && segment.flags.ece && !segment.flags.syn;
         let reduces = marked && self.mark_end.is_none() && self.recovery.is_open();
         if reduces {
-            self.congestion.on_congestion(in_flight);
+            self.congestion.on_congestion(flight);
             self.undo = None;
             self.mark_end = Some(self.next);
             self.congestion_window_reduced = true;

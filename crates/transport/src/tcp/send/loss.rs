@@ -94,7 +94,8 @@ impl SendHalf {
         self.scoreboard.in_flight().saturating_sub(self.rack.departed as usize)
     }
 
-    /// Loss detection, recovery and the congestion window, after an acknowledgement was booked.
+    /// Loss detection, recovery and the congestion window, after an acknowledgement was booked. `flight` was FlightSize
+    /// before it (RFC 5681 §2): what was sent and not acknowledged, whatever left the network meanwhile.
     pub(super) fn after_delivery(
         &mut self,
         now: Time,
@@ -102,7 +103,7 @@ impl SendHalf {
         delivered: &Delivered,
         duplicate: bool,
         newly_sacked: usize,
-        before: usize,
+        flight: usize,
     ) {
         self.leave_recovery();
         let lost = if self.sack {
@@ -112,9 +113,9 @@ impl SendHalf {
         } else {
             self.detect_by_duplicates(acked, duplicate)
         };
-        self.end_tail_probe(delivered, duplicate || newly_sacked > 0, before);
+        self.end_tail_probe(delivered, duplicate || newly_sacked > 0, flight);
         if lost {
-            self.enter_recovery(before);
+            self.enter_recovery(flight);
         } else if !matches!(self.recovery, Recovery::Fast { .. }) && acked.bytes > 0 {
             self.congestion.on_acknowledged(acked);
         }
@@ -139,10 +140,10 @@ impl SendHalf {
     }
 
     /// Reduces the window once per recovery.
-    pub(super) fn enter_recovery(&mut self, in_flight: usize) {
+    pub(super) fn enter_recovery(&mut self, flight: usize) {
         if self.recovery.is_open() {
             self.prepare_undo();
-            self.congestion.on_congestion(in_flight);
+            self.congestion.on_congestion(flight);
             self.congestion_window_reduced = self.ecn;
             self.recovery = Recovery::Fast { end: self.next };
             // RFC 5681 §3.2 step 3, RFC 6675 §5 (4.3): the first retransmission waits for nothing.
@@ -240,7 +241,7 @@ impl SendHalf {
     }
 
     /// RFC 8985 §7.4.2: whether the probe repaired a loss, which then counts as one.
-    fn end_tail_probe(&mut self, delivered: &Delivered, duplicate: bool, in_flight: usize) {
+    fn end_tail_probe(&mut self, delivered: &Delivered, duplicate: bool, flight: usize) {
         let Some((end, retransmission)) = self.timers.tail_probe else { return };
         if self.unacknowledged.is_before(end) {
             return;
@@ -251,7 +252,7 @@ impl SendHalf {
             // Acknowledged past the probe without a report of a duplicate: only the probe arrived.
             self.timers.tail_probe = None;
             if self.recovery.is_open() {
-                self.congestion.on_congestion(in_flight);
+                self.congestion.on_congestion(flight);
             }
         } else if duplicate {
             self.timers.tail_probe = None;
@@ -261,7 +262,7 @@ impl SendHalf {
     /// RFC 6298 §5 and RFC 5681 §3.1: everything counts as lost.
     pub(super) fn enter_loss(&mut self) {
         let first = !matches!(self.recovery, Recovery::Loss { .. });
-        self.congestion.on_timeout(self.in_flight(), first);
+        self.congestion.on_timeout(self.outstanding(), first);
         self.congestion_window_reduced = self.ecn;
         self.scoreboard.forget_sacks();
         self.scoreboard.mark_lost(|_| true);

@@ -11,7 +11,7 @@ mod undo;
 
 use super::buffer::{CHUNK, ChunkPool, ChunkQueue};
 use super::congestion::Congestion;
-use super::{Config, Seq};
+use super::{CongestionControl, Seq, SocketOptions};
 use crate::time::Time;
 pub(super) use acknowledged::AckVerdict;
 use loss::{Rack, Recovery};
@@ -79,7 +79,7 @@ pub(super) struct SendHalf {
 }
 
 impl SendHalf {
-    pub(super) fn new(initial: Seq, segment_size: u16, ipv6: bool, config: &Config) -> SendHalf {
+    pub(super) fn new(initial: Seq, segment_size: u16, ipv6: bool, options: &SocketOptions) -> SendHalf {
         SendHalf {
             initial,
             unacknowledged: initial,
@@ -96,10 +96,10 @@ impl SendHalf {
             shut: false,
             fin_acknowledged: false,
             sack: false,
-            nagle: config.nagle,
+            nagle: options.nagle,
             small_end: initial,
             scoreboard: Scoreboard::default(),
-            congestion: Congestion::new(config.congestion, segment_size),
+            congestion: Congestion::new(options.congestion, segment_size),
             round_trip: RoundTrip::default(),
             rack: Rack::default(),
             recovery: Recovery::Open,
@@ -168,13 +168,18 @@ impl SendHalf {
         self.congestion.restart_from_one();
     }
 
+    pub(super) fn set_congestion_control(&mut self, control: CongestionControl) {
+        self.congestion.set_control(control);
+        self.undo = None;
+    }
+
     pub(super) fn congestion_window(&self) -> usize {
         self.congestion.window()
     }
 
-    /// Bytes that may be queued now.
-    pub(super) fn room(&self, config: &Config, pool: &ChunkPool) -> usize {
-        let most = if pool.is_short() { CHUNK.min(config.send_buffer_max) } else { config.send_buffer_max };
+    /// Bytes that may be queued now, if they may be `most` together.
+    pub(super) fn room(&self, most: usize, pool: &ChunkPool) -> usize {
+        let most = if pool.is_short() { CHUNK.min(most) } else { most };
         if self.shut { 0 } else { most.saturating_sub(self.queue.length()) }
     }
 

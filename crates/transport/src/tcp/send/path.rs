@@ -65,13 +65,13 @@ impl SendHalf {
 #[cfg(test)]
 mod tests {
     use super::SendHalf;
-    use crate::tcp::{Config, Seq};
+    use crate::tcp::{Seq, SocketOptions};
 
     #[test]
     fn suspicion_stops_at_the_least_mtu_of_the_family() {
         let now = crate::time::Time::START;
         for (ipv6, least) in [(false, 536), (true, 1220)] {
-            let mut half = SendHalf::new(Seq(0), 1440, ipv6, &Config::default());
+            let mut half = SendHalf::new(Seq(0), 1440, ipv6, &SocketOptions::default());
             half.next = Seq(5000);
             half.suspect_path(now, 3);
             assert_eq!(half.segment_size, 1220);

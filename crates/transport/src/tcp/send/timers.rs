@@ -134,26 +134,29 @@ impl SendHalf {
         self.timers.persist_backoff
     }
 
-    /// Does what is due. `heard` is when the peer last sent anything.
-    pub(in crate::tcp) fn on_time(&mut self, now: Time, config: &Config, heard: Time) -> Expired {
-        if self.timers.reorder.is_some_and(|at| at <= now) {
-            let in_flight = self.in_flight();
-            if self.detect_by_time(now) {
-                self.on_lost_by_time(in_flight);
-            }
+    /// Does what is due. `patience` is how long the user waits for an answer, `heard` is when the peer last sent anything.
+    pub(in crate::tcp) fn on_time(
+        &mut self,
+        now: Time,
+        config: &Config,
+        patience: Interval,
+        heard: Time,
+    ) -> Expired {
+        if self.timers.reorder.is_some_and(|at| at <= now) && self.detect_by_time(now) {
+            self.enter_recovery(self.outstanding());
         }
         if self.timers.probe.is_some_and(|at| at <= now) {
             self.timers.probe = None;
             self.timers.probe_due = self.outstanding() > 0;
         }
-        if self.timers.retransmit.is_some_and(|at| at <= now) && !self.retransmission_due(now, config) {
+        if self.timers.retransmit.is_some_and(|at| at <= now) && !self.retransmission_due(now, config, patience) {
             return Expired::GiveUp;
         }
         if self.timers.persist.is_some_and(|at| at <= now) {
             // RFC 9293 §3.8.6.1: a peer that answers probes keeps the connection however long its window is shut. That it said
             // nothing before it was asked does not count against it.
             let heard = self.timers.persist_since.map_or(heard, |began| began.max(heard));
-            if now.since(heard) >= config.user_timeout.into() {
+            if now.since(heard) >= patience {
                 return Expired::GiveUp;
             }
             self.timers.persist_backoff = (self.timers.persist_backoff + 1).min(BACKOFF_MAX);
@@ -163,14 +166,10 @@ impl SendHalf {
         Expired::Fine
     }
 
-    fn on_lost_by_time(&mut self, in_flight: usize) {
-        self.enter_recovery(in_flight);
-    }
-
     /// RFC 6298 §5.4 to §5.6; false if the user's patience ends.
-    fn retransmission_due(&mut self, now: Time, config: &Config) -> bool {
+    fn retransmission_due(&mut self, now: Time, config: &Config, patience: Interval) -> bool {
         let since = *self.timers.unanswered_since.get_or_insert(now);
-        if now.since(since) >= config.user_timeout.into() {
+        if now.since(since) >= patience {
             return false;
         }
         self.timers.probe = None;

@@ -27,7 +27,7 @@ impl Connection {
     }
 
     /// The peer's FIN and everything before it arrived.
-    pub(super) fn on_peer_finished(&mut self, ctx: &mut Context<'_>) -> Disposition {
+    pub(super) fn on_peer_finished(&mut self) -> Disposition {
         self.notices.peer_closed = true;
         match self.state {
             State::SynReceived | State::Established => {
@@ -38,7 +38,6 @@ impl Connection {
             State::FinWait1 if self.send.is_finished() => self.end_in_time_wait(),
             State::FinWait1 => {
                 self.state = State::Closing;
-                self.expires_when_waiting(ctx);
                 Disposition::Kept
             }
             State::FinWait2 => self.end_in_time_wait(),

@@ -63,7 +63,7 @@ impl Connection {
         self.state = if self.send.shut { State::FinWait1 } else { State::Established };
         self.notices.connected = true;
         self.send.stop_handshake_timer();
-        self.keep_alive_at = ctx.config.keep_alive.map(|idle| ctx.now + idle);
+        self.keep_alive_at = self.options.keep_alive.map(|keep_alive| ctx.now + keep_alive.idle);
         if self.attempts > 1 {
             self.send.restart_from_one();
             self.send.round_trip.note_lost_syn();

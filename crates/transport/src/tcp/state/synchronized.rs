@@ -33,12 +33,8 @@ impl Connection {
         let echo = self.echoed_round_trip(ctx, segment);
         let verdict = self.send.on_acknowledgement(ctx, segment, echo);
         if verdict == (AckVerdict::Accepted { advanced: true })
-            && self.send.wants_space
-            && self.send.room(ctx.config, ctx.pool)
-                >= (ctx.config.send_buffer_max / 4).min(super::super::buffer::CHUNK / 4)
         {
-            self.send.wants_space = false;
-            self.notices.writable = true;
+            self.offer_space(ctx);
         }
         verdict
     }
@@ -65,9 +61,9 @@ impl Connection {
             return Disposition::Ended(super::Ended::NobodyReads);
         }
         let size = self.send.payload_size();
-        let taken = self.receive.take(ctx.now, segment, size, ctx.config, ctx.pool);
+        let taken = self.receive.take(ctx.now, segment, size, self.options.ack_delay.into(), ctx.pool);
         self.notices.readable |= taken.readable;
-        if taken.finished { self.on_peer_finished(ctx) } else { Disposition::Kept }
+        if taken.finished { self.on_peer_finished() } else { Disposition::Kept }
     }
 
     /// RFC 3168 §6.1.3: echo a mark until the sender says that it reduced its window.
