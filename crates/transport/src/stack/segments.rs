@@ -22,7 +22,9 @@ impl Stack {
         let owner = self.demux.lookup(&tuple);
         if let Some(Owner::Connection(index)) = owner {
             match packet.backing.parts() {
-                [] => self.segment_for_connection(now, index, &segment),
+                [] => {
+                    self.segment_for_connection(now, index, &segment);
+                }
                 parts => self.segments_for_connection(now, index, &segment, parts),
             }
             return Some(());
@@ -55,8 +57,9 @@ impl Stack {
             let last = pieces.peek().is_none();
             (next.flags.fin, next.flags.psh) = (last && segment.flags.fin, last && segment.flags.psh);
             (next.payload, next.memory) = (payload, memory);
-            self.segment_for_connection(now, index, &next);
-            if !self.connections.is_current(index, generation) {
+            let refused = self.segment_for_connection(now, index, &next);
+            // What is refused is refused as a whole, and once.
+            if refused || !self.connections.is_current(index, generation) {
                 return;
             }
             next.seq = next.end();
@@ -64,17 +67,20 @@ impl Stack {
         }
     }
 
-    fn segment_for_connection(&mut self, now: Time, index: u32, segment: &Segment<'_>) {
+    /// Whether the segment was answered with RST.
+    fn segment_for_connection(&mut self, now: Time, index: u32, segment: &Segment<'_>) -> bool {
         let disposition = self.drive(now, index, |connection, ctx| connection.on_segment(ctx, segment));
         match disposition {
             Some(Disposition::Ended(ended)) => self.conclude(now, index, ended),
             Some(Disposition::RefuseSegment { seq }) => {
-                let Some(connection) = self.connections.get(index) else { return };
+                let Some(connection) = self.connections.get(index) else { return true };
                 let (tuple, service) = (connection.tuple, connection.options().service());
                 self.send_header(now, &tuple, &reset_header(seq, None), service);
+                return true;
             }
             Some(Disposition::Kept) | None => {}
         }
+        false
     }
 
     fn segment_for_time_wait(&mut self, now: Time, index: u32, tuple: &FourTuple, own: bool, segment: &Segment<'_>) {
