@@ -198,7 +198,6 @@ impl Demux {
             entry.remove();
         }
     }
-
 }
 
 fn unspecified(local: SocketAddr) -> SocketAddr {

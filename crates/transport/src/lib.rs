@@ -35,7 +35,5 @@ pub use config::{Config, Limits, Link};
 pub use error::{AcceptError, BindError, ConnectError, ListenError, ReceiveError, SendDatagramError};
 pub use event::{EchoRequest, Event, Incoming, ResetReason};
 pub use id::{ConnectionId, IncomingId, ListenerId, SocketId};
-pub use stack::{
-    BODY_SLICES, BindOptions, Datagram, DatagramOptions, RECEIVE_CHUNKS, Stack, Statistics, Transmit,
-};
+pub use stack::{BODY_SLICES, BindOptions, Datagram, DatagramOptions, RECEIVE_CHUNKS, Stack, Statistics, Transmit};
 pub use types::{IpCidr, MacAddress, Unreachable};

@@ -130,11 +130,7 @@ impl KeepAlive {
     }
 
     fn within_bounds(self) -> KeepAlive {
-        KeepAlive {
-            idle: self.idle.max(TIME_MIN),
-            interval: self.interval.max(TIME_MIN),
-            probes: self.probes.max(1),
-        }
+        KeepAlive { idle: self.idle.max(TIME_MIN), interval: self.interval.max(TIME_MIN), probes: self.probes.max(1) }
     }
 }
 

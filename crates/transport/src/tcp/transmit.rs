@@ -1,8 +1,8 @@
 //! From a connection's wishes to the next segment's header.
 
+use super::options::SEGMENT_SIZE_MIN;
 use super::send::{Span, Transmission};
 use super::status::State;
-use super::options::SEGMENT_SIZE_MIN;
 use super::{Connection, Context, Seq, SocketOptions};
 use crate::wire::tcp::{Flags, Header, Options, SACK_BLOCKS, Timestamp, sack_length};
 

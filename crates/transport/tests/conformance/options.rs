@@ -22,7 +22,8 @@ fn accepted_with(syn: &str, change: impl FnOnce(&mut SocketOptions)) -> Script {
 #[test]
 fn accepted_connections_inherit_their_listeners_options_and_others_dont() {
     let mut script = accepted_with("S 0 <mss=1000>", |options| {
-        options.keep_alive = Some(KeepAlive { idle: Duration::from_secs(30), interval: Duration::from_secs(5), probes: 2 });
+        options.keep_alive =
+            Some(KeepAlive { idle: Duration::from_secs(30), interval: Duration::from_secs(5), probes: 2 });
         options.congestion = CongestionControl::NewReno;
         options.traffic_class = 0xb8;
     });

@@ -113,7 +113,9 @@ fn nagle_holds_small_segments_back_while_data_is_under_way() {
 
 #[test]
 fn an_idle_peer_is_probed_and_given_up() {
-    let mut script = Script::established("", |config| config.tcp.options.keep_alive = Some(KeepAlive::after(Duration::from_secs(7200))));
+    let mut script = Script::established("", |config| {
+        config.tcp.options.keep_alive = Some(KeepAlive::after(Duration::from_secs(7200)));
+    });
     let id = script.id();
     script.expect_after(7_200_000, ". 0 ack 1");
     script.send(". 1 ack 1");
@@ -216,7 +218,9 @@ fn a_peer_that_was_silent_before_is_probed_before_it_is_given_up() {
 
 #[test]
 fn a_connection_that_is_over_is_not_kept_alive() {
-    let mut script = Script::established("", |config| config.tcp.options.keep_alive = Some(KeepAlive::after(Duration::from_secs(7200))));
+    let mut script = Script::established("", |config| {
+        config.tcp.options.keep_alive = Some(KeepAlive::after(Duration::from_secs(7200)));
+    });
     let id = script.id();
     script.send("PF. 1:11 ack 1");
     script.expect(". 1 ack 12");

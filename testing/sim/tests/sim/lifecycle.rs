@@ -140,7 +140,10 @@ fn outcomes_on_a_dead_path(change: impl Fn(&mut SocketOptions), script: &[Step])
 
 #[test]
 fn an_idle_connection_notices_a_dead_path_if_asked_to() {
-    let report = outcomes_on_a_dead_path(|options| options.keep_alive = Some(KeepAlive::after(10 * SECOND)), &[Step::AwaitReset]);
+    let report = outcomes_on_a_dead_path(
+        |options| options.keep_alive = Some(KeepAlive::after(10 * SECOND)),
+        &[Step::AwaitReset],
+    );
     assert!(report.flows.iter().all(|flow| flow.outcome == Outcome::Reset(ResetReason::TimedOut)), "{report}");
 }
 

@@ -32,8 +32,7 @@ impl Connection {
     pub(super) fn take_acknowledgement(&mut self, ctx: &mut Context<'_>, segment: &Segment<'_>) -> AckVerdict {
         let echo = self.echoed_round_trip(ctx, segment);
         let verdict = self.send.on_acknowledgement(ctx, segment, echo);
-        if verdict == (AckVerdict::Accepted { advanced: true })
-        {
+        if verdict == (AckVerdict::Accepted { advanced: true }) {
             self.offer_space(ctx);
         }
         verdict
