@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use minato_host::holder::{Holder, HolderProcesses};
 use minato_host::process::{self, Owner, SocketOwners};
 use minato_host::sock_diag::{Query, SockDiag, SocketInfo, State as SocketState, States};
 use minato_host::{Family, Transport};
@@ -99,6 +100,18 @@ fn accept_queue(socket: &SocketInfo) -> Option<AcceptQueue> {
 /// A process as it is shown.
 pub fn process(process: process::Process) -> Process {
     convert::process(process)
+}
+
+/// Who is in the way of a bind to `wanted`; without anybody, a holder that has gone meanwhile.
+pub fn holder(found: Option<&Holder>, wanted: SocketAddr, transport: minato_ports::Transport) -> inspect::Holder {
+    let (processes, unknown) = match found.map(|holder| &holder.processes) {
+        Some(HolderProcesses::Known(known)) => (known.iter().cloned().map(convert::process).collect(), None),
+        Some(HolderProcesses::NoPermission) => (Vec::new(), Some(Unknown::NoPermission)),
+        Some(HolderProcesses::Nobody) | None => (Vec::new(), Some(Unknown::Vanished)),
+    };
+    let address = found.map_or(wanted.ip(), |holder| holder.local.ip());
+    let transport = convert::to_inspect(transport);
+    inspect::Holder { address, port: wanted.port(), transport, processes, unknown, host: None }
 }
 
 #[cfg(test)]

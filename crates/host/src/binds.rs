@@ -3,8 +3,10 @@
 //!
 //! The program goes on with exactly the result that its own call would have had. What can't be told, or is none of our
 //! business, the kernel does by itself: sockets of other families, port 0, programs that have confined themselves, and
-//! those that have left the host's network.
+//! those that have left the host's network. It also refuses by itself whoever lacks the privilege that a port needs, which we
+//! have.
 
+mod place;
 pub(crate) mod seccomp;
 pub(crate) mod target;
 
@@ -27,6 +29,7 @@ use rustix::{
     },
 };
 
+pub use self::place::Place;
 use self::{
     seccomp::Notification,
     target::{Target, Wanted},
@@ -97,8 +100,8 @@ fn install(parent: BorrowedFd<'_>, asked: Asked) -> io::Result<()> {
 #[derive(Debug)]
 pub struct Binds {
     listener: OwnedFd,
-    /// Inode number of the network namespace in which they count.
-    network: u64,
+    /// Where they count.
+    place: Place,
     /// For programs that ask about more.
     direct: Option<Direct>,
 }
@@ -123,7 +126,12 @@ pub enum BindRefusal {
     InUse,
     /// The address is none of the host's (`EADDRNOTAVAIL`).
     NotOurs,
-    /// The kernel forbids it (`EACCES`).
+    /// The port needs a privilege that the program does not have (`EACCES`).
+    Privileged {
+        /// First port that everybody may bind there (`net.ipv4.ip_unprivileged_port_start`).
+        first: u16,
+    },
+    /// The kernel forbids it for another reason (`EACCES`).
     Forbidden,
 }
 
@@ -139,10 +147,10 @@ impl BindRefusal {
 }
 
 impl Binds {
-    /// Those of a listener, for programs in the network namespace with this inode number. `direct` serves what programs of
+    /// Those of a listener, for programs in a network namespace. `direct` serves what programs of
     /// [`Asked::BindsAndConnects`] ask beside; without it they do everything themselves.
-    pub fn of(listener: OwnedFd, network: u64, direct: Option<Direct>) -> Self {
-        Self { listener, network, direct }
+    pub fn of(listener: OwnedFd, place: Place, direct: Option<Direct>) -> Self {
+        Self { listener, place, direct }
     }
 
     /// Serves binds until every program is gone. Before a program learns that its bind has failed, `failed` is called,
@@ -183,18 +191,25 @@ impl Binds {
 
     /// Whatever happens, the notification gets its answer.
     fn answer(&self, notification: &Notification, failed: &mut impl FnMut(FailedBind)) {
-        let target = Target::of(notification, self.network);
+        let target = Target::of(notification, &self.place);
         // The process may have ended, and its number be another one's, unless the kernel still waits for this answer.
         let target = target.filter(|_| notification.is_valid(self.listener.as_fd()));
-        let Some(Target { socket, wanted, pid }) = target else {
+        let Some(Target { socket, wanted, pid, first_allowed }) = target else {
             return notification.go_on(self.listener.as_fd());
         };
         let Wanted { address, transport, bytes } = wanted;
+        let mut failed = |reason| failed(FailedBind { pid, address: plain(address), transport, reason });
+        if let Some(first) = first_allowed {
+            // We would be let, as the owner of the namespace or as root; the kernel refuses the program.
+            drop(socket);
+            failed(BindRefusal::Privileged { first });
+            return notification.go_on(self.listener.as_fd());
+        }
         let result = seccomp::bind(socket.as_fd(), &bytes);
         // Nothing may keep the socket open once the program goes on.
         drop(socket);
         if let Some(reason) = result.as_ref().err().and_then(BindRefusal::of) {
-            failed(FailedBind { pid, address: plain(address), transport, reason });
+            failed(reason);
         }
         notification.answer(self.listener.as_fd(), &result);
     }

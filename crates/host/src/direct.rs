@@ -100,7 +100,7 @@ impl Direct {
     /// See [`NotDirect`].
     pub fn new(outside: Box<dyn Outside>) -> Result<Self, NotDirect> {
         let socket = machine_socket(Family::V4)?;
-        let machine = network_of(socket.as_fd())?;
+        let machine = sys::network_of(socket.as_fd())?;
         if outside.has_policy() {
             lock::to_peer(socket.as_fd(), SocketAddr::from(([0; 4], 0))).map_err(NotDirect::CannotLock)?;
         }
@@ -155,7 +155,7 @@ impl Direct {
         if target::transport(&held.socket) != Some(Transport::Tcp) {
             return None;
         }
-        let of_machine = network_of(held.socket.as_fd()).ok()? == self.machine;
+        let of_machine = sys::network_of(held.socket.as_fd()).ok()? == self.machine;
         Some((held, if of_machine { Home::Machine } else { Home::Elsewhere }))
     }
 
@@ -179,7 +179,7 @@ impl Direct {
                 let plain = self.plain(family)?;
                 let bound = getsockname(&held.socket).and_then(SocketAddr::try_from).ok()?;
                 let is_free = bound.port() == 0 && bound.ip().is_unspecified();
-                if !is_free || network_of(held.socket.as_fd()).ok()? != plain.network {
+                if !is_free || sys::network_of(held.socket.as_fd()).ok()? != plain.network {
                     return None;
                 }
                 plain.options.carry_over(held.socket.as_fd(), socket.as_fd()).ok()?;
@@ -226,7 +226,7 @@ impl Direct {
         let known = &mut self.plain[usize::from(family == Family::V6)];
         if known.is_none() {
             let socket = self.outside.plain_socket(family)?;
-            let network = network_of(socket.as_fd()).ok()?;
+            let network = sys::network_of(socket.as_fd()).ok()?;
             *known = Some(Plain { options: Options::of(socket.as_fd(), family), network });
         }
         known.as_ref()
@@ -259,11 +259,4 @@ fn family(socket: BorrowedFd<'_>) -> Option<Family> {
         AddressFamily::INET6 => Some(Family::V6),
         _ => None,
     }
-}
-
-/// `SO_NETNS_COOKIE` of a socket: which network it is of.
-fn network_of(socket: BorrowedFd<'_>) -> std::io::Result<u64> {
-    let mut cookie = [0; 8];
-    sys::get_option(socket, libc::SOL_SOCKET, sys::SO_NETNS_COOKIE, &mut cookie)?;
-    Ok(u64::from_ne_bytes(cookie))
 }

@@ -41,8 +41,14 @@ pub(crate) fn get_option(socket: BorrowedFd<'_>, level: c_int, name: c_int, valu
     if result == 0 { Ok(length as usize) } else { Err(io::Error::last_os_error()) }
 }
 
-/// `asm-generic/socket.h`: a number for the network that a socket is of (Linux 5.14).
-pub(crate) const SO_NETNS_COOKIE: c_int = 71;
+/// A number for the network namespace that a socket is of (Linux 5.14).
+pub(crate) fn network_of(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    /// `asm-generic/socket.h`.
+    const SO_NETNS_COOKIE: c_int = 71;
+    let mut cookie = [0; 8];
+    get_option(socket, libc::SOL_SOCKET, SO_NETNS_COOKIE, &mut cookie)?;
+    Ok(u64::from_ne_bytes(cookie))
+}
 
 /// Whether an epoll instance of a process watches a descriptor of that process (`kcmp(2)`).
 pub(crate) fn epoll_watches(process: u32, epoll: RawFd, descriptor: RawFd) -> Result<bool, Errno> {

@@ -175,6 +175,30 @@ fn every_kind_of_resolv_conf_is_covered() {
     }
 }
 
+/// An engine that is out of descriptors gets a host's name without the host: the name can be had again later.
+#[test]
+fn a_host_that_could_not_be_received_is_not_there() {
+    in_worlds("a_host_that_could_not_be_received_is_not_there", || {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let world = World::new();
+        let config = world.host_config(2);
+        let before = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(64), ..before }).unwrap();
+        let mut all: Vec<std::fs::File> = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            all.push(file);
+        }
+        all.truncate(all.len() - 2);
+        let refused = world.fabric.add_host(&config).unwrap_err();
+        assert!(matches!(&refused, RequestError::Failed(_)), "{refused}");
+        drop(all);
+        setrlimit(Resource::Nofile, before).unwrap();
+        assert!(matches!(world.fabric.remove_host(&config.name), Err(RequestError::UnknownHost(_))));
+        let again = world.fabric.add_host(&config).unwrap().namespace;
+        shell(&again, "ip addr");
+    });
+}
+
 /// The next engine waits for the lock until this one's agent has cleaned up, however the engine ended.
 #[test]
 fn the_agent_holds_the_lock_to_the_end() {

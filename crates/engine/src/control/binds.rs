@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use minato_host::agent::Fabric;
-use minato_host::binds::{BindRefusal, Binds, FailedBind};
+use minato_host::binds::{BindRefusal, Binds, FailedBind, Place};
 use minato_host::direct::NotDirect;
 use minato_host::holder::{self, Holder, HolderProcesses};
 use minato_host::process;
@@ -16,11 +16,11 @@ use minato_inspect::{Policy, Problem, ProblemKind, SessionEvent, SessionId};
 use tokio::sync::mpsc::WeakUnboundedSender;
 
 use super::direct::Surroundings;
-use super::forwards::holder_of;
 use super::programs::Programs;
 use super::{Control, HostRecord, Inside};
 use crate::convert;
 use crate::problem::{problem, with_fix};
+use crate::rows;
 
 /// Most failures of one session that are remembered, so that a program that tries again and again is told about once.
 const MOST: usize = 1024;
@@ -29,7 +29,9 @@ const MOST: usize = 1024;
 pub(crate) struct BindWatch {
     host: String,
     addresses: [IpAddr; 2],
-    network_inode: u64,
+    place: Place,
+    /// ` --network NET` where a command line needs it.
+    network_flag: String,
     session: WeakUnboundedSender<SessionEvent>,
     id: SessionId,
     /// Who still runs programs in the host.
@@ -49,7 +51,8 @@ impl Control {
             Some(BindWatch {
                 host: name.clone(),
                 addresses: host.addresses(),
-                network_inode: inside.network_inode,
+                place: inside.place.clone(),
+                network_flag: self.network_flag(),
                 session: host.sessions.get(&id)?.downgrade(),
                 id,
                 programs: Arc::clone(&host.programs),
@@ -96,7 +99,7 @@ impl BindWatch {
                 None
             }
         });
-        let mut binds = Binds::of(listener, self.network_inode, direct);
+        let mut binds = Binds::of(listener, self.place.clone(), direct);
         let serve = move || {
             match binds.serve(|failed| self.tell(&failed)) {
                 // Nobody is left who could ask.
@@ -118,7 +121,7 @@ impl BindWatch {
     fn tell(&self, failed: &FailedBind) {
         let holders = match failed.reason {
             BindRefusal::InUse => self.holders(failed),
-            BindRefusal::NotOurs | BindRefusal::Forbidden => Vec::new(),
+            BindRefusal::NotOurs | BindRefusal::Privileged { .. } | BindRefusal::Forbidden => Vec::new(),
         };
         let pids: Vec<u32> = holders.iter().flat_map(|holder| pids(&holder.processes)).collect();
         if !pids.is_empty() && pids.iter().all(|pid| *pid == failed.pid) {
@@ -138,7 +141,7 @@ impl BindWatch {
         let (address, port) = (failed.address.ip(), failed.address.port());
         let look = || -> io::Result<Vec<Holder>> {
             let mut sockets = self.fabric.sock_diag(&self.host).map_err(io::Error::other)?;
-            holder::holders_inside(&mut sockets, self.network_inode, failed.transport, address, port)
+            holder::holders_inside(&mut sockets, self.place.inode(), failed.transport, address, port)
         };
         look().unwrap_or_else(|error| {
             tracing::warn!(%error, "can't read a host's socket table");
@@ -159,7 +162,7 @@ impl BindWatch {
                     Some(remote) => format!("a connection to {remote} has the port"),
                     None => "the port is in use".to_owned(),
                 };
-                let holder = Box::new(holder_of(holder, *address, transport));
+                let holder = Box::new(rows::holder(holder, *address, transport));
                 let conflict = problem(ProblemKind::Conflict, format!("{cannot}: {by}"));
                 let conflict = Problem { holder: Some(holder), ..conflict };
                 with_fix(conflict, "a host of its own has every port free: minato run -- CMD")
@@ -168,6 +171,12 @@ impl BindWatch {
                 let [v4, v6] = self.addresses;
                 let title = format!("{cannot}: it is no address of this host, which has {v4}, {v6} and its loopback");
                 with_fix(problem(ProblemKind::WrongAddress, title), "bind 0.0.0.0 or [::], every address of the host")
+            }
+            BindRefusal::Privileged { first } => {
+                let setting = "net.ipv4.ip_unprivileged_port_start";
+                let title = format!("{cannot}: ports below {first} need a privilege there ({setting} = {first})");
+                let exec = format!("minato{} exec --net-admin {host}", self.network_flag);
+                with_fix(problem(ProblemKind::Privileged, title), format!("{exec} -- sysctl -w {setting}=0"))
             }
             BindRefusal::Forbidden => problem(ProblemKind::Internal, format!("{cannot}: the kernel forbids it")),
         }

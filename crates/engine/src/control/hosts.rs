@@ -161,7 +161,7 @@ impl Control {
                 return Err(failure);
             }
         };
-        let NewHost { namespace, table, dumps } = made;
+        let NewHost { namespace, table, dumps, place } = made;
         let setup = HostSetup {
             serial: reserved.serial,
             name: reserved.name.clone(),
@@ -177,7 +177,7 @@ impl Control {
         let namespaces = namespace.namespaces;
         let enter = Enter { user: namespaces.user, network: namespaces.network, mount: namespaces.mount };
         let sockets = Arc::new(Mutex::new(dumps));
-        Ok((Inside { enter, network_inode: namespace.network_inode, sockets }, holding))
+        Ok((Inside { enter, network_inode: namespace.network_inode, place, sockets }, holding))
     }
 
     async fn make_namespace(self: &Arc<Self>, reserved: &Reserved) -> Result<NewHost, Problem> {

@@ -30,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use minato_host::agent::Fabric;
+use minato_host::binds::Place;
 use minato_host::sock_diag::SockDiag;
 use minato_inspect::{
     Collision, Enter, Happening, Host, Joined, Network, Policy, Problem, ProblemKind, SessionEvent, SessionId,
@@ -150,6 +151,7 @@ impl Phase {
 struct Inside {
     enter: Enter,
     network_inode: u64,
+    place: Place,
     /// For views; the packet loop has another one.
     sockets: Arc<Mutex<SockDiag>>,
 }
@@ -200,6 +202,14 @@ impl Control {
 
     pub(crate) fn network(&self) -> Network {
         Network { collisions: self.state().collisions.clone(), ..self.network.clone() }
+    }
+
+    /// ` --network NET` where a command line needs it.
+    fn network_flag(&self) -> String {
+        match self.network.name.as_str() {
+            "default" => String::new(),
+            name => format!(" --network {name}"),
+        }
     }
 
     /// Refuses whoever wants the network to have another subnet than it has. Where all that it has is just ending, the next

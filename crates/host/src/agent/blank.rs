@@ -39,7 +39,7 @@ pub(super) struct Blank {
     ephemeral_range: (u16, u16),
     /// Inside.
     netlink: Netlink,
-    tables: Vec<OwnedFd>,
+    handles: Vec<OwnedFd>,
 }
 
 /// Requests, each with a name for error messages.
@@ -58,7 +58,7 @@ impl Blank {
         sys::unshare(UnshareFlags::NEWNET).map_err(Step::NetworkNamespace.failed())?;
         let prepared = prepare(ephemeral_range, common.ipv6);
         join_network(fabric).expect("the agent owns the fabric namespace");
-        let Inside { namespace, mut netlink, tables } = prepared?;
+        let Inside { namespace, mut netlink, handles } = prepared?;
         let inode = inode(&namespace).map_err(Step::NetworkNamespace.failed())?;
         let plug = links::veth(port, common.mtu, namespace.as_fd(), 0);
         bridge.requests(vec![plug]).map_err(|(_, source)| Step::Veth.failed()(source))?;
@@ -66,7 +66,7 @@ impl Blank {
         for (netlink, index) in [(&mut netlink, links::HOST_INDEX), (bridge, port)] {
             wait_until_operational(netlink, index).map_err(Step::Veth.failed())?;
         }
-        Ok(Self { network: HostNetwork { namespace, inode, port }, ephemeral_range, netlink, tables })
+        Ok(Self { network: HostNetwork { namespace, inode, port }, ephemeral_range, netlink, handles })
     }
 
     /// Its port at the bridge.
@@ -91,7 +91,7 @@ impl Blank {
         if common.ipv6 {
             wait_until_local(&mut self.netlink, config.address_v6).map_err(Step::Addresses.failed())?;
         }
-        Ok((self.network, self.netlink, self.tables))
+        Ok((self.network, self.netlink, self.handles))
     }
 }
 
@@ -99,8 +99,9 @@ impl Blank {
 struct Inside {
     namespace: OwnedFd,
     netlink: Netlink,
-    /// For the engine, which needs two handles on the socket table: one for dumps alone, and behind it a whole one.
-    tables: Vec<OwnedFd>,
+    /// For the engine: the setting for privileged ports, and two handles on the socket table, one for dumps alone, and
+    /// behind it a whole one.
+    handles: Vec<OwnedFd>,
 }
 
 /// In the new namespace: sysctls, and what is to be opened there.
@@ -108,9 +109,10 @@ fn prepare(ephemeral_range: (u16, u16), ipv6: bool) -> Result<Inside, FabricErro
     let namespace = open_own("net").map_err(Step::NetworkNamespace.failed())?;
     sysctl::prepare_host(ephemeral_range, ipv6)?;
     let netlink = Netlink::open(None).map_err(Step::Addresses.failed())?;
-    let open_tables = || Ok(std::iter::once(sock_diag::open_dumps()?).chain(sock_diag::open_table()?).collect());
-    let tables = open_tables().map_err(Step::SockDiag.failed())?;
-    Ok(Inside { namespace, netlink, tables })
+    let setting = sysctl::open_unprivileged_start()?;
+    let open_tables = || Ok([setting, sock_diag::open_dumps()?].into_iter().chain(sock_diag::open_table()?).collect());
+    let handles = open_tables().map_err(Step::SockDiag.failed())?;
+    Ok(Inside { namespace, netlink, handles })
 }
 
 fn request(netlink: &mut Netlink, requests: Named) -> Result<(), FabricError> {

@@ -84,9 +84,9 @@ impl Fabric {
         };
         let port = blank.port();
         match blank.become_host(config, &self.common, fabric) {
-            Ok((host, netlink, tables)) => {
+            Ok((host, netlink, handles)) => {
                 self.neighbours.introduce(port, config, netlink);
-                Ok((host, tables))
+                Ok((host, handles))
             }
             Err(error) => {
                 self.vacate(port);

@@ -136,7 +136,7 @@ impl Agent {
         if self.hosts.contains_key(&config.name) {
             return Ok((Reply::HostExists, Vec::new()));
         }
-        let (network, tables) = made.network.add_host(config, made.base.network())?;
+        let (network, handles) = made.network.add_host(config, made.base.network())?;
         let mount = match made.base.mount_namespace(&config.resolv_conf) {
             Ok(mount) => mount,
             Err(error) => {
@@ -152,7 +152,7 @@ impl Agent {
             mount_inode: inode(&mount).map_err(Step::MountNamespace.failed())?,
         };
         self.hosts.insert(config.name.clone(), Host { network, mount });
-        Ok((reply, tables))
+        Ok((reply, handles))
     }
 
     fn remove_host(&mut self, name: &str) -> Result<(Reply, Vec<OwnedFd>), FabricError> {

@@ -1,6 +1,11 @@
 //! The network settings of a host's namespace.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::OwnedFd,
+    path::Path,
+};
 
 use super::FabricError;
 use super::Step;
@@ -48,6 +53,14 @@ pub(super) fn prepare_host(ephemeral: (u16, u16), ipv6: bool) -> Result<(), Fabr
         }
     }
     Ok(())
+}
+
+/// Opens the first port of the calling thread's network namespace that everybody may bind. Whoever has the descriptor reads
+/// the setting of that namespace, wherever he is himself, and does not keep it alive.
+pub(super) fn open_unprivileged_start() -> Result<OwnedFd, FabricError> {
+    let name = "ipv4/ip_unprivileged_port_start";
+    let failed = |source| FabricError { step: Step::Sysctl, detail: Some(name.to_owned()), source };
+    Ok(File::open(Path::new(NET).join(name)).map_err(failed)?.into())
 }
 
 /// Sets the ephemeral range in the network namespace of the calling thread.

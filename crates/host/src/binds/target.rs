@@ -3,17 +3,18 @@
 use std::{
     fs,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     sync::OnceLock,
 };
 
 use rustix::{
     net::{SocketType, sockopt},
     process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
+    thread::CapabilitySet,
 };
 
-use super::seccomp::Notification;
-use crate::{Transport, process::namespace_of};
+use super::{Place, seccomp::Notification};
+use crate::Transport;
 
 /// A socket that a program binds.
 pub(crate) struct Target {
@@ -23,6 +24,8 @@ pub(crate) struct Target {
     pub(crate) wanted: Wanted,
     /// Its process.
     pub(crate) pid: u32,
+    /// The first port that everybody may bind, if the program may not bind this one.
+    pub(crate) first_allowed: Option<u16>,
 }
 
 /// An address with a port, as a program asks for it.
@@ -38,11 +41,11 @@ const LONGEST: usize = 128;
 
 impl Target {
     /// `None` where the kernel is to do it by itself.
-    pub(crate) fn of(notification: &Notification, network: u64) -> Option<Self> {
+    pub(crate) fn of(notification: &Notification, place: &Place) -> Option<Self> {
         let thread = notification.thread();
         let bytes = spelled(notification)?;
         let address = parse(&bytes).filter(|address| address.port() != 0)?;
-        if namespace_of(thread, "net") != Some(network) {
+        if !place.has_thread(thread) {
             return None;
         }
         let confinement = Confinement::of(&thread.to_string())?;
@@ -59,7 +62,12 @@ impl Target {
             return None;
         }
         let transport = transport(&socket)?;
-        Some(Self { socket, wanted: Wanted { address, transport, bytes }, pid: confinement.process })
+        if !place.has_socket(socket.as_fd()) {
+            return None;
+        }
+        let first_allowed = place.first_allowed(address.port(), thread, confinement.capabilities).ok()?;
+        let wanted = Wanted { address, transport, bytes };
+        Some(Self { socket, wanted, pid: confinement.process, first_allowed })
     }
 }
 
@@ -108,7 +116,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<SocketAddr> {
     }
 }
 
-/// What keeps a process from things that others of its user may do: a bind on its behalf would be free of it.
+/// What keeps a process from things that others of its user may do, of which a bind on its behalf would be free; and what
+/// it may do beyond them.
 #[derive(Debug, PartialEq, Eq)]
 struct Confinement {
     process: u32,
@@ -116,6 +125,8 @@ struct Confinement {
     no_new_privileges: bool,
     /// The label of AppArmor or SELinux; empty without either.
     label: String,
+    /// In effect, in its own user namespace.
+    capabilities: CapabilitySet,
 }
 
 impl Confinement {
@@ -123,7 +134,13 @@ impl Confinement {
         let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let label = fs::read_to_string(format!("/proc/{thread}/attr/current")).unwrap_or_default();
-        Some(Self { process: field("Tgid:")?.parse().ok()?, no_new_privileges: field("NoNewPrivs:")? == "1", label })
+        let capabilities = u64::from_str_radix(field("CapEff:")?, 16).ok()?;
+        Some(Self {
+            process: field("Tgid:")?.parse().ok()?,
+            no_new_privileges: field("NoNewPrivs:")? == "1",
+            label,
+            capabilities: CapabilitySet::from_bits_retain(capabilities),
+        })
     }
 
     fn is_as(&self, other: &Self) -> bool {

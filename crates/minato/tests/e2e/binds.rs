@@ -113,6 +113,66 @@ fn binds_have_the_result_that_they_would_have_had() {
     });
 }
 
+/// Binds ports below and above 1024 in every way, without root's privileges, and prints what comes of it.
+const UNPRIVILEGED: &str = "
+import errno, os, socket, sys
+try: os.setuid(1000)
+except OSError: pass
+v4, v6, tcp, udp = socket.AF_INET, socket.AF_INET6, socket.SOCK_STREAM, socket.SOCK_DGRAM
+for family, kind, address in [
+    (v4, tcp, ('0.0.0.0', 80)), (v4, udp, ('127.0.0.1', 81)), (v6, tcp, ('::', 82)), (v6, udp, ('::1', 1023)),
+    (v6, tcp, ('::ffff:127.0.0.1', 83)), (v4, tcp, ('0.0.0.0', 1024)), (v4, tcp, ('192.0.2.1', 80)),
+]:
+    try: socket.socket(family, kind).bind(address); print(address, 'bound')
+    except OSError as error: print(address, errno.errorcode[error.errno])
+";
+
+#[test]
+fn a_port_that_needs_a_privilege_is_refused_as_by_the_kernel_and_the_setting_is_named() {
+    Machine::run(&["python3", "sysctl"], |machine| {
+        let setting = "net.ipv4.ip_unprivileged_port_start";
+        for account in [machine.user(), machine.root()] {
+            let keeper = account.run(&["--network", "net", "--name", "web"], &["sleep", "100"]);
+            wait_until("the host", SOON, || {
+                let list = account.minato_finish(&["--network", "net", "ps"]).stdout;
+                list.contains("web")
+            });
+            let exec = |flags: &[&str], program: &[&str]| {
+                let start = [&["--network", "net", "exec"], flags, &["web", "--"], program].concat();
+                account.minato_finish(&start).expect_success()
+            };
+            exec(&["--net-admin"], &["sysctl", "-w", &format!("{setting}=1024")]);
+            let script = ["python3", "-c", UNPRIVILEGED];
+            let kernel = exec(&["--no-bind-watch"], &script);
+            assert_eq!(kernel.stdout.matches("EACCES").count(), 5, "{}", kernel.stdout);
+            assert_eq!(kernel.stdout.matches("bound").count(), 1, "{}", kernel.stdout);
+            let watched = exec(&[], &script);
+            assert_eq!(watched.stdout, kernel.stdout);
+            let words = format!("ports below 1024 need a privilege there ({setting} = 1024)");
+            let first = format!("can't bind 0.0.0.0:80/tcp in host \"web\": {words}");
+            assert!(watched.stderr.contains(&first), "{}", watched.stderr);
+            assert_eq!(watched.stderr.matches(&words).count(), 6, "{}", watched.stderr);
+            assert!(!watched.stderr.contains(":1024/tcp"), "{}", watched.stderr);
+            // Root of a user namespace inside of the host's is none there.
+            let mapped = exec(&["--map-root", "--no-bind-watch"], &script);
+            assert_eq!(exec(&["--map-root"], &script).stdout, mapped.stdout);
+            // Who has the privilege binds, and learns who else has the port.
+            if account.is_root() {
+                let twice = "import socket
+s = socket.socket(); s.bind(('0.0.0.0', 80))";
+                exec(&[], &["python3", "-c", twice]);
+            }
+            let fix = watched.stderr.lines().rev().find_map(|line| line.trim().strip_prefix("try: ")).expect("a fix");
+            account.finish("sh", &["-c", &format!("PATH=/run/bin:$PATH; {fix}")]).expect_success();
+            let mended = exec(&[], &script);
+            assert_eq!(mended.stdout.matches("bound").count(), 6, "{}", mended.stdout);
+            assert!(!mended.stderr.contains(setting), "{}", mended.stderr);
+            keeper.stop();
+            wait_until("the engine's end", SOON, || machine.engines().is_empty());
+        }
+    });
+}
+
 #[test]
 fn a_program_may_want_a_filter_of_its_own() {
     Machine::run(&["python3"], |machine| {

@@ -1,16 +1,15 @@
 //! Why a port can't be held, as the user is told.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use minato_host::holder::{self, HolderProcesses};
+use minato_host::holder;
 use minato_host::sockets::HoldError;
-use minato_inspect::{ForwardSpec, Holder, Problem, ProblemKind, Unknown};
-
-use minato_ports::Transport;
+use minato_inspect::{ForwardSpec, Holder, Problem, ProblemKind};
 
 use super::expand::Wanted;
 use crate::convert;
 use crate::problem::{internal, problem, with_fix};
+use crate::rows;
 
 /// A forward of our own has it.
 pub(in super::super) fn held_by_forward(wanted: Wanted, host: &str, other: Option<ForwardSpec>) -> Problem {
@@ -83,24 +82,12 @@ pub(super) fn with_port(failure: Problem, wanted: Wanted, port: u16) -> Problem 
 fn in_use(wanted: Wanted) -> Problem {
     let found = holder::holders(convert::to_host(wanted.transport), wanted.address.ip(), wanted.port.value());
     let first = found.ok().and_then(|holders| holders.into_iter().next());
-    let holder = holder_of(first.as_ref(), wanted.address, wanted.transport);
+    let holder = rows::holder(first.as_ref(), wanted.address, wanted.transport);
     let title = match first.and_then(|holder| holder.remote) {
         Some(remote) => format!("{}/{} is in use by a connection to {remote}", wanted.address, wanted.transport),
         None => format!("{}/{} is in use", wanted.address, wanted.transport),
     };
     Problem { holder: Some(Box::new(holder)), ..problem(ProblemKind::Conflict, title) }
-}
-
-/// Who is in the way of a bind to `wanted`; without anybody, a holder that has gone meanwhile.
-pub(in super::super) fn holder_of(found: Option<&holder::Holder>, wanted: SocketAddr, transport: Transport) -> Holder {
-    let (processes, unknown) = match found.map(|holder| &holder.processes) {
-        Some(HolderProcesses::Known(known)) => (known.iter().cloned().map(convert::process).collect(), None),
-        Some(HolderProcesses::NoPermission) => (Vec::new(), Some(Unknown::NoPermission)),
-        Some(HolderProcesses::Nobody) | None => (Vec::new(), Some(Unknown::Vanished)),
-    };
-    let address = found.map_or(wanted.ip(), |holder| holder.local.ip());
-    let transport = convert::to_inspect(transport);
-    Holder { address, port: wanted.port(), transport, processes, unknown, host: None }
 }
 
 /// How this forward would be asked for at another port.
