@@ -1,5 +1,6 @@
 //! Forwards: held ports of the machine that lead to services of hosts.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -63,37 +64,52 @@ impl Forward {
         in_family(v4).or_else(other)
     }
 
-    /// Listens if and only if the service does. True if that changed something.
-    pub(super) fn follow(&mut self, services: &Services, own: &[IpAddr]) -> bool {
+    /// Listens if and only if the service does. `place` is this forward's own.
+    pub(super) fn follow(&mut self, place: usize, services: &Services, own: &[IpAddr], poller: &Poller) {
         let service = self.find(services, own);
-        if service.is_some() != self.service.is_some()
-            && let HeldSocket::Tcp(port) = &self.socket
-        {
-            let result = if service.is_some() { port.listen(BACKLOG) } else { port.unlisten() };
+        if service.is_some() != self.service.is_some() {
+            let result = if service.is_some() { self.open(place, poller) } else { self.close() };
             let was_stuck = std::mem::replace(&mut self.stuck, result.is_err());
             if let Err(error) = result {
                 if !was_stuck {
                     tracing::warn!(%error, address = %self.address, "can't make the forward follow its service");
                 }
-                return false;
+                return;
             }
         }
-        std::mem::replace(&mut self.service, service) != service
+        self.service = service;
+    }
+
+    /// Takes clients from now on. Nobody is let in whom no event would tell of.
+    fn open(&mut self, place: usize, poller: &Poller) -> io::Result<()> {
+        if let HeldSocket::Tcp(port) = &self.socket {
+            port.listen(BACKLOG)?;
+        }
+        self.watch(place, poller).inspect_err(|_| {
+            // It has just begun.
+            let _ = self.close();
+        })
+    }
+
+    fn close(&self) -> io::Result<()> {
+        match &self.socket {
+            HeldSocket::Tcp(port) => port.unlisten(),
+            HeldSocket::Udp(_) => Ok(()),
+        }
     }
 
     /// Lets the events of this forward, which is at `place`, be reported.
-    pub(super) fn watch(&mut self, place: usize, poller: &Poller) {
-        if std::mem::replace(&mut self.watched, true) {
-            return;
+    fn watch(&mut self, place: usize, poller: &Poller) -> io::Result<()> {
+        if self.watched {
+            return Ok(());
         }
         let token = Token::Forward(place, self.id as u32);
-        let registered = match &self.socket {
+        match &self.socket {
             HeldSocket::Tcp(port) => poller.add(port, token),
             HeldSocket::Udp(socket) => poller.add(socket, token),
-        };
-        if let Err(error) = registered {
-            tracing::error!(%error, address = %self.address, "a forward can't be watched");
-        }
+        }?;
+        self.watched = true;
+        Ok(())
     }
 }
 
@@ -124,8 +140,10 @@ impl Plane {
         // A TCP port has no events before it listens.
         for place in &added {
             let forward = &mut self.forwards[*place];
-            if forward.socket.transport() == Transport::Udp {
-                forward.watch(*place, &self.poller);
+            if forward.socket.transport() == Transport::Udp
+                && let Err(error) = forward.watch(*place, &self.poller)
+            {
+                tracing::warn!(%error, address = %forward.address, "the forward can't be watched yet");
             }
         }
         if let Some(host) = self.hosts.get_mut(&host) {
@@ -231,3 +249,6 @@ impl Kind {
         self.origin().is_some_and(|origin| origin.host == host)
     }
 }
+
+#[cfg(test)]
+mod tests;

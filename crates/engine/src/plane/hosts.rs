@@ -313,12 +313,9 @@ impl Plane {
         for place in &host.forwards {
             let Some(forward) = self.forwards.get_mut(*place) else { continue };
             let was_open = forward.service.is_some();
-            forward.follow(&host.services, &host.addresses);
+            forward.follow(*place, &host.services, &host.addresses, &self.poller);
             match (was_open, forward.service.is_some()) {
-                (false, true) => {
-                    forward.watch(*place, &self.poller);
-                    opened.push(*place);
-                }
+                (false, true) => opened.push(*place),
                 (true, false) => closed.push(*place),
                 _ => {}
             }
