@@ -14,6 +14,7 @@ mod flags;
 mod machine;
 mod program;
 mod proxy;
+mod relay;
 mod render;
 mod runtime_dir;
 mod state_dir;

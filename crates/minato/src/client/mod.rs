@@ -9,6 +9,7 @@ mod start;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -22,6 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
 use crate::failure::Failure;
 use crate::runtime_dir::RuntimeDir;
@@ -29,11 +31,18 @@ pub(crate) use descriptor::{BindTaker, Until};
 pub(crate) use session::{Binds, Ending, News, Session, Stay};
 pub(crate) use start::{open_host, open_session, stay};
 
+/// How long an answer may take that only tells what is so: long enough for tens of thousands of sockets on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Why a request got no answer that could be used.
 #[derive(Debug)]
 pub(crate) enum RequestError {
     /// No engine listens.
     NotRunning,
+    /// The engine, which has this process ID, is stopped: by `SIGSTOP`, or by a debugger.
+    Stopped(u32),
+    /// The engine does not answer.
+    Silent,
     /// The engine went away before it answered.
     Gone(String),
     /// The engine said no.
@@ -49,6 +58,8 @@ impl RequestError {
     pub(crate) fn reason(&self) -> String {
         match self {
             RequestError::NotRunning => "no engine is running".into(),
+            RequestError::Stopped(pid) => format!("its engine (pid {pid}) is stopped"),
+            RequestError::Silent => "its engine does not answer".into(),
             RequestError::Gone(why) => format!("the engine ended ({why})"),
             RequestError::Refused(problem) => problem.title.clone(),
             RequestError::Nonsense(what) => format!("the engine's answer makes no sense ({what})"),
@@ -60,6 +71,15 @@ impl RequestError {
     pub(crate) fn into_failure(self, client: &Client) -> Failure {
         match self {
             RequestError::NotRunning => not_running(&client.directory),
+            RequestError::Stopped(pid) => {
+                let network = client.directory.network();
+                let title = format!("network '{network}' answers nothing: its engine (pid {pid}) is stopped");
+                Failure::new(crate::failure::code::FAILED, title).fix(format!("kill -CONT {pid}"))
+            }
+            RequestError::Silent => {
+                let title = format!("the engine of network '{}' does not answer", client.directory.network());
+                Failure::new(crate::failure::code::FAILED, title).fix_with_log(&client.directory.log())
+            }
             RequestError::Gone(why) => {
                 Failure::caused("the engine ended before it answered", why).fix_with_log(&client.directory.log())
             }
@@ -179,7 +199,8 @@ impl Client {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RequestError> {
-        self.send(Method::GET, path, String::new()).await?.read().await
+        let answer = async { self.send(Method::GET, path, String::new()).await?.read().await };
+        timeout(PATIENCE, answer).await.unwrap_or(Err(RequestError::Silent))
     }
 
     async fn json<T: DeserializeOwned>(
@@ -208,10 +229,16 @@ impl Client {
     /// Sends a request and takes the head of its answer.
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Exchange, RequestError> {
         let stream = UnixStream::connect(self.socket()).await.map_err(connect_error)?;
-        let engine = stream.peer_cred().map_err(RequestError::Socket)?.uid();
-        if engine != rustix::process::geteuid().as_raw() {
-            let why = format!("what listens there belongs to user {engine}");
+        let engine = stream.peer_cred().map_err(RequestError::Socket)?;
+        if engine.uid() != rustix::process::geteuid().as_raw() {
+            let why = format!("what listens there belongs to user {}", engine.uid());
             return Err(RequestError::Socket(io::Error::new(io::ErrorKind::PermissionDenied, why)));
+        }
+        // The kernel has accepted in its place.
+        if let Some(pid) = engine.pid().and_then(|pid| u32::try_from(pid).ok())
+            && stays_stopped(pid).await
+        {
+            return Err(RequestError::Stopped(pid));
         }
         let gone = |error: hyper::Error| RequestError::Gone(error.to_string());
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(gone)?;
@@ -226,6 +253,17 @@ impl Client {
     fn socket(&self) -> PathBuf {
         self.directory.socket()
     }
+}
+
+/// Whether a process is stopped, and not just for a moment, as one is whose system calls are traced.
+async fn stays_stopped(pid: u32) -> bool {
+    for _ in 0..10 {
+        if !minato_host::process::is_stopped(pid) {
+            return false;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    true
 }
 
 /// A text as it may stand in the query of a path (RFC 3986 §2.3).

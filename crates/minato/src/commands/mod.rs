@@ -24,6 +24,7 @@ use crate::failure::{Failure, code};
 use crate::file::Choice;
 use crate::flags::{Command, Invocation, Show, View};
 use crate::proxy;
+use crate::relay;
 use crate::runtime_dir::RuntimeDir;
 use crate::terminal::Terminal;
 use crate::trust;
@@ -57,6 +58,7 @@ pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8,
         Command::Show(show) => block_on(views::show(&show, &client()?, terminal)),
         Command::AddForwards(host, forwards) => block_on(forward::add(&host, forwards, &client()?, terminal)),
         Command::RemoveForwards(host, forwards) => block_on(forward::remove(&host, forwards, &client()?, terminal)),
+        Command::Relay(request) => block_on(relay::relay(&request, terminal)),
         Command::Proxy => block_on(proxy::serve(terminal)),
         Command::ProxyInBackground => {
             proxy::leave_starter();

@@ -21,6 +21,7 @@ pub(super) async fn show(show: &Show, client: &Client, terminal: &Terminal) -> R
         if !seen.running {
             terminal.warn(&not_running_message(client.directory()));
         }
+        seen.warnings.iter().for_each(|warning| terminal.warn(warning));
         terminal.print(&seen.text);
         return seen.missing.map_or(Ok(DONE), Err);
     };
@@ -29,14 +30,22 @@ pub(super) async fn show(show: &Show, client: &Client, terminal: &Terminal) -> R
 
 /// Shows a view anew whenever it has changed, until somebody ends it.
 async fn watch(view: &View, pause: Duration, client: &Client, terminal: &Terminal) -> Result<u8, Failure> {
-    let mut before = None;
+    let (mut before, mut warned) = (None, Vec::new());
     loop {
         let seen = look(view, client, terminal).await?;
+        let notes = if terminal.json {
+            // Standard output is data; each is said once.
+            seen.warnings.iter().filter(|warning| !warned.contains(*warning)).for_each(|warning| terminal.warn(warning));
+            warned = seen.warnings;
+            String::new()
+        } else {
+            seen.warnings.iter().map(|warning| render::printable(warning) + "\n").collect()
+        };
         let text = if seen.running || terminal.json {
             seen.text
         } else {
             format!("{}\n", not_running_message(client.directory()))
-        };
+        } + &notes;
         if before.as_ref() != Some(&text) {
             terminal.frame(&text);
         }
@@ -53,22 +62,25 @@ struct Seen {
     running: bool,
     /// What was asked for by name and is not there.
     missing: Option<Failure>,
+    /// What the user should know beside it.
+    warnings: Vec<String>,
 }
 
 async fn look(view: &View, client: &Client, terminal: &Terminal) -> Result<Seen, Failure> {
     match view {
         View::Hosts => {
             let (hosts, running) = all(client.hosts().await, client)?;
-            warn_of_collisions(client, terminal).await;
+            let warnings = collisions(client).await;
             let Some(status) = up::status(client.directory()) else {
-                return Ok(seen(terminal.list("hosts", &hosts, render::hosts), running));
+                let text = terminal.list("hosts", &hosts, render::hosts);
+                return Ok(Seen { warnings, ..seen(text, running) });
             };
             let text = if terminal.json {
                 json_object(&Supervised { hosts: &hosts, up: &status })
             } else {
                 format!("{}\n{}", render::hosts(&hosts, &terminal.look), up::table(&status, &terminal.look))
             };
-            Ok(seen(text, running))
+            Ok(Seen { warnings, ..seen(text, running) })
         }
         View::Ports(query) => {
             require(query.of.as_ref(), client).await?;
@@ -97,11 +109,13 @@ async fn look(view: &View, client: &Client, terminal: &Terminal) -> Result<Seen,
     }
 }
 
-/// Says what the network's subnet hides, if it does.
-async fn warn_of_collisions(client: &Client, terminal: &Terminal) {
-    for Collision { hidden, what } in client.network().await.map(|network| network.collisions).unwrap_or_default() {
-        terminal.warn(&format!("the machine has {what}: hosts can't reach {hidden} beyond their network"));
-    }
+/// What the network's subnet hides, if it does.
+async fn collisions(client: &Client) -> Vec<String> {
+    let told = client.network().await.map(|network| network.collisions).unwrap_or_default();
+    let words = |Collision { hidden, what }: Collision| {
+        format!("the machine has {what}: hosts can't reach {hidden} beyond their network")
+    };
+    told.into_iter().map(words).collect()
 }
 
 /// Hosts, and what `minato up` knows of them.
@@ -121,7 +135,7 @@ fn ports(mut rows: Vec<PortRow>, running: bool, query: &PortQuery, place: &str, 
 }
 
 fn seen(text: String, running: bool) -> Seen {
-    Seen { text, running, missing: None }
+    Seen { text, running, missing: None, warnings: Vec::new() }
 }
 
 fn is_in(end: &Endpoint, host: &Name) -> bool {

@@ -4,18 +4,20 @@ mod firewall;
 mod machine;
 mod policy;
 mod readiness;
+mod relays;
 mod rivals;
 mod trials;
+mod unresolved;
 
 use std::net::{IpAddr, SocketAddr};
 
 use minato_host::routes;
-use minato_inspect::{Collision, Forward, Host, PortRow, Transport};
+use minato_inspect::{Collision, Forward, PortRow, Transport};
 
 use super::facts::{Facts, Network, Subject, covers};
 use super::{Explanation, HopState, Target};
 use crate::failure::code;
-use crate::flags::{Name, argument};
+use crate::flags::argument;
 use crate::render;
 
 /// Explains a target by the facts about it.
@@ -51,7 +53,7 @@ impl<'a> Diagnosis<'a> {
     fn forward(&mut self, forward: &Forward) {
         let service = forward.service_port;
         self.result.hop(HopState::Good, "forward", format!("leads to {}:{service}", forward.host));
-        let Some(row) = self.service(&forward.host, service) else {
+        let Some(row) = self.service(&forward.host, service, None) else {
             self.result.hop(
                 HopState::Broken,
                 "service",
@@ -66,29 +68,15 @@ impl<'a> Diagnosis<'a> {
         } else {
             self.result.hop(HopState::Good, "service", format!("{} is bound to {}", who(row), render::bind(row)));
         }
-        self.host_rivals(&forward.host, service);
+        self.host_rivals(&forward.host, service, None);
         self.readiness(row);
     }
 
-    fn unresolved(&mut self, target: &Target) {
-        let why = if self.facts.network.is_some() {
-            "the name is neither a minato host's nor one that can be resolved"
-        } else {
-            self.result.hop(HopState::Odd, "network", "none is running here");
-            "no minato network is running, and the name can't be resolved otherwise"
-        };
-        let flag = &self.facts.network_flag;
-        let list = self.facts.network.is_some().then(|| format!("minato{flag} ps"));
-        let fix = match target.name().filter(|name| name.parse::<Name>().is_ok()) {
-            Some(name) => format!("minato{flag} run --name {name} -- PROGRAM"),
-            None => "check the name and this machine's resolver: no minato host can be called so".to_owned(),
-        };
-        self.result.because(code::NOTHING, why, list.into_iter().chain([fix]));
-    }
-
-    fn service(&self, host: &str, port: u16) -> Option<&'a PortRow> {
+    /// What has a port of a host: if there are several, what is reached at `address`, or from other hosts at all.
+    fn service(&self, host: &str, port: u16, address: Option<IpAddr>) -> Option<&'a PortRow> {
         let rows = || self.listening(host).filter(|row| row.port == port);
-        rows().find(|row| !is_loopback_only(row)).or_else(|| rows().next())
+        let reached = address.and_then(|address| rows().find(|row| covers(&row.addresses, address)));
+        reached.or_else(|| rows().find(|row| !is_loopback_only(row))).or_else(|| rows().next())
     }
 
     /// What listens in a host, of the target's transport.
@@ -177,7 +165,7 @@ impl<'a> Diagnosis<'a> {
             );
         };
         self.result.hop(HopState::Good, "host", format!("{name} has {} and {}", host.address_v4, host.address_v6));
-        let Some(row) = self.service(name, self.port) else {
+        let Some(row) = self.service(name, self.port, address) else {
             self.result.hop(
                 HopState::Broken,
                 "service",
@@ -185,20 +173,24 @@ impl<'a> Diagnosis<'a> {
             );
             return self.service_missing(name, self.port, None);
         };
-        let seen = format!("{} is bound to {}", who(row), render::bind(row));
+        let onward = relays::leads_to(row).map(|to| format!(", and passes on to {to}")).unwrap_or_default();
+        let seen = format!("{} is bound to {}{onward}", who(row), render::bind(row));
         if is_loopback_only(row) {
             self.result.hop(HopState::Broken, "service", seen);
-            let why =
-                format!("{} is bound to the loopback of {name}: other hosts can't reach it (forwards can)", who(row));
-            let fixes = std::iter::once("bind it to 0.0.0.0 and ::, or to the host's address".to_owned());
-            self.result.because(code::WRONG_ADDRESS, why, fixes.chain(self.pass_on(row, host)));
+            let why = format!(
+                "{} is bound to the loopback of {name}: other hosts can't reach it (forwards can), unless it binds 0.0.0.0 \
+                 and ::",
+                who(row)
+            );
+            self.result.because(code::WRONG_ADDRESS, why, self.relay_inside(host, row, address));
         } else if let Some(address) = address.filter(|address| !covers(&row.addresses, *address)) {
             self.result.hop(HopState::Broken, "service", seen);
-            let why = format!("{} is not bound to {address}", who(row));
-            self.result.because(code::WRONG_ADDRESS, why, [format!("bind it to {}", any_of_family(address))]);
+            let any = if address.is_ipv4() { "0.0.0.0" } else { "::" };
+            let why = format!("{} is not bound to {address} (with {any} it would be)", who(row));
+            self.result.because(code::WRONG_ADDRESS, why, self.relay_inside(host, row, Some(address)));
         } else {
             self.result.hop(HopState::Good, "service", seen);
-            self.host_rivals(name, self.port);
+            self.host_rivals(name, self.port, address);
             self.readiness(row);
         }
         match row.forwarded_from.first() {
@@ -224,19 +216,6 @@ impl<'a> Diagnosis<'a> {
         }
     }
 
-    /// A command that makes a service on the loopback address of its host reachable as it is.
-    fn pass_on(&self, row: &PortRow, host: &Host) -> Option<String> {
-        let (listen, bind, to) = match row.addresses.first()? {
-            IpAddr::V4(address) => ("TCP4", host.address_v4.to_string(), format!("TCP4:{address}")),
-            IpAddr::V6(address) => ("TCP6", format!("[{}]", host.address_v6), format!("TCP6:[{address}]")),
-        };
-        let (flag, port) = (&self.facts.network_flag, row.port);
-        (self.transport == Transport::Tcp).then(|| {
-            let listen = format!("{listen}-LISTEN:{port},bind={bind},fork,reuseaddr");
-            format!("minato{flag} exec {} -- socat {listen} {to}:{port}", host.name)
-        })
-    }
-
     /// What a forward of this transport ends with.
     fn suffix(&self) -> &'static str {
         if self.transport == Transport::Udp { "/udp" } else { "" }
@@ -252,10 +231,6 @@ fn is_in(address: IpAddr, range: &str) -> bool {
     let (first, prefix) = range.split_once('/').unwrap_or((range, "128"));
     let (first, prefix) = (first.parse::<IpAddr>().ok(), prefix.parse().unwrap_or(128));
     first.is_some_and(|first| routes::network(address, prefix) == routes::network(first, prefix))
-}
-
-fn any_of_family(address: IpAddr) -> &'static str {
-    if address.is_ipv4() { "0.0.0.0" } else { "::" }
 }
 
 fn is_loopback_only(row: &PortRow) -> bool {

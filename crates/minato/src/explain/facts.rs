@@ -18,6 +18,8 @@ use crate::machine;
 pub(super) struct Facts {
     /// What the target means.
     pub(super) subject: Subject,
+    /// The host from inside of which, if not from this machine.
+    pub(super) from: Option<String>,
     /// The network's name, for command lines.
     pub(super) network_flag: String,
     /// What the engine knows; `None` when none runs.
@@ -100,6 +102,7 @@ pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client
         is_root: rustix::process::geteuid().is_root(),
         first_bindable: first_bindable(),
         subject,
+        from: from.map(str::to_owned),
         network_flag,
         network,
         machine,

@@ -20,7 +20,7 @@ use crate::terminal::Terminal;
 
 pub(crate) use firewall::answer as filter;
 pub(crate) use probe::{probe, resolve};
-pub(crate) use target::Target;
+pub(crate) use target::{Place, Target};
 
 /// Explains why a target can be reached, or why not.
 pub(crate) async fn explain(

@@ -13,12 +13,14 @@ use crate::render::widths::whole;
 use crate::render::{self, samples};
 
 /// What is so, in a test: told by a few words, seen as an unprivileged user.
+#[derive(Clone)]
 struct World(Facts);
 
 impl World {
     fn new(subject: Subject) -> World {
         World(Facts {
             subject,
+            from: None,
             network_flag: String::new(),
             network: None,
             machine: Ok(Vec::new()),
@@ -64,6 +66,15 @@ impl World {
     fn shared(mut self, address: &str, port: u16, name: &str) -> World {
         let row = PortRow { processes: vec![samples::process(77, name)], ..row(None, address, port) };
         self.0.machine.as_mut().unwrap().push(row);
+        self
+    }
+
+    /// Makes what was added last a relay.
+    fn relay(mut self, to: &str) -> World {
+        let rows = self.0.network.as_mut().map(|network| &mut network.services);
+        let last = rows.and_then(|rows| rows.last_mut()).or(self.0.machine.as_mut().unwrap().last_mut());
+        let command = ["/usr/bin/minato", "relay", "--to", to, "x"].map(str::to_owned).to_vec();
+        last.unwrap().processes = vec![minato_inspect::Process { command, ..samples::process(78, "minato") }];
         self
     }
 
@@ -170,6 +181,8 @@ fn every_way_that_a_machines_port_can_break_is_named() {
         World::machine().service("web", "0.0.0.0", 25).explain("25"),
         World::machine().held("127.0.0.1", 7000).explain("7000"),
         World::machine().held("192.0.2.7", 7000).explain("7000"),
+        World::machine().held("127.0.0.1", 7000).held("::1", 7000).relay("127.0.0.1:7000").explain("7000"),
+        World::machine().held("192.0.2.7", 7000).held("127.0.0.1 ::1", 7000).relay("192.0.2.7:7000").explain("7000"),
         World::machine().held("0.0.0.0", 6000).udp().explain("6000"),
         web().forward("127.0.0.1:8080", "web", 80).held("::1", 8080).explain("8080"),
         World::machine().held("0.0.0.0 ::", 7000).tried("127.0.0.1:7000", Outcome::TimedOut).explain("7000"),
@@ -227,7 +240,9 @@ fn hosts_and_the_world_are_explained_too() {
     let at_v6 = World::new(Subject::Host("web".into(), Some("fd77::2".parse().unwrap())));
     let texts = [
         host().service("web", "0.0.0.0", 80).tried("10.77.0.2:80", Outcome::Connected).explain("web:80"),
-        at_v6.service("web", "0.0.0.0", 80).explain("[fd77::2]:80"),
+        at_v6.clone().service("web", "0.0.0.0", 80).explain("[fd77::2]:80"),
+        at_v6.service("web", "0.0.0.0", 80).service("web", "fd77::2", 80).relay("127.0.0.1:80").explain("[fd77::2]:80"),
+        host().service("web", "0.0.0.0", 80).service("web", "fd77::2", 80).relay("127.0.0.1:80").explain("web:80"),
         host().service("web", "127.0.0.1", 80).explain("web:80"),
         host().service("web", "0.0.0.0", 3000).explain("web:80"),
         host().service("db", "0.0.0.0", 80).explain("web:80"),

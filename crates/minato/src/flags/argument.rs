@@ -1,10 +1,14 @@
 //! Arguments that name ports, parsed by the port layer and refused with what is wrong where.
 
+use std::net::SocketAddr;
+
 use minato_inspect::{ForwardSpec, Policy, PolicyDefault, Transport};
 use minato_ports::{EgressRule, EgressTarget, ForwardArgument, ParseError, Port, PortArgument, PortRange};
 
 use super::{PortFilter, ServiceQuery};
+use crate::explain::{Place, Target};
 use crate::failure::Failure;
+use crate::relay::{Entrance, Relay};
 
 /// `-p`: `[IP:]HOSTPORT:PORT[/udp]`, both ports or both ranges.
 pub(super) fn forward(text: &str) -> Result<ForwardSpec, Failure> {
@@ -39,6 +43,28 @@ pub(super) fn service(text: &str) -> Result<ServiceQuery, Failure> {
         return range(text).map(ServiceQuery::Range).map_err(|error| wrong(&format!("'{text}' names no port"), &error));
     }
     Ok(ServiceQuery::Name(text.into()))
+}
+
+/// `minato relay`: addresses, and a transport behind the first.
+pub(super) fn relay(to: &str, at: &[String]) -> Result<Relay, Failure> {
+    let example = "minato relay --to IP:PORT[/udp] [IP:]PORT…, as --to 127.0.0.1:3000 10.77.0.2:3000 [fd77::2]:3000";
+    let wrong = |text: &str, why: &str| Failure::usage(format!("'{text}' can't be relayed: {why}")).fix(example);
+    let parse = |text: &str| text.parse::<Target>().map_err(|why| wrong(text, &why));
+    let service = parse(to)?;
+    let Place::Address(address) = service.place else { return Err(wrong(to, "the service needs an IP address")) };
+    let entrance = |text: &String| {
+        if text.contains('/') {
+            return Err(wrong(text, "the transport stands behind the service: --to IP:PORT/udp"));
+        }
+        let Target { place, port, .. } = parse(text)?;
+        match place {
+            Place::Machine => Ok(Entrance::Loopback(port)),
+            Place::Address(address) => Ok(Entrance::At(SocketAddr::new(address, port))),
+            Place::Name(_) => Err(wrong(text, "names are not looked up here: give an IP address")),
+        }
+    };
+    let at = at.iter().map(entrance).collect::<Result<_, _>>()?;
+    Ok(Relay { to: SocketAddr::new(address, service.port), transport: service.transport, at })
 }
 
 /// `--ephemeral-range`.

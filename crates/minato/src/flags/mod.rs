@@ -16,6 +16,7 @@ use minato_ports::{Port, PortRange};
 
 use crate::explain::Target;
 use crate::file::Choice;
+use crate::relay::Relay;
 use crate::trust::Trust;
 use crate::up::Up;
 pub(crate) use name::Name;
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     AddForwards(Name, Which),
     /// Remove forwards from a host.
     RemoveForwards(Name, Which),
+    /// Pass on what comes to some addresses.
+    Relay(Relay),
     /// Serve every host's web server under a name of its own.
     Proxy,
     /// The same, for as long as there are networks.

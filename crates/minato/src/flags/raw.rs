@@ -126,6 +126,16 @@ pub(crate) enum Command {
     /// Change forwards while programs run.
     #[command(subcommand)]
     Forward(Forward),
+    /// Pass what comes to one address on to another, of the same host or machine.
+    #[command(after_help = RELAY_HELP)]
+    Relay {
+        /// The service.
+        #[arg(long, value_name = "IP:PORT[/udp]")]
+        to: String,
+        /// Where clients come; without IP at both loopback addresses.
+        #[arg(required = true, value_name = "[IP:]PORT")]
+        at: Vec<String>,
+    },
     /// Serve every host's web server at http://HOST.NET.localhost:7080/, for browsers.
     #[command(after_help = PROXY_HELP)]
     Proxy,
@@ -233,6 +243,20 @@ pub(crate) enum Command {
 const WATCH_HELP: &str = "\
 Times are UTC. With --json each line is {\"version\":1,\"event\":{…}}. Sockets are looked at every 50 ms: one that lives for
 less may be missed. Ends with the network.";
+
+const RELAY_HELP: &str = "\
+Examples:
+  minato relay --to 127.0.0.1:3000 192.0.2.7:3000
+      a service of this machine that is bound to loopback only
+  minato relay --to 127.0.0.1:3000 [::1]:3000
+      one that has IPv4 only
+  minato exec web -- minato relay --to 127.0.0.1:3000 10.77.0.2:3000
+      one of a host, for the other hosts
+
+For a service that is bound to too few addresses and can't be started otherwise just now. It lasts as long as the command. The
+service sees the relay's address and not the client's; forwards (minato forward add) keep the client's.
+
+Exit codes: 10 nothing listens there; 11 no address of this machine; 13 privileged port; 16 the port is in use.";
 
 const PROXY_HELP: &str = "\
 http://HOST.NET.localhost:7080/ leads to the web server of a host, http://PORT.HOST.NET.localhost:7080/ to another port of

@@ -47,6 +47,7 @@ fn command(raw: raw::Command, network: Option<&Name>) -> Result<Command, Failure
         raw::Command::Flows { host, watch } => show(View::Flows(host), watch),
         raw::Command::Capture(raw) => Command::Capture(capture(raw)?),
         raw::Command::Forward(raw) => forward(raw)?,
+        raw::Command::Relay { to, at } => Command::Relay(argument::relay(&to, &at)?),
         raw::Command::Proxy => Command::Proxy,
         raw::Command::ProxyInBackground => Command::ProxyInBackground,
         raw::Command::Trust { print: true, .. } => Command::Trust(Trust::Print),

@@ -31,7 +31,7 @@ fn what_every_command_prints_as_json_is_in_the_schema() {
     use clap::CommandFactory;
     use std::collections::BTreeSet;
     // They print no data of ours: a program's output, a script, a page, or sentences about what they do.
-    const WITHOUT_VIEW: [&str; 7] = ["run", "exec", "down", "proxy", "demo", "completions", "man"];
+    const WITHOUT_VIEW: [&str; 8] = ["run", "exec", "down", "relay", "proxy", "demo", "completions", "man"];
     let file: serde_json::Value =
         serde_json::from_str(include_str!("../../../../docs/schemas/views.json")).expect("JSON");
     let views = file["oneOf"].as_array().expect("views").iter();
@@ -117,6 +117,11 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("run -p +80:80 -- true", &["'+80'"]),
     ("run -p eighty:80 -- true", &["eighty"]),
     ("run -p 8080:80/sctp -- true", &["sctp", "udp"]),
+    ("relay 3000", &["--to"]),
+    ("relay --to 3000 3001", &["'3000'", "needs an IP address"]),
+    ("relay --to 127.0.0.1:3000 web:3000", &["'web:3000'", "give an IP address"]),
+    ("relay --to 127.0.0.1:3000 3001/udp", &["'3001/udp'", "--to IP:PORT/udp"]),
+    ("relay --to 127.0.0.1:0 3001", &["'127.0.0.1:0'", "'0' is no port"]),
     ("run -p 999.0.0.1:8080:80 -- true", &["999.0.0.1"]),
     ("run -p ::1:8080:80 -- true", &["::1", "needs brackets"]),
     ("run -p [127.0.0.1]:8080:80 -- true", &["no IP address"]),

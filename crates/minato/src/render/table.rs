@@ -140,7 +140,7 @@ fn style(tone: Tone) -> Style {
 }
 
 /// Text in at most `width` columns, cut with `…`.
-fn cut(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }

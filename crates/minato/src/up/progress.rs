@@ -6,6 +6,7 @@ use super::board::State;
 use super::forwards::place;
 use crate::file::Plan;
 use crate::render::age;
+use crate::render::table::cut;
 
 /// One host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,21 +58,25 @@ pub(super) fn lines(rows: &[Row], width: Option<usize>) -> Vec<String> {
         return Vec::new();
     }
     let longest = rows.iter().map(|row| row.host.len()).max().unwrap_or(0);
-    let line = |row: &Row| format!("  {:longest$}  {}", row.host, state(&row.state, row.seconds));
+    let line = |row: &Row| format!("  {:longest$}  {}", row.host, state(&row.state, Some(row.seconds)));
     let waiting = rows.iter().filter(|row| row.state != State::Ready);
     let more = (rows.len() - done).saturating_sub(MOST);
     let more = (more > 0).then(|| format!("  and {more} more"));
     let sum = format!("{done} of {} hosts are ready", rows.len());
     let lines = std::iter::once(sum).chain(waiting.take(MOST).map(line)).chain(more);
-    let cut = |line: String| line.chars().take(width.unwrap_or(usize::MAX).saturating_sub(1)).collect::<String>();
-    lines.map(|line| cut(line) + "\n").collect()
+    // One less: a terminal may begin a line anew when its last column is full.
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(1));
+    lines.map(|line| cut(&line, room) + "\n").collect()
 }
 
-/// A state in words.
-pub(super) fn state(state: &State, seconds: f64) -> String {
+/// A state in words, and how long a start has taken so far where that is known.
+pub(super) fn state(state: &State, seconds: Option<f64>) -> String {
     match state {
         State::Waiting { hosts } => format!("waits for {}", hosts.join(", ")),
-        State::Starting => format!("starting, {}", age(seconds)),
+        State::Starting => match seconds {
+            Some(seconds) => format!("starting, {}", age(seconds)),
+            None => "starting".into(),
+        },
         State::Ready => "ready".into(),
         State::Stopping => "ending".into(),
         State::Failed => "failed".into(),
@@ -96,7 +101,8 @@ mod tests {
         let rows = [row("cache", State::Ready), row("db", State::Starting), row("web", waits)];
         let shown = lines(&rows, Some(30)).concat();
         assert_eq!(shown, "1 of 3 hosts are ready\n  db     starting, 2s\n  web    waits for db\n");
-        assert!(lines(&rows, Some(10)).iter().all(|line| line.len() <= 10));
+        let narrow = lines(&rows, Some(20)).concat();
+        assert_eq!(narrow, "1 of 3 hosts are r…\n  db     starting,…\n  web    waits for…\n");
         assert!(lines(&rows[..1], None).is_empty());
         let many: Vec<Row> = (0..100).map(|number| row(&format!("h{number}"), State::Starting)).collect();
         assert_eq!(lines(&many, None).last().map(String::as_str), Some("  and 88 more\n"));

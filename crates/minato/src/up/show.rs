@@ -18,7 +18,7 @@ pub(crate) fn table(status: &Status, look: &Look) -> String {
     ]);
     for (host, state) in &status.hosts {
         let odd = matches!(state, State::Failed | State::Ended { well: false });
-        let shown = || Cell::new(progress::state(state, 0.0), if odd { Tone::Odd } else { Tone::Plain });
+        let shown = || Cell::new(progress::state(state, None), if odd { Tone::Odd } else { Tone::Plain });
         let mut programs = status.services.iter().filter(|service| service.host == host.as_str()).peekable();
         if programs.peek().is_none() {
             table.row([host.to_string().into(), shown(), "–".into(), "–".into(), "–".into()]);

@@ -1,4 +1,4 @@
-//! `kill -9`: nothing is left, and the next start works.
+//! `kill -9`: nothing is left, and the next start works. And `kill -STOP`, which nobody waits for in vain.
 
 use std::time::Duration;
 
@@ -101,6 +101,42 @@ fn one_of_two_programs_is_killed() {
         sleep.kill();
         other.finish().expect_code(128 + 9);
         assert!(net::read_from("127.0.0.1:8080").is_some(), "the first must go on");
+        web.stop();
+    });
+}
+
+#[test]
+fn an_engine_that_is_stopped_is_named() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let web = start(&user, machine);
+        let other = user.run(&["--network", "other"], &["sleep", "100"]);
+        wait_until("both engines", SOON, || machine.engines().len() == 2);
+        let of_default = |engine: &crate::machine::Process| engine.command.iter().any(|word| word == "default");
+        let engine = machine.engines().into_iter().find(of_default).expect("its engine");
+        user.finish("kill", &["-STOP", &engine.pid.to_string()]).expect_success();
+        let words = format!("network 'default' answers nothing: its engine (pid {}) is stopped", engine.pid);
+        let fix = format!("kill -CONT {}", engine.pid);
+        for command in [
+            &["ps"][..],
+            &["ports"],
+            &["flows", "web"],
+            &["forward", "ls"],
+            &["forward", "add", "-p", "8081:80", "web"],
+            &["explain", "8080"],
+            &["exec", "web", "--", "true"],
+            &["run", "--", "true"],
+        ] {
+            user.minato_finish(command).expect_code(1).expect_stderr(&[&words, &format!("try: {fix}")]);
+        }
+        let doctor = user.minato_finish(&["doctor"]).expect_success().stdout;
+        assert!(doctor.contains(&format!("network 'default': its engine (pid {}) is stopped", engine.pid)), "{doctor}");
+        assert!(doctor.contains(&format!("FIX  {fix}")) && doctor.contains("nothing is hidden by other"), "{doctor}");
+        user.finish("sh", &["-c", &fix]).expect_success();
+        user.minato_finish(&["exec", "web", "--", "true"]).expect_success();
+        let doctor = user.minato_finish(&["doctor"]).expect_success().stdout;
+        assert!(!doctor.contains("stopped"), "{doctor}");
+        other.stop();
         web.stop();
     });
 }

@@ -268,32 +268,11 @@ fn udp_and_tcp_on_the_same_number_are_told_apart() {
 }
 
 #[test]
-fn a_service_on_loopback_only_can_be_passed_on() {
-    Machine::run(&["socat"], |machine| {
-        let user = machine.user();
-        let run = user.run(&["--name", "dev"], &machine.peer("who 127.0.0.1:3000"));
-        let other = user.run(&["--name", "other"], &["sleep", "100"]);
-        wait_until("the service", SOON, || Api::USER.port("dev", 3000).is_some());
-        Api::USER.host("other");
-        let text = explain(&user, &["dev:3000", "--from", "other"], 11, &["✗ service", "bind it to 0.0.0.0"]);
-        let mut fix = user.command("sh");
-        fix.args(["-c", &format!("PATH=/run/bin:$PATH; exec {}", printed_fix(&text))]);
-        let fix = user.start(fix);
-        wait_until("the way", SOON, || {
-            user.minato_finish(&["explain", "dev:3000", "--from", "other"]).status.code() == Some(0)
-        });
-        fix.stop();
-        other.stop();
-        run.stop();
-    });
-}
-
-#[test]
 fn without_a_network_that_is_the_first_thing_said() {
     Machine::run(&[], |machine| {
         let user = machine.user();
         let text = explain(&user, &["web.test:80"], 10, &["no minato network is running"]);
-        assert!(printed_fix(&text).ends_with("no minato host can be called so"), "{text}");
+        assert!(printed_fix(&text).contains("'ADDRESS web.test'"), "{text}");
         let json = user.minato_finish(&["explain", "8080", "--json"]).expect_code(10).stdout;
         let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         let explanation = &json["explanation"];

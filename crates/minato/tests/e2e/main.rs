@@ -35,6 +35,7 @@ mod networks;
 mod outbound;
 mod policy;
 mod proxy;
+mod relays;
 mod run;
 mod services;
 mod trust;

@@ -133,6 +133,16 @@ fn a_route_that_comes_later_is_told_and_avoided_the_next_time() {
         assert!(web.stderr().contains("can't reach what is in 10.77.0.0/24"), "{}", web.stderr());
         let ps = user.minato_finish(&["ps"]).expect_success();
         assert!(told(ps.stderr.clone()) && ps.stdout.contains("10.77.0.2"), "{}", ps.stderr);
+        // Who goes on looking is told once.
+        let watching = user.start(user.minato(&["ps", "--watch=0.02"]));
+        let json = user.start(user.minato(&["ps", "--json", "--watch=0.02"]));
+        let frames = || watching.stdout().matches("HOST").count();
+        wait_until("many looks", SOON, || json.stdout().lines().count() > 20 && frames() > 0);
+        let (watching, json) = (watching.stop(), json.stop());
+        let count = |text: &str| text.matches("hosts can't reach 10.77.0.0/24").count();
+        assert_eq!((count(&json.stdout), count(&json.stderr)), (0, 1), "{}", json.stderr);
+        let frames = watching.stdout.matches("HOST").count();
+        assert_eq!((count(&watching.stdout), count(&watching.stderr)), (frames, 0), "{}", watching.stdout);
         let doctor = user.minato_finish(&["doctor"]).expect_success();
         assert!(doctor.stdout.contains("hides 10.77.0.0/24"), "{}", doctor.stdout);
         let hidden = ["10.77.0.77:80", "--from", "web"];

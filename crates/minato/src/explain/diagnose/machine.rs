@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use minato_inspect::{Forward, PortRow};
 
+use super::relays::leads_to;
 use super::rivals::claimants;
 use super::{Diagnosis, covers, who};
 use crate::explain::{HopState, UNKNOWN};
@@ -103,7 +104,8 @@ impl<'a> Diagnosis<'a> {
                 self.result.hop(HopState::Good, "host", format!("{place} is held by minato, for {}", forward.host));
             }
             Some(Holder::Program(row)) if row.listening => {
-                self.result.hop(HopState::Good, "host", format!("{place} is held by {}", who(row)));
+                let onward = leads_to(row).map(|to| format!(", and passes on to {to}")).unwrap_or_default();
+                self.result.hop(HopState::Good, "host", format!("{place} is held by {}{onward}", who(row)));
             }
             Some(Holder::Program(row)) => {
                 self.result.hop(
@@ -131,10 +133,8 @@ impl<'a> Diagnosis<'a> {
             return self.other_transport(row, None);
         }
         if let Some(row) = self.machine_rows().first() {
-            let place = row.addresses.first().map(|address| SocketAddr::new(*address, self.port));
             let why = format!("{} is bound to {} and nowhere else", who(row), render::bind(row));
-            let fix = place.map(|place| format!("connect to {place}, or bind it to every address"));
-            return self.result.because(code::WRONG_ADDRESS, why, fix);
+            return self.result.because(code::WRONG_ADDRESS, why, self.relay_here(row, addresses));
         }
         let service = self
             .network
@@ -161,17 +161,22 @@ impl<'a> Diagnosis<'a> {
         self.result.hop(HopState::Broken, "forward", format!("none to {host}:{}", self.port));
         self.result.hop(HopState::Good, "service", format!("{} in {host} is bound to {}", who(row), render::bind(row)));
         let flag = &self.facts.network_flag;
-        if let Some(forward) = row.forwarded_from.first() {
-            let place = SocketAddr::new(forward.address, forward.host_port);
-            let why = format!("{host}:{} is forwarded from {place}, not from port {}", self.port, self.port);
-            return self.result.because(code::FORWARD_MISSING, why, [format!("connect to {place}")]);
-        }
         let suffix = self.suffix();
-        let place = match addresses {
+        let at = match addresses {
             [only] if !only.is_loopback() => SocketAddr::new(*only, 0).to_string().trim_end_matches('0').to_owned(),
             _ => String::new(),
         };
-        let add = |port: u16| format!("minato{flag} forward add -p {place}{port}:{}{suffix} {host}", self.port);
+        let add = |port: u16| format!("minato{flag} forward add -p {at}{port}:{}{suffix} {host}", self.port);
+        if let Some(forward) = row.forwarded_from.first() {
+            let place = SocketAddr::new(forward.address, forward.host_port);
+            let why = format!("{host}:{} is forwarded from {place}, not from port {}", self.port, self.port);
+            let fix = if self.port < self.facts.first_bindable {
+                format!("minato{flag} explain {place}    # where it is reached")
+            } else {
+                add(self.port)
+            };
+            return self.result.because(code::FORWARD_MISSING, why, [fix]);
+        }
         if self.port < self.facts.first_bindable {
             let setting = format!("net.ipv4.ip_unprivileged_port_start = {}", self.facts.first_bindable);
             let why = format!("{host} serves the port, but on this machine you may not bind it ({setting})");
@@ -189,27 +194,32 @@ impl<'a> Diagnosis<'a> {
             ),
             None => format!("{host} serves the port, but no port of this machine leads there"),
         };
-        let connect = own.map(|own| format!("connect to {}", SocketAddr::new(own.address, own.host_port)));
-        self.result.because(code::FORWARD_MISSING, why, connect.into_iter().chain([add(self.port)]));
+        self.result.because(code::FORWARD_MISSING, why, [add(self.port)]);
     }
 
     /// A client that uses a name tries both families: both should lead to the same program.
     fn families_differ(&mut self, holders: &[(IpAddr, Option<Holder<'a>>)]) {
         let [(first, one), (second, other)] = holders else { return };
         match (one, other) {
-            (Some(one), Some(other)) if identity(*one) != identity(*other) => {
+            (Some(one), Some(other)) if identity(self.behind(*one)) != identity(self.behind(*other)) => {
                 let why = format!(
                     "two programs share the number: which one answers depends on the address ({first} or {second})"
                 );
                 let (first, second) = (SocketAddr::new(*first, self.port), SocketAddr::new(*second, self.port));
-                let avoid = format!("connect to {first} or {second} instead of a name");
                 let end = self.end_stranger(*one, second, *other).or_else(|| self.end_stranger(*other, first, *one));
-                self.result.because(code::CONFLICT, why, std::iter::once(avoid).chain(end));
+                self.result.because(code::CONFLICT, why, end.or_else(|| self.end_younger(*one, *other)));
             }
             (Some(holder), None) => self.family_missing(*holder, *second),
             (None, Some(holder)) => self.family_missing(*holder, *first),
             _ => {}
         }
+    }
+
+    /// What a relay leads to, if that is on this machine too; otherwise the same.
+    fn behind(&self, holder: Holder<'a>) -> Holder<'a> {
+        let Holder::Program(row) = holder else { return holder };
+        let to = leads_to(row).filter(|to| to.port() == self.port);
+        to.and_then(|to| self.holder(to.ip())).unwrap_or(holder)
     }
 
     /// The command that puts a forward in the place of the program that has its other address.
@@ -220,6 +230,16 @@ impl<'a> Diagnosis<'a> {
         let add =
             format!("minato{flag} forward add -p {at}:{}{} {}", forward.service_port, self.suffix(), forward.host);
         Some(format!("kill {} && sleep 1 && {add}", process.pid))
+    }
+
+    /// The command that ends the one of two programs that came later, and gives its address to the other one.
+    fn end_younger(&self, one: Holder<'_>, other: Holder<'_>) -> Option<String> {
+        let (Holder::Program(one), Holder::Program(other)) = (one, other) else { return None };
+        let ([first], [second]) = (one.processes.as_slice(), other.processes.as_slice()) else { return None };
+        let (stays, goes, process) =
+            if first.age_seconds >= second.age_seconds { (one, other, second) } else { (other, one, first) };
+        let relay = self.relay_here(stays, &goes.addresses)?;
+        Some(format!("kill {} && sleep 1 && {relay}    # unless {} is the one you want", process.pid, process.name))
     }
 
     fn family_missing(&mut self, holder: Holder<'_>, missing: IpAddr) {
@@ -234,14 +254,12 @@ impl<'a> Diagnosis<'a> {
                     self.suffix(),
                     forward.host
                 );
-                ("the forward".to_owned(), fix)
+                ("the forward".to_owned(), Some(fix))
             }
-            Holder::Program(row) => {
-                (who(row), format!("bind it to every address of both families, or connect by {family}"))
-            }
+            Holder::Program(row) => (who(row), self.relay_here(row, &[missing])),
         };
         let why = format!("a client that tries {missing_family} first finds nothing: {what} is {family} only");
-        self.result.because(code::WRONG_ADDRESS, why, [fix]);
+        self.result.because(code::WRONG_ADDRESS, why, fix);
     }
 }
 

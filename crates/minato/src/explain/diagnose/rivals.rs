@@ -4,15 +4,17 @@ use std::net::IpAddr;
 
 use minato_inspect::{PortRow, Process};
 
+use super::relays::leads_to;
 use super::{Diagnosis, covers, who};
 use crate::explain::HopState;
 use crate::failure::code;
 
 impl<'a> Diagnosis<'a> {
-    /// The programs that get what is sent to an address of a host, if they are several.
-    pub(super) fn host_rivals(&mut self, host: &str, port: u16) {
-        let addresses = self.network.hosts.iter().find(|known| known.name == host);
-        let addresses = addresses.map(|host| [IpAddr::V4(host.address_v4), IpAddr::V6(host.address_v6)]);
+    /// The programs that get what is sent to a host, or to one address of it, if they are several.
+    pub(super) fn host_rivals(&mut self, host: &str, port: u16, address: Option<IpAddr>) {
+        let known = self.network.hosts.iter().find(|known| known.name == host);
+        let own = known.map(|host| vec![IpAddr::V4(host.address_v4), IpAddr::V6(host.address_v6)]);
+        let addresses = address.map(|address| vec![address]).or(own);
         let mut found: Vec<&'a PortRow> = Vec::new();
         for address in addresses.into_iter().flatten() {
             let rows = self.listening(host).filter(|row| row.port == port);
@@ -25,9 +27,11 @@ impl<'a> Diagnosis<'a> {
         self.rivals(&found, &format!("{host}:{port}"));
     }
 
-    /// Names all programs that claim a place, when they are not the same one started several times.
+    /// Names all programs that claim a place, when they are not the same one started several times. Relays are none: where
+    /// they lead is the service.
     pub(super) fn rivals(&mut self, rows: &[&'a PortRow], place: &str) {
-        let [first, others @ ..] = rows else { return };
+        let rows: Vec<&PortRow> = rows.iter().copied().filter(|row| leads_to(row).is_none()).collect();
+        let [first, others @ ..] = rows.as_slice() else { return };
         if others.is_empty() {
             return;
         }
