@@ -17,8 +17,8 @@ use rustix::{
 };
 
 use super::{
-    FabricConfig, FabricError, HostConfig, HostNamespace, InsideSocket, Interface, NewHost, RequestError, Step, host_mac,
-    links,
+    FabricConfig, FabricError, HostConfig, HostNamespace, InsideSocket, Interface, NewHost, RequestError, Step,
+    host_mac, links,
     protocol::{Reply, Request},
 };
 use crate::{

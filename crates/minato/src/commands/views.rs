@@ -35,7 +35,10 @@ async fn watch(view: &View, pause: Duration, client: &Client, terminal: &Termina
         let seen = look(view, client, terminal).await?;
         let notes = if terminal.json {
             // Standard output is data; each is said once.
-            seen.warnings.iter().filter(|warning| !warned.contains(*warning)).for_each(|warning| terminal.warn(warning));
+            seen.warnings
+                .iter()
+                .filter(|warning| !warned.contains(*warning))
+                .for_each(|warning| terminal.warn(warning));
             warned = seen.warnings;
             String::new()
         } else {

@@ -24,7 +24,10 @@ type Clients = Arc<Mutex<HashMap<SocketAddr, Arc<UdpSocket>>>>;
 pub(super) fn open(address: SocketAddr) -> Result<UdpSocket, HoldError> {
     if address.ip().is_unspecified() {
         // The kernel would choose the address that answers come from, and not always the one that was asked.
-        return Err(HoldError::Io(io::Error::new(io::ErrorKind::InvalidInput, "UDP needs an address, and not all of them")));
+        return Err(HoldError::Io(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "UDP needs an address, and not all of them",
+        )));
     }
     UdpSocket::from_std(udp_bind(address)?.into()).map_err(HoldError::Io)
 }

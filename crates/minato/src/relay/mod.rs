@@ -82,7 +82,12 @@ pub(crate) async fn relay(relay: &Relay, terminal: &Terminal) -> Result<u8, Fail
             }
         }
     }
-    terminal.warn(&format!("{} is {}/{} now, until this command ends", places.join(" and "), relay.to, relay.transport));
+    terminal.warn(&format!(
+        "{} is {}/{} now, until this command ends",
+        places.join(" and "),
+        relay.to,
+        relay.transport
+    ));
     while entrances.join_next().await.is_some() {}
     Ok(DONE)
 }

@@ -45,7 +45,8 @@ fn a_service_on_loopback_only_is_passed_on_to_other_hosts() {
                 let relay = start_relay(&user, &text);
                 wait_until("the way", SOON, || is_reached(&user, &[&target, "--from", "other"]));
                 for address in [format!("{v4}:3000"), format!("[{v6}]:3000")] {
-                    let role = if transport == "tcp" { format!("connect {address}") } else { format!("ask {address} x") };
+                    let role =
+                        if transport == "tcp" { format!("connect {address}") } else { format!("ask {address} x") };
                     let asked = user.exec("other", &machine.peer(&role)).finish().expect_success();
                     // A datagram's answer says who has asked.
                     let word = if transport == "tcp" { "connected" } else { "127.0.0.1:" };
