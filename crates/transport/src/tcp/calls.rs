@@ -131,8 +131,7 @@ impl Connection {
     /// Takes other options on. What our SYN tells is changed only before it left.
     pub(crate) fn set_options(&mut self, ctx: &mut Context<'_>, limits: &LinkLimits, options: SocketOptions) {
         let begins = self.send.next == self.send.initial;
-        self.send.nagle = options.nagle;
-        self.send.set_congestion_control(options.congestion);
+        self.send.set_options(&options);
         self.receive.set_buffers(&options, begins);
         if begins {
             let own = limits.segment_size_of(&options);

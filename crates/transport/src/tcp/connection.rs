@@ -177,6 +177,7 @@ impl Connection {
         self.send.ecn = self.agreed.ecn;
         let segment_size = self.send.segment_size.min(request.maximum_segment_size);
         self.send.set_segment_size(segment_size, if self.agreed.timestamps { 12 } else { 0 });
+        self.send.begin_search(now);
         self.send.begin_window(request.initial, usize::from(request.window));
     }
 

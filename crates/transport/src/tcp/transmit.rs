@@ -63,7 +63,7 @@ impl Connection {
         let size = self.send.payload_size() - sack_bytes;
         let most = (SEGMENTATION_MAX / size).min(segments) * size;
         match self.send.next_transmission(ctx, size, most) {
-            Transmission::Span(span) => Some(self.data_segment(ctx, span, blocks, size)),
+            Transmission::Span(span) => Some(self.data_segment(ctx, span, blocks)),
             Transmission::WindowProbe => Some(self.probe(ctx)),
             Transmission::Nothing if self.receive.acknowledge_now => Some(self.acknowledgement(ctx, blocks)),
             Transmission::Nothing if std::mem::take(&mut self.keep_alive_due) => Some(self.probe(ctx)),
@@ -132,13 +132,7 @@ impl Connection {
         Header { seq, ack: Some(ack), flags, window, options: Options { sack, timestamp, ..Options::default() } }
     }
 
-    fn data_segment(
-        &mut self,
-        ctx: &Context<'_>,
-        span: Span,
-        blocks: [Option<(Seq, Seq)>; SACK_BLOCKS],
-        segment_size: usize,
-    ) -> Outgoing {
+    fn data_segment(&mut self, ctx: &Context<'_>, span: Span, blocks: [Option<(Seq, Seq)>; SACK_BLOCKS]) -> Outgoing {
         let mut header = self.header(ctx, span.start, blocks);
         header.flags.fin = span.fin;
         header.flags.psh = span.last && span.length > 0;
@@ -149,7 +143,7 @@ impl Connection {
             header,
             offset: span.offset,
             length: span.length,
-            segment_size,
+            segment_size: span.segment,
             ecn_capable: self.agreed.ecn && !span.retransmission && span.length > 0,
         }
     }

@@ -9,6 +9,7 @@ mod loss;
 mod named;
 mod options;
 mod packets;
+mod paths;
 mod resets;
 mod script;
 mod sending;

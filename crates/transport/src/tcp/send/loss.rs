@@ -106,6 +106,7 @@ impl SendHalf {
         flight: usize,
     ) {
         self.leave_recovery();
+        self.note_probe_delivered();
         let lost = if self.sack {
             self.update_rack(now, delivered);
             let needed = self.scoreboard.sacked() > 0 || !self.recovery.is_open() || self.rack.reordering_seen;
@@ -115,7 +116,7 @@ impl SendHalf {
         };
         self.end_tail_probe(delivered, duplicate || newly_sacked > 0, flight);
         if lost {
-            self.enter_recovery(flight);
+            self.on_lost(now, flight);
         } else if !matches!(self.recovery, Recovery::Fast { .. }) && acked.bytes > 0 {
             self.congestion.on_acknowledged(acked);
         }
@@ -139,8 +140,15 @@ impl SendHalf {
         }
     }
 
+    /// Something is newly lost.
+    pub(super) fn on_lost(&mut self, now: Time, flight: usize) {
+        if !self.note_probe_lost(now) {
+            self.enter_recovery(flight);
+        }
+    }
+
     /// Reduces the window once per recovery.
-    pub(super) fn enter_recovery(&mut self, flight: usize) {
+    fn enter_recovery(&mut self, flight: usize) {
         if self.recovery.is_open() {
             self.prepare_undo();
             self.congestion.on_congestion(flight);
@@ -227,7 +235,7 @@ impl SendHalf {
             // A partial acknowledgement: all but the retransmission had departed, and the next segment is lost too.
             let departed = acked.bytes.saturating_sub(self.payload_size()) as u32;
             self.rack.departed = self.rack.departed.saturating_sub(departed);
-            self.rack.repair_due = self.scoreboard.mark_first_lost(self.payload_size());
+            self.rack.repair_due = self.scoreboard.mark_first_lost(self.first_segment());
             return self.rack.repair_due;
         }
         if !duplicate || matches!(self.recovery, Recovery::Loss { .. }) {
@@ -237,7 +245,7 @@ impl SendHalf {
         self.rack.duplicates = self.rack.duplicates.saturating_add(1);
         self.rack.duplicates == DUPLICATES
             && self.recovery.is_open()
-            && self.scoreboard.mark_first_lost(self.payload_size())
+            && self.scoreboard.mark_first_lost(self.first_segment())
     }
 
     /// RFC 8985 §7.4.2: whether the probe repaired a loss, which then counts as one.

@@ -11,11 +11,11 @@ mod undo;
 
 use super::buffer::{CHUNK, ChunkPool, ChunkQueue};
 use super::congestion::Congestion;
-use super::{CongestionControl, Seq, SocketOptions};
+use super::{PathMtu, Seq, SocketOptions};
 use crate::time::Time;
 pub(super) use acknowledged::AckVerdict;
 use loss::{Rack, Recovery};
-use path::Shrunk;
+use path::Search;
 use rtt::RoundTrip;
 use scoreboard::Scoreboard;
 pub(super) use timers::Expired;
@@ -47,8 +47,9 @@ pub(super) struct SendHalf {
     segment_size_min: u16,
     /// Bytes of every segment's options.
     pub(super) option_bytes: u16,
-    /// The path turned out to take less than it did.
-    shrunk: Option<Box<Shrunk>>,
+    /// The path takes or may take less than both ends.
+    search: Option<Box<Search>>,
+    path_mtu: PathMtu,
     pub(super) queue: ChunkQueue,
     /// The caller ended the direction.
     pub(super) shut: bool,
@@ -91,7 +92,8 @@ impl SendHalf {
             segment_size,
             segment_size_min: path::segment_size_min(ipv6),
             option_bytes: 0,
-            shrunk: None,
+            search: None,
+            path_mtu: options.path_mtu,
             queue: ChunkQueue::default(),
             shut: false,
             fin_acknowledged: false,
@@ -168,8 +170,11 @@ impl SendHalf {
         self.congestion.restart_from_one();
     }
 
-    pub(super) fn set_congestion_control(&mut self, control: CongestionControl) {
-        self.congestion.set_control(control);
+    /// Takes other options on.
+    pub(super) fn set_options(&mut self, options: &SocketOptions) {
+        self.nagle = options.nagle;
+        self.path_mtu = options.path_mtu;
+        self.congestion.set_control(options.congestion);
         self.undo = None;
     }
 

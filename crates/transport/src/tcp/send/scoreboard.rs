@@ -192,6 +192,11 @@ impl Scoreboard {
         self.lost > 0
     }
 
+    /// Whether this record is lost and no other.
+    pub(super) fn is_only_lost(&self, start: Seq, end: Seq) -> bool {
+        self.lost == end.since(start) && self.first_lost() == Some((start, end))
+    }
+
     /// The first lost range.
     pub(super) fn first_lost(&self) -> Option<(Seq, Seq)> {
         if self.lost == 0 {

@@ -11,6 +11,8 @@ pub(in crate::tcp) struct Span {
     /// Where its first byte is in the queue.
     pub(in crate::tcp) offset: usize,
     pub(in crate::tcp) length: usize,
+    /// Payload of one segment on the wire.
+    pub(in crate::tcp) segment: usize,
     pub(in crate::tcp) fin: bool,
     /// Nothing is queued after it.
     pub(in crate::tcp) last: bool,
@@ -25,6 +27,9 @@ pub(in crate::tcp) enum Transmission {
     WindowProbe,
     Nothing,
 }
+
+/// Segments that must be able to follow a probe of the path: three show that it is lost, and one is to spare.
+const PROBE_FOLLOWERS: usize = 4;
 
 /// How much one segment may carry.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +59,7 @@ impl SendHalf {
         if let Some(span) = self.lost_span(ctx, sizes) {
             return Transmission::Span(span);
         }
-        if let Some(span) = self.new_span(ctx, sizes, false) {
+        if let Some(span) = self.path_probe(ctx, sizes).or_else(|| self.new_span(ctx, sizes, false)) {
             return Transmission::Span(span);
         }
         if self.timers.window_probe_due {
@@ -98,7 +103,8 @@ impl SendHalf {
         self.retransmits += length.div_ceil(sizes.segment).max(1) as u64;
         self.note_repair(length);
         self.start_timers(ctx.now, ctx.config);
-        Span { start, offset, length, fin, last: stop.is_at_or_after(data_end), retransmission: true }
+        let last = stop.is_at_or_after(data_end);
+        Span { start, offset, length, segment: sizes.segment, fin, last, retransmission: true }
     }
 
     /// RFC 8985 §7.3: new data if there is any that may go, otherwise the last segment again.
@@ -149,15 +155,40 @@ impl SendHalf {
             }
             return None;
         }
-        let start = self.next;
-        self.next = start.plus(length + usize::from(fin));
         if !length.is_multiple_of(sizes.segment) {
-            self.small_end = self.next;
+            self.small_end = self.next.plus(length + usize::from(fin));
         }
+        Some(self.book(ctx, length, sizes.segment, fin))
+    }
+
+    /// The next `length` bytes, and FIN after them, are sent.
+    fn book(&mut self, ctx: &Context<'_>, length: usize, segment: usize, fin: bool) -> Span {
+        let (start, offset, last) = (self.next, self.outstanding(), length == self.unsent());
+        self.next = start.plus(length + usize::from(fin));
         self.scoreboard.push(start, self.next, ctx.now);
         self.last_sent = Some(ctx.now);
         self.start_timers(ctx.now, ctx.config);
-        Some(Span { start, offset, length, fin, last: length == unsent, retransmission: false })
+        Span { start, offset, length, segment, fin, last, retransmission: false }
+    }
+
+    /// RFC 4821 §7.4: a segment larger than the others, where so much follows it that its loss shows at once, and the
+    /// congestion window is large enough for its loss to matter little.
+    fn path_probe(&mut self, ctx: &Context<'_>, sizes: Sizes) -> Option<Span> {
+        let plain = self.search.is_some() && sizes.segment == self.payload_size();
+        let size = if plain { self.probe_size(ctx.now)? } else { return None };
+        let length = usize::from(size - self.option_bytes);
+        let needed = length + PROBE_FOLLOWERS * sizes.segment;
+        let (offset, window) = (self.outstanding(), self.congestion.window());
+        let may = window.min(self.window).saturating_sub(offset.max(self.in_flight()));
+        let fits = self.unsent().min(self.window).min(window) >= needed
+            && may >= length
+            && self.queue.reach(offset, length, BODY_SLICES) == length;
+        if !fits {
+            return None;
+        }
+        let span = self.book(ctx, length, length, false);
+        self.probing(span.start, self.next, size);
+        Some(span)
     }
 
     /// RFC 9293 §3.8.6.2.1, the sender's half of avoiding silly windows, and §3.7.4 (Nagle) as Minshall changed it: only a
