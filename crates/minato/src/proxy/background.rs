@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::listen::{PROCESS, Taken, listen};
+use super::listen::{PROCESS, Taken, listen_soon};
 use super::{accept_all, directory, port};
 use crate::background;
 use crate::commands::DONE;
@@ -59,11 +59,14 @@ pub(crate) fn leave_starter() {
 /// `minato __proxy`: serves until the last network is gone.
 pub(crate) async fn serve_in_background() -> Result<u8, Failure> {
     program::rename(PROCESS);
-    let listening = port().map_err(|failure| Taken::Otherwise(Box::new(failure))).and_then(listen);
+    let listening = match port() {
+        Ok(port) => listen_soon(port).await,
+        Err(failure) => Err(Taken::Otherwise(Box::new(failure))),
+    };
     let (word, listeners) = match listening {
         Ok(listeners) => (Word::Served, listeners),
         Err(Taken::ByOurs(_)) => (Word::Served, Vec::new()),
-        Err(Taken::Otherwise(failure)) => (Word::Failed(*failure), Vec::new()),
+        Err(Taken::ByOthers(failure) | Taken::Otherwise(failure)) => (Word::Failed(*failure), Vec::new()),
     };
     background::say(&word).map_err(|error| Failure::caused("nobody waits for the proxy", error))?;
     if !listeners.is_empty() {

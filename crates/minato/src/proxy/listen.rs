@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use minato_host::Transport;
 use minato_host::holder::{self, HolderProcesses};
 use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep};
 
 use crate::failure::{Failure, code};
 
@@ -16,8 +18,26 @@ pub(super) const PROCESS: &str = "minato-proxy";
 pub(super) enum Taken {
     /// A proxy of this user, with this process ID.
     ByOurs(u32),
-    /// Somebody else, or it can't be had at all.
+    /// A proxy of another user, or what may be one.
+    ByOthers(Box<Failure>),
+    /// Another program, or it can't be had at all.
     Otherwise(Box<Failure>),
+}
+
+/// How long another user's proxy is waited for: it ends a second after the last network of that user.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// As [`listen`], but waits a little for a proxy of another user, which may be just ending.
+pub(super) async fn listen_soon(port: u16) -> Result<Vec<TcpListener>, Taken> {
+    let started = Instant::now();
+    loop {
+        match listen(port) {
+            Err(Taken::ByOthers(_)) if started.elapsed() < PATIENCE => sleep(PAUSE).await,
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Listens on 127.0.0.1 and, if the machine has it, on ::1.
@@ -48,7 +68,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 fn taken(address: IpAddr, port: u16) -> Taken {
     let holders = holder::holders(Transport::Tcp, address, port).unwrap_or_default();
     let own = rustix::process::geteuid().as_raw();
-    let mut who = Vec::new();
+    let (mut who, mut is_proxy) = (Vec::new(), false);
     for holder in &holders {
         match &holder.processes {
             HolderProcesses::Known(processes) => {
@@ -56,10 +76,12 @@ fn taken(address: IpAddr, port: u16) -> Taken {
                     if process.name == PROCESS && process.uid == own {
                         return Taken::ByOurs(process.pid);
                     }
+                    is_proxy |= process.name == PROCESS;
                     who.push(format!("{} is held by {} (pid {})", holder.local, process.name, process.pid));
                 }
             }
             HolderProcesses::NoPermission => {
+                is_proxy = true;
                 who.push(format!("{} is held by a process of user {}", holder.local, holder.uid));
             }
             HolderProcesses::Nobody => {}
@@ -67,5 +89,6 @@ fn taken(address: IpAddr, port: u16) -> Taken {
     }
     let title = format!("the proxy can't start: {} is in use", SocketAddr::new(address, port));
     let failure = who.into_iter().fold(Failure::new(code::CONFLICT, title), Failure::detail);
-    Taken::Otherwise(Box::new(failure.fix(ANOTHER)))
+    let failure = Box::new(failure.fix(ANOTHER));
+    if is_proxy { Taken::ByOthers(failure) } else { Taken::Otherwise(failure) }
 }

@@ -51,7 +51,7 @@ pub(crate) async fn serve(terminal: &Terminal) -> Result<u8, Failure> {
             terminal.warn(&format!("a proxy of yours serves port {port} already (pid {pid})"));
             return Ok(DONE);
         }
-        Err(Taken::Otherwise(failure)) => return Err(*failure),
+        Err(Taken::ByOthers(failure) | Taken::Otherwise(failure)) => return Err(*failure),
     };
     let secure = Arc::new(Secure::default());
     let https = if secure.is_ready() { "http and https" } else { "`minato trust` adds https" };

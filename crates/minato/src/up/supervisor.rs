@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::board::State;
@@ -38,6 +38,8 @@ pub(super) struct Supervisor {
     leaving: Vec<Name>,
     /// Forwards of a changed file whose ports somebody else has.
     retries: Vec<Retry>,
+    /// The proxy, until it serves or can't.
+    proxy: Option<JoinHandle<Result<u16, Failure>>>,
     running: BTreeMap<Name, Running>,
     tasks: JoinSet<(Name, Outcome)>,
     /// Hosts that have failed or have not ended well.
@@ -66,16 +68,23 @@ impl Supervisor {
     pub(super) fn new(plan: Plan, context: Arc<Context>, watched: Option<Choice>) -> Supervisor {
         let watched = watched.map(|choice| Watched::new(choice, &plan).follow());
         let (running, tasks) = (BTreeMap::new(), JoinSet::new());
-        Supervisor { plan, context, watched, leaving: Vec::new(), retries: Vec::new(), running, tasks, troubled: false }
+        Supervisor {
+            plan,
+            context,
+            watched,
+            leaving: Vec::new(),
+            retries: Vec::new(),
+            proxy: None,
+            running,
+            tasks,
+            troubled: false,
+        }
     }
 
     /// Runs everything until all has ended, or somebody ends it.
     pub(super) async fn run(mut self, mut stay: Stay, mut signals: Signals) -> Result<u8, Failure> {
         let context = Arc::clone(&self.context);
-        // Without it everything else works.
-        if let Err(failure) = crate::proxy::ensure().await {
-            context.report(&failure);
-        }
+        self.proxy = Some(tokio::spawn(crate::proxy::ensure()));
         context.hosts(&self.plan.hosts);
         for host in self.plan.hosts.clone() {
             self.start(host);
@@ -120,6 +129,7 @@ impl Supervisor {
                         return why;
                     }
                     if self.running.is_empty() && self.watched.is_none() {
+                        self.proxy = None;
                         // It may have been the last one that was not ready.
                         self.note_readiness();
                         return Why::NothingLeft;
@@ -139,6 +149,13 @@ impl Supervisor {
                     Err(failure) => self.context.report(&failure.fix("mend the file; until then nothing changes")),
                 },
                 () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => self.retry().await,
+                served = next_served(&mut self.proxy) => {
+                    // Without it everything else works.
+                    if let Err(failure) = served {
+                        self.context.report(&failure);
+                    }
+                    self.note_readiness();
+                }
                 () = changes.next() => self.note_readiness(),
                 _ = tick.tick(), if !self.context.was_all_ready() => self.context.show(),
             }
@@ -182,11 +199,11 @@ impl Supervisor {
         None
     }
 
-    /// Tells when everything is ready for the first time.
+    /// Tells when everything is ready for the first time, also to be reached by name.
     fn note_readiness(&self) {
         let states = self.context.board.states();
         let is_ready = |host: &HostPlan| states.get(&host.name).is_some_and(State::lets_others_start);
-        if self.context.was_all_ready() || !self.plan.hosts.iter().all(is_ready) {
+        if self.context.was_all_ready() || self.proxy.is_some() || !self.plan.hosts.iter().all(is_ready) {
             return;
         }
         self.context.all_ready(&progress::all_ready(&self.plan));
@@ -232,6 +249,14 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// Whether the proxy serves, once that is known; it is told once.
+async fn next_served(proxy: &mut Option<JoinHandle<Result<u16, Failure>>>) -> Result<u16, Failure> {
+    let Some(starting) = proxy else { return std::future::pending().await };
+    let served = starting.await;
+    *proxy = None;
+    served.unwrap_or_else(|error| Err(Failure::caused("cannot start the proxy", error)))
 }
 
 /// The next plan of files that are watched.

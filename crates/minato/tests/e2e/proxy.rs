@@ -196,6 +196,37 @@ fn up_starts_it_and_it_ends_with_the_last_network() {
     });
 }
 
+/// The first user's proxy has the port for a second more, after its network.
+#[test]
+fn a_proxy_of_another_user_that_is_just_ending_is_waited_for() {
+    Machine::run(&["curl", "python3"], |machine| {
+        fs::write(machine.work().join("server.py"), SERVER).expect("a file");
+        let file = "network = \"shop\"\n[host.web]\nready = 80\ncommand = \"python3 server.py 80 web\"\n";
+        fs::write(machine.work().join("minato.toml"), file).expect("a file");
+        let up_and_down = |account: &Account<'_>| {
+            let up = account.minato_finish(&["up", "-d"]).expect_success();
+            assert!(!up.stderr.contains("the proxy"), "{}", up.stderr);
+            assert!(curl(account, &["http://web.shop.localhost:7080/"]).contains("web GET /"));
+            account.minato_finish(&["down"]).expect_success();
+            let still = TcpListener::bind("127.0.0.1:7080").is_err();
+            assert!(still, "the proxy ends with its network: this test shows nothing");
+        };
+        up_and_down(&machine.root());
+        up_and_down(&machine.user());
+        up_and_down(&machine.root());
+        // One that stays is told, and everything else works.
+        wait_until("the proxy's end", SOON, || TcpListener::bind("127.0.0.1:7080").is_ok());
+        let other = machine.user().run(&["--name", "web"], &["sleep", "100"]);
+        Api::USER.host("web");
+        let proxy = proxy(&machine.user());
+        let up = machine.root().minato_finish(&["up", "-d"]).expect_success();
+        assert!(up.stderr.contains("127.0.0.1:7080 is in use"), "{}", up.stderr);
+        machine.root().minato_finish(&["down"]).expect_success();
+        proxy.stop();
+        other.stop();
+    });
+}
+
 #[test]
 fn what_is_no_http_is_answered_at_once_and_closed() {
     // Shorter than the time that a client has for its first request.
