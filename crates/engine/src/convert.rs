@@ -3,6 +3,7 @@
 use minato_inspect as inspect;
 use minato_ports::PortClass;
 use minato_ports::Transport;
+use minato_transport::IpCidr;
 
 pub(crate) fn to_inspect(transport: Transport) -> inspect::Transport {
     match transport {
@@ -30,6 +31,13 @@ pub(crate) fn to_host(transport: Transport) -> minato_host::Transport {
         Transport::Tcp => minato_host::Transport::Tcp,
         Transport::Udp => minato_host::Transport::Udp,
     }
+}
+
+/// The gateway's addresses, as the stack has them.
+pub(crate) fn gateway(network: &minato_relay::Network) -> Vec<IpCidr> {
+    let v4 = IpCidr::new(network.gateway_v4.into(), network.prefix_v4);
+    let v6 = IpCidr::new(network.gateway_v6.into(), network.prefix_v6);
+    [v4, v6].into_iter().flatten().collect()
 }
 
 pub(crate) fn class(port: u16) -> inspect::PortClass {

@@ -8,28 +8,28 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use minato_host::agent::{Fabric, FabricConfig, FabricError, Subnet};
+use minato_host::agent::{Fabric, FabricConfig, FabricError};
 use minato_host::check;
-use minato_host::routes::network_v4;
 use minato_host::sockets::raise_file_limit;
 use minato_host::tap::Tap;
-use minato_inspect::{Network, Problem, ProblemKind, SessionId};
+use minato_inspect::{Problem, ProblemKind, SessionId};
 use minato_relay::Rules;
-use minato_transport::{Config, IpCidr, Link, MacAddress, Stack};
+use minato_transport::{Config, Link, MacAddress, Stack};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::EngineOptions;
 use crate::api;
-use crate::control::{Control, name};
+use crate::control::{Control, Numbers, name};
+use crate::convert;
 use crate::events::Events;
 use crate::plane::{Command, Order, Plane, PlaneHandle, PlaneSetup, ServicesChanged, Supply, Zone};
 use crate::problem::{internal, problem, with_fix};
 use crate::startup::directory::RuntimeDirectory;
 use crate::startup::subnet::{self, Addresses, relay_network};
 
-const MTU: u16 = 1500;
+pub(crate) const MTU: u16 = 1500;
 /// Most bytes that a connection with a host holds for each direction. The host's kernel is less than a tenth of a
 /// millisecond away, and what the way beyond needs is in the buffers of the machine's sockets: more would only leave the
 /// processor's cache before it is passed on.
@@ -83,7 +83,7 @@ impl Engine {
         let events = Events::new();
         let (changed, services) = unbounded_channel();
         let setup = PlaneSetup {
-            stack: stack(&subnet, key),
+            stack: stack(&addresses, key),
             tap,
             agent,
             rules,
@@ -97,9 +97,8 @@ impl Engine {
         };
         let (handle, plane) = Plane::new(setup).map_err(internal)?;
         let fabric = Arc::new(fabric);
-        let network = describe(options, &subnet, loopback);
         let (control, closed) = Control::new(
-            (network, addresses),
+            Numbers::new(&options.network, addresses, loopback, options.subnet.is_some()),
             Arc::clone(&fabric),
             handle.clone(),
             directory.path(),
@@ -213,14 +212,10 @@ async fn watch_all(control: &Control) -> io::Result<&'static str> {
 }
 
 /// The gateway as a router to everywhere.
-fn stack(subnet: &Subnet, key: [u8; 16]) -> Stack {
+fn stack(addresses: &minato_relay::Network, key: [u8; 16]) -> Stack {
     let address = MacAddress(GATEWAY_MAC);
     let mut config = Config::new(Link::Ethernet { address, mtu: MTU, virtio: true }, key);
-    let addresses = [
-        IpCidr::new(subnet.gateway_v4.into(), subnet.prefix_v4),
-        IpCidr::new(subnet.gateway_v6.into(), subnet.prefix_v6),
-    ];
-    config.addresses = addresses.into_iter().flatten().collect();
+    config.addresses = convert::gateway(addresses);
     config.any_destination = true;
     config.tcp.options.receive_buffer_max = BUFFER_MAX;
     config.tcp.options.send_buffer_max = BUFFER_MAX;
@@ -294,25 +289,6 @@ fn listen(runtime: &tokio::runtime::Runtime, directory: &RuntimeDirectory) -> io
     let listener = UnixListener::bind(directory.socket())?;
     std::fs::set_permissions(directory.socket(), std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
-}
-
-fn describe(options: &EngineOptions, subnet: &Subnet, loopback: std::net::Ipv4Addr) -> Network {
-    let cidr = |address: std::net::IpAddr, prefix: u8| format!("{address}/{prefix}");
-    let base = network_v4(subnet.gateway_v4, subnet.prefix_v4);
-    let mut segments = subnet.gateway_v6.segments();
-    segments[4..].fill(0);
-    Network {
-        name: options.network.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        engine_pid: std::process::id(),
-        subnet_v4: cidr(base.into(), subnet.prefix_v4),
-        gateway_v4: subnet.gateway_v4,
-        subnet_v6: cidr(std::net::Ipv6Addr::from(segments).into(), subnet.prefix_v6),
-        gateway_v6: subnet.gateway_v6,
-        loopback_v4: loopback,
-        collisions: Vec::new(),
-        mtu: MTU,
-    }
 }
 
 /// Why this machine can't have a network, with what to do about it.

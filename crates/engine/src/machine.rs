@@ -8,19 +8,19 @@ use minato_inspect::Collision;
 use minato_relay::Network;
 
 /// The machine's own addresses and routes.
+#[derive(Default)]
 pub(crate) struct Machine {
     addresses: Vec<InterfaceAddress>,
     routes: Vec<Route>,
 }
 
 impl Machine {
-    /// What the machine has at present, as far as it can be read.
-    pub(crate) fn look() -> Machine {
-        let warn = |error: &io::Error| tracing::warn!(%error, "can't read the machine's addresses and routes");
-        Machine {
-            addresses: routes::addresses().inspect_err(warn).unwrap_or_default(),
-            routes: routes::routes().inspect_err(warn).unwrap_or_default(),
-        }
+    /// What the machine has at present.
+    ///
+    /// # Errors
+    /// It can't be read now: out of descriptors, or it does not stop changing.
+    pub(crate) fn look() -> io::Result<Machine> {
+        Ok(Machine { addresses: routes::addresses()?, routes: routes::routes()? })
     }
 
     /// What collides with a network: addresses of the machine, then ways to others.
@@ -28,7 +28,8 @@ impl Machine {
         let own = self.addresses.iter().filter(move |own| network.contains(own.address));
         let own = own.map(|own| {
             let what = format!("the address {}/{}{}", own.address, own.prefix, by(Some(own.interface)));
-            Collision { hidden: own.address.to_string(), what }
+            let all_bits = if own.address.is_ipv4() { 32 } else { 128 };
+            Collision { hidden: format!("{}/{all_bits}", own.address), what }
         });
         let ways = self.routes.iter().filter_map(move |route| {
             let hidden = common(route, network.gateway_v4.into(), network.prefix_v4)

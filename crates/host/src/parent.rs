@@ -4,9 +4,10 @@ use std::{io, os::unix::process::CommandExt, process::Command};
 
 use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 
-/// Makes the kernel kill the program when the thread that spawns it ends, `kill -9` included. Call it after
+/// Makes the kernel send the program SIGTERM when the thread that spawns it ends, `kill -9` included. Call it after
 /// [`Enter::apply`](crate::enter::Enter::apply): joining a user namespace would forget it. Programs that gain rights
-/// when they are executed (set-user-ID) are exempt, so this is a convenience and not a guarantee.
+/// when they are executed (set-user-ID) are exempt, and others may take their time or ignore it, so this is a convenience
+/// and not a guarantee: the host's end is.
 pub fn end_with_parent(command: &mut Command) {
     let parent = getpid();
     // SAFETY: `arm` runs in the child of a possibly threaded process: it makes system calls only, and neither
@@ -15,7 +16,7 @@ pub fn end_with_parent(command: &mut Command) {
 }
 
 fn arm(parent: Pid) -> io::Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
+    set_parent_process_death_signal(Some(Signal::TERM))?;
     // The parent may have died before; then nobody waits for this child.
     if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
 }
@@ -26,7 +27,7 @@ mod tests {
     use std::io::Read;
 
     #[test]
-    fn a_child_dies_with_the_thread_that_started_it() {
+    fn a_child_is_asked_to_end_with_the_thread_that_started_it() {
         let mut child = std::thread::spawn(|| {
             let mut command = Command::new("sleep");
             command.arg("1000");

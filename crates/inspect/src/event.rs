@@ -84,6 +84,13 @@ pub enum Happening {
     Collision(Collision),
     /// It has it no more.
     CollisionEnded(Collision),
+    /// The network had no host, and has another subnet, because of a collision.
+    SubnetChanged {
+        /// IPv4 subnet in CIDR form.
+        subnet_v4: String,
+        /// IPv6 prefix in CIDR form.
+        subnet_v6: String,
+    },
     /// This subscriber was too slow: so many events were not sent to it.
     EventsLost {
         /// How many.

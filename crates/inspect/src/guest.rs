@@ -1,9 +1,9 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Network;
+use crate::{Network, Transport};
 
 /// A network that a host has joined besides its own, and its addresses there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,36 @@ pub enum GuestEvent {
     /// The network's hosts, now and whenever they have changed.
     Names {
         /// By name.
-        hosts: BTreeMap<String, Vec<IpAddr>>,
+        hosts: BTreeMap<String, Named>,
     },
+}
+
+/// A host as others know it by its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// Its addresses in the network.
+    pub addresses: Vec<IpAddr>,
+    /// What it offers there.
+    #[serde(default)]
+    pub offers: Offers,
+}
+
+/// Ports at which others reach services of a host. Of a guest its own engine tells them: `PUT /v1/guests/NAME/offers`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offers {
+    /// TCP ports.
+    pub tcp: BTreeSet<u16>,
+    /// UDP ports.
+    pub udp: BTreeSet<u16>,
+}
+
+impl Offers {
+    /// The ports of one transport.
+    pub fn ports(&self, transport: Transport) -> &BTreeSet<u16> {
+        match transport {
+            Transport::Tcp => &self.tcp,
+            Transport::Udp => &self.udp,
+        }
+    }
 }

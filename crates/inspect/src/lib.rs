@@ -21,7 +21,7 @@ pub use egress::{EgressRefusal, EgressVerdict};
 pub use event::{BoundSocket, Event, ForwardChange, Happening};
 pub use flow::{Endpoint, Flow, FlowState};
 pub use forward::{Forward, ForwardRequest, ForwardSpec, ForwardState};
-pub use guest::{GuestEvent, GuestRequest, Joined};
+pub use guest::{GuestEvent, GuestRequest, Joined, Named, Offers};
 pub use host::{Host, Process};
 pub use network::{Collision, Network};
 pub use policy::{Policy, PolicyDefault};

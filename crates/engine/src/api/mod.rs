@@ -18,7 +18,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, delete, get, post};
+use axum::routing::{MethodRouter, any, delete, get, post, put};
 use minato_inspect::{ExecRequest, ForwardRequest, GuestRequest, HostRequest, Problem, ProblemKind, SessionId};
 
 use crate::control::Control;
@@ -55,6 +55,7 @@ fn operations() -> Vec<Operation> {
         (Method::POST, "/v1/hosts/{name}/dial", post(dial)),
         (Method::POST, "/v1/stay", post(stay)),
         (Method::POST, "/v1/guests", post(create_guest)),
+        (Method::PUT, "/v1/guests/{name}/offers", put(set_offers)),
         (Method::DELETE, "/v1/sessions/{id}", delete(end_session)),
         (Method::POST, "/v1/sessions/{id}/binds", post(binds)),
         (Method::GET, "/v1/ports", get(ports)),
@@ -154,13 +155,22 @@ struct Stay {
 
 async fn stay(State(control): Shared, query: Result<Query<Stay>, QueryRejection>) -> Result<Response, Refusal> {
     let Query(Stay { subnet }) = query.map_err(|rejection| wrong_query(&rejection))?;
-    Ok(session::stream(control.stay(subnet.as_deref())?))
+    Ok(session::stream(control.stay(subnet.as_deref()).await?))
 }
 
 async fn create_guest(State(control): Shared, Body(request): Body<GuestRequest>) -> Result<Response, Refusal> {
     // A task of its own, for the same reason as with a host.
     let created = tokio::spawn(async move { control.add_guest(request).await }).await;
     Ok(guest::stream(created.map_err(internal)??))
+}
+
+async fn set_offers(
+    State(control): Shared,
+    Path(name): Path<String>,
+    Body(offers): Body<minato_inspect::Offers>,
+) -> Answer<minato_inspect::Offers> {
+    control.set_offers(&name, &offers)?;
+    Ok(Json(offers))
 }
 
 /// What is asked about a host's policy.

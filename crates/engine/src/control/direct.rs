@@ -12,7 +12,7 @@ use minato_host::process::{self, Owner, SocketOwners};
 use minato_host::sock_diag::{Query, SockDiag, SocketInfo, States};
 use minato_host::{Family, Transport};
 use minato_inspect::{Endpoint, Flow, Process};
-use minato_relay::{Rules, Target};
+use minato_relay::{Network, Rules, Target};
 
 use super::flows::{acknowledged_data, state};
 use crate::convert;
@@ -28,7 +28,7 @@ const SLACK: Duration = Duration::from_millis(100);
 /// The sockets of the machine that programs hold, as far as they are not known to be gone.
 pub(super) struct DirectSockets {
     /// What lies outside; without the ports that are opened to some hosts.
-    rules: Rules,
+    rules: Mutex<Rules>,
     state: Mutex<State>,
 }
 
@@ -76,7 +76,7 @@ impl Outside for Surroundings {
         }
         let source = self.addresses.into_iter().find(|own| own.is_ipv4() == remote.is_ipv4());
         let Some(source) =
-            source.filter(|source| self.sockets.rules.target(*source, remote) == Target::Connect(remote))
+            source.filter(|source| self.sockets.target(*source, remote) == Target::Connect(remote))
         else {
             return false;
         };
@@ -105,7 +105,16 @@ impl Outside for Surroundings {
 
 impl DirectSockets {
     pub(super) fn new(rules: Rules) -> Arc<DirectSockets> {
-        Arc::new(DirectSockets { rules, state: Mutex::new(State { sockets: HashMap::new(), limit: FEW }) })
+        Arc::new(DirectSockets { rules: Mutex::new(rules), state: Mutex::new(State { sockets: HashMap::new(), limit: FEW }) })
+    }
+
+    /// The network has other addresses, and no host.
+    pub(super) fn renumber(&self, network: Network) {
+        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = Rules::new(network);
+    }
+
+    fn target(&self, source: IpAddr, remote: SocketAddr) -> Target {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).target(source, remote)
     }
 
     /// What there is of them, each with its cookie. Looks at the socket table, if there may be any.

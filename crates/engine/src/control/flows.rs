@@ -9,7 +9,8 @@ use minato_host::sock_diag::{Query, SocketInfo, State as SocketState, States};
 use minato_host::{Family, Transport};
 use minato_inspect::{Endpoint, Flow, FlowState, Problem, Process};
 
-use super::{AddressOwners, Control, Inside, blocking};
+use super::owners::AddressOwners;
+use super::{Control, Inside, blocking};
 use crate::convert;
 use crate::plane::{Command, FlowSnapshot};
 use crate::problem::ending;

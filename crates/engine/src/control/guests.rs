@@ -9,7 +9,11 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use minato_inspect::{GuestEvent, GuestRequest, Happening, Host, Joined, Policy, Problem, ProblemKind};
+use minato_inspect::{
+    GuestEvent, GuestRequest, Happening, Host, Joined, Named, Offers, Policy, Problem, ProblemKind,
+};
+use minato_ports::Transport;
+use minato_relay::Services;
 use tokio::sync::mpsc;
 
 use super::hosts::{agent_problem, name_taken};
@@ -25,6 +29,8 @@ pub(super) struct GuestRecord {
     address_v6: Ipv6Addr,
     ephemeral_range: (u16, u16),
     created: Instant,
+    /// As its own engine tells it.
+    offers: Offers,
     /// Once it is plugged in.
     place: Option<Place>,
     /// Who is told; gone when the engine ends.
@@ -59,7 +65,10 @@ impl Control {
     pub(crate) async fn add_guest(self: &Arc<Self>, request: GuestRequest) -> Result<GuestSession, Problem> {
         check(&request)?;
         let (sender, events) = mpsc::unbounded_channel();
-        let (serial, joined) = self.reserve_guest(&request, sender.clone())?;
+        let (serial, joined) = {
+            let _turn = self.numbering.lock().await;
+            self.reserve_guest(&request, sender.clone())?
+        };
         // From here on dropping it takes everything back.
         let session = GuestSession { events, control: Arc::clone(self), name: request.name.clone(), serial };
         let control = Arc::clone(self);
@@ -72,7 +81,7 @@ impl Control {
         })
         .await??;
         let addresses = [joined.address_v4.into(), joined.address_v6.into()];
-        let guest = Guest { serial, name: session.name.clone(), addresses: addresses.to_vec() };
+        let guest = Guest { serial, name: session.name.clone(), addresses: addresses.to_vec(), offers: Offers::default() };
         self.plane.send(Command::AddGuest(guest));
         if let Some(record) = self.state().guests.get_mut(&session.name) {
             record.place = Some(place);
@@ -96,7 +105,7 @@ impl Control {
             return Err(ending());
         }
         if state.is_named(&request.name) {
-            let title = format!("network {:?} has a host named {:?} already", self.network.name, request.name);
+            let title = format!("network {:?} has a host named {:?} already", self.name, request.name);
             return Err(Problem { title, ..name_taken(&request.name) });
         }
         let (address_v4, address_v6) = self.free_addresses(&state)?;
@@ -109,11 +118,12 @@ impl Control {
             address_v6,
             ephemeral_range: request.ephemeral_range,
             created: Instant::now(),
+            offers: Offers::default(),
             place: None,
             events: Some(events),
         };
         state.guests.insert(request.name.clone(), record);
-        Ok((serial, Joined { network: self.network.name.clone(), address_v4, address_v6 }))
+        Ok((serial, Joined { network: self.name.clone(), address_v4, address_v6 }))
     }
 
     /// Tells a guest the names of this network, now and whenever they change, as long as it listens.
@@ -130,6 +140,19 @@ impl Control {
                 }
             }
         });
+    }
+
+    /// Takes note of what a guest offers.
+    pub(crate) fn set_offers(&self, name: &str, offers: &Offers) -> Result<(), Problem> {
+        let mut state = self.state();
+        let Some(guest) = state.guests.get_mut(name) else {
+            return Err(problem(ProblemKind::NotFound, format!("there is no guest named {name:?}")));
+        };
+        guest.offers = offers.clone();
+        self.plane.send(Command::SetOffers(guest.serial, offers.clone()));
+        drop(state);
+        self.names.send_modify(|()| ());
+        Ok(())
     }
 
     /// Takes a guest's place back.
@@ -150,10 +173,11 @@ impl Control {
         let Some(guest) = self.state().guests.remove(name) else { return };
         if place.is_some() {
             self.names.send_modify(|()| ());
-            let (host, network) = (name.to_owned(), self.network.name.clone());
+            let (host, network) = (name.to_owned(), self.name.clone());
             self.events.tell(|| Happening::HostLeft { host, home: guest.home, network });
         }
         self.stop_if_empty();
+        self.emptied.notify_one();
     }
 }
 
@@ -163,11 +187,17 @@ impl State {
         self.hosts.contains_key(name) || self.guests.contains_key(name)
     }
 
-    /// The addresses of every name.
-    fn names(&self) -> BTreeMap<String, Vec<IpAddr>> {
+    /// What every name leads to.
+    fn names(&self) -> BTreeMap<String, Named> {
         let hosts = self.hosts.iter().filter(|(_, host)| host.phase == Phase::Running);
-        let hosts = hosts.map(|(name, host)| (name.clone(), host.addresses().to_vec()));
-        let guests = self.guests.iter().map(|(name, guest)| (name.clone(), guest.addresses().to_vec()));
+        let hosts = hosts.map(|(name, host)| {
+            let addresses = host.addresses();
+            let offers = offers(&host.services, &addresses);
+            (name.clone(), Named { addresses: addresses.to_vec(), offers })
+        });
+        let guests = self.guests.iter().map(|(name, guest)| {
+            (name.clone(), Named { addresses: guest.addresses().to_vec(), offers: guest.offers.clone() })
+        });
         hosts.chain(guests).collect()
     }
 
@@ -205,6 +235,12 @@ impl GuestRecord {
             processes: Vec::new(),
         }
     }
+}
+
+/// What a host with these services offers at these addresses.
+pub(super) fn offers(services: &Services, addresses: &[IpAddr]) -> Offers {
+    let offered = |transport| services.offered(transport, addresses);
+    Offers { tcp: offered(Transport::Tcp), udp: offered(Transport::Udp) }
 }
 
 /// Refuses what no engine of ours would ask for.

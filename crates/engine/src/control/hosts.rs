@@ -2,31 +2,27 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use minato_host::agent::{HostConfig, NewHost, RequestError};
 use minato_host::process;
-use minato_inspect::{Enter, Happening, Host, HostRequest, Problem, ProblemKind, Process, SessionEnd};
+use minato_inspect::{Enter, Happening, Host, HostRequest, Problem, ProblemKind, Process};
 use minato_ports::PortRange;
-use minato_relay::Egress;
+use minato_relay::{Egress, Services};
 use tokio::sync::{oneshot, watch};
 
+use super::ending::PATIENCE;
 use super::forwards::Holding;
 use super::joining::Joiner;
+use super::loopback::Loopback;
 use super::sessions::Session;
 use super::{Control, HostRecord, Inside, Phase, State, blocking, name, no_such_host, policy, resolv_conf};
 use crate::convert;
-use crate::plane::{Command, DRAIN, HostSetup};
+use crate::plane::{Command, HostSetup};
 use crate::problem::{ending, internal, problem, with_fix};
-
-/// How long processes may take to end by themselves after SIGTERM.
-const GRACE: Duration = Duration::from_millis(500);
-/// How long the end of a host may take: the grace, what is to be delivered, and two seconds each for us and the agent
-/// with processes that even SIGKILL does not end at once.
-const PATIENCE: Duration = Duration::from_secs(5).saturating_add(DRAIN);
 
 /// A name and addresses that are reserved for a host.
 struct Reserved {
@@ -49,12 +45,7 @@ struct Checked {
 impl Control {
     /// Makes a host and a session in it. Nothing is left of one that can't be made.
     pub(crate) async fn create_host(self: &Arc<Self>, request: HostRequest) -> Result<Session, Problem> {
-        let checked = check(&request).and_then(|checked| {
-            self.check_subnet(request.subnet.as_deref())?;
-            self.check_networks(&request.networks)?;
-            Ok(checked)
-        });
-        let reserved = match checked {
+        let reserved = match self.check(&request).await {
             Ok(checked) => self.reserve(&request, checked.range).await.map(|reserved| (reserved, checked)),
             Err(refusal) => Err(refusal),
         };
@@ -75,11 +66,20 @@ impl Control {
         self.commit(&reserved, inside, holding).await
     }
 
+    async fn check(&self, request: &HostRequest) -> Result<Checked, Problem> {
+        let checked = check(request)?;
+        self.check_subnet(request.subnet.as_deref()).await?;
+        self.check_networks(&request.networks)?;
+        Ok(checked)
+    }
+
     /// Takes a name and addresses. Waits for a host of the same name that is just ending.
-    async fn reserve(&self, request: &HostRequest, range: PortRange) -> Result<Reserved, Problem> {
+    async fn reserve(self: &Arc<Self>, request: &HostRequest, range: PortRange) -> Result<Reserved, Problem> {
         let started = Instant::now();
         loop {
+            self.avoid_collisions().await;
             let mut gone = {
+                let _turn = self.numbering.lock().await;
                 let mut state = self.state();
                 match state.ending_host(request) {
                     Some(gone) if started.elapsed() < PATIENCE => gone,
@@ -108,7 +108,7 @@ impl Control {
             phase: Phase::Creating,
             address_v4,
             address_v6,
-            loopback: (!request.no_loopback).then(|| self.loopback(address_v4)),
+            loopback: (!request.no_loopback).then(|| Loopback::new(state.numbers.network.loopback_v4, address_v4)),
             ephemeral_range,
             policy: request.policy.clone(),
             memberships: Vec::new(),
@@ -116,34 +116,13 @@ impl Control {
             created: Instant::now(),
             sessions: HashMap::new(),
             programs: Arc::default(),
+            services: Services::default(),
             inside: None,
             gone: watch::channel(false).0,
         };
         state.hosts.insert(name.clone(), record);
         let networks = request.networks.clone();
         Ok(Reserved { name, serial, address_v4, address_v6, ephemeral_range, networks })
-    }
-
-    /// Addresses that neither a host nor a guest has.
-    pub(super) fn free_addresses(&self, state: &State) -> Result<(Ipv4Addr, Ipv6Addr), Problem> {
-        let guests = state.guests.values().map(|guest| guest.address_v4);
-        let used: Vec<Ipv4Addr> = state.hosts.values().map(|host| host.address_v4).chain(guests).collect();
-        let numbers = host_numbers(self.addresses.prefix_v4);
-        let free = numbers.clone().map(|number| self.numbered(number)).find(|(v4, _)| !used.contains(v4));
-        free.ok_or_else(|| {
-            let title = format!("all {} addresses of network {} are in use", numbers.len(), self.network.name);
-            with_fix(problem(ProblemKind::Exhausted, title), "end a host, or use another --network")
-        })
-    }
-
-    /// The addresses with this number: that of the gateway, the first one, is 1.
-    fn numbered(&self, number: u8) -> (Ipv4Addr, Ipv6Addr) {
-        let v4 = Ipv4Addr::from_bits(self.network.gateway_v4.to_bits() - 1 + u32::from(number));
-        let mut segments = self.network.gateway_v6.segments();
-        // 10.77.0.12 and fd77::12: the same digits are easier on people, so the decimal ones are read as hexadecimal.
-        let last = v4.octets()[3];
-        segments[7] = u16::from_str_radix(&last.to_string(), 16).unwrap_or(u16::from(last));
-        (v4, segments.into())
     }
 
     /// Holds the ports, then makes the namespace: what fails cheaply comes first.
@@ -223,129 +202,6 @@ impl Control {
         if stopping { Err(ending()) } else { Ok(session) }
     }
 
-    /// Takes back the name of a host that could not be made.
-    fn forget(&self, name: &str) {
-        let _ = fs::remove_dir_all(self.host_directory(name));
-        let mut state = self.state();
-        let record = state.hosts.remove(name);
-        // At once: nobody shall find a network without a host that does not end.
-        self.stop_in_if_empty(&mut state);
-        drop(state);
-        self.names.send_modify(|()| ());
-        if let Some(record) = record {
-            record.gone.send_replace(true);
-        }
-    }
-
-    /// Ends a host whose phase is `Ending`, or that can't be brought to run: flows, forwards, processes, namespace. `tell` is
-    /// told when it is gone, with the processes that were still in it; or already when nothing of it runs, listens or sends
-    /// for certain, while the kernel needs a moment longer.
-    pub(super) async fn end_host(self: &Arc<Self>, name: &str, tell: oneshot::Sender<SessionEnd>) {
-        let (serial, inside, addresses, programs) = {
-            let mut state = self.state();
-            let Some(host) = state.hosts.get_mut(name) else { return };
-            // The other networks forget it now.
-            host.memberships.clear();
-            (host.serial, host.inside.clone(), host.addresses(), Arc::clone(&host.programs))
-        };
-        let mut ended = Vec::new();
-        let deserted = programs.none_is_left().await;
-        // What its programs had sent when they ended is delivered. Then nothing of ours keeps the namespace.
-        let drained = self.plane.ask(|done| Command::DrainHost(serial, done));
-        if deserted {
-            let _ = tokio::join!(self.close_host(serial), drained);
-        } else {
-            ended = self.end_programs(name, serial, inside).await;
-            let _ = drained.await;
-        }
-        let contested = self.state().release_forwards_of(name);
-        let _ = self.plane.ask(|done| Command::RemoveHost(serial, done)).await;
-        self.retake(&contested).await;
-        if let Some(host) = self.state().hosts.get_mut(name) {
-            host.phase = Phase::Deserted;
-        }
-        let end = SessionEnd { host_gone: true, ended };
-        if deserted {
-            let _ = tell.send(end);
-            self.remove_host(name, addresses).await;
-        } else {
-            self.remove_host(name, addresses).await;
-            let _ = tell.send(end);
-        }
-    }
-
-    /// Frees the ports.
-    async fn close_host(&self, serial: u32) {
-        let given_back = self.plane.ask(|done| Command::CloseHost(serial, done)).await.unwrap_or_default();
-        if !given_back.is_empty() {
-            // Closing thousands of sockets takes a while.
-            let _ = blocking(move || drop(given_back)).await;
-        }
-    }
-
-    /// Ends the processes of a host, after its ports are free. Returns which there were.
-    async fn end_programs(self: &Arc<Self>, name: &str, serial: u32, inside: Option<Inside>) -> Vec<Process> {
-        let (control, owned) = (Arc::clone(self), name.to_owned());
-        let ended = blocking(move || {
-            let left = inside.map(|inside| processes(inside.network_inode)).unwrap_or_default();
-            // Frees the ports while the processes have their grace.
-            let (done, given_back) = oneshot::channel();
-            control.plane.send(Command::CloseHost(serial, done));
-            drop(given_back.blocking_recv());
-            let _ = control.fabric.end_processes(&owned, GRACE);
-            left
-        });
-        ended.await.unwrap_or_default()
-    }
-
-    /// Removes what is left of a host: its namespace, and its name.
-    async fn remove_host(self: &Arc<Self>, name: &str, addresses: [IpAddr; 2]) {
-        let (control, owned) = (Arc::clone(self), name.to_owned());
-        let _ = blocking(move || {
-            if let Err(error) = control.fabric.remove_host(&owned) {
-                tracing::warn!(%error, host = owned, "the agent could not remove the host");
-            }
-        })
-        .await;
-        // What its processes began since then ends before the next host gets the addresses.
-        let _ = self.plane.ask(|done| Command::EndFlows(addresses.to_vec(), done)).await;
-        let contested = self.state().release_forwards_of(name);
-        self.retake(&contested).await;
-        self.direct.forget_host(name);
-        // What the end of its processes has released is told before its own.
-        let control = Arc::clone(self);
-        let _ = blocking(move || control.look()).await;
-        let had_begun = self.state().hosts.get(name).is_some_and(|host| host.inside.is_some());
-        if had_begun {
-            self.events.tell(|| Happening::HostEnded { host: name.to_owned() });
-        }
-        self.forget(name);
-    }
-
-    /// Ends every host as with its last session, all at once. Returns when there is none, or after [`PATIENCE`].
-    pub(crate) async fn end_all_hosts(self: &Arc<Self>) {
-        let mut gone = Vec::new();
-        {
-            let mut state = self.state();
-            for (name, host) in &mut state.hosts {
-                gone.push(host.gone.subscribe());
-                if host.phase == Phase::Running {
-                    host.phase = Phase::Ending;
-                    let (control, name) = (Arc::clone(self), name.clone());
-                    tokio::spawn(async move { control.end_host(&name, oneshot::channel().0).await });
-                }
-            }
-        }
-        let all = async {
-            for mut gone in gone {
-                let _ = gone.wait_for(|gone| *gone).await;
-            }
-        };
-        if tokio::time::timeout(PATIENCE, all).await.is_err() {
-            tracing::warn!("not every host has ended in time");
-        }
-    }
-
     /// Hosts with their processes, by name.
     pub(crate) async fn hosts(self: &Arc<Self>) -> Result<Vec<Host>, Problem> {
         let shown: Vec<(Host, u64)> = {
@@ -371,15 +227,16 @@ impl Control {
         blocking(move || Host { processes: processes(shown.1), ..shown.0 }).await
     }
 
-    fn host_directory(&self, name: &str) -> PathBuf {
+    pub(super) fn host_directory(&self, name: &str) -> PathBuf {
         self.directory.join("hosts").join(name)
     }
 
     /// The gateway answers names.
     fn write_resolv_conf(&self, path: &std::path::Path, joined: &[String]) -> std::io::Result<()> {
         let machine = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        let gateway = [self.network.gateway_v4.into(), self.network.gateway_v6.into()];
-        let text = resolv_conf::of_host(&self.network.name, joined, gateway, &machine);
+        let network = self.network();
+        let gateway = [network.gateway_v4.into(), network.gateway_v6.into()];
+        let text = resolv_conf::of_host(&self.name, joined, gateway, &machine);
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }
@@ -428,13 +285,6 @@ fn check(request: &HostRequest) -> Result<Checked, Problem> {
     Ok(Checked { range, egress })
 }
 
-/// The numbers that hosts of a subnet have, at most as many as differ in the last byte of the address: 0 is the subnet's own,
-/// 1 the gateway's, and the last one is for broadcasts.
-fn host_numbers(prefix: u8) -> std::ops::RangeInclusive<u8> {
-    let last = u32::MAX.checked_shr(prefix.into()).unwrap_or(0).saturating_sub(1).min(254);
-    2..=u8::try_from(last).unwrap_or(254)
-}
-
 pub(super) fn name_taken(name: &str) -> Problem {
     let conflict = problem(ProblemKind::Conflict, format!("there is a host named {name:?} already"));
     let conflict = with_fix(conflict, "give the new host another --name");
@@ -456,17 +306,4 @@ pub(super) fn processes(network_inode: u64) -> Vec<Process> {
 
 fn describe(pids: Vec<u32>) -> Vec<Process> {
     pids.into_iter().filter_map(process::describe).map(convert::process).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_subnet_has_room_for_what_its_size_allows() {
-        assert_eq!(host_numbers(24), 2..=254);
-        assert_eq!(host_numbers(16), 2..=254, "no more, for the sake of the last byte");
-        assert_eq!(host_numbers(26), 2..=62);
-        assert_eq!(host_numbers(29), 2..=6);
-    }
 }

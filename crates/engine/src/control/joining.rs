@@ -1,33 +1,46 @@
 //! A host of this network joins others: it gets an interface in each, made by that network's engine, and what it may call
-//! their hosts there. Its gateway, and with it its policy, stays this network's.
+//! their hosts there. Its gateway, and with it its policy, stays this network's. When the other network ends, the host joins
+//! again as soon as there is one of that name.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use minato_host::agent::{Interface, Subnet};
-use minato_inspect::{GuestEvent, GuestRequest, Happening, Joined, Network, Problem, ProblemKind, SessionEvent};
+use minato_inspect::{
+    GuestEvent, GuestRequest, Happening, Joined, Named, Network, Offers, Problem, ProblemKind, SessionEvent,
+};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
+use super::guests::offers;
 use super::hosts::agent_problem;
-use super::{Control, MAX_JOINED, blocking, name};
+use super::{Control, HostRecord, MAX_JOINED, State, blocking, name};
 use crate::engine::GATEWAY_MAC;
 use crate::plane::{Command, JoinedZone};
-use crate::problem::{internal, problem, with_fix};
+use crate::problem::{ending, internal, problem, with_fix};
 use crate::startup::subnet::relay_network;
+
+/// Between two looks whether a network that has ended has begun anew.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// A network that a host has joined.
 pub(super) struct Membership {
+    /// Of the interface there.
+    number: u32,
     pub(super) joined: Joined,
     pub(super) network: minato_relay::Network,
     /// The hosts there, by name.
-    pub(super) names: BTreeMap<String, Vec<IpAddr>>,
-    /// Holds the place there.
-    _attendant: AbortOnDrop,
+    pub(super) names: BTreeMap<String, Named>,
+    /// What the host offers there, which is told as it changes.
+    offers: watch::Sender<Offers>,
+    /// Hold the place there, and tell.
+    _attendants: [AbortOnDrop; 2],
 }
 
 /// A task that ends with its owner.
@@ -43,6 +56,7 @@ impl Drop for AbortOnDrop {
 type Told = Lines<BufReader<UnixStream>>;
 
 /// A host that joins networks.
+#[derive(Clone)]
 pub(super) struct Joiner {
     pub(super) name: String,
     pub(super) serial: u32,
@@ -62,12 +76,12 @@ impl Control {
     async fn join(self: &Arc<Self>, host: &Joiner, network: &str, interface: u32) -> Result<(), Problem> {
         let request = GuestRequest {
             name: host.name.clone(),
-            home: self.network.name.clone(),
+            home: self.name.clone(),
             namespace: host.namespace.clone(),
             interface,
             ephemeral_range: host.ephemeral_range,
         };
-        let socket = self.directory.with_file_name(network).join("api.sock");
+        let socket = self.socket_of(network);
         let mut told = ask(&socket, network, &request).await?;
         let first = told.next_line().await.ok().flatten().and_then(|line| serde_json::from_str(&line).ok());
         let Some(GuestEvent::Joined { joined, network: other }) = first else {
@@ -84,65 +98,103 @@ impl Control {
         };
         let (control, name) = (Arc::clone(self), host.name.clone());
         blocking(move || control.fabric.furnish(&name, &way)).await?.map_err(agent_problem)?;
-        self.begin_membership(host, joined, addresses, told);
+        self.begin_membership(host, interface, (joined, addresses), told);
         Ok(())
+    }
+
+    fn socket_of(&self, network: &str) -> PathBuf {
+        self.directory.with_file_name(network).join("api.sock")
     }
 
     fn begin_membership(
         self: &Arc<Self>,
         host: &Joiner,
-        joined: Joined,
-        network: minato_relay::Network,
+        number: u32,
+        (joined, network): (Joined, minato_relay::Network),
         mut told: Told,
     ) {
-        let (control, name, serial, to) = (Arc::clone(self), host.name.clone(), host.serial, joined.network.clone());
+        let (control, joiner, to) = (Arc::clone(self), host.clone(), joined.network.clone());
         let attendant = tokio::spawn(async move {
             while let Ok(Some(line)) = told.next_line().await {
                 if let Ok(GuestEvent::Names { hosts }) = serde_json::from_str(&line) {
-                    control.note_names(&name, serial, &to, hosts);
+                    control.note_names(&joiner, &to, hosts);
                 }
             }
-            control.end_membership(&name, serial, &to);
+            // Not by this task, which ends with the membership.
+            tokio::spawn(async move { control.end_membership(joiner, number, to).await });
         });
-        let membership =
-            Membership { joined: joined.clone(), network, names: BTreeMap::new(), _attendant: AbortOnDrop(attendant) };
-        if let Some(record) = self.state().hosts.get_mut(&host.name).filter(|record| record.serial == host.serial) {
+        let (offers, offered) = watch::channel(Offers::default());
+        let teller = tokio::spawn(tell_offers(self.socket_of(&joined.network), host.name.clone(), offered));
+        let membership = Membership {
+            number,
+            joined: joined.clone(),
+            network,
+            names: BTreeMap::new(),
+            offers,
+            _attendants: [attendant, teller].map(AbortOnDrop),
+        };
+        if let Some(record) = self.state().host_of(host) {
             record.memberships.push(membership);
+            // Names are looked for in this order.
+            record.memberships.sort_by_key(|membership| membership.number);
+            record.tell_offers();
         }
-        let (host, home) = (host.name.clone(), self.network.name.clone());
+        let (host, home) = (host.name.clone(), self.name.clone());
         self.events.tell(|| Happening::HostJoined { host, home, joined });
     }
 
-    /// The other network has other hosts than before.
-    fn note_names(&self, host: &str, serial: u32, network: &str, names: BTreeMap<String, Vec<IpAddr>>) {
+    /// The other network has other hosts than before, or they offer other services.
+    fn note_names(&self, host: &Joiner, network: &str, names: BTreeMap<String, Named>) {
         let mut state = self.state();
-        let Some(record) = state.hosts.get_mut(host).filter(|record| record.serial == serial) else { return };
+        let Some(record) = state.host_of(host) else { return };
         if let Some(membership) = record.memberships.iter_mut().find(|other| other.joined.network == network) {
             membership.names = names;
         }
-        self.plane.send(Command::SetJoined(serial, zones(&record.memberships)));
+        self.plane.send(Command::SetJoined(host.serial, zones(&record.memberships)));
     }
 
-    /// The other network has ended, and with it the interface there.
-    fn end_membership(&self, host: &str, serial: u32, network: &str) {
-        let mut state = self.state();
-        let Some(record) = state.hosts.get_mut(host).filter(|record| record.serial == serial) else { return };
-        record.memberships.retain(|membership| membership.joined.network != network);
-        self.plane.send(Command::SetJoined(serial, zones(&record.memberships)));
-        let message = format!("network {network:?} has ended, and host {host:?} is in it no longer");
-        for session in record.sessions.values() {
-            let _ = session.send(SessionEvent::Warning { message: message.clone() });
+    /// The other network has ended, and with it the interface there. Joins again when it is there again.
+    async fn end_membership(self: Arc<Self>, host: Joiner, number: u32, network: String) {
+        let tell = |message: String| {
+            let mut state = self.state();
+            for session in state.host_of(&host).iter().flat_map(|record| record.sessions.values()) {
+                let _ = session.send(SessionEvent::Warning { message: message.clone() });
+            }
+        };
+        {
+            let mut state = self.state();
+            let Some(record) = state.host_of(&host) else { return };
+            record.memberships.retain(|membership| membership.joined.network != network);
+            self.plane.send(Command::SetJoined(host.serial, zones(&record.memberships)));
         }
-        drop(state);
-        let (home, network) = (self.network.name.clone(), network.to_owned());
-        self.events.tell(|| Happening::HostLeft { host: host.to_owned(), home, network });
+        let name = &host.name;
+        tell(format!("network {network:?} has ended, and host {name:?} is in it no longer, until it begins anew"));
+        let (home, left) = (self.name.clone(), network.clone());
+        self.events.tell(|| Happening::HostLeft { host: name.clone(), home, network: left });
+        let mut told = None;
+        loop {
+            sleep(PAUSE).await;
+            if self.state().host_of(&host).is_none() {
+                return;
+            }
+            match self.join(&host, &network, number).await {
+                Ok(()) => return tell(format!("host {name:?} is in network {network:?} again")),
+                // It is not there, or is just beginning or ending.
+                Err(problem) if problem.kind == ProblemKind::NotFound || problem.status == ending().status => {}
+                Err(problem) if told.as_ref() != Some(&problem.title) => {
+                    tell(format!("host {name:?} can't join network {network:?} again: {}", problem.title));
+                    told = Some(problem.title);
+                }
+                Err(_) => {}
+            }
+        }
     }
 
     /// Refuses networks that can't be joined.
     pub(super) fn check_networks(&self, networks: &[String]) -> Result<(), Problem> {
         for (index, network) in networks.iter().enumerate() {
             name::check("network", network)?;
-            if *network == self.network.name {
+            if *network == self.name {
                 return Err(problem(ProblemKind::Usage, format!("the host is in network {network:?} anyway")));
             }
             if networks[..index].contains(network) {
@@ -153,6 +205,24 @@ impl Control {
             return Err(problem(ProblemKind::Usage, format!("a host joins {MAX_JOINED} other networks at most")));
         }
         Ok(())
+    }
+}
+
+impl State {
+    /// The host itself, unless it has begun to end.
+    fn host_of(&mut self, joiner: &Joiner) -> Option<&mut HostRecord> {
+        self.hosts.get_mut(&joiner.name).filter(|record| record.serial == joiner.serial && !record.phase.is_ending())
+    }
+}
+
+impl HostRecord {
+    /// Tells other networks what the host offers there, where that has changed.
+    pub(super) fn tell_offers(&self) {
+        for membership in &self.memberships {
+            let Joined { address_v4, address_v6, .. } = membership.joined;
+            let now = offers(&self.services, &[address_v4.into(), address_v6.into()]);
+            membership.offers.send_if_modified(|before| *before != now && { *before = now; true });
+        }
     }
 }
 
@@ -174,30 +244,49 @@ fn addresses(network: &Network) -> Option<(minato_relay::Network, Subnet)> {
     Some((relay_network(&subnet), subnet))
 }
 
+/// Tells the engine of another network what a host of this one offers there, as it changes.
+async fn tell_offers(socket: PathBuf, host: String, mut offers: watch::Receiver<Offers>) {
+    while offers.changed().await.is_ok() {
+        let body = serde_json::to_string(&*offers.borrow_and_update()).unwrap_or_default();
+        let path = format!("/v1/guests/{host}/offers");
+        // It fails when the other engine is ending.
+        if let Err(error) = request(&socket, "PUT", &path, &body).await {
+            tracing::debug!(%error, host, "another network is not told what a host offers");
+        }
+    }
+}
+
 /// Asks the engine of another network of this user for a place. Answers are read until the connection ends, and the place
 /// lasts as long.
 async fn ask(socket: &Path, network: &str, request: &GuestRequest) -> Result<Told, Problem> {
     let failed = |error: io::Error| internal(format!("can't speak with the engine of network {network:?}: {error}"));
-    let mut stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
+    let body = serde_json::to_string(request).map_err(internal)?;
+    let answer = self::request(socket, "POST", "/v1/guests", &body).await;
+    let (status, mut lines) = answer.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             let refusal = problem(ProblemKind::NotFound, format!("no network {network:?} is running"));
             with_fix(refusal, format!("minato run --network {network} -- PROGRAM    # starts it"))
         }
         _ => failed(error),
     })?;
-    if stream.peer_cred().map_err(failed)?.uid() != rustix::process::geteuid().as_raw() {
-        return Err(problem(ProblemKind::Internal, format!("the engine of network {network:?} is somebody else's")));
-    }
-    let body = serde_json::to_string(request).map_err(internal)?;
-    // HTTP/1.0: the answer is a body as it is, to the end of the connection.
-    let head = format!("POST /v1/guests HTTP/1.0\r\nHost: minato\r\nContent-Length: {}\r\n\r\n", body.len());
-    stream.write_all((head + &body).as_bytes()).await.map_err(failed)?;
-    let mut lines = BufReader::new(stream).lines();
-    let status = lines.next_line().await.map_err(failed)?.unwrap_or_default();
-    while lines.next_line().await.map_err(failed)?.is_some_and(|line| !line.is_empty()) {}
     if status.split(' ').nth(1).is_some_and(|code| code.starts_with('2')) {
         return Ok(lines);
     }
     let refusal = lines.next_line().await.map_err(failed)?.unwrap_or_default();
     Err(serde_json::from_str(&refusal).unwrap_or_else(|_| internal(format!("network {network:?} refuses: {status}"))))
+}
+
+/// Sends a request to another engine of this user, and gives the answer's status, and its body as it comes.
+async fn request(socket: &Path, method: &str, path: &str, body: &str) -> io::Result<(String, Told)> {
+    let mut stream = UnixStream::connect(socket).await?;
+    if stream.peer_cred()?.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the engine is somebody else's"));
+    }
+    // HTTP/1.0: the answer is a body as it is, to the end of the connection.
+    let head = format!("{method} {path} HTTP/1.0\r\nHost: minato\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all((head + body).as_bytes()).await?;
+    let mut lines = BufReader::new(stream).lines();
+    let status = lines.next_line().await?.unwrap_or_default();
+    while lines.next_line().await?.is_some_and(|line| !line.is_empty()) {}
+    Ok((status, lines))
 }

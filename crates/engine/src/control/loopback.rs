@@ -33,26 +33,31 @@ pub(super) struct Loopback {
     services: HashSet<End>,
     /// The forwards, by ID.
     held: HashMap<End, u64>,
-    /// What somebody else had, for as long as the service stays.
-    refused: HashSet<End>,
+    /// What somebody else had, for as long as the service stays; with whether that was a forward of ours.
+    refused: HashMap<End, bool>,
+}
+
+impl Loopback {
+    /// The loopback address, in the network's block, of a host with this address.
+    pub(super) fn new(block: Ipv4Addr, address: Ipv4Addr) -> Loopback {
+        let [a, b, c, _] = block.octets();
+        let address = Ipv4Addr::new(a, b, c, address.octets()[3]);
+        Loopback { address, services: HashSet::new(), held: HashMap::new(), refused: HashMap::new() }
+    }
 }
 
 impl Control {
-    /// The loopback address of a host with this address.
-    pub(super) fn loopback(&self, address: Ipv4Addr) -> Loopback {
-        let [a, b, c, _] = self.network.loopback_v4.octets();
-        let address = Ipv4Addr::new(a, b, c, address.octets()[3]);
-        Loopback { address, services: HashSet::new(), held: HashMap::new(), refused: HashSet::new() }
-    }
-
     /// Lets the hosts' own forwards follow their services.
     pub(crate) async fn follow_services(self: Arc<Self>, mut changes: UnboundedReceiver<ServicesChanged>) {
-        while let Some(ServicesChanged { host, ports }) = changes.recv().await {
+        while let Some(ServicesChanged { host, ports, services }) = changes.recv().await {
             let name = {
                 let mut state = self.state();
                 let Some((name, record)) = state.hosts.iter_mut().find(|(_, record)| record.serial == host) else {
                     continue;
                 };
+                record.services = services;
+                record.tell_offers();
+                self.names.send_replace(());
                 if !record.note_services(&ports) {
                     continue;
                 }
@@ -81,7 +86,7 @@ impl Control {
         let Some(record) = state.hosts.get_mut(name).filter(|record| record.serial == serial) else { return };
         if let Some(loopback) = &mut record.loopback {
             loopback.held.extend(ends.into_iter().zip(ids));
-            loopback.refused.extend(refusals.iter().map(|refusal| refusal.end));
+            loopback.refused.extend(refusals.iter().map(|refusal| (refusal.end, refusal.by_forward)));
         }
         record.warn_of(name, &refusals);
     }
@@ -93,13 +98,16 @@ impl Control {
             let end = (wanted.transport, wanted.service_port);
             match self.take_port(host, wanted) {
                 Ok(held) => holding.add(held),
-                Err(Taken::ByForward(owner)) if owner == host => refusals.push(Refusal { end, why: None }),
+                Err(Taken::ByForward(owner)) if owner == host => {
+                    refusals.push(Refusal { end, by_forward: true, why: None });
+                }
                 Err(Taken::ByForward(owner)) => {
                     let why = Some(refuse::held_by_forward(wanted, &owner, None));
-                    refusals.push(Refusal { end, why });
+                    refusals.push(Refusal { end, by_forward: true, why });
                 }
                 Err(Taken::ByMachine(error)) => {
-                    refusals.push(Refusal { end, why: Some(refuse::by_machine(wanted, error)) });
+                    let why = Some(refuse::by_machine(wanted, error));
+                    refusals.push(Refusal { end, by_forward: false, why });
                 }
             }
         }
@@ -134,6 +142,8 @@ impl Control {
 /// A port that a host does not get.
 struct Refusal {
     end: End,
+    /// Whether a forward of ours has it, and not another program.
+    by_forward: bool,
     /// `None` when a forward that somebody asked for leads there anyway.
     why: Option<Problem>,
 }
@@ -157,7 +167,7 @@ impl HostRecord {
         let is_client = |transport, port| transport == Transport::Udp && (ephemeral.0..=ephemeral.1).contains(&port);
         let wanted = |(transport, port): &&End| *port >= first && !is_client(*transport, *port);
         loopback.services = ports.iter().filter(wanted).copied().collect();
-        loopback.refused.retain(|end| loopback.services.contains(end));
+        loopback.refused.retain(|end, _| loopback.services.contains(end));
         true
     }
 
@@ -200,7 +210,7 @@ impl State {
         let loopback = record.loopback.as_mut()?;
         let superfluous =
             loopback.held.extract_if(|end, _| !loopback.services.contains(end)).map(|(_, id)| id).collect();
-        let lacks = |end: &&End| !loopback.held.contains_key(end) && !loopback.refused.contains(end);
+        let lacks = |end: &&End| !loopback.held.contains_key(end) && !loopback.refused.contains_key(end);
         let mut missing: Vec<End> = loopback.services.iter().filter(lacks).copied().collect();
         missing.sort_unstable_by_key(|(transport, port)| (*port, *transport == Transport::Udp));
         missing.truncate(MAX_PORTS.saturating_sub(loopback.held.len()).min(room));
@@ -223,7 +233,7 @@ impl State {
                 if (address.is_unspecified() || address == own)
                     && let Some(id) = loopback.held.remove(&end)
                 {
-                    loopback.refused.insert(end);
+                    loopback.refused.insert(end, true);
                     ends.insert(end);
                     ids.push(id);
                 }
@@ -232,13 +242,13 @@ impl State {
         (ends, ids)
     }
 
-    /// Lets hosts try these ports again; returns which hosts have reason to.
+    /// Lets hosts try those of these ports again that a forward had; returns which hosts have reason to.
     fn forgive(&mut self, ends: &HashSet<End>) -> Vec<String> {
         let mut concerned = Vec::new();
         for (name, record) in &mut self.hosts {
             let Some(loopback) = &mut record.loopback else { continue };
             let before = loopback.refused.len();
-            loopback.refused.retain(|end| !ends.contains(end));
+            loopback.refused.retain(|end, by_forward| !(*by_forward && ends.contains(end)));
             if loopback.refused.len() != before {
                 concerned.push(name.clone());
             }

@@ -7,6 +7,7 @@ mod binds;
 mod collisions;
 mod dial;
 mod direct;
+mod ending;
 mod flows;
 mod forwards;
 mod guests;
@@ -14,7 +15,9 @@ mod hosts;
 mod joining;
 mod loopback;
 pub(crate) mod name;
+mod numbers;
 mod observe;
+mod owners;
 mod packets;
 mod policy;
 mod ports;
@@ -33,16 +36,15 @@ use minato_host::agent::Fabric;
 use minato_host::binds::Place;
 use minato_host::sock_diag::SockDiag;
 use minato_inspect::{
-    Collision, Enter, Happening, Host, Joined, Network, Policy, Problem, ProblemKind, SessionEvent, SessionId,
+    Collision, Enter, Happening, Host, Policy, Problem, ProblemKind, SessionEvent, SessionId,
 };
 use minato_ports::PortTable;
-use minato_relay::Rules;
+use minato_relay::{Rules, Services};
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::FixedSubnet;
 use crate::events::Events;
 use crate::plane::PlaneHandle;
-use crate::problem::{ending, problem, with_fix};
+use crate::problem::problem;
 use direct::DirectSockets;
 use forwards::ForwardRecord;
 pub(crate) use forwards::collapse;
@@ -50,13 +52,14 @@ use guests::GuestRecord;
 pub(crate) use guests::GuestSession;
 use joining::Membership;
 use loopback::Loopback;
+pub(crate) use numbers::Numbers;
 use programs::Programs;
 pub(crate) use sessions::Session;
 
 /// The engine's knowledge and its handles on agent and packet loop.
 pub(crate) struct Control {
-    network: Network,
-    addresses: minato_relay::Network,
+    /// The network's name.
+    name: String,
     fabric: Arc<Fabric>,
     plane: PlaneHandle,
     direct: Arc<DirectSockets>,
@@ -75,6 +78,10 @@ pub(crate) struct Control {
     names: watch::Sender<()>,
     /// One change at a time to what hosts have on the machine's loopback.
     loopback_turn: tokio::sync::Mutex<()>,
+    /// Addresses are given out, or the network gets others.
+    numbering: tokio::sync::Mutex<()>,
+    /// Wakes whoever may give it others: there is no host any more.
+    emptied: Notify,
 }
 
 /// Most networks that a host joins besides its own.
@@ -82,6 +89,7 @@ const MAX_JOINED: usize = 8;
 
 /// What changes.
 struct State {
+    numbers: Numbers,
     /// By name; ordered, so that listings are.
     hosts: BTreeMap<String, HostRecord>,
     /// Hosts of other networks, by name, which no host of this one has.
@@ -119,6 +127,8 @@ struct HostRecord {
     created: Instant,
     sessions: HashMap<SessionId, mpsc::UnboundedSender<SessionEvent>>,
     programs: Arc<Programs>,
+    /// What listens in it.
+    services: Services,
     /// Once it runs.
     inside: Option<Inside>,
     /// Turns true when the host is gone, or could not be made.
@@ -158,15 +168,17 @@ struct Inside {
 
 impl Control {
     pub(crate) fn new(
-        (network, addresses): (Network, minato_relay::Network),
+        numbers: Numbers,
         fabric: Arc<Fabric>,
         plane: PlaneHandle,
         directory: &Path,
         max_forwards: usize,
         events: Events,
     ) -> (Arc<Control>, mpsc::UnboundedReceiver<SessionId>) {
+        let (name, addresses) = (numbers.network.name.clone(), numbers.addresses);
         let (closed, closed_sessions) = mpsc::unbounded_channel();
         let state = State {
+            numbers,
             hosts: BTreeMap::new(),
             guests: BTreeMap::new(),
             stays: HashMap::new(),
@@ -182,8 +194,7 @@ impl Control {
         let directory = directory.to_owned();
         let stopping = watch::channel(false).0;
         let control = Control {
-            network,
-            addresses,
+            name,
             fabric,
             plane,
             direct: DirectSockets::new(Rules::new(addresses)),
@@ -196,38 +207,18 @@ impl Control {
             subscribed: Notify::new(),
             names: watch::channel(()).0,
             loopback_turn: tokio::sync::Mutex::new(()),
+            numbering: tokio::sync::Mutex::new(()),
+            emptied: Notify::new(),
         };
         (Arc::new(control), closed_sessions)
     }
 
-    pub(crate) fn network(&self) -> Network {
-        Network { collisions: self.state().collisions.clone(), ..self.network.clone() }
-    }
-
     /// ` --network NET` where a command line needs it.
     fn network_flag(&self) -> String {
-        match self.network.name.as_str() {
+        match self.name.as_str() {
             "default" => String::new(),
             name => format!(" --network {name}"),
         }
-    }
-
-    /// Refuses whoever wants the network to have another subnet than it has. Where all that it has is just ending, the next
-    /// network is worth waiting for.
-    fn check_subnet(&self, wanted: Option<&str>) -> Result<(), Problem> {
-        let Some(text) = wanted else { return Ok(()) };
-        let subnet: FixedSubnet =
-            text.parse().map_err(|error| problem(ProblemKind::Usage, format!("{text:?} is no subnet: {error}")))?;
-        let own = &self.network.subnet_v4;
-        if subnet.to_string() == *own {
-            return Ok(());
-        }
-        if self.state().is_ending() {
-            return Err(ending());
-        }
-        let title = format!("network {} has the subnet {own}, not {subnet}", self.network.name);
-        let fix = "end its hosts, and the next one can begin with another subnet; or use another --network";
-        Err(with_fix(problem(ProblemKind::Conflict, title), fix))
     }
 
     /// Whether there is no host, not even one that is being made, and nobody wants the network to stay.
@@ -313,25 +304,6 @@ impl State {
         self.hosts.values().find(|host| host.serial == serial)?.inside.clone()
     }
 
-    /// Whose each address is.
-    fn owners(&self) -> AddressOwners {
-        let mut owners = AddressOwners::default();
-        for (name, host) in &self.hosts {
-            owners.own.extend(host.addresses().map(|address| (address, name.clone())));
-            for membership in &host.memberships {
-                let Joined { network, address_v4, address_v6 } = &membership.joined;
-                owners.own.extend([(*address_v4).into(), (*address_v6).into()].map(|address| (address, name.clone())));
-                for (other, addresses) in &membership.names {
-                    let of_network = |address: &IpAddr| (*address, format!("{other}.{network}"));
-                    owners.foreign.extend(addresses.iter().map(of_network));
-                }
-            }
-        }
-        let guests = |(name, guest): (&String, &GuestRecord)| guest.addresses().map(|address| (address, name.clone()));
-        owners.foreign.extend(self.guests.iter().flat_map(guests));
-        owners
-    }
-
     /// Everything that has sockets, whether it runs or is just ending.
     fn all_there(&self) -> Vec<(String, Inside)> {
         self.hosts.iter().filter_map(|(name, host)| Some((name.clone(), host.inside.clone()?))).collect()
@@ -371,22 +343,6 @@ impl HostRecord {
             forwards: Vec::new(),
             processes: Vec::new(),
         }
-    }
-}
-
-/// Whose addresses are.
-#[derive(Clone, Debug, Default)]
-struct AddressOwners {
-    /// Those of hosts of this network, also in others that they have joined.
-    own: HashMap<IpAddr, String>,
-    /// Those of hosts whose sockets are seen in another network: guests, and hosts of networks that hosts have joined.
-    foreign: HashMap<IpAddr, String>,
-}
-
-impl AddressOwners {
-    /// The host at an address, also one of another network.
-    fn name(&self, address: IpAddr) -> Option<String> {
-        self.own.get(&address).or_else(|| self.foreign.get(&address)).cloned()
     }
 }
 

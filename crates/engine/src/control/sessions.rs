@@ -43,8 +43,8 @@ impl Control {
     }
 
     /// Opens a session without a host, for which the network stays, if it has the subnet that is wanted.
-    pub(crate) fn stay(&self, subnet: Option<&str>) -> Result<Session, Problem> {
-        self.check_subnet(subnet).inspect_err(|_| self.stop_if_empty())?;
+    pub(crate) async fn stay(&self, subnet: Option<&str>) -> Result<Session, Problem> {
+        self.check_subnet(subnet).await.inspect_err(|_| self.stop_if_empty())?;
         let mut state = self.state();
         if state.stopping.is_some() {
             return Err(ending());

@@ -10,9 +10,9 @@ use minato_host::Family;
 use minato_host::agent::InsideSocket;
 use minato_host::sock_diag::SockDiag;
 use minato_host::sockets::HeldPort;
-use minato_inspect::EgressVerdict;
+use minato_inspect::{EgressVerdict, Offers};
 use minato_ports::Transport;
-use minato_relay::Egress;
+use minato_relay::{Egress, Network, Services};
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
@@ -43,6 +43,8 @@ pub(crate) struct Guest {
     pub(crate) serial: u32,
     pub(crate) name: String,
     pub(crate) addresses: Vec<IpAddr>,
+    /// As its own engine tells them.
+    pub(crate) offers: Offers,
 }
 
 /// A port of the machine that is held, and where it leads.
@@ -78,6 +80,8 @@ pub(crate) type GivenBack = Vec<HeldSocket>;
 /// What the packet loop is asked to do.
 #[derive(Debug)]
 pub(crate) enum Command {
+    /// The network has other addresses. There is no host.
+    Renumber(Network, oneshot::Sender<()>),
     AddHost(Box<HostSetup>, oneshot::Sender<()>),
     /// Gives the host's forwards back; its flows go on.
     CloseHost(u32, oneshot::Sender<GivenBack>),
@@ -105,6 +109,8 @@ pub(crate) enum Command {
     Supply(Supply),
     /// A host of another network is here too.
     AddGuest(Guest),
+    /// What it offers has changed.
+    SetOffers(u32, Offers),
     /// It is no longer, and what came from it has ended.
     RemoveGuest(u32, oneshot::Sender<()>),
     /// What the host with this serial number knows of the other networks that it has joined.
@@ -123,6 +129,8 @@ pub(crate) enum Command {
 pub(crate) struct ServicesChanged {
     pub(crate) host: u32,
     pub(crate) ports: Vec<(Transport, u16)>,
+    /// All of them.
+    pub(crate) services: Services,
 }
 
 /// A forward's state and counters.

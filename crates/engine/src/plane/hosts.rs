@@ -296,9 +296,10 @@ impl Plane {
                 host.services = services;
                 host.eager_until = self.now + EAGER_FOR;
                 let ports = host.services.reachable(&host.addresses).collect();
+                let services = host.services.clone();
                 self.follow_services(serial);
                 // It fails when the engine is just ending.
-                let _ = self.services.send(ServicesChanged { host: serial, ports });
+                let _ = self.services.send(ServicesChanged { host: serial, ports, services });
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, host = host.name, "can't read the host's socket table"),

@@ -11,17 +11,19 @@ mod streams;
 mod upstream;
 mod zone;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use domain::base::iana::{Class, Rcode, Rtype};
-use minato_ports::registry;
+use minato_ports::{Transport, registry};
 
 use super::Plane;
+use crate::convert;
 use message::Read;
 use relay::Queries;
 use streams::{StreamId, Streams};
-use zone::{Found, Wanted};
+use zone::{Found, Offerer, Wanted};
 pub(crate) use zone::{JoinedZone, Zone};
 
 #[cfg(test)]
@@ -117,16 +119,28 @@ impl Plane {
 
     /// The ports on which a host offers what is registered under a name, now.
     fn ports_of(&mut self, wanted: &Wanted) -> Vec<u16> {
-        let looked = self.hosts.get(&wanted.host).map(|host| host.looked);
-        if looked.is_some_and(|at| self.now.saturating_duration_since(at) >= KNOWN_FOR) {
-            self.look(wanted.host);
-        }
-        let Some(host) = self.hosts.get(&wanted.host) else { return Vec::new() };
+        let offered = match &wanted.of {
+            Offerer::Here(serial) => self.offered(*serial, wanted.transport),
+            Offerer::Elsewhere(offers) => offers.ports(convert::to_inspect(wanted.transport)).clone(),
+        };
         let registered = |port: &u16| {
             let mut services = registry::lookup_all(*port).filter(|service| service.has_transport(wanted.transport));
             services.any(|service| service.name().eq_ignore_ascii_case(&wanted.service))
         };
-        host.services.offered(wanted.transport, &host.addresses).into_iter().filter(registered).collect()
+        offered.into_iter().filter(registered).collect()
+    }
+
+    /// The ports that a host, or a guest, offers now.
+    fn offered(&mut self, serial: u32, transport: Transport) -> BTreeSet<u16> {
+        if let Some(guest) = self.guests.get(&serial) {
+            return guest.offers.ports(convert::to_inspect(transport)).clone();
+        }
+        let looked = self.hosts.get(&serial).map(|host| host.looked);
+        if looked.is_some_and(|at| self.now.saturating_duration_since(at) >= KNOWN_FOR) {
+            self.look(serial);
+        }
+        let host = self.hosts.get(&serial);
+        host.map(|host| host.services.offered(transport, &host.addresses)).unwrap_or_default()
     }
 
     fn fail(&mut self, asker: Asker, question: &[u8], rcode: Rcode) {

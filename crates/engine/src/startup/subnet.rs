@@ -47,7 +47,11 @@ pub(crate) fn choose(directory: &Path, fixed: Option<FixedSubnet>) -> Result<Add
     let turn = File::open(parent).map_err(internal)?;
     flock(&turn, FlockOperation::LockExclusive).map_err(internal)?;
     let taken = taken_by_others(parent, directory);
-    let machine = Machine::look();
+    // Better a network whose subnet may collide than none; it is compared again when it is there.
+    let machine = Machine::look().unwrap_or_else(|error| {
+        tracing::warn!(%error, "can't read the machine's addresses and routes");
+        Machine::default()
+    });
     let subnet = match fixed {
         Some(fixed) => take(fixed, &taken, &machine)?,
         None => first_free(&taken, &machine)?,

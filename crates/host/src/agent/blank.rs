@@ -62,6 +62,12 @@ impl Blank {
         let inode = inode(&namespace).map_err(Step::NetworkNamespace.failed())?;
         let plug = links::veth(port, common.mtu, namespace.as_fd(), 0);
         bridge.requests(vec![plug]).map_err(|(_, source)| Step::Veth.failed()(source))?;
+        if common.ipv6 {
+            join_network(&namespace)?;
+            let left = sysctl::leave_without_address(0);
+            join_network(fabric).expect("the agent owns the fabric namespace");
+            left?;
+        }
         request(&mut netlink, furniture(common))?;
         for (netlink, index) in [(&mut netlink, links::HOST_INDEX), (bridge, port)] {
             wait_until_operational(netlink, index).map_err(Step::Veth.failed())?;
@@ -175,6 +181,9 @@ fn addresses(interface: &Interface, ipv6: bool) -> Named {
 /// Gives an interface of the calling thread's network namespace, which leads to another network, what it needs.
 pub(super) fn furnish(interface: &Interface, ipv6: bool) -> Result<(), FabricError> {
     sysctl::prepare_second_interface()?;
+    if ipv6 {
+        sysctl::leave_without_address(interface.number)?;
+    }
     let index = links::HOST_INDEX + interface.number;
     let mut netlink = Netlink::open(None).map_err(Step::Addresses.failed())?;
     request(&mut netlink, vec![("interface", links::host_up(index))])?;

@@ -17,7 +17,7 @@ use rustix::{
 };
 
 use super::{
-    FabricConfig, FabricError, HostConfig, HostNamespace, InsideSocket, Interface, NewHost, RequestError, Step,
+    FabricConfig, FabricError, HostConfig, HostNamespace, InsideSocket, Interface, NewHost, RequestError, Step, Subnet,
     host_mac, links,
     protocol::{Reply, Request},
 };
@@ -107,6 +107,15 @@ impl Fabric {
     /// Whether the machine's kernel has IPv6. Without it hosts are made with IPv4 only.
     pub fn has_ipv6(&self) -> bool {
         self.ipv6
+    }
+
+    /// Gives a fabric without hosts other addresses.
+    ///
+    /// # Errors
+    /// The agent is gone.
+    pub fn renumber(&self, subnet: Subnet) -> Result<(), RequestError> {
+        let (reply, _) = self.request("", &Request::Renumber { subnet }, &[])?;
+        if matches!(reply, Reply::Renumbered) { Ok(()) } else { Err(unexpected(&reply)) }
     }
 
     /// Makes a host: network namespace, veth into the bridge, addresses, routes, sysctls, mount namespace.

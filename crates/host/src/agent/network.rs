@@ -95,6 +95,15 @@ impl Fabric {
         }
     }
 
+    /// Has hosts made with other addresses from now on.
+    pub(super) fn renumber(&mut self, subnet: Subnet) {
+        self.common.subnet = subnet;
+        // It has a route through the gateway that was.
+        if let Some(blank) = self.blank.take() {
+            self.vacate(blank.port());
+        }
+    }
+
     /// Whether no namespace is ready for the next host.
     pub(super) fn lacks_blank(&self) -> bool {
         self.blank.is_none()

@@ -16,6 +16,10 @@ pub(super) enum Request {
         mtu: u16,
         directory: Option<PathBuf>,
     },
+    /// Other addresses for a fabric without hosts.
+    Renumber {
+        subnet: Subnet,
+    },
     AddHost(HostConfig),
     RemoveHost {
         name: String,
@@ -59,6 +63,7 @@ pub(super) enum Reply {
         network_inode: u64,
         mount_inode: u64,
     },
+    Renumbered,
     HostRemoved,
     /// The descriptors asked for.
     Sockets,

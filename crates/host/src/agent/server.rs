@@ -96,6 +96,11 @@ impl Agent {
                     directory.zip(descriptors.into_iter().next()).map(|(path, lock)| Directory { path, lock });
                 self.create(subnet, gateway_mac, mtu)
             }
+            Request::Renumber { subnet } => {
+                made(&mut self.fabric)?.network.renumber(subnet);
+                self.at_leisure = true;
+                Ok((Reply::Renumbered, Vec::new()))
+            }
             Request::AddHost(config) => self.add_host(&config),
             Request::RemoveHost { name } => self.remove_host(&name),
             Request::Sockets { host, kind, family, count } => self.sockets(&host, kind, family, count),

@@ -45,8 +45,6 @@ pub(super) fn prepare_host(ephemeral: (u16, u16), ipv6: bool) -> Result<(), Fabr
         for interface in ["all", "default", "lo"] {
             write(&format!("ipv6/conf/{interface}/disable_ipv6"), "0")?;
         }
-        // We give it one with its other addresses.
-        write("ipv6/conf/default/addr_gen_mode", "1")?;
         // Nobody advertises routers or addresses here, and nobody else has ours.
         for setting in ["accept_ra", "autoconf", "router_solicitations", "accept_dad", "accept_redirects"] {
             write(&format!("ipv6/conf/default/{setting}"), "0")?;
@@ -61,6 +59,12 @@ pub(super) fn open_unprivileged_start() -> Result<OwnedFd, FabricError> {
     let name = "ipv4/ip_unprivileged_port_start";
     let failed = |source| FabricError { step: Step::Sysctl, detail: Some(name.to_owned()), source };
     Ok(File::open(Path::new(NET).join(name)).map_err(failed)?.into())
+}
+
+/// Leaves an interface of the calling thread's network namespace, before it is up, without a link-local address of the
+/// kernel's: it gets one with its other addresses. Interfaces that programs make are none of ours.
+pub(super) fn leave_without_address(interface: u32) -> Result<(), FabricError> {
+    write(&format!("ipv6/conf/eth{interface}/addr_gen_mode"), "1")
 }
 
 /// Sets the ephemeral range in the network namespace of the calling thread.

@@ -44,6 +44,7 @@ fn concerns(event: &Event, host: Option<&Name>) -> bool {
         Happening::EgressRefused(refusal) => refusal.host == host,
         Happening::Collision(_)
         | Happening::CollisionEnded(_)
+        | Happening::SubnetChanged { .. }
         | Happening::EventsLost { .. }
         | Happening::EngineStopping { .. } => true,
     }

@@ -37,6 +37,9 @@ pub(crate) fn event(event: &Event) -> String {
         Happening::CollisionEnded(Collision { what, .. }) => {
             ("subnet", format!("the machine no longer has {}", printable(what)))
         }
+        Happening::SubnetChanged { subnet_v4, subnet_v6 } => {
+            ("subnet", format!("the network has {} and {} now", printable(subnet_v4), printable(subnet_v6)))
+        }
         Happening::EventsLost { count } => ("lost", format!("{count} events: they came faster than they were read")),
         Happening::EngineStopping { reason } => ("engine", format!("stopping: {}", printable(reason))),
     };

@@ -309,6 +309,7 @@ pub(crate) fn events() -> Vec<Event> {
         Happening::HostLeft { host: "web".into(), home: "shop".into(), network: "back".into() },
         Happening::Collision(collision()),
         Happening::CollisionEnded(collision()),
+        Happening::SubnetChanged { subnet_v4: "172.29.0.0/24".into(), subnet_v6: "fd77:0:0:100::/64".into() },
         Happening::EventsLost { count: 17 },
         Happening::EngineStopping { reason: "its last host has ended".into() },
     ]);

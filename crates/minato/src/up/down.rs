@@ -5,7 +5,7 @@ use std::time::Duration;
 use minato_inspect::Host;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, pidfd_send_signal};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::presence::{self, Supervisor};
 use crate::client::{Client, RequestError};
@@ -56,7 +56,8 @@ fn has_ended(handle: &rustix::fd::OwnedFd) -> Result<bool, rustix::io::Errno> {
 pub(super) async fn wait_for_the_end(client: &Client) -> Result<Vec<String>, Failure> {
     let started = Instant::now();
     loop {
-        match client.hosts().await {
+        let hosts = timeout(PATIENCE.saturating_sub(started.elapsed()), client.hosts()).await;
+        match hosts.unwrap_or_else(|_| Err(RequestError::Gone("it does not answer".into()))) {
             Err(RequestError::NotRunning) if !client.directory().path().exists() => return Ok(Vec::new()),
             Ok(hosts) if !hosts.is_empty() && started.elapsed() > Duration::from_secs(1) => {
                 let name = |host: Host| host.home.map_or(host.name.clone(), |home| format!("{} of {home}", host.name));

@@ -22,6 +22,9 @@ use crate::program;
 /// Between two tries of a `ready-command`.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How long the end of a host may take when everything is to end at once.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A host that is to be.
 pub(super) struct HostTask {
     pub(super) plan: HostPlan,
@@ -61,7 +64,13 @@ impl HostTask {
             return (name, Outcome::Stopped);
         }
         context.state(&name, State::Starting);
-        let outcome = match self.open().await {
+        let mut stop = self.stop.clone();
+        let opened = tokio::select! {
+            opened = self.open() => opened,
+            // An engine that makes it all the same ends it again: its session is closed.
+            () = stopped(&mut stop) => return (name, Outcome::Stopped),
+        };
+        let outcome = match opened {
             Ok((session, forwards)) => self.attend(session, &forwards).await,
             Err(failure) => Outcome::Failed(failure),
         };
@@ -184,7 +193,21 @@ impl HostTask {
 
     /// Ends the host and waits until it is gone.
     async fn end(&self, session: Session) {
-        match session.end().await {
+        let mut stop = self.stop.clone();
+        let given_up = async {
+            if stop.wait_for(|stop| *stop == Stop::AtOnce).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(PATIENCE).await;
+        };
+        let ended = tokio::select! {
+            ended = session.end() => ended,
+            () = given_up => {
+                self.context.say(&format!("host '{}' may not be gone: the engine does not answer", self.plan.name));
+                return;
+            }
+        };
+        match ended {
             Ok(_) | Err(client::RequestError::Gone(_) | client::RequestError::NotRunning) => {}
             Err(error) => self.context.say(&format!("host '{}' may not be gone: {}", self.plan.name, error.reason())),
         }

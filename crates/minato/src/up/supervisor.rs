@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::board::State;
 use super::changes::Watched;
@@ -27,6 +27,9 @@ use retry::Retry;
 
 /// How often the progress view is drawn anew.
 const TICK: Duration = Duration::from_millis(500);
+
+/// How long an engine may take to answer that it is no longer wanted.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Everything of one network.
 pub(super) struct Supervisor {
@@ -98,9 +101,9 @@ impl Supervisor {
         self.end_all(&mut signals).await;
         looking.abort();
         if !matches!(why, Why::EngineEnded(_))
-            && let Err(error) = stay.end().await
+            && let Some(reason) = let_go(stay).await
         {
-            context.say(&format!("network '{}' may not be gone: {}", self.plan.network, error.reason()));
+            context.say(&format!("network '{}' may not be gone: {reason}", self.plan.network));
         }
         match why {
             Why::Failed(failure) | Why::EngineEnded(failure) => Err(failure),
@@ -248,6 +251,14 @@ impl Supervisor {
                 });
             }
         }
+    }
+}
+
+/// Lets the network end; tells why that may not be so.
+async fn let_go(stay: Stay) -> Option<String> {
+    match timeout(PATIENCE, stay.end()).await {
+        Ok(ended) => ended.err().map(|error| error.reason()),
+        Err(_) => Some("the engine does not answer".to_owned()),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Several networks at once, and which addresses they have.
 
+mod collisions;
 mod isolation;
+mod joining;
 
 use std::fs;
 
@@ -116,54 +118,6 @@ fn a_file_can_fix_the_subnet() {
     });
 }
 
-#[test]
-fn a_route_that_comes_later_is_told_and_avoided_the_next_time() {
-    Machine::run(&["ip"], |machine| {
-        let (user, root) = (machine.user(), machine.root());
-        let web = user.run(&["--name", "web"], &machine.peer("line 3000"));
-        wait_until("the service", SOON, || Api::USER.port("web", 3000).is_some());
-        let watch = user.start(user.minato(&["watch"]));
-        user.minato_finish(&["doctor"]).expect_success();
-        let route = |verb| root.finish("ip", &["route", verb, "10.77.0.0/16", "dev", "up0"]).expect_success();
-        let told = |text: String| text.contains("a route to 10.77.0.0/16 (up0)");
-
-        route("add");
-        wait_until("a warning to who runs the host", SOON, || told(web.stderr()));
-        wait_until("an event", SOON, || told(watch.stdout()));
-        assert!(web.stderr().contains("can't reach what is in 10.77.0.0/24"), "{}", web.stderr());
-        let ps = user.minato_finish(&["ps"]).expect_success();
-        assert!(told(ps.stderr.clone()) && ps.stdout.contains("10.77.0.2"), "{}", ps.stderr);
-        // Who goes on looking is told once.
-        let watching = user.start(user.minato(&["ps", "--watch=0.02"]));
-        let json = user.start(user.minato(&["ps", "--json", "--watch=0.02"]));
-        let frames = || watching.stdout().matches("HOST").count();
-        wait_until("many looks", SOON, || json.stdout().lines().count() > 20 && frames() > 0);
-        let (watching, json) = (watching.stop(), json.stop());
-        let count = |text: &str| text.matches("hosts can't reach 10.77.0.0/24").count();
-        assert_eq!((count(&json.stdout), count(&json.stderr)), (0, 1), "{}", json.stderr);
-        let frames = watching.stdout.matches("HOST").count();
-        assert_eq!((count(&watching.stdout), count(&watching.stderr)), (frames, 0), "{}", watching.stdout);
-        let doctor = user.minato_finish(&["doctor"]).expect_success();
-        assert!(doctor.stdout.contains("hides 10.77.0.0/24"), "{}", doctor.stdout);
-        let hidden = ["10.77.0.77:80", "--from", "web"];
-        crate::explain::explain(&user, &hidden, 11, &["✗ subnet", "a route to 10.77.0.0/16 (up0)"]);
-        // Everything else goes on.
-        assert!(!net::is_refused("127.77.0.2:3000"));
-        let ask = machine.peer("ask 10.77.0.2:3000 hello");
-        user.run(&["--name", "other"], &ask).finish().expect_success();
-
-        route("del");
-        wait_until("the end of it", SOON, || watch.stdout().contains("no longer has a route to 10.77.0.0/16"));
-        assert_eq!(Api::USER.network().collisions, []);
-        route("add");
-        web.stop();
-        wait_until("the engine's end", SOON, || machine.engines().is_empty());
-        let next = user.run(&["--name", "web"], &["sleep", "100"]);
-        assert_eq!(Api::USER.host("web").address_v4.to_string(), "172.29.0.2");
-        next.stop();
-    });
-}
-
 /// Runs a line of bash in a host.
 fn bash(account: &Account<'_>, network: &str, host: &str, script: &str) -> Finished {
     account.start(account.minato(&["exec", "--network", network, host, "--", "bash", "-c", script])).finish()
@@ -182,83 +136,3 @@ fn shown(account: &Account<'_>, network: &str, host: &str) -> Option<serde_json:
     shown["hosts"].as_array()?.iter().find(|other| other["name"] == host).cloned()
 }
 
-fn two_networks(machine: &Machine, account: &Account<'_>) {
-    let db = account.run(&["--name", "db", "--network", "back"], &machine.peer("who 5432"));
-    let web = account.run(&["--name", "web", "--join", "back"], &machine.peer("who 80"));
-    let plain = account.run(&["--name", "plain"], &["sleep", "100"]);
-    let home = |host| wait_for("the host", SOON, || shown(account, "default", host));
-    let (web_home, _) = (home("web"), home("plain"));
-    let joined = &web_home["networks"][0];
-    assert_eq!(joined["network"], "back");
-    let guest = wait_for("the guest", SOON, || shown(account, "back", "web"));
-    assert_eq!((&guest["home"], &guest["address_v4"]), (&"default".into(), &joined["address_v4"]));
-    assert!(guest["processes"][0]["name"].is_string(), "{guest}");
-    let db_there = wait_for("the host", SOON, || shown(account, "back", "db"));
-    let text = |value: &serde_json::Value| value.as_str().expect("an address").to_owned();
-    let (db_v4, db_v6) = (text(&db_there["address_v4"]), text(&db_there["address_v6"]));
-    let (web_v4, web_v6) = (text(&joined["address_v4"]), text(&joined["address_v6"]));
-
-    // From the host that is in both, by name and address; it is seen with its address there.
-    let from_web = |place: &str| wait_for(place, SOON, || seen_at(account, "default", "web", place));
-    for place in ["db/5432", "db.back.internal/5432"] {
-        let seen = from_web(place);
-        assert!(seen.starts_with(&web_v4) || seen.starts_with(&format!("[{web_v6}]")), "{place}: {seen}");
-    }
-    assert!(from_web(&format!("{db_v4}/5432")).starts_with(&web_v4));
-    assert!(from_web(&format!("{db_v6}/5432")).starts_with(&format!("[{web_v6}]")));
-    // And from there to it, by name and address.
-    for place in ["web/80", &format!("{web_v4}/80"), &format!("{web_v6}/80")] {
-        assert!(seen_at(account, "back", "db", place).is_some(), "{place}");
-    }
-    // The host beside it reaches neither address nor name, nor does the other network reach what has not joined.
-    for place in ["db/5432", "db.back.internal/5432", &format!("{db_v4}/5432"), &format!("{db_v6}/5432")] {
-        let script = format!("timeout 2 bash -c 'exec 3<>/dev/tcp/{place}'");
-        assert!(!bash(account, "default", "plain", &script).status.success(), "{place}");
-    }
-    assert!(!bash(account, "back", "db", "getent hosts plain || getent hosts plain.default.internal").status.success());
-    // What leaves does so by its own network.
-    let routes = bash(account, "default", "web", "ip route show default").stdout;
-    assert!(routes.lines().count() == 1 && routes.contains("dev eth0"), "{routes}");
-
-    // A name is one host's in each network.
-    let taken = account.run(&["--name", "db", "--join", "back"], &["true"]).finish();
-    taken.expect_code(16).expect_stderr(&["network \"back\" has a host named \"db\" already"]);
-    let left = shown(account, "default", "db");
-    assert!(left.is_none(), "a host that could not join is left: {left:?}");
-
-    plain.stop();
-    web.stop();
-    wait_until("the guest to be gone", SOON, || shown(account, "back", "web").is_none());
-    db.stop();
-}
-
-#[test]
-fn a_host_joins_a_second_network() {
-    Machine::run(&["bash", "ip", "getent", "timeout"], |machine| two_networks(machine, &machine.user()));
-}
-
-#[test]
-fn a_host_of_root_joins_a_second_network() {
-    Machine::run(&["bash", "ip", "getent", "timeout"], |machine| two_networks(machine, &machine.root()));
-}
-
-#[test]
-fn what_joined_a_network_that_is_killed_goes_on_without_it() {
-    Machine::run(&["bash", "ip"], |machine| {
-        let user = machine.user();
-        // Joining is what makes it begin, and keeps it.
-        let web = user.run(&["--name", "web", "--join", "back"], &machine.peer("line 80"));
-        wait_until("the service", SOON, || Api::USER.port("web", 80).is_some());
-        let has_second = || bash(&user, "default", "web", "ip -o link show eth1").status.success();
-        assert!(has_second());
-        let engine = |process: &crate::machine::Process| process.command.iter().any(|word| word == "back");
-        let engine = machine.engines().into_iter().find(engine).expect("the other engine");
-        engine.signal(rustix::process::Signal::KILL);
-        wait_until("the interface to be gone", SOON, || !has_second());
-        wait_until("a warning", SOON, || web.stderr().contains("network \"back\" has ended"));
-        assert_eq!(Api::USER.host("web").networks, []);
-        let ask = machine.peer("ask 10.77.0.2:80 hello");
-        user.run(&["--name", "other"], &ask).finish().expect_success();
-        web.stop();
-    });
-}

@@ -1,5 +1,6 @@
 //! `minato up`, `down`, `logs`, `check` and `ps -f`: several hosts from one file.
 
+mod endings;
 mod watch;
 
 use std::fs::{self, File};
@@ -23,13 +24,6 @@ depends-on = ["db"]
 command = ["sh", "-c", "sleep 1; exec python3 -u -m http.server 5432"]
 ready = 5432
 "#;
-
-/// A service that says when it ends.
-fn ends_aloud(name: &str) -> String {
-    format!(
-        "command = [\"sh\", \"-c\", \"trap 'echo {name} ends; exit' TERM; echo {name} waits; while :; do sleep 0.1; done\"]\n"
-    )
-}
 
 fn write(machine: &Machine, name: &str, text: &str) -> PathBuf {
     let path = machine.work().join(name);
@@ -94,44 +88,6 @@ fn a_file_comes_up_in_order_and_goes_down_to_nothing() {
         assert_eq!(leftovers::runtime_directories(), Vec::<PathBuf>::new(), "down returns when all is gone");
         user.minato_finish(&["down"]).expect_success().expect_stderr(&["'pair' is not up"]);
         user.minato_finish(&["logs"]).expect_code(10);
-    });
-}
-
-#[test]
-fn everything_ends_in_reverse_order() {
-    Machine::run(&[], |machine| {
-        let text = format!(
-            "[host.a]\n{}depends-on = ['b']\n[host.b]\n{}depends-on = ['c']\n[host.c]\n{}",
-            ends_aloud("a"),
-            ends_aloud("b"),
-            ends_aloud("c")
-        );
-        write(machine, "minato.toml", &text);
-        let up = machine.user().start(machine.user().minato(&["up"]));
-        wait_until("all three", SOON, || {
-            ["a waits", "b waits", "c waits"].iter().all(|words| up.stdout().contains(words))
-        });
-        // As from a terminal: the programs must not get it too.
-        up.signal(Signal::INT);
-        let up = up.finish().expect_success();
-        let places = ["a ends", "b ends", "c ends"].map(|words| up.stdout.find(words).expect("its last word"));
-        assert!(places.is_sorted(), "{}", up.stdout);
-    });
-}
-
-#[test]
-fn a_second_signal_ends_everything_at_once() {
-    Machine::run(&[], |machine| {
-        let deaf = "command = [\"sh\", \"-c\", \"trap '' TERM; echo deaf; while :; do sleep 0.1; done\"]\nstop-timeout = 600\n";
-        write(machine, "minato.toml", &format!("[host.a]\n{deaf}depends-on = ['b']\n[host.b]\n{deaf}"));
-        let mut up = machine.user().start(machine.user().minato(&["up"]));
-        wait_until("both", SOON, || up.stdout().matches("deaf").count() == 2);
-        says(&up, "network 'work' is ready");
-        up.signal(Signal::INT);
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        assert!(up.is_running(), "they have ten minutes");
-        up.signal(Signal::INT);
-        up.finish().expect_success().expect_stderr(&["at once"]);
     });
 }
 
@@ -220,26 +176,6 @@ fn a_second_up_is_refused_and_an_instance_is_not() {
 }
 
 #[test]
-fn whoever_is_killed_leaves_nothing_and_the_next_command_works() {
-    Machine::run(&["python3"], |machine| {
-        let user = machine.user();
-        write(machine, "minato.toml", PAIR);
-        for victim in ["minato-up", "minato-engine", "minato-agent"] {
-            user.minato_finish(&["up", "-d"]).expect_success();
-            machine.processes_named(victim).iter().for_each(crate::machine::Process::kill);
-            if victim == "minato-up" {
-                // Whatever has ended by then: it waits for the rest.
-                user.minato_finish(&["down"]).expect_success();
-            }
-            leftovers::assert_none();
-        }
-        user.minato_finish(&["up", "-d"]).expect_success();
-        assert!(is_served(8080));
-        user.minato_finish(&["down"]).expect_success();
-    });
-}
-
-#[test]
 fn a_program_that_ends_is_started_again_where_the_file_says_so() {
     Machine::run(&["python3"], |machine| {
         let user = machine.user();
@@ -256,34 +192,6 @@ fn a_program_that_ends_is_started_again_where_the_file_says_so() {
         // Ended well, it is not, and with it the last program.
         machine.processes_named("python3").remove(0).signal(Signal::INT);
         up.finish().expect_success();
-    });
-}
-
-/// What has left the process group of its service is asked to end, although other programs of the host had ended before.
-#[test]
-fn what_a_service_has_left_behind_is_asked_to_end() {
-    Machine::run(&["setsid"], |machine| {
-        let user = machine.user();
-        let daemon = "trap 'echo asked > asked; exit' TERM; echo up > up; while :; do sleep 0.1; done";
-        write(machine, "daemon", daemon);
-        let [up, asked] = ["up", "asked"].map(|name| machine.work().join(name));
-        for more in ["", "bind-watch = false\n"] {
-            let text = format!(
-                "[host.a.service.once]\ncommand = 'true'\n\
-                 [host.a.service.daemon]\ncommand = ['sh', '-c', 'setsid sh daemon & exec sleep 1000']\n{more}"
-            );
-            write(machine, "minato.toml", &text);
-            user.minato_finish(&["up", "-d"]).expect_success();
-            wait_until("the daemon", SOON, || up.exists());
-            wait_until("the end of the other one", SOON, || {
-                user.minato_json(&["ps", "-f", "minato.toml"])["up"]["services"]
-                    .as_array()
-                    .is_some_and(|services| services.iter().any(|service| service["exit_code"] == 0))
-            });
-            user.minato_finish(&["down"]).expect_success();
-            assert!(asked.exists(), "no SIGTERM with {more:?}");
-            [&up, &asked].into_iter().for_each(|file| fs::remove_file(file).expect("it was there"));
-        }
     });
 }
 
@@ -450,22 +358,3 @@ fn changes_of_the_file_are_applied_while_it_runs() {
     });
 }
 
-/// Also when it is the one in the foreground that is killed, with programs that have left their group and their parent.
-#[test]
-fn a_supervisor_in_the_foreground_that_is_killed_takes_everything_along() {
-    Machine::run(&[], |machine| {
-        let user = machine.user();
-        write(
-            machine,
-            "minato.toml",
-            "[host.a]\ncommand = ['sh', '-c', 'setsid sleep 1000 & exec setsid sleep 1001']\n",
-        );
-        for _ in 0..3 {
-            let up = user.start(user.minato(&["up"]));
-            wait_until("both", SOON, || machine.processes_named("sleep").len() == 2);
-            up.signal(Signal::KILL);
-            drop(up);
-            leftovers::assert_none();
-        }
-    });
-}

@@ -61,6 +61,11 @@ impl Output {
         }
     }
 
+    /// Takes over the addresses and gateways of `config`.
+    pub(crate) fn readdress(&mut self, config: &Config) {
+        self.routes = Routes::new(&config.addresses, &config.gateways);
+    }
+
     /// Queues a packet whose payload `fill` writes (to a buffer of zeroes), in fragments if it exceeds the link's MTU.
     pub(crate) fn send(
         &mut self,

@@ -30,6 +30,7 @@ use crate::slots::Slots;
 use crate::tcp::{ChunkPool, Connection, Cookies, InitialSequence, LinkLimits, SocketOptions};
 use crate::time::{Clock, Time, earliest};
 use crate::timers::Timers;
+use crate::types::IpCidr;
 use bound::BoundSocket;
 use datagrams::Datagrams;
 pub use frame::{BODY_SLICES, Datagram, RECEIVE_CHUNKS, Statistics, Transmit};
@@ -116,6 +117,12 @@ impl Stack {
             statistics: Statistics::default(),
             config,
         }
+    }
+
+    /// Gives the stack other addresses. What is left of connections with the old ones ends by its timers.
+    pub fn set_addresses(&mut self, addresses: Vec<IpCidr>) {
+        self.config.addresses = addresses;
+        self.output.readdress(&self.config);
     }
 
     /// When `handle_timeout` must be called at the latest. May be earlier than anything is due, never later. Changes with

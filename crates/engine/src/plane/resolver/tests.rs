@@ -154,6 +154,43 @@ fn a_host_that_ends_is_gone_at_once_and_leaves_its_successor_alone() {
 }
 
 #[test]
+fn hosts_of_a_joined_network_have_all_kinds_of_names() {
+    let network = Network {
+        gateway_v4: Ipv4Addr::new(10, 77, 1, 1),
+        prefix_v4: 24,
+        gateway_v6: "fd77:0:0:1::1".parse().unwrap(),
+        prefix_v6: 64,
+    };
+    let offers = minato_inspect::Offers { tcp: [5432, 8080].into(), udp: [53].into() };
+    let db = minato_inspect::Named { addresses: address(&["10.77.1.2", "fd77:0:0:1::2"]), offers: offers.clone() };
+    let mut zone = zone();
+    zone.set_joined(1, vec![JoinedZone { label: "back".into(), network, hosts: [("pg".to_owned(), db)].into() }]);
+    let find = |host: u32, name: &str| zone.find_joined(host, &labels(&Name::<Vec<u8>>::vec_from_str(name).unwrap()));
+    let rcode = |name: &str, kind: &str| {
+        let ports: &[u16] = if name.starts_with('_') { &[5432] } else { &[] };
+        let answer = zone.answer(find(1, name).expect(name), Rtype::from_str(kind).unwrap(), ports);
+        (answer.rcode, answer.records.len())
+    };
+    for (name, kind, records) in [
+        ("pg.back.internal", "A", 1),
+        ("pg.back.internal", "AAAA", 1),
+        ("pg", "A", 1),
+        ("gateway.back.internal", "A", 1),
+        ("_postgresql._tcp.pg.back.internal", "SRV", 1),
+        ("_postgresql._tcp.pg", "SRV", 1),
+        ("_tcp.pg.back.internal", "SRV", 0),
+        ("2.1.77.10.in-addr.arpa", "PTR", 1),
+    ] {
+        assert_eq!(rcode(name, kind), (Rcode::NOERROR, records), "{name} {kind}");
+    }
+    let wanted = find(1, "_postgresql._tcp.pg.back.internal").unwrap().wants().unwrap();
+    assert_eq!((wanted.of, &*wanted.service), (Offerer::Elsewhere(offers), "postgresql"));
+    assert_eq!(rcode("other.back.internal", "A").0, Rcode::NXDOMAIN);
+    assert_eq!(rcode("x.pg.back.internal", "A").0, Rcode::NXDOMAIN);
+    assert!(find(2, "pg.back.internal").is_none(), "who has not joined knows nothing of it");
+}
+
+#[test]
 fn the_reverse_zone_of_a_prefix_within_a_label_is_the_labels() {
     let network = Network {
         gateway_v4: Ipv4Addr::new(10, 77, 0, 1),

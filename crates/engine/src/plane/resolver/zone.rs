@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use domain::base::Name;
 use domain::base::iana::{Rcode, Rtype};
+use minato_inspect::{Named, Offers};
 use minato_ports::Transport;
 use minato_relay::Network;
 
@@ -38,7 +39,7 @@ pub(crate) struct JoinedZone {
     /// The network's name.
     pub(crate) label: String,
     pub(crate) network: Network,
-    pub(crate) hosts: BTreeMap<String, Vec<IpAddr>>,
+    pub(crate) hosts: BTreeMap<String, Named>,
 }
 
 /// A host that is there.
@@ -75,11 +76,19 @@ enum Place {
 /// What has to be known of a host to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
-    /// Its serial number.
-    pub(super) host: u32,
+    pub(super) of: Offerer,
     /// The registered name.
     pub(super) service: String,
     pub(super) transport: Transport,
+}
+
+/// Whose ports are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Offerer {
+    /// That of the host, or guest, with this serial number.
+    Here(u32),
+    /// That of a host of another network, whose engine has told them.
+    Elsewhere(Offers),
 }
 
 impl Zone {
@@ -87,6 +96,12 @@ impl Zone {
     pub(crate) fn new(name: &str, network: Network) -> Zone {
         let domain = domain_name(&[name, TOP]);
         Zone { domain, label: name.to_owned(), network, hosts: HashMap::new(), joined: HashMap::new(), serial: 1 }
+    }
+
+    /// The network has other addresses, and no host.
+    pub(in crate::plane) fn renumber(&mut self, network: Network) {
+        self.serial += 1;
+        self.network = network;
     }
 
     /// The host answers from now on.
@@ -165,18 +180,7 @@ impl Zone {
             [service @ .., host] => (service, *host),
         };
         let Some(listed) = self.hosts.get(host) else { return Place::Missing };
-        match service {
-            [] => Place::Host(listed.addresses.clone()),
-            [protocol] if transport(protocol).is_some() => Place::Empty,
-            [service, protocol] => match (service.strip_prefix('_'), transport(protocol)) {
-                (Some(service), Some(transport)) => {
-                    let wanted = Wanted { host: listed.host, service: service.to_owned(), transport };
-                    Place::Service(wanted, listed.addresses.clone(), self.full(host))
-                }
-                _ => Place::Missing,
-            },
-            _ => Place::Missing,
-        }
+        place_at(service, &listed.addresses, || Offerer::Here(listed.host), || self.full(host))
     }
 
     fn full(&self, host: &str) -> DnsName {
@@ -218,7 +222,7 @@ impl Zone {
 }
 
 impl JoinedZone {
-    /// What is at a name in lower case, as in the network itself, but for its services, which its own gateway knows.
+    /// What is at a name in lower case, as in the network itself.
     fn find(&self, labels: &[&str]) -> Option<Found> {
         let own = |place| Some(Found { place, zone: domain_name(&[&self.label, TOP]) });
         match labels {
@@ -226,15 +230,23 @@ impl JoinedZone {
             [GATEWAY, net, TOP] if *net == self.label => {
                 own(Place::Host(vec![self.network.gateway_v4.into(), self.network.gateway_v6.into()]))
             }
-            [host, net, TOP] if *net == self.label => {
-                own(self.hosts.get(*host).map_or(Place::Missing, |addresses| Place::Host(addresses.clone())))
+            [service @ .., host, net, TOP] if *net == self.label => own(self.place(service, host)),
+            [service @ .., host]
+                if self.hosts.contains_key(*host) && service.iter().all(|label| label.starts_with('_')) =>
+            {
+                Some(Found { place: self.place(service, host), zone: domain_name(&[host]) })
             }
-            [.., net, TOP] if *net == self.label => own(Place::Missing),
-            [host] if self.hosts.contains_key(*host) => {
-                Some(Found { place: Place::Host(self.hosts[*host].clone()), zone: domain_name(&[host]) })
+            names => {
+                let hosts = self.hosts.iter().map(|(name, named)| (name, &named.addresses));
+                find_reverse(names, &self.network, &self.label, hosts)
             }
-            names => find_reverse(names, &self.network, &self.label, self.hosts.iter()),
         }
+    }
+
+    fn place(&self, service: &[&str], host: &str) -> Place {
+        let Some(Named { addresses, offers }) = self.hosts.get(host) else { return Place::Missing };
+        let full = || domain_name(&[host, &self.label, TOP]);
+        place_at(service, addresses, || Offerer::Elsewhere(offers.clone()), full)
     }
 }
 
@@ -245,6 +257,27 @@ impl Found {
             Place::Service(wanted, ..) => Some(wanted.clone()),
             _ => None,
         }
+    }
+}
+
+/// What is at a host's name, or below it.
+fn place_at(
+    labels: &[&str],
+    addresses: &[IpAddr],
+    of: impl FnOnce() -> Offerer,
+    full: impl FnOnce() -> DnsName,
+) -> Place {
+    match labels {
+        [] => Place::Host(addresses.to_vec()),
+        [protocol] if transport(protocol).is_some() => Place::Empty,
+        [service, protocol] => match (service.strip_prefix('_'), transport(protocol)) {
+            (Some(service), Some(transport)) => {
+                let wanted = Wanted { of: of(), service: service.to_owned(), transport };
+                Place::Service(wanted, addresses.to_vec(), full())
+            }
+            _ => Place::Missing,
+        },
+        _ => Place::Missing,
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) fn every_operation_answers_as_documented() {
         "ephemeral_range": [49152, 65535]});
     let (answer, place) = client.stream("POST", "/v1/guests", guest.to_string().as_bytes());
     document.judge("POST", "/v1/guests", &answer);
+    let offers = client.request("PUT", "/v1/guests/guest/offers", br#"{"tcp": [80], "udp": []}"#);
+    document.judge("PUT", "/v1/guests/{name}/offers", &offers);
     drop((place, second));
     let (status, socket) = client.descriptor("/v1/hosts/web/packets");
     document.judge_upgrade("GET", "/v1/hosts/{name}/packets", status);
@@ -168,6 +170,8 @@ fn refused() -> Vec<(&'static str, &'static str, String, Value, u16)> {
         ("GET", "/v1/hosts/{name}/egress", at("/v1/hosts/nobody/egress?to=a.test"), json!(null), 404),
         ("POST", "/v1/hosts/{name}/dial", at("/v1/hosts/web/dial?port=80&client=127.0.0.1:5"), json!(null), 426),
         ("POST", "/v1/hosts/{name}/dial", at("/v1/hosts/web/dial?port=80"), json!(null), 400),
+        ("PUT", "/v1/guests/{name}/offers", at("/v1/guests/web/offers"), json!({"tcp": [], "udp": []}), 404),
+        ("PUT", "/v1/guests/{name}/offers", at("/v1/guests/web/offers"), json!({"tcp": [65536], "udp": []}), 400),
         ("DELETE", "/v1/sessions/{id}", at("/v1/sessions/4711"), json!(null), 404),
         ("DELETE", "/v1/sessions/{id}", at("/v1/sessions/-1"), json!(null), 404),
         ("POST", "/v1/hosts", at("/v1/hosts"), json!({"name": "web"}), 409),

@@ -1,0 +1,145 @@
+//! How a host is ended, with everything of it.
+
+use std::fs;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use minato_inspect::{Happening, Process, SessionEnd};
+use tokio::sync::oneshot;
+
+use super::hosts::processes;
+use super::{Control, Inside, Phase, blocking};
+use crate::plane::{Command, DRAIN};
+
+/// How long processes may take to end by themselves after SIGTERM.
+const GRACE: Duration = Duration::from_millis(500);
+/// How long the end of a host may take: the grace, what is to be delivered, and two seconds each for us and the agent
+/// with processes that even SIGKILL does not end at once.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5).saturating_add(DRAIN);
+
+impl Control {
+    /// Takes back the name of a host that could not be made.
+    pub(super) fn forget(&self, name: &str) {
+        let _ = fs::remove_dir_all(self.host_directory(name));
+        let mut state = self.state();
+        let record = state.hosts.remove(name);
+        // At once: nobody shall find a network without a host that does not end.
+        self.stop_in_if_empty(&mut state);
+        drop(state);
+        self.emptied.notify_one();
+        self.names.send_modify(|()| ());
+        if let Some(record) = record {
+            record.gone.send_replace(true);
+        }
+    }
+
+    /// Ends a host whose phase is `Ending`, or that can't be brought to run: flows, forwards, processes, namespace. `tell` is
+    /// told when it is gone, with the processes that were still in it; or already when nothing of it runs, listens or sends
+    /// for certain, while the kernel needs a moment longer.
+    pub(super) async fn end_host(self: &Arc<Self>, name: &str, tell: oneshot::Sender<SessionEnd>) {
+        let (serial, inside, addresses, programs) = {
+            let mut state = self.state();
+            let Some(host) = state.hosts.get_mut(name) else { return };
+            // The other networks forget it now.
+            host.memberships.clear();
+            (host.serial, host.inside.clone(), host.addresses(), Arc::clone(&host.programs))
+        };
+        let mut ended = Vec::new();
+        let deserted = programs.none_is_left().await;
+        // What its programs had sent when they ended is delivered. Then nothing of ours keeps the namespace.
+        let drained = self.plane.ask(|done| Command::DrainHost(serial, done));
+        if deserted {
+            let _ = tokio::join!(self.close_host(serial), drained);
+        } else {
+            ended = self.end_programs(name, serial, inside).await;
+            let _ = drained.await;
+        }
+        let contested = self.state().release_forwards_of(name);
+        let _ = self.plane.ask(|done| Command::RemoveHost(serial, done)).await;
+        self.retake(&contested).await;
+        if let Some(host) = self.state().hosts.get_mut(name) {
+            host.phase = Phase::Deserted;
+        }
+        let end = SessionEnd { host_gone: true, ended };
+        if deserted {
+            let _ = tell.send(end);
+            self.remove_host(name, addresses).await;
+        } else {
+            self.remove_host(name, addresses).await;
+            let _ = tell.send(end);
+        }
+    }
+
+    /// Frees the ports.
+    async fn close_host(&self, serial: u32) {
+        let given_back = self.plane.ask(|done| Command::CloseHost(serial, done)).await.unwrap_or_default();
+        if !given_back.is_empty() {
+            // Closing thousands of sockets takes a while.
+            let _ = blocking(move || drop(given_back)).await;
+        }
+    }
+
+    /// Ends the processes of a host, after its ports are free. Returns which there were.
+    async fn end_programs(self: &Arc<Self>, name: &str, serial: u32, inside: Option<Inside>) -> Vec<Process> {
+        let (control, owned) = (Arc::clone(self), name.to_owned());
+        let ended = blocking(move || {
+            let left = inside.map(|inside| processes(inside.network_inode)).unwrap_or_default();
+            // Frees the ports while the processes have their grace.
+            let (done, given_back) = oneshot::channel();
+            control.plane.send(Command::CloseHost(serial, done));
+            drop(given_back.blocking_recv());
+            let _ = control.fabric.end_processes(&owned, GRACE);
+            left
+        });
+        ended.await.unwrap_or_default()
+    }
+
+    /// Removes what is left of a host: its namespace, and its name.
+    async fn remove_host(self: &Arc<Self>, name: &str, addresses: [IpAddr; 2]) {
+        let (control, owned) = (Arc::clone(self), name.to_owned());
+        let _ = blocking(move || {
+            if let Err(error) = control.fabric.remove_host(&owned) {
+                tracing::warn!(%error, host = owned, "the agent could not remove the host");
+            }
+        })
+        .await;
+        // What its processes began since then ends before the next host gets the addresses.
+        let _ = self.plane.ask(|done| Command::EndFlows(addresses.to_vec(), done)).await;
+        let contested = self.state().release_forwards_of(name);
+        self.retake(&contested).await;
+        self.direct.forget_host(name);
+        // What the end of its processes has released is told before its own.
+        let control = Arc::clone(self);
+        let _ = blocking(move || control.look()).await;
+        let had_begun = self.state().hosts.get(name).is_some_and(|host| host.inside.is_some());
+        if had_begun {
+            self.events.tell(|| Happening::HostEnded { host: name.to_owned() });
+        }
+        self.forget(name);
+    }
+
+    /// Ends every host as with its last session, all at once. Returns when there is none, or after [`PATIENCE`].
+    pub(crate) async fn end_all_hosts(self: &Arc<Self>) {
+        let mut gone = Vec::new();
+        {
+            let mut state = self.state();
+            for (name, host) in &mut state.hosts {
+                gone.push(host.gone.subscribe());
+                if host.phase == Phase::Running {
+                    host.phase = Phase::Ending;
+                    let (control, name) = (Arc::clone(self), name.clone());
+                    tokio::spawn(async move { control.end_host(&name, oneshot::channel().0).await });
+                }
+            }
+        }
+        let all = async {
+            for mut gone in gone {
+                let _ = gone.wait_for(|gone| *gone).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, all).await.is_err() {
+            tracing::warn!("not every host has ended in time");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Hosts that are in two networks.
+
+use super::{bash, seen_at, shown};
+use crate::machine::{Account, Machine, SOON, wait_for, wait_until};
+use crate::support::api::Api;
+
+fn two_networks(machine: &Machine, account: &Account<'_>) {
+    let db = account.run(&["--name", "db", "--network", "back"], &machine.peer("who 5432"));
+    let web = account.run(&["--name", "web", "--join", "back"], &machine.peer("who 80"));
+    let plain = account.run(&["--name", "plain"], &["sleep", "100"]);
+    let home = |host| wait_for("the host", SOON, || shown(account, "default", host));
+    let (web_home, _) = (home("web"), home("plain"));
+    let joined = &web_home["networks"][0];
+    assert_eq!(joined["network"], "back");
+    let guest = wait_for("the guest", SOON, || shown(account, "back", "web"));
+    assert_eq!((&guest["home"], &guest["address_v4"]), (&"default".into(), &joined["address_v4"]));
+    assert!(guest["processes"][0]["name"].is_string(), "{guest}");
+    let db_there = wait_for("the host", SOON, || shown(account, "back", "db"));
+    let text = |value: &serde_json::Value| value.as_str().expect("an address").to_owned();
+    let (db_v4, db_v6) = (text(&db_there["address_v4"]), text(&db_there["address_v6"]));
+    let (web_v4, web_v6) = (text(&joined["address_v4"]), text(&joined["address_v6"]));
+
+    // Their services have names, and so have their addresses, in both directions.
+    let dig = |network: &str, host: &str, words: &str| {
+        bash(account, network, host, &format!("dig +short +timeout=5 +tries=1 {words}")).stdout.trim().to_owned()
+    };
+    for (network, host, question, answer) in [
+        ("default", "web", "db.back.internal A", &*db_v4),
+        ("default", "web", "db.back.internal AAAA", &db_v6),
+        ("default", "web", "_postgresql._tcp.db.back.internal SRV", "0 0 5432 db.back.internal."),
+        ("default", "web", "_postgresql._tcp.db SRV", "0 0 5432 db.back.internal."),
+        ("default", "web", &format!("-x {db_v4}"), "db.back.internal."),
+        ("default", "web", &format!("-x {db_v6}"), "db.back.internal."),
+        ("default", "web", &format!("-x {web_v4}"), "web.back.internal."),
+        ("back", "db", "web.back.internal A", &web_v4),
+        ("back", "db", "web.back.internal AAAA", &web_v6),
+        ("back", "db", "_http._tcp.web.back.internal SRV", "0 0 80 web.back.internal."),
+        ("back", "db", "_http._tcp.web SRV", "0 0 80 web.back.internal."),
+        ("back", "db", &format!("-x {web_v4}"), "web.back.internal."),
+        ("back", "db", &format!("-x {web_v6}"), "web.back.internal."),
+    ] {
+        wait_until(&format!("{question} in {network}: {answer}"), SOON, || dig(network, host, question) == answer);
+    }
+
+    // From the host that is in both, by name and address; it is seen with its address there.
+    let from_web = |place: &str| wait_for(place, SOON, || seen_at(account, "default", "web", place));
+    for place in ["db/5432", "db.back.internal/5432"] {
+        let seen = from_web(place);
+        assert!(seen.starts_with(&web_v4) || seen.starts_with(&format!("[{web_v6}]")), "{place}: {seen}");
+    }
+    assert!(from_web(&format!("{db_v4}/5432")).starts_with(&web_v4));
+    assert!(from_web(&format!("{db_v6}/5432")).starts_with(&format!("[{web_v6}]")));
+    // And from there to it, by name and address.
+    for place in ["web/80", &format!("{web_v4}/80"), &format!("{web_v6}/80")] {
+        assert!(seen_at(account, "back", "db", place).is_some(), "{place}");
+    }
+    // The host beside it reaches neither address nor name, nor does the other network reach what has not joined.
+    for place in ["db/5432", "db.back.internal/5432", &format!("{db_v4}/5432"), &format!("{db_v6}/5432")] {
+        let script = format!("timeout 2 bash -c 'exec 3<>/dev/tcp/{place}'");
+        assert!(!bash(account, "default", "plain", &script).status.success(), "{place}");
+    }
+    assert!(!bash(account, "back", "db", "getent hosts plain || getent hosts plain.default.internal").status.success());
+    // What leaves does so by its own network.
+    let routes = bash(account, "default", "web", "ip route show default").stdout;
+    assert!(routes.lines().count() == 1 && routes.contains("dev eth0"), "{routes}");
+
+    // A name is one host's in each network.
+    let taken = account.run(&["--name", "db", "--join", "back"], &["true"]).finish();
+    taken.expect_code(16).expect_stderr(&["network \"back\" has a host named \"db\" already"]);
+    let left = shown(account, "default", "db");
+    assert!(left.is_none(), "a host that could not join is left: {left:?}");
+
+    plain.stop();
+    web.stop();
+    wait_until("the guest to be gone", SOON, || shown(account, "back", "web").is_none());
+    db.stop();
+}
+
+#[test]
+fn a_host_joins_a_second_network() {
+    Machine::run(&["bash", "dig", "ip", "getent", "timeout"], |machine| two_networks(machine, &machine.user()));
+}
+
+#[test]
+fn a_host_of_root_joins_a_second_network() {
+    Machine::run(&["bash", "dig", "ip", "getent", "timeout"], |machine| two_networks(machine, &machine.root()));
+}
+
+#[test]
+fn what_joined_a_network_that_is_killed_goes_on_without_it() {
+    Machine::run(&["bash", "ip"], |machine| {
+        let user = machine.user();
+        // Joining is what makes it begin, and keeps it.
+        let web = user.run(&["--name", "web", "--join", "back"], &machine.peer("line 80"));
+        wait_until("the service", SOON, || Api::USER.port("web", 80).is_some());
+        let has_second = || bash(&user, "default", "web", "ip -o link show eth1").status.success();
+        assert!(has_second());
+        let engine = |process: &crate::machine::Process| process.command.iter().any(|word| word == "back");
+        let engine = machine.engines().into_iter().find(engine).expect("the other engine");
+        engine.signal(rustix::process::Signal::KILL);
+        wait_until("the interface to be gone", SOON, || !has_second());
+        wait_until("a warning", SOON, || web.stderr().contains("network \"back\" has ended"));
+        assert_eq!(Api::USER.host("web").networks, []);
+        let ask = machine.peer("ask 10.77.0.2:80 hello");
+        user.run(&["--name", "other"], &ask).finish().expect_success();
+
+        // It joins again when there is a network of that name again.
+        let db = user.run(&["--name", "db", "--network", "back"], &machine.peer("who 5432"));
+        wait_until("to be in it again", SOON, || web.stderr().contains("host \"web\" is in network \"back\" again"));
+        wait_for("the way there", SOON, || seen_at(&user, "default", "web", "db/5432"));
+        let there = shown(&user, "back", "web").expect("a guest")["address_v4"].as_str().expect("an address").to_owned();
+        let ask = machine.peer(&format!("ask {there}:80 hello"));
+        user.run(&["--name", "other", "--network", "back"], &ask).finish().expect_success();
+        db.stop();
+        wait_until("two engines", SOON, || machine.engines().len() == 2);
+        web.stop();
+        wait_until("the end of both", SOON, || machine.engines().is_empty());
+    });
+}
