@@ -75,8 +75,7 @@ impl Outside for Surroundings {
             return false;
         }
         let source = self.addresses.into_iter().find(|own| own.is_ipv4() == remote.is_ipv4());
-        let Some(source) =
-            source.filter(|source| self.sockets.target(*source, remote) == Target::Connect(remote))
+        let Some(source) = source.filter(|source| self.sockets.target(*source, remote) == Target::Connect(remote))
         else {
             return false;
         };
@@ -105,7 +104,10 @@ impl Outside for Surroundings {
 
 impl DirectSockets {
     pub(super) fn new(rules: Rules) -> Arc<DirectSockets> {
-        Arc::new(DirectSockets { rules: Mutex::new(rules), state: Mutex::new(State { sockets: HashMap::new(), limit: FEW }) })
+        Arc::new(DirectSockets {
+            rules: Mutex::new(rules),
+            state: Mutex::new(State { sockets: HashMap::new(), limit: FEW }),
+        })
     }
 
     /// The network has other addresses, and no host.

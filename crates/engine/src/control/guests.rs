@@ -9,9 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use minato_inspect::{
-    GuestEvent, GuestRequest, Happening, Host, Joined, Named, Offers, Policy, Problem, ProblemKind,
-};
+use minato_inspect::{GuestEvent, GuestRequest, Happening, Host, Joined, Named, Offers, Policy, Problem, ProblemKind};
 use minato_ports::Transport;
 use minato_relay::Services;
 use tokio::sync::mpsc;
@@ -81,7 +79,8 @@ impl Control {
         })
         .await??;
         let addresses = [joined.address_v4.into(), joined.address_v6.into()];
-        let guest = Guest { serial, name: session.name.clone(), addresses: addresses.to_vec(), offers: Offers::default() };
+        let guest =
+            Guest { serial, name: session.name.clone(), addresses: addresses.to_vec(), offers: Offers::default() };
         self.plane.send(Command::AddGuest(guest));
         if let Some(record) = self.state().guests.get_mut(&session.name) {
             record.place = Some(place);

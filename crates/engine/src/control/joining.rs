@@ -221,7 +221,12 @@ impl HostRecord {
         for membership in &self.memberships {
             let Joined { address_v4, address_v6, .. } = membership.joined;
             let now = offers(&self.services, &[address_v4.into(), address_v6.into()]);
-            membership.offers.send_if_modified(|before| *before != now && { *before = now; true });
+            membership.offers.send_if_modified(|before| {
+                *before != now && {
+                    *before = now;
+                    true
+                }
+            });
         }
     }
 }

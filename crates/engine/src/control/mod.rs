@@ -35,9 +35,7 @@ use std::time::Instant;
 use minato_host::agent::Fabric;
 use minato_host::binds::Place;
 use minato_host::sock_diag::SockDiag;
-use minato_inspect::{
-    Collision, Enter, Happening, Host, Policy, Problem, ProblemKind, SessionEvent, SessionId,
-};
+use minato_inspect::{Collision, Enter, Happening, Host, Policy, Problem, ProblemKind, SessionEvent, SessionId};
 use minato_ports::PortTable;
 use minato_relay::{Rules, Services};
 use tokio::sync::{Notify, mpsc, watch};

@@ -135,4 +135,3 @@ fn shown(account: &Account<'_>, network: &str, host: &str) -> Option<serde_json:
     let shown = account.minato_json(&["ps", "--network", network]);
     shown["hosts"].as_array()?.iter().find(|other| other["name"] == host).cloned()
 }
-

@@ -357,4 +357,3 @@ fn changes_of_the_file_are_applied_while_it_runs() {
         up.stop().expect_success();
     });
 }
-

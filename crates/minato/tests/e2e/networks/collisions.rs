@@ -71,7 +71,9 @@ fn a_network_without_hosts_gets_another_subnet() {
             let service = "command = 'python3 -u -m http.server 80'\nports = { 80 = 8080 }\n";
             let client = "command = ['python3', '-c', 'import socket, time; s = socket.create_connection((\"web\", 80)); \
                           print(s.getpeername()[0], flush=True); time.sleep(1000)']\n";
-            let text = format!("{subnet}[host.web]\nenvironment = {{ N = {seconds} }}\n{service}[host.z]\ndepends-on = ['web']\nenvironment = {{ N = {seconds} }}\n{client}");
+            let text = format!(
+                "{subnet}[host.web]\nenvironment = {{ N = {seconds} }}\n{service}[host.z]\ndepends-on = ['web']\nenvironment = {{ N = {seconds} }}\n{client}"
+            );
             fs::write(machine.work().join("minato.toml"), text).expect("a file");
         };
         write("", 1);
@@ -96,7 +98,9 @@ fn a_network_without_hosts_gets_another_subnet() {
         fs::write(machine.work().join("minato.toml"), "[host.once]\ncommand = 'true'\n").expect("a file");
         let up = user.start(user.minato(&["up", "--watch"]));
         wait_until("the end of it", SOON, || up.stderr().contains("once has ended"));
-        wait_until("no host", SOON, || user.minato_json(&["ps", "--network", "work"])["hosts"] == serde_json::json!([]));
+        wait_until("no host", SOON, || {
+            user.minato_json(&["ps", "--network", "work"])["hosts"] == serde_json::json!([])
+        });
         route(machine, "add");
         wait_until("the other subnet", SOON, || up.stderr().contains(told));
         up.stop().expect_success();

@@ -108,7 +108,8 @@ fn what_joined_a_network_that_is_killed_goes_on_without_it() {
         let db = user.run(&["--name", "db", "--network", "back"], &machine.peer("who 5432"));
         wait_until("to be in it again", SOON, || web.stderr().contains("host \"web\" is in network \"back\" again"));
         wait_for("the way there", SOON, || seen_at(&user, "default", "web", "db/5432"));
-        let there = shown(&user, "back", "web").expect("a guest")["address_v4"].as_str().expect("an address").to_owned();
+        let there =
+            shown(&user, "back", "web").expect("a guest")["address_v4"].as_str().expect("an address").to_owned();
         let ask = machine.peer(&format!("ask {there}:80 hello"));
         user.run(&["--name", "other", "--network", "back"], &ask).finish().expect_success();
         db.stop();
