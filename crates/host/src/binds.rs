@@ -34,7 +34,11 @@ use self::{
     seccomp::Notification,
     target::{Target, Wanted},
 };
-use crate::{Transport, direct::Direct, passing, plain};
+use crate::{
+    Transport,
+    direct::{self, Direct},
+    passing, plain,
+};
 
 /// Whether this machine's processors are known to the filter.
 pub const SUPPORTED: bool = seccomp::ARCHITECTURE.is_some();
@@ -63,9 +67,13 @@ pub enum Asked {
 /// No socket pair can be made.
 pub fn ask(command: &mut Command, asked: Asked) -> io::Result<Pending> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let filter = match asked {
+        Asked::Binds => seccomp::filter(seccomp::BINDS, &[]),
+        Asked::BindsAndConnects => seccomp::filter(seccomp::BINDS_AND_CONNECTS, &direct::asked_about()),
+    };
     // SAFETY: `install` runs in the child of a possibly threaded process: it makes system calls only, and neither
     // allocates nor takes a lock.
-    unsafe { command.pre_exec(move || install(theirs.as_fd(), asked)) };
+    unsafe { command.pre_exec(move || install(theirs.as_fd(), filter.as_deref())) };
     Ok(Pending(ours))
 }
 
@@ -82,12 +90,8 @@ impl Pending {
 }
 
 /// In the child. Async-signal-safe.
-fn install(parent: BorrowedFd<'_>, asked: Asked) -> io::Result<()> {
-    let calls = match asked {
-        Asked::Binds => seccomp::BINDS,
-        Asked::BindsAndConnects => seccomp::BINDS_AND_CONNECTS,
-    };
-    let Ok(listener) = seccomp::install(calls) else { return Ok(()) };
+fn install(parent: BorrowedFd<'_>, filter: Option<&[libc::sock_filter]>) -> io::Result<()> {
+    let Some(Ok(listener)) = filter.map(seccomp::install) else { return Ok(()) };
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let descriptors = [listener.as_fd()];
@@ -185,6 +189,9 @@ impl Binds {
         match notification.call() {
             libc::SYS_bind => self.answer(&notification, failed),
             _ => notification.go_on(self.listener.as_fd()),
+        }
+        if let Some(direct) = &mut self.direct {
+            direct.after();
         }
         Ok(true)
     }

@@ -13,22 +13,27 @@ mod options;
 mod programs;
 
 use std::{
-    fmt,
+    fmt, io,
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, getsockname, ipproto, socket_with, sockopt};
+use rustix::{
+    fs::OFlags,
+    net::{SocketFlags, SocketType, getsockname, ipproto, socket_with, sockopt},
+};
 
 use self::{
-    options::Options,
+    options::{Extent, Options},
     programs::{Held, Programs},
 };
+pub(crate) use self::options::asked_about;
 use crate::{
-    Family, Transport,
+    Family,
     binds::{seccomp::Notification, target},
     plain,
-    sockets::is_closed,
+    sock_diag::State,
+    sockets::tcp_state,
     sys,
 };
 
@@ -63,10 +68,10 @@ pub struct HandedOver {
 pub enum NotDirect {
     /// The host has a policy, which could not be enforced.
     #[error("the kernel locks a socket to a peer for administrators only")]
-    CannotLock(#[source] std::io::Error),
+    CannotLock(#[source] io::Error),
     /// The kernel can't tell sockets of several networks apart; Linux 5.14 can.
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
 }
 
 /// Replaces the sockets of one program and of everything that it has started.
@@ -77,6 +82,26 @@ pub struct Direct {
     machine: u64,
     /// Plain sockets' options in the host, by family.
     plain: [Option<Plain>; 2],
+    /// Whether a program has set an option that programs seldom set.
+    sets_seldom: bool,
+    /// The next sockets to hand over, by family: made while the program does something else.
+    spare: [Option<Spare>; 2],
+    /// The last socket that was replaced, until the program goes on.
+    replaced: Option<Candidate>,
+}
+
+/// A socket of the machine, with its `SO_COOKIE`.
+struct Spare {
+    socket: OwnedFd,
+    cookie: u64,
+}
+
+impl Spare {
+    fn new(family: Family) -> io::Result<Self> {
+        let socket = machine_socket(family)?;
+        let cookie = sockopt::socket_cookie(&socket)?;
+        Ok(Self { socket, cookie })
+    }
 }
 
 /// What a socket is like of which nothing was set.
@@ -86,11 +111,36 @@ struct Plain {
     network: u64,
 }
 
-/// Whose a program's socket is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Home {
-    Machine,
-    Elsewhere,
+/// A TCP socket of a program.
+struct Candidate {
+    held: Held,
+    family: Family,
+    /// What it is bound to.
+    bound: SocketAddr,
+    /// `SO_NETNS_COOKIE`.
+    network: u64,
+    /// Whether it has no connection: not yet, or no more.
+    is_closed: bool,
+}
+
+impl Candidate {
+    /// `None` if it is no TCP socket.
+    fn of(held: Held) -> Option<Self> {
+        let socket = held.socket.as_fd();
+        if sockopt::socket_protocol(socket).ok()? != Some(ipproto::TCP) {
+            return None;
+        }
+        let bound = getsockname(socket).and_then(SocketAddr::try_from).ok()?;
+        let family = if bound.is_ipv4() { Family::V4 } else { Family::V6 };
+        // Another protocol's raw socket has no state.
+        let is_closed = tcp_state(socket)? == State::Close as u8;
+        let network = sys::network_of(socket).ok()?;
+        Some(Self { held, family, bound, network, is_closed })
+    }
+
+    fn is_bound(&self) -> bool {
+        self.bound.port() != 0 || !self.bound.ip().is_unspecified()
+    }
 }
 
 impl Direct {
@@ -104,7 +154,15 @@ impl Direct {
         if outside.has_policy() {
             lock::to_peer(socket.as_fd(), SocketAddr::from(([0; 4], 0))).map_err(NotDirect::CannotLock)?;
         }
-        Ok(Self { outside, programs: Programs::default(), machine, plain: [None, None] })
+        Ok(Self {
+            outside,
+            programs: Programs::default(),
+            machine,
+            plain: [None, None],
+            sets_seldom: false,
+            spare: [None, None],
+            replaced: None,
+        })
     }
 
     /// Does what is to be done before the kernel goes on with a call.
@@ -112,8 +170,21 @@ impl Direct {
         match call.call() {
             libc::SYS_connect => self.before_connect(call, listener),
             libc::SYS_bind | libc::SYS_listen => self.before_serving(call, listener),
+            // The filter asks about options that are seldom set. Other protocols' sockets are never replaced.
+            libc::SYS_setsockopt => self.sets_seldom = self.sets_seldom || self.candidate(call).is_some(),
             // `epoll_create(2)`: what was known of the program's epoll instances may be wrong from now on.
             _ => self.programs.forget_epolls(call.thread()),
+        }
+    }
+
+    /// Does what the program need not wait for, which goes on by now.
+    pub(crate) fn after(&mut self) {
+        let Some(replaced) = self.replaced.take() else { return };
+        // It was woken to run here next.
+        rustix::thread::sched_yield();
+        let spare = &mut self.spare[usize::from(replaced.family == Family::V6)];
+        if spare.is_none() {
+            *spare = Spare::new(replaced.family).ok();
         }
     }
 
@@ -128,35 +199,34 @@ impl Direct {
         }
         let remote = target::parse(&bytes).filter(|remote| remote.port() != 0);
         let remote = remote.map(plain).filter(|remote| self.outside.is_outside(*remote));
-        let Some((held, home)) = self.held(call) else { return };
-        let is_free = is_closed(held.socket.as_fd());
-        let _ = match (home, remote) {
+        let Some(socket) = self.candidate(call) else { return };
+        let is_machines = socket.network == self.machine;
+        let done = match remote {
             // One of the machine's is free again after an attempt that failed. It may be locked to the peer of that one.
-            (_, Some(remote)) if is_free => self.hand_over(call, listener, &held, home, remote),
-            (Home::Machine, None) if is_free || family == libc::AF_UNSPEC => self.take_back(call, listener, &held),
-            _ => None,
+            Some(remote) if socket.is_closed => self.hand_over(call, listener, &socket, remote),
+            None if is_machines && (socket.is_closed || family == libc::AF_UNSPEC) => {
+                self.take_back(call, listener, &socket)
+            }
+            _ => return,
         };
+        self.replaced = done.map(|()| socket);
     }
 
     /// `bind(2)` and `listen(2)`: a socket of the machine that has failed to connect is taken back first. The program's
     /// services are its host's.
     fn before_serving(&mut self, call: &Notification, listener: BorrowedFd<'_>) {
-        if let Some((held, Home::Machine)) = self.held(call)
-            && is_closed(held.socket.as_fd())
+        if let Some(socket) = self.candidate(call)
+            && socket.network == self.machine
+            && socket.is_closed
         {
-            let _ = self.take_back(call, listener, &held);
+            let _ = self.take_back(call, listener, &socket);
         }
     }
 
     /// The TCP socket that a call is about.
-    fn held(&mut self, call: &Notification) -> Option<(Held, Home)> {
+    fn candidate(&mut self, call: &Notification) -> Option<Candidate> {
         // The lower half of the register; descriptors are ints.
-        let held = self.programs.copy(call.thread(), call.argument(0) as i32)?;
-        if target::transport(&held.socket) != Some(Transport::Tcp) {
-            return None;
-        }
-        let of_machine = sys::network_of(held.socket.as_fd()).ok()? == self.machine;
-        Some((held, if of_machine { Home::Machine } else { Home::Elsewhere }))
+        Candidate::of(self.programs.copy(call.thread(), call.argument(0) as i32)?)
     }
 
     /// Gives the program a socket of the machine for a free one. `None` if it stays where it is.
@@ -164,26 +234,24 @@ impl Direct {
         &mut self,
         call: &Notification,
         listener: BorrowedFd<'_>,
-        held: &Held,
-        home: Home,
+        candidate: &Candidate,
         remote: SocketAddr,
     ) -> Option<()> {
+        let Candidate { held, family, network, .. } = candidate;
         if held.raises_signals {
             return None;
         }
-        let family = family(held.socket.as_fd())?;
-        let socket = machine_socket(family).ok()?;
-        match home {
-            Home::Machine => carry_back(family, held, socket.as_fd())?,
-            Home::Elsewhere => {
-                let plain = self.plain(family)?;
-                let bound = getsockname(&held.socket).and_then(SocketAddr::try_from).ok()?;
-                let is_free = bound.port() == 0 && bound.ip().is_unspecified();
-                if !is_free || sys::network_of(held.socket.as_fd()).ok()? != plain.network {
-                    return None;
-                }
-                plain.options.carry_over(held.socket.as_fd(), socket.as_fd()).ok()?;
+        let spare = &mut self.spare[usize::from(*family == Family::V6)];
+        let Spare { socket, cookie } = spare.take().map_or_else(|| Spare::new(*family), Ok).ok()?;
+        if *network == self.machine {
+            carry_back(candidate, socket.as_fd())?;
+        } else {
+            let extent = if self.sets_seldom { Extent::All } else { Extent::Often };
+            let plain = self.plain(*family)?;
+            if candidate.is_bound() || *network != plain.network {
+                return None;
             }
+            plain.options.carry_over(extent, held.socket.as_fd(), socket.as_fd()).ok()?;
         }
         if self.outside.has_policy() {
             lock::to_peer(socket.as_fd(), remote).ok()?;
@@ -192,34 +260,16 @@ impl Direct {
         if self.programs.watches(held.process, held.descriptor) {
             return None;
         }
-        self.replace(call, listener, held, socket.as_fd())?;
-        if let Ok(cookie) = sockopt::socket_cookie(&socket) {
-            self.outside.handed_over(HandedOver { pid: held.process, cookie, remote });
-        }
+        replace(call, listener, held, socket.as_fd())?;
+        self.outside.handed_over(HandedOver { pid: held.process, cookie, remote });
         Some(())
     }
 
     /// Gives the program a socket of its host for one of the machine's.
-    fn take_back(&mut self, call: &Notification, listener: BorrowedFd<'_>, held: &Held) -> Option<()> {
-        let family = family(held.socket.as_fd())?;
-        let socket = self.outside.plain_socket(family)?;
-        carry_back(family, held, socket.as_fd())?;
-        self.replace(call, listener, held, socket.as_fd())
-    }
-
-    fn replace(
-        &self,
-        call: &Notification,
-        listener: BorrowedFd<'_>,
-        held: &Held,
-        socket: BorrowedFd<'_>,
-    ) -> Option<()> {
-        let flags = rustix::fs::fcntl_getfl(&held.socket).ok()?;
-        rustix::fs::fcntl_setfl(socket, flags).ok()?;
-        if !call.is_valid(listener) {
-            return None;
-        }
-        call.replace(listener, held.descriptor, socket, held.close_on_exec).ok()
+    fn take_back(&mut self, call: &Notification, listener: BorrowedFd<'_>, candidate: &Candidate) -> Option<()> {
+        let socket = self.outside.plain_socket(candidate.family)?;
+        carry_back(candidate, socket.as_fd())?;
+        replace(call, listener, &candidate.held, socket.as_fd())
     }
 
     fn plain(&mut self, family: Family) -> Option<&Plain> {
@@ -243,20 +293,22 @@ impl fmt::Debug for Direct {
 }
 
 /// Carries options over from one of the machine's sockets that a program has had.
-fn carry_back(family: Family, held: &Held, to: BorrowedFd<'_>) -> Option<()> {
+fn carry_back(candidate: &Candidate, to: BorrowedFd<'_>) -> Option<()> {
+    let family = candidate.family;
     let untouched = Options::of(machine_socket(family).ok()?.as_fd(), family);
-    untouched.but_used().carry_over(held.socket.as_fd(), to).ok()
+    untouched.but_used().carry_over(Extent::All, candidate.held.socket.as_fd(), to).ok()
+}
+
+/// Puts a socket that is new in the place of one that a waiting call is about. It fails if nothing waits any more.
+fn replace(call: &Notification, listener: BorrowedFd<'_>, held: &Held, socket: BorrowedFd<'_>) -> Option<()> {
+    let flags = rustix::fs::fcntl_getfl(&held.socket).ok()?;
+    if flags != OFlags::RDWR {
+        rustix::fs::fcntl_setfl(socket, flags).ok()?;
+    }
+    call.replace(listener, held.descriptor, socket, held.close_on_exec).ok()
 }
 
 /// A TCP socket of the calling thread's network.
-fn machine_socket(family: Family) -> std::io::Result<OwnedFd> {
+fn machine_socket(family: Family) -> io::Result<OwnedFd> {
     Ok(socket_with(family.domain(), SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))?)
-}
-
-fn family(socket: BorrowedFd<'_>) -> Option<Family> {
-    match sockopt::socket_domain(socket).ok()? {
-        AddressFamily::INET => Some(Family::V4),
-        AddressFamily::INET6 => Some(Family::V6),
-        _ => None,
-    }
 }

@@ -281,11 +281,14 @@ pub(crate) fn open_table() -> io::Result<Vec<OwnedFd>> {
 
 const EVENTS_BUFFER: usize = 4 << 20;
 
-/// Lets messages through whose remote port is 0: `idiag_dport`, behind the netlink header and six bytes. A busy service
-/// ends thousands of connections a second, and nobody is to be woken for them.
-const WITHOUT_PEER: [libc::sock_filter; 4] = [
+/// Lets messages through whose remote port is 0, and whose own is not: `idiag_dport` and `idiag_sport`, behind the netlink
+/// header and six and four bytes. A busy service ends thousands of connections a second, a client whose sockets are
+/// replaced as many that were never bound, and nobody is to be woken for them.
+const WITHOUT_PEER: [libc::sock_filter; 6] = [
     statement(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 16 + 6, 0),
-    statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1),
+    statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 3),
+    statement(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 16 + 4, 0),
+    libc::sock_filter { jt: 1, ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 0) },
     statement(libc::BPF_RET | libc::BPF_K, u32::MAX, 0),
     statement(libc::BPF_RET | libc::BPF_K, 0, 0),
 ];

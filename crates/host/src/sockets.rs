@@ -29,7 +29,7 @@ pub use self::{
     udp::{send_to, udp_connect, udp_receive, udp_send},
 };
 
-pub(crate) use self::stream::{is_closed, prepare};
+pub(crate) use self::stream::{prepare, tcp_state};
 
 /// Raises the limit of open files to the hard limit and returns it.
 ///

@@ -5,41 +5,56 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::contender::{self, Contender};
+use anyhow::Result;
+
+use super::contender::{self, Contender, Program};
 
 /// Time from command to end of `COMMAND -- true`, for each way to start a program in a network namespace.
 struct Start {
     title: &'static str,
     command: &'static [&'static str],
+    /// Whether it is only what it is called while [`BESIDE`] runs.
+    needs_engine: bool,
 }
 
 /// What runs all the while: its engine is the one that is running.
 const BESIDE: [&str; 6] = ["run", "--name", "beside", "--", "sleep", "600"];
 
 const STARTS: &[Start] = &[
-    Start { title: "unshare -Urn", command: &["unshare", "-Urn", "true"] },
-    Start { title: "minato, engine running", command: &["/run/bin/minato", "run", "--", "true"] },
-    Start { title: "minato, cold", command: &["/run/bin/minato", "run", "--network", "cold", "--", "true"] },
-    Start { title: "pasta", command: &["pasta", "--quiet", "--ipv4-only", "--config-net", "--", "true"] },
+    start("unshare -Urn", &["unshare", "-Urn", "true"]),
     Start {
-        title: "rootlesskit with slirp4netns",
-        command: &[
-            "rootlesskit",
-            "--net=slirp4netns",
-            "--mtu=1500",
-            "--disable-host-loopback",
-            "--subid-source=static",
-            "true",
-        ],
+        title: "minato, engine running",
+        command: &["/run/bin/minato", "run", "--", "true"],
+        needs_engine: true,
     },
+    start("minato, cold", &["/run/bin/minato", "run", "--network", "cold", "--", "true"]),
+    start("pasta", &["pasta", "--quiet", "--ipv4-only", "--config-net", "--", "true"]),
+    start(
+        "rootlesskit with slirp4netns",
+        &["rootlesskit", "--net=slirp4netns", "--mtu=1500", "--disable-host-loopback", "--subid-source=static", "true"],
+    ),
 ];
+
+const fn start(title: &'static str, command: &'static [&'static str]) -> Start {
+    Start { title, command, needs_engine: false }
+}
 
 /// A table of start times: medians of rounds in each of which all take turns. The ratio is to `unshare` in the same round.
 pub(crate) fn render_starts(rounds: u32) -> String {
     let mut text = String::from("\n## Start of `true`\n\n| how | ms | ratio |\n|---|---|---|\n");
-    let _beside = contender::start("beside", contender::as_user("/run/bin/minato").args(BESIDE));
+    let mut beside = contender::start("beside", contender::as_user("/run/bin/minato").args(BESIDE));
     std::thread::sleep(PAUSE);
-    let rounds: Vec<Vec<Option<f64>>> = (0..rounds).map(|_| STARTS.iter().map(Start::once).collect()).collect();
+    let mut round = || -> Vec<Option<f64>> {
+        let mut once = |start: &Start| match still_runs(&mut beside) {
+            Err(reason) if start.needs_engine => {
+                eprintln!("{}: {reason}", start.title);
+                None
+            }
+            _ => start.once(),
+        };
+        STARTS.iter().map(&mut once).collect()
+    };
+    let rounds: Vec<Vec<Option<f64>>> = (0..rounds).map(|_| round()).collect();
     for (place, start) in STARTS.iter().enumerate() {
         let times = rounds.iter().map(|round| round[place]).collect();
         let ratios = rounds.iter().map(|round| Some(round[place]? / round[0]?)).collect();
@@ -50,6 +65,15 @@ pub(crate) fn render_starts(rounds: u32) -> String {
         let _ = writeln!(text, "| {} | {cell} |", start.title);
     }
     text
+}
+
+/// Why what should run beside does not.
+fn still_runs(beside: &mut Result<Program>) -> Result<(), String> {
+    match beside.as_mut().map(Program::ended) {
+        Ok(None) => Ok(()),
+        Ok(Some(status)) => Err(format!("what should run beside has ended: {status}")),
+        Err(error) => Err(format!("what should run beside does not: {error:#}")),
+    }
 }
 
 /// The median, if none is missing.

@@ -1,6 +1,7 @@
 //! The filter and its notifications: `seccomp(2)`, `seccomp_unotify(2)`.
 
 use std::{
+    ffi::c_int,
     io,
     mem::MaybeUninit,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
@@ -17,48 +18,76 @@ pub(crate) const ARCHITECTURE: Option<u32> = if cfg!(target_arch = "x86_64") {
     None
 };
 
-/// Where `struct seccomp_data` has the number of the call, and the architecture.
+/// Where `struct seccomp_data` has the number of the call, the architecture, and the lower halves of the second and third
+/// argument: all processors above have them first.
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
+const SECOND: u32 = 24;
+const THIRD: u32 = 32;
 
 /// The calls that a filter asks about.
-pub(crate) const BINDS: &[libc::c_long] = &[libc::SYS_bind];
+pub(super) const BINDS: &[libc::c_long] = &[libc::SYS_bind];
 /// The same for programs whose connections are replaced; see [`crate::direct`].
 #[cfg(target_arch = "x86_64")]
-pub(crate) const BINDS_AND_CONNECTS: &[libc::c_long] =
+pub(super) const BINDS_AND_CONNECTS: &[libc::c_long] =
     &[libc::SYS_bind, libc::SYS_connect, libc::SYS_listen, libc::SYS_epoll_create1, libc::SYS_epoll_create];
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) const BINDS_AND_CONNECTS: &[libc::c_long] =
+pub(super) const BINDS_AND_CONNECTS: &[libc::c_long] =
     &[libc::SYS_bind, libc::SYS_connect, libc::SYS_listen, libc::SYS_epoll_create1];
 
-/// Most statements of a filter: what it begins with, one for each call, and the two results.
-const LONGEST: usize = 3 + 5 + 2;
-
-/// Asks about `calls` and lets everything else pass; with the number of its statements. Async-signal-safe.
-fn filter(architecture: u32, calls: &[libc::c_long]) -> ([libc::sock_filter; LONGEST], usize) {
-    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    let result = (libc::BPF_RET | libc::BPF_K) as u16;
-    let count = calls.len();
-    let mut filter = [libc::sock_filter { code: result, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW }; LONGEST];
-    filter[0] = libc::sock_filter { code: load, jt: 0, jf: 0, k: ARCH };
-    filter[1] = libc::sock_filter { code: equal, jt: 0, jf: 1 + count as u8, k: architecture };
-    filter[2] = libc::sock_filter { code: load, jt: 0, jf: 0, k: NUMBER };
-    for (index, call) in calls.iter().enumerate() {
-        filter[3 + index] = libc::sock_filter { code: equal, jt: (count - index) as u8, jf: 0, k: *call as u32 };
+/// A filter that asks about `calls`, and about `setsockopt(2)` of `options`, which are level and name, and ordered. It lets
+/// everything else pass. `None` for processors that are not known.
+pub(super) fn filter(calls: &[libc::c_long], options: &[(c_int, c_int)]) -> Option<Vec<libc::sock_filter>> {
+    let mut filter = vec![load(ARCH), unless_equal(ARCHITECTURE?, ALLOW), load(NUMBER)];
+    filter.extend(calls.iter().map(|call| if_equal(*call as u32, ASK)));
+    if !options.is_empty() {
+        filter.extend([unless_equal(libc::SYS_setsockopt as u32, ALLOW), load(SECOND)]);
     }
-    // What allows is at 3 + count already.
-    filter[4 + count].k = libc::SECCOMP_RET_USER_NOTIF;
-    (filter, 5 + count)
+    for of_level in options.chunk_by(|one, other| one.0 == other.0) {
+        filter.push(unless_equal(of_level[0].0 as u32, of_level.len() as u8 + 2));
+        filter.push(load(THIRD));
+        filter.extend(of_level.iter().map(|(_, name)| if_equal(*name as u32, ASK)));
+        filter.push(give(libc::SECCOMP_RET_ALLOW));
+    }
+    filter.extend([give(libc::SECCOMP_RET_ALLOW), give(libc::SECCOMP_RET_USER_NOTIF)]);
+    let length = filter.len();
+    for (index, statement) in filter.iter_mut().enumerate() {
+        for way in [&mut statement.jt, &mut statement.jf] {
+            match *way {
+                ALLOW => *way = u8::try_from(length - 2 - index - 1).ok()?,
+                ASK => *way = u8::try_from(length - 1 - index - 1).ok()?,
+                _ => {}
+            }
+        }
+    }
+    Some(filter)
+}
+
+/// Jumps to the last statements but one and to the last one, as long as it is not known where they are.
+const ALLOW: u8 = u8::MAX;
+const ASK: u8 = u8::MAX - 1;
+
+const fn load(offset: u32) -> libc::sock_filter {
+    libc::sock_filter { code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, jt: 0, jf: 0, k: offset }
+}
+
+const fn if_equal(k: u32, jt: u8) -> libc::sock_filter {
+    libc::sock_filter { code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, jt, jf: 0, k }
+}
+
+const fn unless_equal(k: u32, jf: u8) -> libc::sock_filter {
+    libc::sock_filter { jt: 0, jf, ..if_equal(k, 0) }
+}
+
+const fn give(k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k }
 }
 
 /// Installs a filter for this thread and what it starts, and gives its listener. Async-signal-safe.
-pub(crate) fn install(calls: &[libc::c_long]) -> io::Result<OwnedFd> {
-    let architecture = ARCHITECTURE.ok_or(io::ErrorKind::Unsupported)?;
+pub(super) fn install(filter: &[libc::sock_filter]) -> io::Result<OwnedFd> {
     // The kernel remembers for which calls this always allows, and does not run it for them.
-    let (filter, length) = filter(architecture, calls);
     let program = libc::sock_fprog {
-        len: length as u16,
+        len: filter.len() as u16,
         // The kernel only reads it.
         filter: filter.as_ptr().cast_mut(),
     };

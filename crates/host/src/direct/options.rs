@@ -12,17 +12,35 @@ use crate::{Family, sys};
 /// An option: its level, its name, and how many bytes its value has.
 type Name = (c_int, c_int, usize);
 
-/// Options of every TCP socket that are carried over.
-const CARRIED: &[Name] = &[
+/// Options of every TCP socket that are carried over, and that programs set often: asking about each time would cost more
+/// than to read them.
+const OFTEN: &[Name] = &[
     (SOL_SOCKET, libc::SO_REUSEADDR, 4),
-    (SOL_SOCKET, libc::SO_REUSEPORT, 4),
     (SOL_SOCKET, libc::SO_KEEPALIVE, 4),
-    (SOL_SOCKET, libc::SO_OOBINLINE, 4),
-    (SOL_SOCKET, libc::SO_DONTROUTE, 4),
     (SOL_SOCKET, libc::SO_LINGER, 8),
-    (SOL_SOCKET, libc::SO_RCVLOWAT, 4),
     (SOL_SOCKET, libc::SO_RCVTIMEO, 16),
     (SOL_SOCKET, libc::SO_SNDTIMEO, 16),
+    (IPPROTO_TCP, libc::TCP_NODELAY, 4),
+    (IPPROTO_TCP, libc::TCP_CORK, 4),
+    (IPPROTO_TCP, libc::TCP_KEEPIDLE, 4),
+    (IPPROTO_TCP, libc::TCP_KEEPINTVL, 4),
+    (IPPROTO_TCP, libc::TCP_KEEPCNT, 4),
+    (IPPROTO_TCP, libc::TCP_CONGESTION, 16),
+    (IPPROTO_TCP, libc::TCP_USER_TIMEOUT, 4),
+];
+
+/// And of those of IPv6.
+const OFTEN_V6: &[Name] = &[(SOL_IPV6, libc::IPV6_V6ONLY, 4)];
+
+/// The kernel doubles what these are set to. Set often too.
+const DOUBLED: &[Name] = &[(SOL_SOCKET, libc::SO_SNDBUF, 4), (SOL_SOCKET, libc::SO_RCVBUF, 4)];
+
+/// What is carried over as well, but seldom set. The filter asks when it is, and only from then on these are looked at.
+const SELDOM: &[Name] = &[
+    (SOL_SOCKET, libc::SO_REUSEPORT, 4),
+    (SOL_SOCKET, libc::SO_OOBINLINE, 4),
+    (SOL_SOCKET, libc::SO_DONTROUTE, 4),
+    (SOL_SOCKET, libc::SO_RCVLOWAT, 4),
     (SOL_SOCKET, libc::SO_ZEROCOPY, 4),
     (SOL_SOCKET, SO_MAX_PACING_RATE, 8),
     (SOL_IP, libc::IP_TOS, 4),
@@ -33,26 +51,18 @@ const CARRIED: &[Name] = &[
     (SOL_IP, libc::IP_MTU_DISCOVER, 4),
     (SOL_IP, libc::IP_RECVERR, 4),
     (SOL_IP, IP_LOCAL_PORT_RANGE, 4),
-    (IPPROTO_TCP, libc::TCP_NODELAY, 4),
-    (IPPROTO_TCP, libc::TCP_CORK, 4),
     (IPPROTO_TCP, libc::TCP_MAXSEG, 4),
-    (IPPROTO_TCP, libc::TCP_KEEPIDLE, 4),
-    (IPPROTO_TCP, libc::TCP_KEEPINTVL, 4),
-    (IPPROTO_TCP, libc::TCP_KEEPCNT, 4),
     (IPPROTO_TCP, libc::TCP_SYNCNT, 4),
     (IPPROTO_TCP, libc::TCP_LINGER2, 4),
     (IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, 4),
-    (IPPROTO_TCP, libc::TCP_CONGESTION, 16),
     (IPPROTO_TCP, libc::TCP_THIN_LINEAR_TIMEOUTS, 4),
-    (IPPROTO_TCP, libc::TCP_USER_TIMEOUT, 4),
     (IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, 4),
     (IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 4),
     (IPPROTO_TCP, libc::TCP_INQ, 4),
 ];
 
 /// And of those of IPv6.
-const CARRIED_V6: &[Name] = &[
-    (SOL_IPV6, libc::IPV6_V6ONLY, 4),
+const SELDOM_V6: &[Name] = &[
     (SOL_IPV6, libc::IPV6_UNICAST_HOPS, 4),
     (SOL_IPV6, libc::IPV6_TCLASS, 4),
     (SOL_IPV6, libc::IPV6_MTU_DISCOVER, 4),
@@ -61,10 +71,7 @@ const CARRIED_V6: &[Name] = &[
     (SOL_IPV6, libc::IPV6_ADDR_PREFERENCES, 4),
 ];
 
-/// The kernel doubles what these are set to.
-const DOUBLED: &[Name] = &[(SOL_SOCKET, libc::SO_SNDBUF, 4), (SOL_SOCKET, libc::SO_RCVBUF, 4)];
-
-/// What means something within one network only, or can't be read again once set.
+/// What means something within one network only, or can't be read again once set. Asked about too.
 const PECULIAR: &[Name] = &[
     (SOL_SOCKET, libc::SO_MARK, 4),
     (SOL_SOCKET, libc::SO_BINDTOIFINDEX, 4),
@@ -74,6 +81,23 @@ const PECULIAR: &[Name] = &[
     (IPPROTO_TCP, libc::TCP_REPAIR, 4),
     (IPPROTO_TCP, libc::TCP_ULP, 16),
 ];
+
+/// Other names under which those are set.
+const SYNONYMS: &[(c_int, c_int)] = &[
+    (SOL_SOCKET, libc::SO_BINDTODEVICE),
+    (SOL_SOCKET, libc::SO_ATTACH_BPF),
+    (SOL_IPV6, libc::IPV6_TRANSPARENT),
+];
+
+/// Level and name of each option that the filter is to ask about, level by level.
+pub(crate) fn asked_about() -> Vec<(c_int, c_int)> {
+    let names = [SELDOM, SELDOM_V6, PECULIAR].concat().into_iter().map(|(level, name, _)| (level, name));
+    // A socket without a connection has no upper layer protocol, and TLS in the kernel is one for each connection.
+    let names = names.filter(|name| *name != (IPPROTO_TCP, libc::TCP_ULP));
+    let mut names: Vec<_> = names.chain(SYNONYMS.iter().copied()).collect();
+    names.sort_unstable();
+    names
+}
 
 /// What a connection, and the lock, change by themselves.
 const UNSTEADY: &[Name] = &[FILTER, (IPPROTO_TCP, libc::TCP_MAXSEG, 4), (IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, 4)];
@@ -110,8 +134,12 @@ impl Options {
     ///
     /// # Errors
     /// Something is set that can't be carried over, or not by us.
-    pub(super) fn carry_over(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
-        for ((name, how), before) in all(self.family).zip(&self.values) {
+    pub(super) fn carry_over(&self, extent: Extent, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+        let count = match extent {
+            Extent::Often => often(self.family).count(),
+            Extent::All => self.values.len(),
+        };
+        for ((name, how), before) in all(self.family).zip(&self.values).take(count) {
             let set = value(from, name);
             if set == *before || self.used && UNSTEADY.contains(&name) {
                 continue;
@@ -130,6 +158,14 @@ impl Options {
     }
 }
 
+/// Which options may have been set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// None of those that the filter asks about.
+    Often,
+    All,
+}
+
 /// What becomes of an option that was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum How {
@@ -138,11 +174,17 @@ enum How {
     Peculiar,
 }
 
+/// All options, those first that are often set.
 fn all(family: Family) -> impl Iterator<Item = (Name, How)> {
-    let v6 = if family == Family::V6 { CARRIED_V6 } else { &[] };
-    let alike = CARRIED.iter().chain(v6).map(|name| (*name, How::Alike));
-    let halved = DOUBLED.iter().map(|name| (*name, How::Halved));
-    alike.chain(halved).chain(PECULIAR.iter().map(|name| (*name, How::Peculiar)))
+    let v6 = if family == Family::V6 { SELDOM_V6 } else { &[] };
+    let alike = SELDOM.iter().chain(v6).map(|name| (*name, How::Alike));
+    often(family).chain(alike).chain(PECULIAR.iter().map(|name| (*name, How::Peculiar)))
+}
+
+fn often(family: Family) -> impl Iterator<Item = (Name, How)> {
+    let v6 = if family == Family::V6 { OFTEN_V6 } else { &[] };
+    let alike = OFTEN.iter().chain(v6).map(|name| (*name, How::Alike));
+    alike.chain(DOUBLED.iter().map(|name| (*name, How::Halved)))
 }
 
 fn value(socket: BorrowedFd<'_>, (level, name, size): Name) -> Value {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    fs::{self, File},
     os::fd::{OwnedFd, RawFd},
     time::{Duration, Instant},
 };
@@ -14,8 +14,10 @@ use rustix::{
 
 use crate::process::thread_group;
 
-/// How many are known before all are forgotten.
+/// How many threads are known before all are forgotten.
 const MOST: usize = 256;
+/// How many descriptors' files stay open before all are closed. Programs use the same few numbers again and again.
+const MOST_DESCRIPTORS: usize = 64;
 /// So long after an epoll instance was to be made it may not be there yet.
 const SETTLING: Duration = Duration::from_secs(1);
 
@@ -35,6 +37,8 @@ pub(super) struct Held {
 pub(super) struct Programs {
     /// By thread: its process, and a handle on that. A number may be another thread's by now.
     threads: HashMap<u32, (u32, OwnedFd)>,
+    /// `/proc/THREAD/fdinfo/DESCRIPTOR`. It tells of whatever has the number now, and of no other thread.
+    descriptors: HashMap<(u32, RawFd), File>,
     /// By process: descriptors of epoll instances. They may have been closed.
     epolls: HashMap<u32, Vec<RawFd>>,
     /// By process: when one was made last.
@@ -44,12 +48,44 @@ pub(super) struct Programs {
 impl Programs {
     /// Copies a descriptor of a thread that waits.
     pub(super) fn copy(&mut self, thread: u32, descriptor: RawFd) -> Option<Held> {
-        if let Some(held) = self.known(thread).and_then(|known| copy(known, thread, descriptor)) {
+        if let Some(held) = self.try_copy(thread, descriptor) {
             return Some(held);
         }
         // The number is another thread's by now.
         self.threads.remove(&thread)?;
-        copy(self.known(thread)?, thread, descriptor)
+        self.try_copy(thread, descriptor)
+    }
+
+    fn try_copy(&mut self, thread: u32, descriptor: RawFd) -> Option<Held> {
+        let (process, handle) = self.known(thread)?;
+        let process = *process;
+        let socket = pidfd_getfd(handle, descriptor as ForeignRawFd, PidfdGetfdFlags::empty()).ok()?;
+        // A thread may have descriptors of its own; and the process may be another one than that of this thread.
+        let info = self.info(thread, descriptor)?;
+        if rustix::fs::fstat(&socket).ok()?.st_ino != info.inode {
+            return None;
+        }
+        Some(Held {
+            socket,
+            descriptor,
+            process,
+            close_on_exec: info.flags & libc::O_CLOEXEC != 0,
+            raises_signals: info.flags & libc::O_ASYNC != 0,
+        })
+    }
+
+    fn info(&mut self, thread: u32, descriptor: RawFd) -> Option<Info> {
+        let key = (thread, descriptor);
+        if let Some(info) = self.descriptors.get(&key).and_then(Info::read) {
+            return Some(info);
+        }
+        if self.descriptors.len() >= MOST_DESCRIPTORS {
+            self.descriptors.clear();
+        }
+        let file = File::open(format!("/proc/{thread}/fdinfo/{descriptor}")).ok()?;
+        let info = Info::read(&file)?;
+        self.descriptors.insert(key, file);
+        Some(info)
     }
 
     /// Whether an epoll instance of the process watches the descriptor.
@@ -91,23 +127,21 @@ impl Programs {
     }
 }
 
-fn copy((process, handle): &(u32, OwnedFd), thread: u32, descriptor: RawFd) -> Option<Held> {
-    let socket = pidfd_getfd(handle, descriptor as ForeignRawFd, PidfdGetfdFlags::empty()).ok()?;
-    // A thread may have descriptors of its own; and the process may be another one than that of this thread.
-    let text = fs::read_to_string(format!("/proc/{thread}/fdinfo/{descriptor}")).ok()?;
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let inode: u64 = field("ino:")?.parse().ok()?;
-    if rustix::fs::fstat(&socket).ok()?.st_ino != inode {
-        return None;
+/// What `/proc/THREAD/fdinfo/DESCRIPTOR` tells.
+struct Info {
+    inode: u64,
+    flags: i32,
+}
+
+impl Info {
+    /// `None` if the thread is gone, or has no such descriptor.
+    fn read(file: &File) -> Option<Self> {
+        let mut space = [0; 512];
+        let length = rustix::io::pread(file, &mut space, 0).ok()?;
+        let text = str::from_utf8(&space[..length]).ok()?;
+        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        Some(Self { inode: field("ino:")?.parse().ok()?, flags: i32::from_str_radix(field("flags:")?, 8).ok()? })
     }
-    let flags = i32::from_str_radix(field("flags:")?, 8).ok()?;
-    Some(Held {
-        socket,
-        descriptor,
-        process: *process,
-        close_on_exec: flags & libc::O_CLOEXEC != 0,
-        raises_signals: flags & libc::O_ASYNC != 0,
-    })
 }
 
 /// The epoll instances among the descriptors of a process.

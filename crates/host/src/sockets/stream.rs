@@ -138,19 +138,15 @@ pub fn is_delivering(socket: BorrowedFd<'_>) -> bool {
 
 /// Whether there is no connection (RFC 9293 §3.3.2: CLOSED): not yet, or no more, as after a reset.
 pub(crate) fn is_closed(socket: BorrowedFd<'_>) -> bool {
-    let mut state = 0u8;
-    let mut length: libc::socklen_t = 1;
-    // SAFETY: TCP_INFO writes at most `length` bytes, here the first one, which is the state.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut state).cast(),
-            &raw mut length,
-        )
-    };
-    result != 0 || state == State::Close as u8
+    tcp_state(socket).is_none_or(|state| state == State::Close as u8)
+}
+
+/// The state of a TCP socket, with the kernel's number; `None` for another kind.
+pub(crate) fn tcp_state(socket: BorrowedFd<'_>) -> Option<u8> {
+    // `struct tcp_info` begins with the state.
+    let mut state = [0];
+    sys::get_option(socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut state).ok()?;
+    Some(state[0])
 }
 
 /// The pending error of a socket (`SO_ERROR`), which is cleared. On a socket of [`super::udp_connect`] or a

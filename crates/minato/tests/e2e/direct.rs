@@ -29,18 +29,17 @@ time.sleep(200)";
 fn clients_of_every_kind_work_as_ever() {
     Machine::run(&["python3", "setpriv"], |machine| {
         world(machine);
-        let python = ["python3", "-c", CLIENTS, OUTSIDE_V4, OUTSIDE_V6, MACHINE_V4, MACHINE_V6];
-        let confined = [&["setpriv", "--no-new-privs"], &python[..]].concat();
-        for account in [machine.user(), machine.root()] {
-            for (flags, command) in [(&["--direct"][..], &python[..]), (&["--direct", "--map-root"], &confined)] {
-                let finished = account.run(flags, command).finish().expect_success();
-                assert_eq!(
-                    finished.stdout, "plain_clients\noptions\nfailures\nevents\nothers\n",
-                    "{}",
-                    finished.stderr
-                );
-                assert_eq!(finished.stderr, "");
-            }
+        let accounts = [machine.user(), machine.root()];
+        let ways = accounts.iter().flat_map(|account| [(account, false), (account, true)]);
+        for ((account, is_confined), round) in ways.zip(["0", "1", "2", "3"]) {
+            let python = ["python3", "-c", CLIENTS, OUTSIDE_V4, OUTSIDE_V6, MACHINE_V4, MACHINE_V6, round];
+            let confined = [&["setpriv", "--no-new-privs"], &python[..]].concat();
+            let (flags, command) =
+                if is_confined { (&["--direct", "--map-root"][..], &confined[..]) } else { (&["--direct"][..], &python[..]) };
+            let finished = account.run(flags, command).finish().expect_success();
+            let parts = "plain_clients\noptions\nfailures\nevents\nothers\n";
+            assert_eq!(finished.stdout, parts, "{}", finished.stderr);
+            assert_eq!(finished.stderr, "");
         }
     });
 }

@@ -44,7 +44,7 @@ fn what_a_program_sets_is_carried_over() {
         }
         sys::set_bytes(from.as_fd(), IPPROTO_TCP, libc::TCP_CONGESTION, b"reno").unwrap();
 
-        plain.carry_over(from.as_fd(), to.as_fd()).unwrap();
+        plain.carry_over(Extent::All, from.as_fd(), to.as_fd()).unwrap();
         for (name, _) in all(family) {
             assert_eq!(value(to.as_fd(), name), value(from.as_fd(), name), "{family:?} {name:?}");
         }
@@ -57,10 +57,10 @@ fn what_a_program_sets_is_carried_over() {
 #[test]
 fn what_is_of_one_network_only_is_refused() {
     let (plain, from, to) = pair(Family::V4);
-    plain.carry_over(from.as_fd(), to.as_fd()).unwrap();
+    plain.carry_over(Extent::All, from.as_fd(), to.as_fd()).unwrap();
     let all = libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: u32::MAX };
     sys::attach_filter(from.as_fd(), &[all]).unwrap();
-    assert!(plain.carry_over(from.as_fd(), to.as_fd()).is_err());
+    assert!(plain.carry_over(Extent::All, from.as_fd(), to.as_fd()).is_err());
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn an_attempt_that_failed_sets_nothing() {
         let nobody = std::net::SocketAddr::new(loopback, 1);
         crate::direct::lock::to_peer(from.as_fd(), nobody).unwrap();
         assert!(rustix::net::connect(&from, &nobody).is_err());
-        plain.but_used().carry_over(from.as_fd(), to.as_fd()).unwrap();
+        plain.but_used().carry_over(Extent::All, from.as_fd(), to.as_fd()).unwrap();
         let (untouched, _, fresh) = pair(family);
         sys::set_option(fresh.as_fd(), IPPROTO_TCP, libc::TCP_NODELAY, 1).unwrap();
         sys::set_option(fresh.as_fd(), SOL_SOCKET, libc::SO_SNDBUF, 30_000).unwrap();

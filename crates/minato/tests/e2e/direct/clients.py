@@ -63,6 +63,17 @@ def options():
     assert s.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 40000
     assert struct.unpack('ll', s.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16)) == (3, 0)
     hello(s)
+    # Options that are looked at only once a program has set one of them: of each level, each as the first one.
+    seldom = [(socket.AF_INET, socket.SOL_SOCKET, socket.SO_OOBINLINE, 1), (socket.AF_INET, socket.IPPROTO_IP, socket.IP_TOS, 8),
+              (socket.AF_INET, socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 7000),
+              (socket.AF_INET6, socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 8)]
+    family, level, name, value = seldom[int(sys.argv[5])]
+    connected(family)
+    s = socket.socket(family)
+    s.setsockopt(level, name, value)
+    s.connect((outside[family], 8000))
+    assert is_direct(s) and s.getsockopt(level, name) == value, (level, name)
+    hello(s)
 
 
 def failures():
