@@ -74,6 +74,15 @@ fn short_connections_and_datagrams_take_few_system_calls() {
             client.finish_within(Duration::from_secs(60)).expect_success();
         });
         assert_few("a connection to the outside", calls.useful(), COUNT, 48);
+
+        let keeper = user.run(&["--name", "direct", "--direct"], &["sleep", "100"]);
+        Api::USER.host("direct");
+        let calls = system_calls(machine, &engine, || {
+            let client = user.exec("direct", &machine.peer(&format!("lines {outward} {COUNT}")));
+            client.finish_within(Duration::from_secs(60)).expect_success();
+        });
+        assert_few("a direct connection", calls.useful(), COUNT, 48);
+        keeper.stop();
         datagrams.stop();
         service.stop();
     });
