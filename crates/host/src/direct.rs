@@ -23,11 +23,11 @@ use rustix::{
     net::{SocketFlags, SocketType, getsockname, ipproto, socket_with, sockopt},
 };
 
+pub(crate) use self::options::asked_about;
 use self::{
     options::{Extent, Options},
     programs::{Held, Programs},
 };
-pub(crate) use self::options::asked_about;
 use crate::{
     Family,
     binds::{seccomp::Notification, target},

@@ -22,11 +22,7 @@ const BESIDE: [&str; 6] = ["run", "--name", "beside", "--", "sleep", "600"];
 
 const STARTS: &[Start] = &[
     start("unshare -Urn", &["unshare", "-Urn", "true"]),
-    Start {
-        title: "minato, engine running",
-        command: &["/run/bin/minato", "run", "--", "true"],
-        needs_engine: true,
-    },
+    Start { title: "minato, engine running", command: &["/run/bin/minato", "run", "--", "true"], needs_engine: true },
     start("minato, cold", &["/run/bin/minato", "run", "--network", "cold", "--", "true"]),
     start("pasta", &["pasta", "--quiet", "--ipv4-only", "--config-net", "--", "true"]),
     start(

@@ -83,11 +83,8 @@ const PECULIAR: &[Name] = &[
 ];
 
 /// Other names under which those are set.
-const SYNONYMS: &[(c_int, c_int)] = &[
-    (SOL_SOCKET, libc::SO_BINDTODEVICE),
-    (SOL_SOCKET, libc::SO_ATTACH_BPF),
-    (SOL_IPV6, libc::IPV6_TRANSPARENT),
-];
+const SYNONYMS: &[(c_int, c_int)] =
+    &[(SOL_SOCKET, libc::SO_BINDTODEVICE), (SOL_SOCKET, libc::SO_ATTACH_BPF), (SOL_IPV6, libc::IPV6_TRANSPARENT)];
 
 /// Level and name of each option that the filter is to ask about, level by level.
 pub(crate) fn asked_about() -> Vec<(c_int, c_int)> {

@@ -34,8 +34,11 @@ fn clients_of_every_kind_work_as_ever() {
         for ((account, is_confined), round) in ways.zip(["0", "1", "2", "3"]) {
             let python = ["python3", "-c", CLIENTS, OUTSIDE_V4, OUTSIDE_V6, MACHINE_V4, MACHINE_V6, round];
             let confined = [&["setpriv", "--no-new-privs"], &python[..]].concat();
-            let (flags, command) =
-                if is_confined { (&["--direct", "--map-root"][..], &confined[..]) } else { (&["--direct"][..], &python[..]) };
+            let (flags, command) = if is_confined {
+                (&["--direct", "--map-root"][..], &confined[..])
+            } else {
+                (&["--direct"][..], &python[..])
+            };
             let finished = account.run(flags, command).finish().expect_success();
             let parts = "plain_clients\noptions\nfailures\nevents\nothers\n";
             assert_eq!(finished.stdout, parts, "{}", finished.stderr);
