@@ -14,6 +14,8 @@ pub struct Config {
     pub link: Link,
     /// Own addresses with their on-link prefixes, several of each family if wanted.
     pub addresses: Vec<IpCidr>,
+    /// Of the own addresses those that are spoken from only if no other will do (RFC 4862 §5.5.4).
+    pub deprecated: Vec<IpAddr>,
     /// Next hops for destinations off the link, the first of each family is used. A router to everywhere else needs none.
     pub gateways: Vec<IpAddr>,
     /// Take TCP, UDP and echo requests to every destination, as a transparent router does.
@@ -35,6 +37,7 @@ impl Config {
         Config {
             link,
             addresses: Vec::new(),
+            deprecated: Vec::new(),
             gateways: Vec::new(),
             any_destination: false,
             ephemeral: PortRange::DYNAMIC,
@@ -101,7 +104,7 @@ pub struct Limits {
     pub datagram_bytes: usize,
     /// Packets that wait for `poll_transmit` (datagrams, ICMP, RST), in bytes.
     pub outgoing_bytes: usize,
-    /// Fragments that wait for the rest of their datagram, in bytes.
+    /// Fragments that wait for the rest of their datagram, in bytes. Those of one source may take a quarter.
     pub fragment_bytes: usize,
     /// Neighbours remembered.
     pub neighbors: usize,

@@ -23,6 +23,7 @@ mod leases;
 mod output;
 mod reassembly;
 mod slots;
+mod spare;
 mod stack;
 pub mod tcp;
 mod time;

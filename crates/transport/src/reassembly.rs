@@ -68,11 +68,16 @@ pub(crate) struct Whole {
     pub(crate) beginning: Vec<u8>,
 }
 
+/// The share of all memory that the fragments of one source may take, as a divisor: so that one can't keep the others out.
+const SOURCE_SHARE: usize = 4;
+
 /// All datagrams that miss fragments. Keyed by what RFC 791 names; remote parties choose it, so the hasher is keyed.
 #[derive(Debug)]
 pub(crate) struct Reassembly {
     partials: HashMap<Key, Partial, KeyedState>,
     bytes: usize,
+    /// By source, as long as it has any.
+    source_bytes: HashMap<IpAddr, usize, KeyedState>,
     limit: usize,
     next: Option<Time>,
     pub(crate) refused: u64,
@@ -80,7 +85,23 @@ pub(crate) struct Reassembly {
 
 impl Reassembly {
     pub(crate) fn new(key: KeyedState, limit: usize) -> Reassembly {
-        Reassembly { partials: HashMap::with_hasher(key), bytes: 0, limit, next: None, refused: 0 }
+        let source_bytes = HashMap::with_hasher(key.clone());
+        Reassembly { partials: HashMap::with_hasher(key), bytes: 0, source_bytes, limit, next: None, refused: 0 }
+    }
+
+    /// Books memory that fragments of a source take more and less.
+    fn book(&mut self, source: IpAddr, more: usize, less: usize) {
+        self.bytes = self.bytes + more - less;
+        let own = self.source_bytes.entry(source).or_default();
+        *own = *own + more - less;
+        if *own == 0 {
+            self.source_bytes.remove(&source);
+        }
+    }
+
+    fn has_room(&self, source: IpAddr, bytes: usize) -> bool {
+        let own = self.source_bytes.get(&source).copied().unwrap_or(0);
+        self.bytes + bytes <= self.limit && own + bytes <= self.limit / SOURCE_SHARE
     }
 
     /// Adds a fragment; the whole datagram if it was the last one missing.
@@ -91,7 +112,7 @@ impl Reassembly {
         if packet.payload.is_empty() || end > LENGTH_MAX || (fragment.more && !packet.payload.len().is_multiple_of(8)) {
             return None;
         }
-        if self.bytes + packet.payload.len() + OVERHEAD > self.limit {
+        if !self.has_room(packet.source, packet.payload.len() + OVERHEAD) {
             self.refused += 1;
             return None;
         }
@@ -101,19 +122,21 @@ impl Reassembly {
             protocol: packet.protocol,
             ident: fragment.ident,
         };
+        let mut begun = 0;
         let partial = self.partials.entry(key).or_insert_with(|| {
-            self.bytes += OVERHEAD;
+            begun = OVERHEAD;
             Partial::new(now + TIMEOUT, packet)
         });
         self.next = Some(self.next.map_or(partial.deadline, |next| next.min(partial.deadline)));
         let before = partial.bytes;
         partial.add(fragment.offset, fragment.more, packet);
-        self.bytes = self.bytes + partial.bytes - before;
-        if !partial.is_complete() {
+        let (after, complete) = (partial.bytes, partial.is_complete());
+        self.book(packet.source, begun + after, before);
+        if !complete {
             return None;
         }
         let partial = self.partials.remove(&key)?;
-        self.bytes -= partial.bytes + OVERHEAD;
+        self.book(packet.source, 0, partial.bytes + OVERHEAD);
         Some(partial.into_whole(&key))
     }
 
@@ -126,14 +149,14 @@ impl Reassembly {
         if self.next.is_none_or(|next| next > now) {
             return;
         }
-        let bytes = &mut self.bytes;
-        self.partials.retain(|_, partial| {
-            let keep = partial.deadline > now;
-            if !keep {
-                *bytes -= partial.bytes + OVERHEAD;
-            }
-            keep
-        });
+        let expired: Vec<(IpAddr, usize)> = self
+            .partials
+            .extract_if(|_, partial| partial.deadline <= now)
+            .map(|(key, partial)| (key.source, partial.bytes + OVERHEAD))
+            .collect();
+        for (source, bytes) in expired {
+            self.book(source, 0, bytes);
+        }
         self.next = self.partials.values().map(|partial| partial.deadline).min();
     }
 }

@@ -69,6 +69,10 @@ impl<T> Slots<T> {
         self.places.get(index as usize).map_or(0, |place| place.generation)
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places.iter_mut().filter_map(|place| place.value.as_mut())
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         self.places.iter().enumerate().filter_map(|(index, place)| Some((index as u32, place.value.as_ref()?)))
     }

@@ -56,3 +56,52 @@ fn measure(client_address: impl Fn(u16) -> Option<SocketAddr>) -> (usize, [Stack
     assert_eq!(ends, 2 * usize::from(CONNECTIONS));
     ((resident() - before) / ends, stacks)
 }
+
+/// Buffers grow with what is under way and unread, and go back once that is over, also where the stack is not quite idle.
+#[test]
+fn after_bulk_buffers_go_back_by_themselves() {
+    let mut now = start();
+    let mut stacks = [stack(now, 1), stack(now, 2)];
+    let listener = stacks[1].listen(at(2, 80), 16).expect("free");
+    let mut frame = Vec::with_capacity(70_000);
+    let mut ends = Vec::new();
+    for number in 0..8 {
+        let client = stacks[0].connect(now, None, at(2, 80), number).expect("free");
+        while exchange(now, &mut stacks, &mut frame) {}
+        ends.push((client, stacks[1].accept(listener).expect("connected")));
+    }
+    let (mut peak, mut buffer) = (0, vec![7; 1 << 20]);
+    for _ in 0..20 {
+        for (client, _) in &ends {
+            stacks[0].send(now, *client, &buffer);
+        }
+        now += Duration::from_millis(1);
+        while exchange(now, &mut stacks, &mut frame) {}
+        peak = peak.max(stacks.iter().map(|stack| stack.statistics().buffer_bytes).sum());
+        for (_, server) in &ends {
+            while stacks[1].receive_into(now, *server, &mut buffer).is_ok_and(|count| count > 0) {}
+        }
+        while exchange(now, &mut stacks, &mut frame) {}
+    }
+    assert!(peak > 10 << 20, "{peak}");
+    // One connection says a little ten times a second; all others are idle.
+    for _ in 0..100 {
+        now += Duration::from_millis(100);
+        stacks.iter_mut().for_each(|stack| stack.handle_timeout(now));
+        stacks[0].send(now, ends[0].0, b"a little");
+        while exchange(now, &mut stacks, &mut frame) {}
+        while stacks[1].receive_into(now, ends[0].1, &mut buffer).is_ok_and(|count| count > 0) {}
+    }
+    for stack in &stacks {
+        let bytes = stack.statistics().buffer_bytes;
+        assert!(bytes <= 16 << 10, "{bytes} of {peak}");
+    }
+    // And nothing wakes a stack for ever.
+    for _ in 0..100 {
+        let Some(at) = stacks[0].poll_timeout() else { break };
+        now = now.max(at);
+        stacks.iter_mut().for_each(|stack| stack.handle_timeout(now));
+        while exchange(now, &mut stacks, &mut frame) {}
+    }
+    assert_eq!((stacks[0].poll_timeout(), stacks[0].statistics().buffer_bytes), (None, 0));
+}

@@ -20,7 +20,7 @@ use crate::wire::ip::{IpHeader, IpPacket, is_unicast};
 use crate::wire::virtio::Offload;
 
 pub(crate) use framing::Framing;
-pub(crate) use neighbors::{Neighbors, Resolution};
+pub(crate) use neighbors::{Hearing, Neighbors, Resolution};
 pub(crate) use queue::Queue;
 pub(crate) use routes::Routes;
 
@@ -52,7 +52,7 @@ impl Output {
         let key = KeyedState::new(&config.key, b'n');
         Output {
             framing: Framing::new(config.link),
-            routes: Routes::new(&config.addresses, &config.gateways),
+            routes: Routes::new(config),
             neighbors: Neighbors::new(key, config.limits.neighbors, config.limits.outgoing_bytes / 4),
             queue: Queue::new(config.limits.outgoing_bytes),
             recent: None,
@@ -168,14 +168,14 @@ impl Output {
         match self.neighbors.resolve(now, next_hop) {
             Resolution::Known { station, solicit, until } => {
                 if solicit {
-                    self.solicit(next_hop);
+                    self.solicit(next_hop, Some(station));
                 }
                 self.recent = Some(RecentStation { destination, station, until, changes: self.neighbors.changes });
                 Station::Known(station)
             }
             Resolution::Pending { solicit } => {
                 if solicit {
-                    self.solicit(next_hop);
+                    self.solicit(next_hop, None);
                 }
                 Station::Pending(next_hop)
             }
@@ -220,7 +220,7 @@ impl Output {
     /// Repeats questions for stations and gives up on those that never answer.
     pub(crate) fn handle_timeout(&mut self, now: Time) {
         for next_hop in self.neighbors.handle_timeout(now) {
-            self.solicit(next_hop);
+            self.solicit(next_hop, None);
         }
     }
 }

@@ -42,24 +42,48 @@ pub(crate) struct Neighbors {
     pub(crate) found: Vec<Waiter>,
     /// Connections whose neighbour does not answer, for the stack to tell.
     pub(crate) absent: Vec<Waiter>,
+    /// Frames whose neighbour does not answer, as above.
+    pub(crate) undeliverable: Vec<Vec<u8>>,
     /// Frames whose neighbour is found, for the queue.
     pub(crate) released: Vec<(MacAddress, bool, Vec<u8>)>,
 }
 
 #[derive(Debug)]
 enum Entry {
-    Known { station: MacAddress, confirmed: Time, asked: Option<Time>, questions: u8 },
-    Asked { questions: u8, next: Time, frames: VecDeque<Vec<u8>>, waiters: BTreeSet<Waiter> },
+    /// Until `until` it need not be asked (RFC 4861 §7.3.2: REACHABLE, then STALE).
+    Known {
+        station: MacAddress,
+        until: Time,
+        asked: Option<Time>,
+        questions: u8,
+    },
+    Asked {
+        questions: u8,
+        next: Time,
+        frames: VecDeque<Vec<u8>>,
+        waiters: BTreeSet<Waiter>,
+    },
 }
 
 impl Entry {
     /// When it was last of use: confirmed, or asked.
     fn heard(&self) -> Time {
         match self {
-            Entry::Known { confirmed, .. } => *confirmed,
+            Entry::Known { until, .. } => *until,
             Entry::Asked { next, .. } => *next,
         }
     }
+}
+
+/// How a neighbour was heard of (RFC 4861 §7.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hearing {
+    /// It answered us, and says whether its answer goes before what is known: it is reachable there.
+    Answer { overrides: bool },
+    /// It told everybody, and says whether that goes before what is known.
+    Announcement { overrides: bool },
+    /// It asked us for our own address.
+    Question,
 }
 
 /// What is known about a neighbour; `solicit` means that it shall be asked now.
@@ -88,15 +112,15 @@ impl Neighbors {
             next: None,
             found: Vec::new(),
             absent: Vec::new(),
+            undeliverable: Vec::new(),
             released: Vec::new(),
         }
     }
 
     pub(crate) fn resolve(&mut self, now: Time, address: IpAddr) -> Resolution {
         match self.entries.get_mut(&address) {
-            Some(Entry::Known { station, confirmed, asked, questions }) => {
-                let station = *station;
-                let until = *confirmed + STALE_AFTER;
+            Some(Entry::Known { station, until, asked, questions }) => {
+                let (station, until) = (*station, *until);
                 if now < until {
                     return Resolution::Known { station, solicit: false, until };
                 }
@@ -167,16 +191,35 @@ impl Neighbors {
         }
     }
 
-    /// Notes what a neighbour said about itself. `only_known` ignores addresses that nobody needed so far.
-    pub(crate) fn learn(&mut self, now: Time, address: IpAddr, station: MacAddress, only_known: bool) {
-        if !station.is_unicast() || (only_known && !self.entries.contains_key(&address)) {
+    /// Notes what a neighbour said about itself (RFC 4861 §7.2.3, §7.2.5; RFC 826). Only a question makes an entry: answers and
+    /// announcements of neighbours that nobody needed so far are ignored.
+    pub(crate) fn learn(&mut self, now: Time, address: IpAddr, station: MacAddress, hearing: Hearing) {
+        if !station.is_unicast() {
             return;
         }
-        if !self.entries.contains_key(&address) {
-            self.make_room();
-        }
+        let overrides = match hearing {
+            Hearing::Answer { overrides } | Hearing::Announcement { overrides } => overrides,
+            Hearing::Question => true,
+        };
+        let reachable = if matches!(hearing, Hearing::Answer { .. }) { now + STALE_AFTER } else { now };
+        let until = match self.entries.get_mut(&address) {
+            Some(Entry::Known { station: known, until, .. }) if *known != station && !overrides => {
+                // Two claim the address: the one that is known stays, and is asked again.
+                *until = now.min(*until);
+                self.changes += 1;
+                return;
+            }
+            // What is known already is confirmed by an answer, and by nothing else.
+            Some(Entry::Known { station: known, until, .. }) if *known == station => reachable.max(*until),
+            Some(_) => reachable,
+            None if hearing == Hearing::Question => {
+                self.make_room();
+                reachable
+            }
+            None => return,
+        };
         self.changes += 1;
-        let known = Entry::Known { station, confirmed: now, asked: None, questions: 0 };
+        let known = Entry::Known { station, until, asked: None, questions: 0 };
         if let Some(Entry::Asked { frames, waiters, .. }) = self.entries.insert(address, known) {
             self.held_bytes -= bytes_of(&frames);
             self.found.extend(waiters);
@@ -196,13 +239,15 @@ impl Neighbors {
         }
         let mut again = Vec::new();
         let mut earliest: Option<Time> = None;
-        let (absent, held_bytes) = (&mut self.absent, &mut self.held_bytes);
+        let (absent, undeliverable) = (&mut self.absent, &mut self.undeliverable);
+        let held_bytes = &mut self.held_bytes;
         self.entries.retain(|address, entry| {
             let Entry::Asked { questions, next, waiters, frames } = entry else { return true };
             if *next <= now {
                 if *questions >= QUESTIONS {
                     absent.extend(std::mem::take(waiters));
                     *held_bytes -= bytes_of(frames);
+                    undeliverable.extend(std::mem::take(frames));
                     return false;
                 }
                 *questions += 1;
@@ -225,7 +270,7 @@ fn bytes_of(frames: &VecDeque<Vec<u8>>) -> usize {
 mod tests {
     use std::net::IpAddr;
 
-    use super::{HELD_FRAMES, Neighbors};
+    use super::{HELD_FRAMES, Hearing, Neighbors};
     use crate::hash::KeyedState;
     use crate::time::{Interval, Time};
     use crate::types::MacAddress;
@@ -245,7 +290,7 @@ mod tests {
         assert_eq!(neighbors.held_bytes(), 50_000);
         assert!(held >= 500, "{held}");
         // One answers and the others do not: nothing is left.
-        neighbors.learn(now, address(1), MacAddress([2; 6]), true);
+        neighbors.learn(now, address(1), MacAddress([2; 6]), Hearing::Answer { overrides: true });
         assert_eq!(neighbors.released.len(), HELD_FRAMES);
         assert_eq!(neighbors.held_bytes(), 50_000 - 100 * HELD_FRAMES);
         for second in 1..=3 {

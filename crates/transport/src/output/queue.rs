@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::spare::Spare;
+
 /// Buffers kept for reuse.
 const SPARE_BUFFERS: usize = 64;
 
@@ -11,14 +13,14 @@ pub(crate) struct Queue {
     frames: VecDeque<Vec<u8>>,
     bytes: usize,
     limit: usize,
-    spare: Vec<Vec<u8>>,
+    spare: Spare<Vec<u8>>,
     /// Frames that found no room.
     pub(crate) refused: u64,
 }
 
 impl Queue {
     pub(crate) fn new(limit: usize) -> Queue {
-        Queue { frames: VecDeque::new(), bytes: 0, limit, spare: Vec::new(), refused: 0 }
+        Queue { frames: VecDeque::new(), bytes: 0, limit, spare: Spare::new(SPARE_BUFFERS), refused: 0 }
     }
 
     /// A buffer of zeroes for a frame; `None` if too much waits already, here and (`elsewhere`) for neighbours.
@@ -27,7 +29,7 @@ impl Queue {
             self.refused += 1;
             return None;
         }
-        let mut buffer = self.spare.pop().unwrap_or_default();
+        let mut buffer = self.spare.take().unwrap_or_default();
         buffer.clear();
         buffer.resize(length, 0);
         Some(buffer)
@@ -35,7 +37,18 @@ impl Queue {
 
     /// Gives the allocator the buffers that are kept for reuse.
     pub(crate) fn release(&mut self) {
-        self.spare = Vec::new();
+        self.spare.clear();
+    }
+
+    /// Gives the allocator what was not needed since the last call. Whether something is left.
+    pub(crate) fn decay(&mut self) -> bool {
+        self.spare.decay();
+        self.has_spare()
+    }
+
+    /// Whether buffers are kept for reuse.
+    pub(crate) fn has_spare(&self) -> bool {
+        !self.spare.is_empty()
     }
 
     pub(crate) fn push(&mut self, frame: Vec<u8>) {
@@ -50,8 +63,6 @@ impl Queue {
     }
 
     pub(crate) fn recycle(&mut self, buffer: Vec<u8>) {
-        if self.spare.len() < SPARE_BUFFERS {
-            self.spare.push(buffer);
-        }
+        self.spare.give(buffer);
     }
 }

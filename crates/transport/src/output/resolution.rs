@@ -8,7 +8,7 @@ use smoltcp::wire::{
     NdiscNeighborFlags, NdiscRepr, RawHardwareAddress,
 };
 
-use super::Output;
+use super::{Hearing, Output};
 use crate::time::Time;
 use crate::types::MacAddress;
 use crate::wire::ip::{IpHeader, IpPacket};
@@ -18,8 +18,9 @@ use crate::wire::virtio::Offload;
 const ON_LINK_HOP_LIMIT: u8 = 255;
 
 impl Output {
-    /// Asks the link for the station address of `next_hop`.
-    pub(super) fn solicit(&mut self, next_hop: IpAddr) {
+    /// Asks the link for the station address of `next_hop`, or `known` whether it is still there (RFC 4861 §7.3.3, RFC 1122
+    /// §2.3.2.1).
+    pub(super) fn solicit(&mut self, next_hop: IpAddr, known: Option<MacAddress>) {
         let Some(own_station) = self.framing.own_station() else { return };
         let Some(own) = self.routes.own_address_towards(next_hop) else { return };
         match (own, next_hop) {
@@ -31,13 +32,14 @@ impl Output {
                     target_hardware_addr: EthernetAddress([0; 6]),
                     target_protocol_addr: target,
                 };
-                self.send_arp(MacAddress::BROADCAST, &question);
+                self.send_arp(known.unwrap_or(MacAddress::BROADCAST), &question);
             }
             (IpAddr::V6(own), IpAddr::V6(target)) => {
-                let group = solicited_node(target);
                 let question = NdiscRepr::NeighborSolicit { target_addr: target, lladdr: Some(raw(own_station)) };
-                let station = self.routes.group_station(IpAddr::V6(group));
-                self.send_neighbor(own, group, station.unwrap_or(MacAddress::BROADCAST), question);
+                let destination = if known.is_some() { target } else { solicited_node(target) };
+                let group = || self.routes.group_station(IpAddr::V6(destination));
+                let station = known.or_else(group).unwrap_or(MacAddress::BROADCAST);
+                self.send_neighbor(own, destination, station, question);
             }
             _ => {}
         }
@@ -65,7 +67,12 @@ impl Output {
             && !self.routes.is_own(IpAddr::V4(sender));
         if teaches {
             // RFC 826: merge what is known; add only if we are the target.
-            self.neighbors.learn(now, IpAddr::V4(sender), station, !for_us);
+            let hearing = match operation {
+                ArpOperation::Reply if for_us => Hearing::Answer { overrides: true },
+                _ if for_us => Hearing::Question,
+                _ => Hearing::Announcement { overrides: true },
+            };
+            self.neighbors.learn(now, IpAddr::V4(sender), station, hearing);
             self.release();
         }
         if for_us && operation == ArpOperation::Request && station.is_unicast() {
@@ -91,18 +98,37 @@ impl Output {
         let caps = ChecksumCapabilities::ignored();
         match Icmpv6Repr::parse(&source, &destination, &parsed, &caps) {
             Ok(Icmpv6Repr::Ndisc(NdiscRepr::NeighborSolicit { target_addr, lladdr })) => {
-                self.answer_solicitation(now, source, target_addr, lladdr);
-            }
-            Ok(Icmpv6Repr::Ndisc(NdiscRepr::NeighborAdvert { target_addr, lladdr: Some(station), .. })) => {
-                if let Some(station) = station_of(&station)
-                    && !self.routes.is_own(IpAddr::V6(target_addr))
-                {
-                    self.neighbors.learn(now, IpAddr::V6(target_addr), station, true);
-                    self.release();
+                // RFC 4861 §7.1.1: who has no address yet asks a group and says nothing of its station.
+                let nobody = source.is_unspecified();
+                if !nobody || (destination.is_multicast() && lladdr.is_none()) {
+                    self.answer_solicitation(now, source, target_addr, lladdr);
                 }
+            }
+            Ok(Icmpv6Repr::Ndisc(NdiscRepr::NeighborAdvert { flags, target_addr, lladdr: Some(station) })) => {
+                self.take_advertisement(now, destination, flags, target_addr, &station);
             }
             _ => {}
         }
+    }
+
+    fn take_advertisement(
+        &mut self,
+        now: Time,
+        destination: Ipv6Addr,
+        flags: NdiscNeighborFlags,
+        target: Ipv6Addr,
+        station: &RawHardwareAddress,
+    ) {
+        let Some(station) = station_of(station) else { return };
+        let solicited = flags.contains(NdiscNeighborFlags::SOLICITED);
+        // RFC 4861 §7.1.2: an answer goes to who asked. Nobody else teaches us our own.
+        if self.routes.is_own(IpAddr::V6(target)) || (solicited && destination.is_multicast()) {
+            return;
+        }
+        let overrides = flags.contains(NdiscNeighborFlags::OVERRIDE);
+        let hearing = if solicited { Hearing::Answer { overrides } } else { Hearing::Announcement { overrides } };
+        self.neighbors.learn(now, IpAddr::V6(target), station, hearing);
+        self.release();
     }
 
     fn answer_solicitation(
@@ -125,7 +151,7 @@ impl Output {
             && self.routes.is_on_link(asker)
             && !self.routes.is_own(asker)
         {
-            self.neighbors.learn(now, asker, station, false);
+            self.neighbors.learn(now, asker, station, Hearing::Question);
             self.release();
         }
         let mut flags = NdiscNeighborFlags::OVERRIDE;

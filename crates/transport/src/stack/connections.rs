@@ -259,10 +259,12 @@ impl Stack {
     /// Connections that waited for a neighbour go on, or hear that it is not there.
     pub(super) fn wake_for_neighbors(&mut self, now: Time) {
         let neighbors = &mut self.output.neighbors;
-        if neighbors.found.is_empty() && neighbors.absent.is_empty() {
+        if neighbors.found.is_empty() && neighbors.absent.is_empty() && neighbors.undeliverable.is_empty() {
             return;
         }
-        for (index, generation) in std::mem::take(&mut neighbors.found) {
+        let undeliverable = std::mem::take(&mut neighbors.undeliverable);
+        undeliverable.iter().for_each(|frame| self.report_undeliverable(frame));
+        for (index, generation) in std::mem::take(&mut self.output.neighbors.found) {
             if self.connections.is_current(index, generation) {
                 self.queue(index);
             }

@@ -10,6 +10,7 @@ use super::receive::Recipient;
 use super::{Datagram, Stack};
 use crate::error::SendDatagramError;
 use crate::output::SendError;
+use crate::spare::Spare;
 use crate::time::Time;
 use crate::types::{Unreachable, canonical};
 use crate::wire::ip::{IpHeader, IpPacket, Service, header_length};
@@ -38,7 +39,7 @@ pub(super) struct Datagrams {
     limit: usize,
     /// What `poll_datagram` returned last.
     current: Option<Arrived>,
-    spare: Vec<Vec<u8>>,
+    spare: Spare<Vec<u8>>,
 }
 
 /// What a datagram costs beside its payload.
@@ -46,7 +47,7 @@ const OVERHEAD: usize = 128;
 
 impl Datagrams {
     pub(super) fn new(limit: usize) -> Datagrams {
-        Datagrams { waiting: VecDeque::new(), bytes: 0, limit, current: None, spare: Vec::new() }
+        Datagrams { waiting: VecDeque::new(), bytes: 0, limit, current: None, spare: Spare::new(SPARE_BUFFERS) }
     }
 
     /// Whether there was room.
@@ -56,7 +57,7 @@ impl Datagrams {
             return false;
         }
         self.bytes += cost;
-        let mut payload = self.spare.pop().unwrap_or_default();
+        let mut payload = self.spare.take().unwrap_or_default();
         payload.clear();
         payload.extend_from_slice(datagram.payload);
         self.waiting.push_back(Arrived { source: datagram.source, destination: datagram.destination, payload });
@@ -70,15 +71,25 @@ impl Datagrams {
 
     /// Gives the allocator the buffers that are kept for reuse.
     pub(super) fn release(&mut self) {
-        self.spare = Vec::new();
+        self.spare.clear();
+    }
+
+    /// Gives the allocator what was not needed since the last call. Whether something is left.
+    pub(super) fn decay(&mut self) -> bool {
+        self.spare.decay();
+        self.has_spare()
+    }
+
+    /// Whether buffers are kept for reuse.
+    pub(super) fn has_spare(&self) -> bool {
+        !self.spare.is_empty()
     }
 
     pub(super) fn pop(&mut self) -> Option<Datagram<'_>> {
         if let Some(last) = self.current.take()
-            && self.spare.len() < SPARE_BUFFERS
             && last.payload.capacity() <= SPARE_BUFFER_MAX
         {
-            self.spare.push(last.payload);
+            self.spare.give(last.payload);
         }
         let next = self.waiting.pop_front()?;
         self.bytes -= next.payload.len() + OVERHEAD;
@@ -212,7 +223,7 @@ mod tests {
             assert!(datagrams.push(&UdpDatagram { source, destination, payload }));
         }
         while datagrams.pop().is_some() {}
-        assert_eq!(datagrams.spare.len(), SPARE_BUFFERS);
+        assert_eq!(datagrams.spare.iter().count(), SPARE_BUFFERS);
         assert!(datagrams.spare.iter().all(|buffer| buffer.capacity() <= SPARE_BUFFER_MAX));
     }
 }

@@ -98,6 +98,8 @@ pub struct Statistics {
     pub frames_dropped: u64,
     /// Whatever a bound of `Limits` made us drop.
     pub limited: u64,
+    /// Bytes of stream buffers, with those that are kept for reuse for a while.
+    pub buffer_bytes: usize,
     /// Connections in any state but TIME-WAIT.
     pub connections: usize,
     /// Connections in TIME-WAIT.

@@ -14,7 +14,8 @@ use crate::tcp::Seq;
 use crate::time::Time;
 use crate::types::Unreachable;
 use crate::wire::icmp::{self, IcmpMessage, Quoted};
-use crate::wire::ip::{IpHeader, IpPacket, is_unicast};
+use crate::wire::ip::{self, Backing, IpHeader, IpPacket, is_unicast};
+use crate::wire::udp;
 use crate::wire::virtio::Offload;
 
 /// Echo requests and errors that wait in the event queue at most; more are dropped, as any router may.
@@ -108,6 +109,17 @@ impl Stack {
             hop_limit: packet.hop_limit,
             payload: payload.into(),
         }));
+    }
+
+    /// RFC 4861 §7.2.2: the sender of what waited for a neighbour that does not answer hears of it, as of an ICMP error.
+    pub(super) fn report_undeliverable(&mut self, frame: &[u8]) {
+        let packet = frame.get(self.output.framing.headroom()..).and_then(|bytes| ip::parse(bytes, Backing::Lent));
+        let Some(packet) = packet.filter(|packet| packet.protocol == IpProtocol::Udp) else { return };
+        let first = packet.fragment.is_none_or(|fragment| fragment.offset == 0);
+        if first && packet.payload.len() >= udp::HEADER_LENGTH && self.events.len() < EVENTS_MAX {
+            let (source, destination) = Quoted::of(&packet).ends();
+            self.events.push_back(Event::DatagramUnreachable { source, destination, reason: Unreachable::Host });
+        }
     }
 
     fn receive_error(&mut self, now: Time, reason: Unreachable, quoted: &Quoted<'_>) {

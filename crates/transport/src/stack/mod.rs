@@ -28,7 +28,7 @@ use crate::output::Output;
 use crate::reassembly::Reassembly;
 use crate::slots::Slots;
 use crate::tcp::{ChunkPool, Connection, Cookies, InitialSequence, LinkLimits, SocketOptions};
-use crate::time::{Clock, Time, earliest};
+use crate::time::{Clock, Interval, Time, earliest};
 use crate::timers::Timers;
 use crate::types::IpCidr;
 use bound::BoundSocket;
@@ -42,6 +42,9 @@ use transmit::Run;
 
 /// Free chunks of 64 KiB that are kept.
 const SPARE_CHUNKS: usize = 128;
+
+/// How long memory is kept that is not needed (once or twice this long).
+const SPARE_FOR: Interval = Interval::from_secs(1);
 
 /// Room for every header that a TCP segment can have.
 const HEAD_MAX: usize = 10 + 14 + 40 + 60;
@@ -81,6 +84,8 @@ pub struct Stack {
     head: [u8; HEAD_MAX],
     /// The frame that `poll_transmit` returned last, if it was no TCP segment.
     frame: Vec<u8>,
+    /// When memory that is kept for reuse and was not needed goes.
+    decay_at: Option<Time>,
     statistics: Statistics,
 }
 
@@ -114,6 +119,7 @@ impl Stack {
             lent: None,
             head: [0; HEAD_MAX],
             frame: Vec::new(),
+            decay_at: None,
             statistics: Statistics::default(),
             config,
         }
@@ -131,7 +137,7 @@ impl Stack {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let held = self.held_order.front().map(|(at, ..)| *at);
         let (others, link) = (self.time_waits.next_timeout(), self.output.next_timeout());
-        let next = earliest([held, others, link, self.reassembly.next_timeout(), self.timers.next()]);
+        let next = earliest([held, others, link, self.reassembly.next_timeout(), self.timers.next(), self.decay_at]);
         next.and_then(|at| self.clock.instant(at))
     }
 
@@ -148,9 +154,29 @@ impl Stack {
         self.output.handle_timeout(now);
         self.wake_for_neighbors(now);
         self.reassembly.handle_timeout(now);
+        if self.decay_at.is_some_and(|at| at <= now) {
+            self.decay(now);
+        }
     }
 
-    /// Gives buffers that are kept for reuse back to the allocator: for a caller that has seen no traffic for a while.
+    /// Memory that is kept for reuse and was not needed for a while goes back to the allocator.
+    fn decay(&mut self, now: Time) {
+        let mut left = self.pool.decay() | self.output.queue.decay() | self.datagrams.decay();
+        for socket in self.sockets.iter_mut() {
+            left |= socket.arrived.decay();
+        }
+        self.decay_at = left.then(|| now + SPARE_FOR);
+    }
+
+    /// There may be memory that is kept for reuse: it will be looked at.
+    fn note_spare(&mut self, now: Time) {
+        let spare = || self.pool.has_spare() || self.output.queue.has_spare() || self.datagrams.has_spare();
+        if self.decay_at.is_none() && spare() {
+            self.decay_at = Some(now + SPARE_FOR);
+        }
+    }
+
+    /// Gives buffers that are kept for reuse back to the allocator now. What is not needed goes by itself within seconds.
     pub fn release_spare_memory(&mut self) {
         self.pool.release();
         self.output.queue.release();
@@ -174,6 +200,7 @@ impl Stack {
             connections: self.connections.len(),
             time_wait: self.time_waits.len(),
             incoming: self.held.len(),
+            buffer_bytes: self.pool.bytes(),
             limited: self.statistics.limited + self.output.queue.refused + self.reassembly.refused,
             ..self.statistics.clone()
         }

@@ -83,6 +83,11 @@ impl Stack {
     }
 
     fn receive_ip(&mut self, now: Time, bytes: &[u8], backing: Backing<'_>, checksum_trusted: bool) -> Option<()> {
+        if ip::is_padded(bytes, backing.parts()) {
+            // Ethernet fills short frames up: what is too much goes with the joining.
+            let joined = [bytes, &backing.parts().concat()].concat();
+            return self.receive_ip(now, &joined, Backing::Lent, checksum_trusted);
+        }
         let packet = ip::parse(bytes, backing)?;
         if packet.hop_limit <= 1 && self.recipient(&packet)? == Recipient::Other {
             // A router between us and the destination would say so (RFC 1812 §5.3.1); `traceroute` asks for it.

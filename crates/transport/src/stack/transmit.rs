@@ -46,7 +46,10 @@ impl Stack {
                     (run.connection.0, run.station, outgoing)
                 }
                 None => {
-                    let index = self.ready.pop_front()?;
+                    let Some(index) = self.ready.pop_front() else {
+                        self.note_spare(now);
+                        return None;
+                    };
                     let Some((station, outgoing)) = self.next_of(now, index) else { continue };
                     // Others take their turn before this connection goes on, if it does.
                     self.requeue(index);

@@ -38,7 +38,13 @@ pub(crate) struct Quoted<'a> {
     pub(crate) payload: &'a [u8],
 }
 
-impl Quoted<'_> {
+impl<'a> Quoted<'a> {
+    /// A packet of ours as an error would quote it; it has at least eight bytes of payload.
+    pub(crate) fn of(packet: &IpPacket<'a>) -> Quoted<'a> {
+        let IpPacket { source, destination, protocol, payload, .. } = *packet;
+        Quoted { source, destination, protocol, payload }
+    }
+
     /// The ends of a quoted TCP segment or UDP datagram.
     pub(crate) fn ends(&self) -> (SocketAddr, SocketAddr) {
         let port = |at: usize| u16::from_be_bytes([self.payload[at], self.payload[at + 1]]);

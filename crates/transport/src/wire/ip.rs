@@ -77,6 +77,18 @@ fn whole<'a>(bytes: &'a [u8], parts: &[Bytes], length: usize) -> Option<&'a [u8]
     (bytes.len() + parts.iter().map(Bytes::len).sum::<usize>() == length).then_some(bytes)
 }
 
+/// Whether there is more in the parts than the packet at the beginning of `bytes` says that it has.
+pub(crate) fn is_padded(bytes: &[u8], parts: &[Bytes]) -> bool {
+    let half = |at: usize| {
+        bytes.get(at..at + 2).map_or(usize::MAX / 2, |half| usize::from(half[0]) << 8 | usize::from(half[1]))
+    };
+    let length = || match bytes.first().map_or(0, |first| first >> 4) {
+        4 => half(2),
+        _ => V6_LENGTH + half(4),
+    };
+    !parts.is_empty() && bytes.len() + parts.iter().map(Bytes::len).sum::<usize>() > length()
+}
+
 /// Read by hand: this is the way of every packet.
 #[inline(always)]
 fn parse_v4<'a>(bytes: &'a [u8], backing: Backing<'a>) -> Option<IpPacket<'a>> {

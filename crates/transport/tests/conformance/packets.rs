@@ -121,7 +121,8 @@ fn fragments_take_bounded_memory() {
     let (_, now) = router();
     let mut config = Config::new(Link::Ip { mtu: 1500, virtio: false }, [4; 16]);
     config.any_destination = true;
-    config.limits.fragment_bytes = 10_000;
+    // Of which one source may take a quarter.
+    config.limits.fragment_bytes = 40_000;
     let mut stack = Stack::new(now, config);
     let whole = udp(&[7; 1000]);
     for ident in 0..100 {
@@ -131,6 +132,32 @@ fn fragments_take_bounded_memory() {
     // What was taken is kept, and completes.
     stack.receive(now, &mut fragment(0, 800, false, &whole[800..]));
     assert!(stack.poll_datagram().is_some());
+    // Others are not kept out by it.
+    let mut other = fragment(0, 0, true, &whole[..800]);
+    Ipv4Packet::new_unchecked(&mut other[..]).set_src_addr([10, 0, 0, 10].into());
+    Ipv4Packet::new_unchecked(&mut other[..]).fill_checksum();
+    let limited = stack.statistics().limited;
+    stack.receive(now, &mut other);
+    assert_eq!(stack.statistics().limited, limited);
+    // And all of it is free again after a minute.
+    stack.handle_timeout(now + Duration::from_secs(60));
+    for ident in 200..209 {
+        stack.receive(now + Duration::from_secs(60), &mut fragment(ident, 0, true, &whole[..800]));
+    }
+    assert_eq!(stack.statistics().limited, limited);
+}
+
+#[test]
+fn ethernets_padding_is_cut_off_whatever_way_a_frame_comes() {
+    let parts = |datagram: &[u8], padding: usize| {
+        let (mut stack, now) = router();
+        let packet = [&v4(Ipv4Addr::new(192, 0, 2, 1), IpProtocol::Udp, 64, datagram)[..], &vec![0; padding]].concat();
+        let body = minato_transport::Bytes::copy_from_slice(&packet[28..]);
+        stack.receive_parts(now, &packet[..28], &[body]);
+        stack.poll_datagram().map(|datagram| datagram.payload.to_vec())
+    };
+    assert_eq!(parts(&udp(b"data"), 0).as_deref(), Some(&b"data"[..]));
+    assert_eq!(parts(&udp(b"data"), 14).as_deref(), Some(&b"data"[..]));
 }
 
 #[test]
