@@ -63,7 +63,7 @@ impl Output {
 
     /// Takes over the addresses and gateways of `config`.
     pub(crate) fn readdress(&mut self, config: &Config) {
-        self.routes = Routes::new(&config.addresses, &config.gateways);
+        self.routes = Routes::new(config);
     }
 
     /// Queues a packet whose payload `fill` writes (to a buffer of zeroes), in fragments if it exceeds the link's MTU.
