@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::board::{Board, State};
 use super::display::Display;
@@ -12,6 +13,9 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::file::HostPlan;
 use crate::flags::Name;
+
+/// For how long the same warning is the same.
+const REPEATS: Duration = Duration::from_secs(1);
 
 /// Shared by the tasks of a supervisor.
 pub(super) struct Context {
@@ -29,6 +33,8 @@ struct Inner {
     order: Vec<Name>,
     logs: Logs,
     services: BTreeMap<(Name, Option<Name>), ServiceStatus>,
+    /// The last warning.
+    warned: Option<(String, Instant)>,
     /// Whether all was ready once.
     all_ready: bool,
 }
@@ -42,7 +48,7 @@ impl Context {
     ) -> Result<Arc<Context>, Failure> {
         let logs = Logs::create(client.directory())?;
         let listening = Listening::new(client.clone());
-        let inner = Mutex::new(Inner { order: Vec::new(), logs, services: BTreeMap::new(), all_ready: false });
+        let inner = Mutex::new(Inner { order: Vec::new(), logs, services: BTreeMap::new(), warned: None, all_ready: false });
         let context = Context { client, network, board: Board::new(), listening, display, presence, inner };
         Ok(Arc::new(context))
     }
@@ -57,6 +63,16 @@ impl Context {
     pub(super) fn say(&self, message: &str) {
         self.display.say(message);
         self.inner().logs.write(&Line::of_supervisor(message.to_owned()));
+    }
+
+    /// What the engine warns of: it tells every host's session, all of which are ours, so the same is said once.
+    pub(super) fn warn(&self, message: &str) {
+        let repeats = |(last, at): &(String, Instant)| last == message && at.elapsed() < REPEATS;
+        let is_new = !self.inner().warned.as_ref().is_some_and(repeats);
+        if is_new {
+            self.inner().warned = Some((message.to_owned(), Instant::now()));
+            self.say(message);
+        }
     }
 
     /// A failure that does not end everything.

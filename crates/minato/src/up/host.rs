@@ -180,7 +180,7 @@ impl HostTask {
                 },
                 news = session.news() => match news {
                     News::BindFailed(failure) => context.say(&failure.sentence()),
-                    News::Warning(message) => context.say(&message),
+                    News::Warning(message) => context.warn(&message),
                     News::EngineEnded(reason) => return Outcome::EngineEnded(reason),
                 },
             }

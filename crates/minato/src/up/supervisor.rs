@@ -140,7 +140,7 @@ impl Supervisor {
                 }
                 news = stay.news() => match news {
                     News::BindFailed(failure) => self.context.say(&failure.sentence()),
-                    News::Warning(message) => self.context.say(&message),
+                    News::Warning(message) => self.context.warn(&message),
                     News::EngineEnded(reason) => return Why::EngineEnded(self.engine_ended(&reason)),
                 },
                 signal = signals.next() => if ends(signal.number) {
