@@ -48,7 +48,8 @@ impl Context {
     ) -> Result<Arc<Context>, Failure> {
         let logs = Logs::create(client.directory())?;
         let listening = Listening::new(client.clone());
-        let inner = Mutex::new(Inner { order: Vec::new(), logs, services: BTreeMap::new(), warned: None, all_ready: false });
+        let inner =
+            Mutex::new(Inner { order: Vec::new(), logs, services: BTreeMap::new(), warned: None, all_ready: false });
         let context = Context { client, network, board: Board::new(), listening, display, presence, inner };
         Ok(Arc::new(context))
     }
