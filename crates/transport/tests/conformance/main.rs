@@ -3,6 +3,7 @@
 
 mod acknowledging;
 mod closing;
+mod details;
 mod handshake;
 mod line;
 mod loss;

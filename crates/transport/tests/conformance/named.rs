@@ -18,7 +18,9 @@ impl Functions {
             if path.is_dir() {
                 self.collect(&path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let module = path.file_stem().expect("a name").to_string_lossy().into_owned();
+                let file = path.file_stem().expect("a name").to_string_lossy();
+                let parent = directory.file_name().expect("a name").to_string_lossy();
+                let module = if file == "mod" { parent } else { file }.into_owned();
                 self.read(&module, &std::fs::read_to_string(&path).expect("readable"));
             }
         }

@@ -204,6 +204,7 @@ impl Script {
         assert!(ip.verify_checksum());
         let tcp = TcpPacket::new_checked(ip.payload()).expect("a segment");
         assert!(tcp.verify_checksum(&ip.src_addr().into(), &ip.dst_addr().into()));
+        assert!(!tcp.urg(), "RFC 6093: nothing of ours is urgent");
         if tcp.syn() {
             self.initial = Some(tcp.seq_number().0 as u32);
         }

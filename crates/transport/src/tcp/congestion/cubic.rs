@@ -94,6 +94,26 @@ mod tests {
     use crate::time::{Interval, Time};
 
     #[test]
+    fn after_a_timeout_the_curve_begins_anew() {
+        let at = |seconds| Acked {
+            now: Time::START + Interval::from_secs(seconds),
+            bytes: 1000,
+            round_trip: None,
+            sample: None,
+            acknowledged: Seq(0),
+            next: Seq(1000),
+            window_limited: true,
+        };
+        let mut cubic = Cubic::default();
+        let window = cubic.on_congestion(100_000, 1000);
+        let first = cubic.growth(window, 1000, &at(0));
+        assert!(cubic.growth(window, 1000, &at(60)) > first, "a minute on");
+        cubic.on_timeout();
+        cubic.rest = 0.0;
+        assert_eq!(cubic.growth(window, 1000, &at(61)), first);
+    }
+
+    #[test]
     fn time_without_use_of_the_window_does_not_count() {
         let start = Time::START;
         let at = |seconds| Acked {

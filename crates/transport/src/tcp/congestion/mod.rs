@@ -180,3 +180,43 @@ fn initial_window(segment_size: u16) -> u32 {
     let segment_size = u32::from(segment_size);
     (10 * segment_size).min((2 * segment_size).max(14_600))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Acked, Congestion};
+    use crate::tcp::{CongestionControl, Seq};
+    use crate::time::Time;
+
+    #[test]
+    fn the_threshold_is_at_least_two_segments() {
+        for control in [CongestionControl::Cubic, CongestionControl::NewReno] {
+            let mut congestion = Congestion::new(control, 1000);
+            (0..20).for_each(|_| congestion.on_congestion(1000));
+            assert_eq!(congestion.window(), 2000);
+            congestion.on_timeout(1000, true);
+            assert_eq!((congestion.window(), congestion.slow_start_threshold), (1000, 2000));
+        }
+    }
+
+    #[test]
+    fn a_window_that_is_not_used_does_not_grow() {
+        for control in [CongestionControl::Cubic, CongestionControl::NewReno] {
+            let mut congestion = Congestion::new(control, 1000);
+            let mut acked = Acked {
+                now: Time::START,
+                bytes: 10_000,
+                round_trip: None,
+                sample: None,
+                acknowledged: Seq(10_000),
+                next: Seq(20_000),
+                window_limited: false,
+            };
+            let before = congestion.window();
+            congestion.on_acknowledged(&acked);
+            assert_eq!(congestion.window(), before);
+            acked.window_limited = true;
+            congestion.on_acknowledged(&acked);
+            assert!(congestion.window() > before);
+        }
+    }
+}
