@@ -103,6 +103,11 @@ pub(crate) struct Binds {
 }
 
 impl Binds {
+    /// The same for one program, whose connections go there or not.
+    pub(crate) fn for_program(&self, direct: bool) -> Binds {
+        Binds { direct, ..self.clone() }
+    }
+
     /// A place to which those of one program can be handed; `None` when the engine is another version, or is ending.
     pub(crate) async fn taker(&self) -> Option<BindTaker> {
         self.client.bind_taker(self.session, self.sole).await.ok()

@@ -17,10 +17,14 @@ use crate::terminal::Terminal;
 /// Enough for every header, where nothing but headers is looked at.
 const HEADERS: u32 = 512;
 
+/// What no capture of a direct host has.
+const UNSEEN: &str = "TCP connections of its programs to the outside are over sockets of the machine, and none of their \
+                      packets passes the host; minato flows shows them";
+
 /// Captures until somebody ends it, the host ends, or there are enough packets.
 pub(super) async fn capture(request: &flags::Capture, client: &Client, terminal: &Terminal) -> Result<u8, Failure> {
     let flags::Capture { host, ports, write, count, snap_length } = request;
-    views::require(Some(host), client).await?;
+    let is_direct = views::require(Some(host), client).await?.is_some_and(|host| host.direct);
     let ports = ports.as_ref().map(|filter| PortFilter {
         first: filter.ports.first().value(),
         last: filter.ports.last().value(),
@@ -35,7 +39,7 @@ pub(super) async fn capture(request: &flags::Capture, client: &Client, terminal:
                 return Err(Failure::usage("pcapng is not for a terminal")
                     .fix(format!("minato capture {host} -w - | wireshark -k -i -")));
             }
-            (*snap_length, Sink::create(path, *snap_length, &about(host.as_str()))?)
+            (*snap_length, Sink::create(path, *snap_length, &about(host.as_str(), is_direct))?)
         }
         None => (HEADERS, Sink::Lines(terminal.clone())),
     };
@@ -43,16 +47,20 @@ pub(super) async fn capture(request: &flags::Capture, client: &Client, terminal:
     let wanted = Wanted { host: host.to_string(), ports, snap_length, count: *count };
     let capture = Capture::begin(client, wanted, &mut sink).await?;
     terminal.warn(&format!("capturing packets of {host}; Ctrl-C ends it"));
+    if is_direct {
+        terminal.warn(&format!("{host} is direct: {UNSEEN}"));
+    }
     let account = capture.run(end).await?;
     terminal.warn(&summary(&account));
     Ok(DONE)
 }
 
 /// What a reader of the file should know.
-fn about(host: &str) -> String {
+fn about(host: &str, is_direct: bool) -> String {
+    let unseen = if is_direct { format!(" The host is direct: {UNSEEN}.") } else { String::new() };
     format!(
         "Packets of the minato host {host}, as its kernel sees them: its link and its loopback. Segments larger than the \
-         MTU, and checksums that are not filled in yet, come from offloading. Comments name the processes at both ends."
+         MTU, and checksums that are not filled in yet, come from offloading. Comments name the processes at both ends.{unseen}"
     )
 }
 

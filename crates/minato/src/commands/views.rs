@@ -155,10 +155,10 @@ fn all<T>(list: Result<Vec<T>, RequestError>, client: &Client) -> Result<(Vec<T>
 }
 
 /// Fails unless the host that was named is there.
-pub(super) async fn require(host: Option<&Name>, client: &Client) -> Result<(), Failure> {
-    let Some(host) = host else { return Ok(()) };
+pub(super) async fn require(host: Option<&Name>, client: &Client) -> Result<Option<Host>, Failure> {
+    let Some(host) = host else { return Ok(None) };
     match client.host(host.as_str()).await {
-        Ok(_) => Ok(()),
+        Ok(host) => Ok(Some(host)),
         Err(RequestError::NotRunning) => Err(no_such_host(host.as_str(), client.directory())),
         Err(error) => Err(error.into_failure(client)),
     }

@@ -206,6 +206,7 @@ impl<'a> Diagnosis<'a> {
     fn elsewhere(&mut self, addresses: &[IpAddr]) {
         let list = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         self.result.hop(HopState::Good, "address", format!("{list}: neither of this machine nor of a minato host"));
+        self.direct();
         let from_host = self.facts.trials.iter().any(|trial| trial.from.is_some());
         let hides = |collision: &&Collision| addresses.iter().any(|address| is_in(*address, &collision.hidden));
         if let Some(Collision { hidden, what }) = self.network.collisions.iter().find(hides).filter(|_| from_host) {
@@ -213,6 +214,19 @@ impl<'a> Diagnosis<'a> {
             self.result.hop(HopState::Broken, "subnet", why.clone());
             let fix = "end the network's hosts and start them again: it gets another subnet then, unless it is fixed";
             self.result.because(code::WRONG_ADDRESS, why, [fix.to_owned()]);
+        }
+    }
+
+    /// That programs of the host from inside of which go another way than what is tried.
+    fn direct(&mut self) {
+        let from = self.network.hosts.iter().find(|host| Some(&host.name) == self.facts.from.as_ref());
+        if let Some(host) = from.filter(|host| host.direct && self.transport == Transport::Tcp) {
+            let what = format!(
+                "programs of {} connect over sockets of this machine (--direct), the trial does not: firewalls of this \
+                 machine see its own addresses, and no packet passes {}",
+                host.name, host.name
+            );
+            self.result.hop(HopState::Good, "direct", what);
         }
     }
 

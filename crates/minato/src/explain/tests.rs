@@ -163,6 +163,21 @@ fn what_a_policy_refuses_is_explained_by_it() {
 }
 
 #[test]
+fn a_direct_host_is_said_to_go_another_way_than_the_trial() {
+    let world = |direct: bool| {
+        let mut world = World::new(Subject::Elsewhere(vec!["192.0.2.7".parse().unwrap()]));
+        world.0.from = Some("web".into());
+        world.network().hosts[0].direct = direct;
+        assert_eq!(world.network().hosts[0].name, "web");
+        world
+    };
+    let told = |world: World, target: &str| world.explain(target).contains("programs of web connect over sockets");
+    assert!(told(world(true), "192.0.2.7:80"));
+    assert!(!told(world(true), "192.0.2.7:80/udp"));
+    assert!(!told(world(false), "192.0.2.7:80"));
+}
+
+#[test]
 fn every_way_that_a_machines_port_can_break_is_named() {
     let both = |world: World, port: u16, service| {
         world.forward(&format!("127.0.0.1:{port}"), "web", service).forward(&format!("[::1]:{port}"), "web", service)

@@ -45,6 +45,7 @@ pub(super) struct ProgramDraft {
     pub(super) restart: Option<At<Restart>>,
     pub(super) map_root: Option<At<bool>>,
     pub(super) bind_watch: Option<At<bool>>,
+    pub(super) direct: Option<At<bool>>,
     pub(super) ready: Option<Vec<At<PortKey>>>,
 }
 
@@ -94,6 +95,7 @@ impl ProgramDraft {
             restart: self.restart.or(below.restart),
             map_root: self.map_root.or(below.map_root),
             bind_watch: self.bind_watch.or(below.bind_watch),
+            direct: self.direct.or(below.direct),
             ready: self.ready.or(below.ready),
         }
     }

@@ -70,6 +70,8 @@ pub(crate) struct ServicePlan {
     pub(crate) map_root: bool,
     /// Whether it is told why its binds fail.
     pub(crate) bind_watch: bool,
+    /// Whether its connections to the outside are over sockets of the machine. Then it is told, too.
+    pub(crate) direct: bool,
     /// The port that it is for: what `PORT` says.
     pub(crate) port: Option<u16>,
 }

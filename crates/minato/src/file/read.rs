@@ -28,7 +28,7 @@ pub(super) const HOST_KEYS: &[&str] = &[
 ];
 /// The keys that both have.
 pub(super) const PROGRAM_KEYS: &[&str] =
-    &["command", "environment", "env-file", "directory", "restart", "map-root", "bind-watch", "ready"];
+    &["command", "environment", "env-file", "directory", "restart", "map-root", "bind-watch", "direct", "ready"];
 
 type Table<'a> = DeTable<'a>;
 type Value<'a> = Spanned<DeValue<'a>>;
@@ -123,6 +123,7 @@ impl Reader<'_> {
             "restart" => program.restart = self.restart(value),
             "map-root" => program.map_root = self.truth(value),
             "bind-watch" => program.bind_watch = self.truth(value),
+            "direct" => program.direct = self.truth(value),
             "ready" => program.ready = self.ready(value),
             _ => return false,
         }

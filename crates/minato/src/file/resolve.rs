@@ -159,6 +159,13 @@ impl Resolver<'_> {
             self.problems.push(Problem::new("this service runs nothing", *place, "no command"));
             return None;
         };
+        if let (Some(direct), Some(watch)) = (&program.direct, &program.bind_watch)
+            && direct.value
+            && !watch.value
+        {
+            let what = "direct connections need the bind watch";
+            self.problems.push(Problem::new(what, direct.place, "needs it").and(watch.place, "turns it off"));
+        }
         let mut variables = BTreeMap::new();
         for file in program.env_file.iter().flatten() {
             variables.extend(self.env_file(file)?);
@@ -173,6 +180,7 @@ impl Resolver<'_> {
             restart: program.restart.map(|restart| restart.value).unwrap_or_default(),
             map_root: program.map_root.is_some_and(|map_root| map_root.value),
             bind_watch: program.bind_watch.is_none_or(|bind_watch| bind_watch.value),
+            direct: program.direct.is_some_and(|direct| direct.value),
             port: port.map(|port| port.first),
         })
     }

@@ -192,6 +192,18 @@ command = "y"
 }
 
 #[test]
+fn what_a_host_is_its_services_are_unless_they_say_otherwise() {
+    let text = "[host.a]\ndirect = true\nbind-watch = true\n[host.a.service.one]\ncommand = 'x'\n\
+                [host.a.service.two]\ncommand = 'y'\ndirect = false\nbind-watch = false\n[host.b]\ncommand = 'z'\n";
+    let plan = plan(text);
+    let services = plan.hosts.iter().flat_map(|host| &host.services);
+    let services: Vec<_> = services.map(|service| (service.direct, service.bind_watch)).collect();
+    assert_eq!(services, [(true, true), (false, false), (false, true)]);
+    let text = "[host.a]\nbind-watch = false\n[host.a.service.one]\ncommand = 'x'\ndirect = true\n";
+    assert_snapshot!(refusal(text));
+}
+
+#[test]
 fn problems_between_files_name_both() {
     let below = "[host.a]\ncommand = 'a'\nports = { 80 = 8080 }\n";
     let above = "[host.b]\ncommand = 'b'\nports = { 81 = 8080 }\n";

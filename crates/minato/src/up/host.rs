@@ -86,6 +86,7 @@ impl HostTask {
             ephemeral_range: plan.ephemeral_range,
             host_ports: plan.host_ports.clone(),
             policy: plan.policy.clone(),
+            direct: plan.services.iter().any(|service| service.direct),
             networks: plan.networks.iter().map(Name::to_string).collect(),
             command: plan.services[0].command.clone(),
             ..HostRequest::default()

@@ -169,8 +169,8 @@ impl Service {
         // The terminal's Ctrl-C is for us, who end everything in order.
         command.process_group(self.group.number());
         let Place { host, enter, binds, .. } = &self.place;
-        let told = self.plan.bind_watch.then_some(binds);
-        let child = program::spawn_watched(command, self.plan.identity(), host.as_str(), enter, told)
+        let told = self.plan.bind_watch.then(|| binds.for_program(self.plan.direct));
+        let child = program::spawn_watched(command, self.plan.identity(), host.as_str(), enter, told.as_ref())
             .await
             .map_err(|failure| failure.detail(format!("it is the program of {}", self.author())))?;
         self.note(child.id(), self.status.exit_code);

@@ -78,6 +78,35 @@ fn real_programs_get_through() {
     });
 }
 
+#[test]
+fn services_of_a_file_are_direct_one_by_one_and_no_capture_has_them() {
+    Machine::run(&["python3"], |machine| {
+        world(machine);
+        let user = machine.user();
+        let client = format!(
+            "import socket, time; s = socket.create_connection(('{OUTSIDE_V4}', 8000)); print(s.getsockname()[0], flush=True)\n\
+             time.sleep(200)"
+        );
+        let command = format!("command = ['python3', '-c', \"\"\"{client}\"\"\"]\n");
+        let text = format!("[host.a.service.one]\n{command}direct = true\n[host.a.service.two]\n{command}");
+        std::fs::write(machine.work().join("minato.toml"), text).expect("a file");
+        user.minato_finish(&["check"]).expect_success();
+        let up = user.start(user.minato(&["up", "--network", "default"]));
+        wait_until("both addresses", SOON, || {
+            let shown = up.stdout();
+            let of = |name: &str, address: &str| {
+                shown.lines().any(|line| line.contains(name) && line.contains(address))
+            };
+            of("one", MACHINE_V4) && of("two", "10.77.")
+        });
+        assert!(Api::USER.host("a").direct);
+        let capture = user.start(user.minato(&["capture", "a"]));
+        wait_until("a word about it", SOON, || capture.stderr().contains("a is direct: TCP connections"));
+        capture.stop();
+        up.stop();
+    });
+}
+
 /// The direct flow to port 7000 of the outside, if there is one.
 fn held(state: Option<FlowState>) -> Option<Flow> {
     let flows: Vec<Flow> = Api::USER.get("/v1/flows")?;
