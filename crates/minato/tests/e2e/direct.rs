@@ -94,9 +94,8 @@ fn services_of_a_file_are_direct_one_by_one_and_no_capture_has_them() {
         let up = user.start(user.minato(&["up", "--network", "default"]));
         wait_until("both addresses", SOON, || {
             let shown = up.stdout();
-            let of = |name: &str, address: &str| {
-                shown.lines().any(|line| line.contains(name) && line.contains(address))
-            };
+            let of =
+                |name: &str, address: &str| shown.lines().any(|line| line.contains(name) && line.contains(address));
             of("one", MACHINE_V4) && of("two", "10.77.")
         });
         assert!(Api::USER.host("a").direct);
