@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Process, Transport};
+use crate::{Process, Transport, Unknown};
 
 /// A conversation between two sockets: a TCP connection or an exchange of datagrams. `GET /v1/flows`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub struct Flow {
     pub server: Endpoint,
     /// The forward it came through, if it came from outside.
     pub forward: Option<u64>,
+    /// The machine's address and port that this forward holds.
+    #[serde(default)]
+    pub via: Option<SocketAddr>,
     /// Whether its client holds a socket of the machine, so that no byte of it passes through the engine.
     #[serde(default)]
     pub direct: bool,
@@ -47,6 +50,9 @@ pub struct Endpoint {
     pub port: u16,
     /// Its process, where it can be told.
     pub process: Option<Process>,
+    /// Why the process of an end on this machine can't be named, if so.
+    #[serde(default)]
+    pub process_unknown: Option<Unknown>,
     /// A name that our DNS gave for the address, if any.
     pub name: Option<String>,
 }

@@ -186,6 +186,7 @@ fn flow(record: &Record, socket: &SocketInfo, owners: &mut Owners) -> Flow {
         address: address.ip(),
         port: address.port(),
         process,
+        process_unknown: None,
         name: None,
     };
     Flow {
@@ -193,6 +194,7 @@ fn flow(record: &Record, socket: &SocketInfo, owners: &mut Owners) -> Flow {
         client: endpoint(Some(record.host.clone()), socket.local, owners.process(record, socket)),
         server: endpoint(None, socket.remote, None),
         forward: None,
+        via: None,
         direct: true,
         seen_as: None,
         state: state(socket.state),

@@ -1,5 +1,7 @@
 //! Who talks to whom: what passes through the packet loop, and connections between and within hosts, which don't.
 
+mod clients;
+
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
@@ -32,11 +34,14 @@ impl Control {
     /// Every flow that is known, with processes where they can be told.
     pub(crate) async fn flows(self: &Arc<Self>) -> Result<Vec<Flow>, Problem> {
         let snapshots = self.plane.ask(Command::Flows).await.map_err(|_| ending())?;
-        let (running, hosts, serials) = {
+        let (running, hosts, serials, entrances) = {
             let state = self.state();
             let serials: HashMap<u32, String> =
                 state.hosts.iter().map(|(name, host)| (host.serial, name.clone())).collect();
-            (state.all_running(), state.owners(), serials)
+            let through = snapshots.iter().filter_map(|snapshot| snapshot.forward);
+            let entrances: HashMap<u64, SocketAddr> =
+                through.filter_map(|id| Some((id, state.entrance(id)?))).collect();
+            (state.all_running(), state.owners(), serials, entrances)
         };
         let direct = Arc::clone(&self.direct);
         blocking(move || {
@@ -44,6 +49,10 @@ impl Control {
             let relayed: HashSet<SocketAddr> = snapshots.iter().filter_map(|snapshot| snapshot.seen_as).collect();
             let mut flows: Vec<Flow> =
                 snapshots.iter().map(|snapshot| sockets.with_processes(snapshot, &serials)).collect();
+            for flow in &mut flows {
+                flow.via = flow.forward.and_then(|id| entrances.get(&id).copied());
+            }
+            clients::name(&mut flows);
             flows.extend(sockets.between_hosts(&relayed));
             flows.extend(direct.flows().into_iter().map(|(_, flow)| flow));
             flows
@@ -160,6 +169,7 @@ impl Sockets {
             address: own.ip(),
             port: own.port(),
             process: self.process(transport, own, other),
+            process_unknown: None,
             name: None,
         };
         let own = endpoint(Some(host.to_owned()), socket.local, socket.remote);
@@ -173,6 +183,7 @@ impl Sockets {
             client,
             server,
             forward: None,
+            via: None,
             direct: false,
             seen_as: None,
             state: state(socket.state),

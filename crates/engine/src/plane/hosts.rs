@@ -236,6 +236,7 @@ impl Plane {
     pub(super) fn forget_asker(&mut self, serial: u32, addresses: &[IpAddr]) {
         self.end_streams_of(addresses);
         self.end_queries_of(addresses);
+        self.resolver.told.forget(serial);
         self.end_refusals_of(addresses);
         self.policies.remove(serial);
     }

@@ -8,6 +8,7 @@ mod relay;
 mod reverse;
 mod servers;
 mod streams;
+mod told;
 mod upstream;
 mod zone;
 
@@ -23,6 +24,7 @@ use crate::convert;
 use message::Read;
 use relay::Queries;
 use streams::{StreamId, Streams};
+use told::Told;
 use zone::{Found, Offerer, Wanted};
 pub(crate) use zone::{JoinedZone, Zone};
 
@@ -38,6 +40,7 @@ pub(super) struct Resolver {
     pub(super) zone: Zone,
     queries: Queries,
     streams: Streams,
+    pub(super) told: Told,
 }
 
 /// Who asks, and how.
@@ -51,7 +54,7 @@ pub(super) enum Asker {
 
 impl Resolver {
     pub(super) fn new(zone: Zone, now: Instant) -> Resolver {
-        Resolver { zone, queries: Queries::new(now), streams: Streams::default() }
+        Resolver { zone, queries: Queries::new(now), streams: Streams::default(), told: Told::default() }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -1,6 +1,7 @@
 //! What the packet loop shows of its flows: it copies what it has, and whoever asked finds the names.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use minato_inspect as inspect;
@@ -12,16 +13,18 @@ use super::{Flow, Plane};
 use crate::convert;
 
 /// A flow, and what is needed to find its hosts and processes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct FlowSnapshot {
     transport: Transport,
     client: SocketAddr,
     server: SocketAddr,
+    /// The name that led an outbound flow's host to the server.
+    server_name: Option<Arc<str>>,
     /// The client's address as the service sees it, when that is another one.
     pub(crate) seen_as: Option<SocketAddr>,
     /// Serial number of the host that an inbound flow's service is in.
     service_host: Option<u32>,
-    forward: Option<u64>,
+    pub(crate) forward: Option<u64>,
     lifecycle: Lifecycle,
     age: Duration,
     counters: Counters,
@@ -41,6 +44,7 @@ impl FlowSnapshot {
             address: address.ip(),
             port: address.port(),
             process: None,
+            process_unknown: None,
             name: None,
         };
         let server = match self.service_host {
@@ -48,11 +52,13 @@ impl FlowSnapshot {
             Some(serial) => name_of(serial),
             None => name_at(self.server.ip()),
         };
+        let name = self.server_name.as_deref().map(str::to_owned);
         inspect::Flow {
             transport: convert::to_inspect(self.transport),
             client: endpoint(name_at(self.client.ip()), self.client),
-            server: endpoint(server, self.server),
+            server: inspect::Endpoint { name, ..endpoint(server, self.server) },
             forward: self.forward,
+            via: None,
             direct: false,
             seen_as: self.seen_as,
             state: state(self.lifecycle),
@@ -73,10 +79,19 @@ impl Plane {
     /// One flow as the API shows it.
     pub(super) fn flow_view(&self, flow: &Flow) -> inspect::Flow {
         let host_at = |address: IpAddr| self.hosts.values().find(|host| host.addresses.contains(&address));
-        self.flow_snapshot(flow).view(
+        let view = self.flow_snapshot(flow).view(
             |address| host_at(address).map(|host| host.name.clone()),
             |serial| self.hosts.get(&serial).map(|host| host.name.clone()),
-        )
+        );
+        inspect::Flow { via: self.entrance(flow), ..view }
+    }
+
+    /// The machine's port through which a flow came in.
+    fn entrance(&self, flow: &Flow) -> Option<SocketAddr> {
+        let (id, origin) = (flow.forward?, flow.sides.kind.origin()?);
+        let places = &self.hosts.get(&origin.host)?.forwards;
+        let mut forwards = places.iter().filter_map(|place| self.forwards.get(*place));
+        forwards.find(|forward| forward.id == id).map(|forward| forward.address)
     }
 
     fn flow_snapshot(&self, flow: &Flow) -> FlowSnapshot {
@@ -85,10 +100,12 @@ impl Plane {
             Kind::Outbound { stage: Stage::Relayed { connection, .. }, .. } => self.stack.status(*connection),
             _ => None,
         };
+        let host = if origin.is_none() { self.host_at(flow.client.ip()) } else { None };
         FlowSnapshot {
             transport: flow.transport,
             client: flow.client,
             server: flow.server,
+            server_name: host.and_then(|host| self.resolver.told.name(host, flow.server.ip())),
             seen_as: origin.map(|origin| origin.seen_as).filter(|seen| *seen != flow.client),
             service_host: origin.map(|origin| origin.host),
             forward: flow.forward,

@@ -1,13 +1,14 @@
 //! `minato ports`: who is bound where.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
-use minato_inspect::{Forward, ForwardState, PortRow};
+use minato_inspect::{Forward, ForwardState, PortRow, Transport};
 
 use super::table::{Cell, Column, Table, Tone};
 use super::{Look, NONE, class, holders, printable, transport};
 
-/// The table of bound ports.
+/// The table of bound ports. Neighbours that differ in nothing but their numbers are one line.
 pub(crate) fn ports(rows: &[PortRow], look: &Look) -> String {
     // What matters most keeps its width longest: "127.0.0.1 only", a process with its ID, "127.0.0.1:8080".
     let mut table = Table::new([
@@ -19,20 +20,57 @@ pub(crate) fn ports(rows: &[PortRow], look: &Look) -> String {
         Column::shrinks("PROCESS", 13),
         Column::shrinks("REACH", 15),
     ]);
-    for row in rows {
+    for run in runs(rows) {
+        let (row, last) = (run[0], run[run.len() - 1]);
         let loopback_only = row.addresses.iter().all(IpAddr::is_loopback);
-        let registered = row.registered.as_deref().map_or_else(|| NONE.to_owned(), printable);
+        let one_name = run.iter().all(|other| other.registered == row.registered);
+        let registered = row.registered.as_deref().filter(|_| one_name).map_or_else(|| NONE.to_owned(), printable);
+        let until = if run.len() > 1 { format!("-{}", last.port) } else { String::new() };
         table.row([
             row.host.as_deref().unwrap_or(NONE).into(),
             Cell::new(bind(row), if loopback_only { Tone::Odd } else { Tone::Plain }),
-            format!("{}/{}", row.port, transport(row.transport)).into(),
+            format!("{}{until}/{}", row.port, transport(row.transport)).into(),
             class(row.class).into(),
             registered.into(),
             holders(&row.processes, row.process_unknown).into(),
-            reach(row),
+            reach(&run),
         ]);
     }
     table.render(look)
+}
+
+/// Rows that are shown as one: each run is of one program, and its ports follow each other. TCP and UDP may take turns.
+fn runs(rows: &[PortRow]) -> Vec<Vec<&PortRow>> {
+    let mut runs: Vec<Vec<&PortRow>> = Vec::new();
+    // Where a run goes on, if it does: by what the next row must be.
+    let mut ends: HashMap<(Option<&str>, u16, Transport), usize> = HashMap::new();
+    for row in rows {
+        let here = (row.host.as_deref(), row.port, row.transport);
+        let known = ends.remove(&here).filter(|index| runs[*index].last().is_some_and(|last| continues(last, row)));
+        let index = known.unwrap_or(runs.len());
+        match runs.get_mut(index) {
+            Some(run) => run.push(row),
+            None => runs.push(vec![row]),
+        }
+        if let Some(next) = row.port.checked_add(1) {
+            ends.insert((row.host.as_deref(), next, row.transport), index);
+        }
+    }
+    runs
+}
+
+/// Whether a row is like the one before it, with the next number, and so are the forwards that lead to it.
+fn continues(one: &PortRow, next: &PortRow) -> bool {
+    let pids = |row: &PortRow| row.processes.iter().map(|process| process.pid).collect::<Vec<_>>();
+    let alike = (&one.addresses, one.dual_stack, one.listening, one.class, one.process_unknown)
+        == (&next.addresses, next.dual_stack, next.listening, next.class, next.process_unknown);
+    let forwards = one.forwarded_from.len() == next.forwarded_from.len()
+        && one.forwarded_from.iter().zip(&next.forwarded_from).all(|(one, next)| {
+            (one.address, one.state, one.automatic) == (next.address, next.state, next.automatic)
+                && one.host_port.checked_add(1) == Some(next.host_port)
+        });
+    // Neighbours with unknown holders may have different ones; the line says no more than that they are unknown.
+    alike && forwards && pids(one) == pids(next)
 }
 
 /// The bound addresses in words.
@@ -54,7 +92,8 @@ pub(crate) fn bind(row: &PortRow) -> String {
 }
 
 /// How clients of the machine get there.
-fn reach(row: &PortRow) -> Cell {
+fn reach(run: &[&PortRow]) -> Cell {
+    let (row, further) = (run[0], u16::try_from(run.len() - 1).unwrap_or(u16::MAX));
     if !row.listening {
         return Cell::new("not listening", Tone::Odd);
     }
@@ -65,10 +104,12 @@ fn reach(row: &PortRow) -> Cell {
     let mut forwards: Vec<&Forward> = row.forwarded_from.iter().collect();
     // What somebody has asked for comes first.
     forwards.sort_by_key(|forward| forward.automatic);
-    let places = forwards.into_iter().map(place).collect::<Vec<_>>().join(", ");
+    let places = forwards.into_iter().map(|forward| place(forward, further)).collect::<Vec<_>>().join(", ");
     Cell::new(places, if open { Tone::Good } else { Tone::Odd })
 }
 
-fn place(forward: &Forward) -> String {
-    SocketAddr::new(forward.address, forward.host_port).to_string()
+/// The machine's address and port of a forward, and those of as many further ones.
+fn place(forward: &Forward, further: u16) -> String {
+    let first = SocketAddr::new(forward.address, forward.host_port);
+    if further == 0 { first.to_string() } else { format!("{first}-{}", forward.host_port.saturating_add(further)) }
 }

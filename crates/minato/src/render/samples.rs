@@ -99,6 +99,20 @@ pub(crate) fn ports() -> Vec<PortRow> {
     ]
 }
 
+/// Ports of one program that follow each other, by TCP and UDP in turn, and one that is like them but for its forward.
+pub(crate) fn port_runs() -> Vec<PortRow> {
+    let row = |port: u16, transport| PortRow {
+        transport,
+        processes: vec![process(5000, "media-server")],
+        forwarded_from: vec![forward(V4_LOOPBACK, port + 10_000, "web", port, ForwardState::Open)],
+        ..row(Some("web"), &[V4_ANY], port, (port == 9001).then_some("etlservicemgr"))
+    };
+    let mut rows: Vec<PortRow> =
+        (9000..9005).flat_map(|port| [Transport::Tcp, Transport::Udp].map(|transport| row(port, transport))).collect();
+    rows[8].forwarded_from.clear();
+    rows
+}
+
 pub(crate) fn hosts() -> Vec<Host> {
     let host = |name: &str, last: u8, forwards, processes| Host {
         name: name.into(),
@@ -161,6 +175,7 @@ pub(crate) fn flows() -> Vec<Flow> {
         address: address.parse().unwrap(),
         port,
         process,
+        process_unknown: None,
         name: None,
     };
     let flow = |client, server, state, age_seconds| Flow {
@@ -168,6 +183,7 @@ pub(crate) fn flows() -> Vec<Flow> {
         client,
         server,
         forward: None,
+        via: None,
         direct: false,
         state,
         age_seconds,
@@ -195,12 +211,18 @@ pub(crate) fn flows() -> Vec<Flow> {
                 None,
             )
         },
-        flow(
-            end(None, "192.0.2.55", 33333, None),
-            end(Some("web"), "10.77.0.2", 80, Some(process(4121, "apache2"))),
-            FlowState::TimeWait,
-            Some(90_000.0),
-        ),
+        Flow {
+            forward: Some(1),
+            via: Some("127.0.0.1:8080".parse().unwrap()),
+            retransmits: Some(3),
+            rtt_micros: Some(1_234),
+            ..flow(
+                Endpoint { process_unknown: Some(Unknown::NoPermission), ..end(None, "127.0.0.1", 33333, None) },
+                end(Some("web"), "10.77.0.2", 80, Some(process(4121, "apache2"))),
+                FlowState::TimeWait,
+                Some(90_000.0),
+            )
+        },
     ]
 }
 

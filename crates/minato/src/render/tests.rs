@@ -11,6 +11,11 @@ fn ports() {
 }
 
 #[test]
+fn ports_that_follow_each_other_are_one_line() {
+    insta::assert_snapshot!(at_widths(|look| super::ports(&samples::port_runs(), look)));
+}
+
+#[test]
 fn hosts() {
     insta::assert_snapshot!(at_widths(|look| super::hosts(&samples::hosts(), look)));
 }

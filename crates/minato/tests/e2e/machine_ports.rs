@@ -155,8 +155,13 @@ fn rows_of_table(table: &str) -> Vec<Told> {
             "* (v6)" => vec!["::"],
             specific => specific.trim_end_matches(" only").split(", ").collect(),
         };
-        let row = |address: &str| (port.to_owned(), address.to_owned(), known.unwrap_or(holders).to_owned());
-        all.extend(addresses.into_iter().map(row));
+        let (numbers, transport) = port.split_once('/').expect("PORT/TRANSPORT");
+        let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+        for number in first.parse::<u16>().expect("a port")..=last.parse().expect("a port") {
+            let port = format!("{number}/{transport}");
+            let row = |address: &&str| (port.clone(), (*address).to_owned(), known.unwrap_or(holders).to_owned());
+            all.extend(addresses.iter().map(row));
+        }
     }
     all
 }

@@ -20,6 +20,7 @@ mod dns;
 mod endings;
 mod examples;
 mod explain;
+mod flows;
 mod forwards;
 mod harness;
 mod hosts;

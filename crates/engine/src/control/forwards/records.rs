@@ -65,6 +65,11 @@ impl State {
         alike.into_iter().find(|spec| spec.address.is_none_or(overlaps))
     }
 
+    /// The machine's port that a forward holds.
+    pub(in super::super) fn entrance(&self, id: u64) -> Option<SocketAddr> {
+        self.forwards.get(&id).map(|record| record.address)
+    }
+
     pub(super) fn show_forward(&self, status: &ForwardStatus) -> Option<Forward> {
         let record = self.forwards.get(&status.id)?;
         Some(Forward {

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::base::iana::Rcode;
@@ -191,14 +192,17 @@ impl Plane {
         }
     }
 
-    /// What a host with a policy is told of names counts for what it may reach, as far as it is told.
+    /// What a host is told of names is shown with its flows; and counts for what it may reach, if it has a policy.
     fn learn(&mut self, query: &Query, answer: &[u8]) {
         let is_cut = matches!(query.asker, Asker::Datagram { .. }) && answer.len() > message::room(&query.question);
-        if is_cut || !self.has_policy(query.source) {
-            return;
+        let (false, Read::Question(asked)) = (is_cut, message::read(&query.question)) else { return };
+        let addresses = addresses::led_to(&asked.name, answer);
+        let host = self.host_at(query.source).filter(|_| !addresses.is_empty());
+        if let Some(host) = host {
+            let name: Arc<str> = asked.name.to_string().into();
+            addresses.iter().for_each(|(address, _)| self.resolver.told.note(host, *address, &name));
         }
-        if let Read::Question(asked) = message::read(&query.question) {
-            let addresses = addresses::led_to(&asked.name, answer);
+        if self.has_policy(query.source) {
             self.learn_addresses(query.source, &message::labels(&asked.name), &addresses);
         }
     }

@@ -32,6 +32,7 @@ fn flow(client: &str, server: &str, seen_as: Option<&str>) -> Flow {
         address: address(text).ip(),
         port: address(text).port(),
         process,
+        process_unknown: None,
         name: None,
     };
     let mut flow = samples::flows().remove(0);
