@@ -74,8 +74,7 @@ fn every_flow_names_both_ends() {
         flow(&user, "the exchange of datagrams", |flow| flow["via"] == "127.0.0.1:5300" && hidden(flow));
 
         let text = user.minato_finish(&["flows"]).expect_success().stdout;
-        for part in ["far.example.test:7000", " via 127.0.0.1:8080", "127.0.0.1 unknown (no permission)", "RTT"]
-        {
+        for part in ["far.example.test:7000", " via 127.0.0.1:8080", "127.0.0.1 unknown (no permission)", "RTT"] {
             assert!(text.contains(part), "no {part:?} in:\n{text}");
         }
         for program in [outbound, between, within, own, other, names, db, web] {
