@@ -89,6 +89,21 @@ impl Pending {
     }
 }
 
+/// Lets the kernel do everything that a program and what it starts ask about, for as long as this process lives: where
+/// nobody else takes its listener.
+///
+/// # Errors
+/// No thread is to be had.
+pub fn let_pass(listener: OwnedFd) -> io::Result<()> {
+    let pass = move || {
+        // When the listener can't be used, its program has ended.
+        while let Ok(Some(notification)) = next(listener.as_fd()) {
+            notification.go_on(listener.as_fd());
+        }
+    };
+    std::thread::Builder::new().name("binds".into()).spawn(pass).map(drop)
+}
+
 /// In the child. Async-signal-safe.
 fn install(parent: BorrowedFd<'_>, filter: Option<&[libc::sock_filter]>) -> io::Result<()> {
     let Some(Ok(listener)) = filter.map(seccomp::install) else { return Ok(()) };
@@ -164,36 +179,19 @@ impl Binds {
     /// The listener can't be used.
     pub fn serve(&mut self, mut failed: impl FnMut(FailedBind)) -> io::Result<()> {
         seccomp::wake_at_once(self.listener.as_fd());
-        while self.serve_next(&mut failed)? {}
-        Ok(())
-    }
-
-    /// Serves the next bind; false when none can come any more.
-    fn serve_next(&mut self, failed: &mut impl FnMut(FailedBind)) -> io::Result<bool> {
-        let mut ready = [PollFd::new(&self.listener, PollFlags::IN)];
-        rustix::io::retry_on_intr(|| poll(&mut ready, None))?;
-        if !ready[0].revents().contains(PollFlags::IN) {
-            return Ok(false);
-        }
-        let notification = match Notification::receive(self.listener.as_fd()) {
-            Ok(notification) => notification,
-            // NotFound: the program was killed meanwhile.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::Interrupted) => {
-                return Ok(true);
+        while let Some(notification) = next(self.listener.as_fd())? {
+            if let Some(direct) = &mut self.direct {
+                direct.before(&notification, self.listener.as_fd());
             }
-            Err(error) => return Err(error),
-        };
-        if let Some(direct) = &mut self.direct {
-            direct.before(&notification, self.listener.as_fd());
+            match notification.call() {
+                libc::SYS_bind => self.answer(&notification, &mut failed),
+                _ => notification.go_on(self.listener.as_fd()),
+            }
+            if let Some(direct) = &mut self.direct {
+                direct.after();
+            }
         }
-        match notification.call() {
-            libc::SYS_bind => self.answer(&notification, failed),
-            _ => notification.go_on(self.listener.as_fd()),
-        }
-        if let Some(direct) = &mut self.direct {
-            direct.after();
-        }
-        Ok(true)
+        Ok(())
     }
 
     /// Whatever happens, the notification gets its answer.
@@ -219,5 +217,22 @@ impl Binds {
             failed(reason);
         }
         notification.answer(self.listener.as_fd(), &result);
+    }
+}
+
+/// Waits for the next call that is asked about; `None` when none can come any more.
+fn next(listener: BorrowedFd<'_>) -> io::Result<Option<Notification>> {
+    loop {
+        let mut ready = [PollFd::new(&listener, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut ready, None))?;
+        if !ready[0].revents().contains(PollFlags::IN) {
+            return Ok(None);
+        }
+        match Notification::receive(listener) {
+            Ok(notification) => return Ok(Some(notification)),
+            // NotFound: the program was killed meanwhile.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
     }
 }

@@ -24,8 +24,6 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::flags::raw::Flags;
 use crate::terminal::Terminal;
 
@@ -37,7 +35,7 @@ fn main() -> ExitCode {
     if is(up::LEADER) {
         return ExitCode::SUCCESS;
     }
-    let flags = Flags::parse();
+    let flags = Flags::read(std::env::args_os().collect());
     let terminal = Terminal::detect(flags.json, flags.no_color);
     let result = flags::resolve(flags).and_then(|invocation| commands::perform(invocation, &terminal));
     match result {

@@ -10,13 +10,17 @@ use tokio::sync::oneshot;
 
 use super::hosts::processes;
 use super::{Control, Inside, Phase, blocking};
-use crate::plane::{Command, DRAIN};
+use crate::plane::{Command, DRAIN, GivenBack};
 
 /// How long processes may take to end by themselves after SIGTERM.
 const GRACE: Duration = Duration::from_millis(500);
 /// How long the end of a host may take: the grace, what is to be delivered, and two seconds each for us and the agent
 /// with processes that even SIGKILL does not end at once.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5).saturating_add(DRAIN);
+
+/// Between telling that a host has ended and clearing it away, which keeps a processor busy that whoever was told may need
+/// for ending too.
+const BREATH: Duration = Duration::from_millis(2);
 
 impl Control {
     /// Takes back the name of a host that could not be made.
@@ -47,16 +51,21 @@ impl Control {
         };
         let mut ended = Vec::new();
         let deserted = programs.none_is_left().await;
-        // What its programs had sent when they ended is delivered. Then nothing of ours keeps the namespace.
-        let drained = self.plane.ask(|done| Command::DrainHost(serial, done));
-        if deserted {
-            let _ = tokio::join!(self.close_host(serial), drained);
-        } else {
-            ended = self.end_programs(name, serial, inside).await;
-            let _ = drained.await;
+        let removed = deserted && self.end_idle_host(serial).await;
+        if !removed {
+            // What its programs had sent when they ended is delivered. Then nothing of ours keeps the namespace.
+            let drained = self.plane.ask(|done| Command::DrainHost(serial, done));
+            if deserted {
+                let _ = tokio::join!(self.close_host(serial), drained);
+            } else {
+                ended = self.end_programs(name, serial, inside).await;
+                let _ = drained.await;
+            }
         }
         let contested = self.state().release_forwards_of(name);
-        let _ = self.plane.ask(|done| Command::RemoveHost(serial, done)).await;
+        if !removed {
+            let _ = self.plane.ask(|done| Command::RemoveHost(serial, done)).await;
+        }
         self.retake(&contested).await;
         if let Some(host) = self.state().hosts.get_mut(name) {
             host.phase = Phase::Deserted;
@@ -64,6 +73,7 @@ impl Control {
         let end = SessionEnd { host_gone: true, ended };
         if deserted {
             let _ = tell.send(end);
+            tokio::time::sleep(BREATH).await;
             self.remove_host(name, addresses).await;
         } else {
             self.remove_host(name, addresses).await;
@@ -71,13 +81,17 @@ impl Control {
         }
     }
 
+    /// Ends a host without programs in one step, unless it has something to deliver.
+    async fn end_idle_host(&self, serial: u32) -> bool {
+        let given_back = self.plane.ask(|done| Command::EndIdleHost(serial, done)).await.ok().flatten();
+        let Some(given_back) = given_back else { return false };
+        let_go(given_back).await;
+        true
+    }
+
     /// Frees the ports.
     async fn close_host(&self, serial: u32) {
-        let given_back = self.plane.ask(|done| Command::CloseHost(serial, done)).await.unwrap_or_default();
-        if !given_back.is_empty() {
-            // Closing thousands of sockets takes a while.
-            let _ = blocking(move || drop(given_back)).await;
-        }
+        let_go(self.plane.ask(|done| Command::CloseHost(serial, done)).await.unwrap_or_default()).await;
     }
 
     /// Ends the processes of a host, after its ports are free. Returns which there were.
@@ -141,5 +155,12 @@ impl Control {
         if tokio::time::timeout(PATIENCE, all).await.is_err() {
             tracing::warn!("not every host has ended in time");
         }
+    }
+}
+
+/// Frees ports: closing thousands of sockets takes a while.
+async fn let_go(given_back: GivenBack) {
+    if !given_back.is_empty() {
+        let _ = blocking(move || drop(given_back)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! How a host is made and ended.
+//! How a host is made, and what is shown of it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use minato_host::agent::{HostConfig, NewHost, RequestError};
 use minato_host::process;
+use minato_host::sock_diag::SockDiag;
 use minato_inspect::{Enter, Happening, Host, HostRequest, Problem, ProblemKind, Process};
 use minato_ports::PortRange;
 use minato_relay::{Egress, Services};
@@ -133,33 +134,25 @@ impl Control {
         egress: Option<Egress>,
     ) -> Result<(Inside, Holding), Problem> {
         let holding = self.hold(&reserved.name, request.forwards).await?;
-        let made = match self.make_namespace(reserved).await {
-            Ok(made) => made,
+        let (serial, name) = (reserved.serial, reserved.name.clone());
+        let addresses = vec![reserved.address_v4.into(), reserved.address_v6.into()];
+        let host_ports = request.host_ports;
+        let setup = move |sockets| HostSetup { serial, name, addresses, host_ports, egress, sockets };
+        match self.make_namespace(reserved, setup).await {
+            Ok(inside) => Ok((inside, holding)),
             Err(failure) => {
                 self.abandon(holding).await;
-                return Err(failure);
+                Err(failure)
             }
-        };
-        let NewHost { namespace, table, dumps, place } = made;
-        let setup = HostSetup {
-            serial: reserved.serial,
-            name: reserved.name.clone(),
-            addresses: vec![reserved.address_v4.into(), reserved.address_v6.into()],
-            host_ports: request.host_ports,
-            egress,
-            sockets: table,
-        };
-        if self.plane.ask(|done| Command::AddHost(Box::new(setup), done)).await.is_err() {
-            self.abandon(holding).await;
-            return Err(ending());
         }
-        let namespaces = namespace.namespaces;
-        let enter = Enter { user: namespaces.user, network: namespaces.network, mount: namespaces.mount };
-        let sockets = Arc::new(Mutex::new(dumps));
-        Ok((Inside { enter, network_inode: namespace.network_inode, place, sockets }, holding))
     }
 
-    async fn make_namespace(self: &Arc<Self>, reserved: &Reserved) -> Result<NewHost, Problem> {
+    /// Has the agent make a host, and tells the packet loop of it.
+    async fn make_namespace(
+        self: &Arc<Self>,
+        reserved: &Reserved,
+        setup: impl FnOnce(SockDiag) -> HostSetup + Send + 'static,
+    ) -> Result<Inside, Problem> {
         let config = HostConfig {
             name: reserved.name.clone(),
             address_v4: reserved.address_v4,
@@ -168,11 +161,19 @@ impl Control {
             resolv_conf: self.host_directory(&reserved.name).join("resolv.conf"),
         };
         let (control, networks) = (Arc::clone(self), reserved.networks.clone());
-        blocking(move || {
+        let (namespace, place, dumps, known) = blocking(move || {
             control.write_resolv_conf(&config.resolv_conf, &networks).map_err(internal)?;
-            control.fabric.add_host(&config).map_err(agent_problem)
+            let NewHost { namespace, table, dumps, place } = control.fabric.add_host(&config).map_err(agent_problem)?;
+            let (done, known) = oneshot::channel();
+            control.plane.send(Command::AddHost(Box::new(setup(table)), done));
+            Ok::<_, Problem>((namespace, place, dumps, known))
         })
-        .await?
+        .await??;
+        known.await.map_err(|_| ending())?;
+        let namespaces = namespace.namespaces;
+        let enter = Enter { user: namespaces.user, network: namespaces.network, mount: namespaces.mount };
+        let sockets = Arc::new(Mutex::new(dumps));
+        Ok(Inside { enter, network_inode: namespace.network_inode, place, sockets })
     }
 
     /// Makes the host known and opens its first session.

@@ -89,6 +89,9 @@ pub(crate) enum Command {
     DrainHost(u32, oneshot::Sender<()>),
     /// Ends the host's flows and gives its forwards back.
     RemoveHost(u32, oneshot::Sender<()>),
+    /// [`Command::CloseHost`] and [`Command::RemoveHost`] for a host without programs that has nothing left to deliver.
+    /// One that has stays as it is, and the answer is `None`.
+    EndIdleHost(u32, oneshot::Sender<Option<GivenBack>>),
     /// Ends the flows from these addresses, and the pings.
     EndFlows(Vec<IpAddr>, oneshot::Sender<()>),
     AddForwards(u32, Vec<HeldForward>, oneshot::Sender<()>),

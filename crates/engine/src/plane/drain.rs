@@ -42,12 +42,27 @@ impl Plane {
     /// Tells when everything that the programs of a host have sent is delivered, or time is up. They are gone, so there
     /// is nobody to begin anything.
     pub(super) fn drain_host(&mut self, serial: u32, done: oneshot::Sender<()>) {
-        let Some(host) = self.hosts.get(&serial) else { return };
-        let addresses = host.addresses.clone();
-        let concerned = |flow: &Flow| addresses.contains(&flow.client.ip()) || flow.sides.kind.leads_to(serial);
-        let flows = self.flows.iter().filter(|(_, flow)| concerned(flow) && sends(flow)).map(|(id, _)| id).collect();
+        let Some((addresses, flows)) = self.undelivered(serial) else { return };
         self.drains.push(Drain { addresses, flows, until: self.now + DRAIN, done: Some(done) });
         self.look_at_drains();
+    }
+
+    /// Removes a host without programs at once, if nothing that they have sent is still to be delivered.
+    pub(super) fn end_idle_host(&mut self, serial: u32) -> Option<GivenBack> {
+        let is_idle = self.undelivered(serial).is_none_or(|(_, flows)| flows.is_empty());
+        is_idle.then(|| {
+            let given_back = self.close_host(serial);
+            self.remove_host(serial);
+            given_back
+        })
+    }
+
+    /// The addresses of a host, and its flows that have something to deliver; `None` if there is no such host.
+    fn undelivered(&self, serial: u32) -> Option<(Vec<IpAddr>, Vec<FlowId>)> {
+        let addresses = self.hosts.get(&serial)?.addresses.clone();
+        let concerned = |flow: &Flow| addresses.contains(&flow.client.ip()) || flow.sides.kind.leads_to(serial);
+        let flows = self.flows.iter().filter(|(_, flow)| concerned(flow) && sends(flow)).map(|(id, _)| id).collect();
+        Some((addresses, flows))
     }
 
     /// Tells who has finished. The addresses stay closed until the host is removed.

@@ -28,6 +28,9 @@ impl Plane {
                 let _ = done.send(self.close_host(serial));
             }
             Command::DrainHost(serial, done) => self.drain_host(serial, done),
+            Command::EndIdleHost(serial, done) => {
+                let _ = done.send(self.end_idle_host(serial));
+            }
             Command::RemoveHost(serial, done) => {
                 self.remove_host(serial);
                 let _ = done.send(());

@@ -47,10 +47,12 @@ impl Fake {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.expect("a connection");
-                let request = read_request(stream, &requests).await;
-                let count = requests.lock().expect("no panic").len();
-                let reply = replies.get(count - 1).or(replies.last()).expect("a reply").clone();
-                tokio::spawn(answer(request, reply));
+                let (requests, replies) = (Arc::clone(&requests), replies.clone());
+                tokio::spawn(async move {
+                    // A connection that is closed without a request was made ahead.
+                    let Some((stream, place)) = read_request(stream, &requests).await else { return };
+                    answer(stream, replies.get(place).or(replies.last()).expect("a reply").clone()).await;
+                });
             }
         });
         fake
@@ -71,18 +73,23 @@ impl Fake {
     }
 }
 
-async fn read_request(mut stream: UnixStream, requests: &Mutex<Vec<String>>) -> UnixStream {
+/// The connection, and how many requests had come before.
+async fn read_request(mut stream: UnixStream, requests: &Mutex<Vec<String>>) -> Option<(UnixStream, usize)> {
     let mut text = String::new();
     let mut buffer = [0; 4096];
     loop {
         let count = stream.read(&mut buffer).await.expect("a request");
+        if count == 0 {
+            return None;
+        }
         text += &String::from_utf8_lossy(&buffer[..count]);
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         if body.len() >= length.map_or(0, |length| length.parse().expect("a number")) {
             let line = head.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1");
-            requests.lock().expect("no panic").push(format!("{line} {body}").trim_end().to_owned());
-            return stream;
+            let mut requests = requests.lock().expect("no panic");
+            requests.push(format!("{line} {body}").trim_end().to_owned());
+            return Some((stream, requests.len() - 1));
         }
     }
 }

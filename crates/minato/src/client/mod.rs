@@ -1,5 +1,6 @@
 //! Speaks the control API: HTTP and JSON over an engine's Unix socket, a connection for each request.
 
+mod connect;
 mod descriptor;
 mod dial;
 mod happenings;
@@ -23,10 +24,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::failure::Failure;
 use crate::runtime_dir::RuntimeDir;
+use connect::Ahead;
 pub(crate) use descriptor::{BindTaker, Until};
 pub(crate) use session::{Binds, Ending, News, Session, Stay};
 pub(crate) use start::{open_host, open_session, stay};
@@ -123,13 +125,14 @@ pub(crate) fn network_flag(directory: &RuntimeDir) -> String {
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     directory: RuntimeDir,
+    ahead: Ahead,
 }
 
 impl Client {
     /// Asks the engine of a directory that is trusted.
     pub(crate) fn new(directory: RuntimeDir) -> Result<Client, Failure> {
         directory.check()?;
-        Ok(Client { directory })
+        Ok(Client { directory, ahead: Ahead::default() })
     }
 
     /// Where the engine lives.
@@ -215,39 +218,12 @@ impl Client {
 
     /// Sends a request and takes the head of its answer; an answer that refuses is an error already.
     async fn send(&self, method: Method, path: &str, body: String) -> Result<Exchange, RequestError> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(hyper::header::HOST, "minato")
-            .header(hyper::header::CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|error| RequestError::Nonsense(error.to_string()))?;
-        let exchange = self.exchange(request).await?;
-        if exchange.response.status().is_success() { Ok(exchange) } else { Err(exchange.refusal().await) }
+        send_over(self.connect().await?, method, path, body).await
     }
 
     /// Sends a request and takes the head of its answer.
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Exchange, RequestError> {
-        let stream = UnixStream::connect(self.socket()).await.map_err(connect_error)?;
-        let engine = stream.peer_cred().map_err(RequestError::Socket)?;
-        if engine.uid() != rustix::process::geteuid().as_raw() {
-            let why = format!("what listens there belongs to user {}", engine.uid());
-            return Err(RequestError::Socket(io::Error::new(io::ErrorKind::PermissionDenied, why)));
-        }
-        // The kernel has accepted in its place.
-        if let Some(pid) = engine.pid().and_then(|pid| u32::try_from(pid).ok())
-            && stays_stopped(pid).await
-        {
-            return Err(RequestError::Stopped(pid));
-        }
-        let gone = |error: hyper::Error| RequestError::Gone(error.to_string());
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(gone)?;
-        let connection = AbortOnDrop(tokio::spawn(async move {
-            // Its error reaches whoever waits for the answer.
-            let _ = connection.with_upgrades().await;
-        }));
-        let response = sender.send_request(request).await.map_err(gone)?;
-        Ok(Exchange { response, _connection: connection })
+        exchange_over(self.connect().await?, request).await
     }
 
     fn socket(&self) -> PathBuf {
@@ -255,28 +231,34 @@ impl Client {
     }
 }
 
-/// Whether a process is stopped, and not just for a moment, as one is whose system calls are traced.
-async fn stays_stopped(pid: u32) -> bool {
-    for _ in 0..10 {
-        if !minato_host::process::is_stopped(pid) {
-            return false;
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-    true
+/// Sends a request over a connection of its own and takes the head of its answer; an answer that refuses is an error already.
+async fn send_over(stream: UnixStream, method: Method, path: &str, body: String) -> Result<Exchange, RequestError> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(hyper::header::HOST, "minato")
+        .header(hyper::header::CONTENT_TYPE, "application/json")
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|error| RequestError::Nonsense(error.to_string()))?;
+    let exchange = exchange_over(stream, request).await?;
+    if exchange.response.status().is_success() { Ok(exchange) } else { Err(exchange.refusal().await) }
+}
+
+async fn exchange_over(stream: UnixStream, request: Request<Full<Bytes>>) -> Result<Exchange, RequestError> {
+    let gone = |error: hyper::Error| RequestError::Gone(error.to_string());
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(gone)?;
+    let connection = AbortOnDrop(tokio::spawn(async move {
+        // Its error reaches whoever waits for the answer.
+        let _ = connection.with_upgrades().await;
+    }));
+    let response = sender.send_request(request).await.map_err(gone)?;
+    Ok(Exchange { response, _connection: connection })
 }
 
 /// A text as it may stand in the query of a path (RFC 3986 §2.3).
 fn query_value(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
-fn connect_error(error: io::Error) -> RequestError {
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => RequestError::NotRunning,
-        _ => RequestError::Socket(error),
-    }
 }
 
 /// An answer whose body is still to be read, and the connection that carries it.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use minato_inspect::{Enter, Host, SessionEnd, SessionEvent, SessionId};
+use tokio::task::JoinHandle;
 
 use super::lines::Lines;
 use super::{BindTaker, Client, Exchange, RequestError};
@@ -108,9 +109,10 @@ impl Binds {
         Binds { direct, ..self.clone() }
     }
 
-    /// A place to which those of one program can be handed; `None` when the engine is another version, or is ending.
-    pub(crate) async fn taker(&self) -> Option<BindTaker> {
-        self.client.bind_taker(self.session, self.sole).await.ok()
+    /// Asks for a place to which those of one program can be handed; `None` when the engine is another version, or is ending.
+    pub(crate) fn taker(&self) -> JoinHandle<Option<BindTaker>> {
+        let (client, session, sole) = (self.client.clone(), self.session, self.sole);
+        tokio::spawn(async move { client.bind_taker(session, sole).await.ok() })
     }
 }
 

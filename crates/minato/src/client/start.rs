@@ -16,7 +16,7 @@ use minato_inspect::{ExecRequest, HostRequest, Problem};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::{Client, RequestError, Session, Stay, no_such_host, query_value};
+use super::{Client, RequestError, Session, Stay, no_such_host, query_value, send_over};
 use crate::failure::Failure;
 use crate::runtime_dir::RuntimeDir;
 
@@ -24,6 +24,9 @@ use crate::runtime_dir::RuntimeDir;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pause before it tries again.
 const PAUSE: Duration = Duration::from_millis(20);
+/// What a session usually needs besides its own connection, and what is made while the engine makes the host: one for the
+/// binds of its program, and one to end it.
+const AHEAD: usize = 2;
 /// HTTP status of an engine that takes no more requests because it ends.
 const ENDING: u16 = 503;
 /// Status that an engine tells its starter when another one serves the network.
@@ -111,8 +114,14 @@ pub(crate) async fn open_session(client: &Client, host: &str, request: &ExecRequ
 
 async fn open(client: &Client, path: &str, request: &impl Serialize) -> Result<Session, RequestError> {
     let body = serde_json::to_string(request).map_err(|error| RequestError::Nonsense(error.to_string()))?;
-    let exchange = client.send(Method::POST, path, body).await?;
-    Session::begin(client.clone(), exchange).await
+    let stream = client.connect().await?;
+    let ahead = async {
+        // The request goes first.
+        tokio::task::yield_now().await;
+        client.connections(AHEAD).await
+    };
+    let (exchange, ahead) = tokio::join!(send_over(stream, Method::POST, path, body), ahead);
+    Session::begin(client.with(ahead), exchange?).await
 }
 
 /// Starts an engine and waits until it serves, or says that another one does.

@@ -50,7 +50,7 @@ pub(super) fn version(terminal: &Terminal) -> u8 {
 
 /// The command line without what is not for people: their completions and pages should not offer it.
 fn command() -> clap::Command {
-    let command = Flags::command();
+    let command = <Flags>::command();
     let visible: Vec<_> = command.get_subcommands().filter(|sub| !sub.is_hide_set()).cloned().collect();
     let mut bare = clap::Command::new("minato").version(env!("CARGO_PKG_VERSION"));
     if let Some(about) = command.get_about() {

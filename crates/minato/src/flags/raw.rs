@@ -2,6 +2,7 @@
 
 mod capture;
 mod demo;
+mod frequent;
 mod run;
 mod up;
 
@@ -24,7 +25,7 @@ pub(crate) use up::{Files, Up};
 /// Any program with its own IP address and its own 65,536 ports, without root.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "minato", version, disable_help_subcommand = true, max_term_width = 100)]
-pub(crate) struct Flags {
+pub(crate) struct Flags<C: Subcommand = Command> {
     /// The network to work in; it begins with its first host and ends with its last [default: default].
     #[arg(long, global = true, value_name = "NET")]
     pub(crate) network: Option<Name>,
@@ -36,7 +37,7 @@ pub(crate) struct Flags {
     pub(crate) no_color: bool,
     /// What to do.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: C,
 }
 
 /// The commands.
@@ -190,14 +191,7 @@ pub(crate) enum Command {
     Version,
     /// Serve a network (started by `run`).
     #[command(name = "__engine", hide = true)]
-    Engine {
-        /// The network's runtime directory.
-        #[arg(long, value_name = "DIR")]
-        runtime_dir: PathBuf,
-        /// The network's subnet.
-        #[arg(long, value_name = "SUBNET")]
-        subnet: Option<FixedSubnet>,
-    },
+    Engine(Engine),
     /// Be the proxy in the background (started by `up`).
     #[command(name = "__proxy", hide = true)]
     ProxyInBackground,
@@ -309,6 +303,17 @@ pub(crate) struct Lease {
     /// Hold them for so long when no server comes.
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = clap::value_parser!(u32).range(1..=86400))]
     pub(crate) within: u32,
+}
+
+/// `minato __engine`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Engine {
+    /// The network's runtime directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) runtime_dir: PathBuf,
+    /// The network's subnet.
+    #[arg(long, value_name = "SUBNET")]
+    pub(crate) subnet: Option<FixedSubnet>,
 }
 
 /// A key is a file name too.

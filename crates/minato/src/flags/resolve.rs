@@ -76,7 +76,7 @@ fn command(raw: raw::Command, network: Option<&Name>) -> Result<Command, Failure
         raw::Command::Completions { shell } => Command::Completions(shell),
         raw::Command::Man { out } => Command::Man(out),
         raw::Command::Version => Command::Version,
-        raw::Command::Engine { runtime_dir, subnet } => Command::Engine(runtime_dir, subnet),
+        raw::Command::Engine(raw) => Command::Engine(raw.runtime_dir, raw.subnet),
         raw::Command::DemoPart(part) => Command::DemoPart(part),
     })
 }

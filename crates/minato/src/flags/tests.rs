@@ -8,7 +8,7 @@ use crate::failure::Failure;
 /// Parses a command line; clap's own refusals come back as their text and exit code.
 fn parse(line: &str) -> Result<Invocation, Failure> {
     let words = std::iter::once("minato").chain(line.split_whitespace());
-    let flags = Flags::try_parse_from(words)
+    let flags = <Flags>::try_parse_from(words)
         .map_err(|error| Failure::new(u8::try_from(error.exit_code()).unwrap_or(255), error.render().to_string()))?;
     resolve(flags)
 }
@@ -20,10 +20,37 @@ fn run(line: &str) -> super::Run {
     }
 }
 
+/// What is read at every start is read without the description of all commands, and means the same.
+#[test]
+fn frequent_commands_mean_the_same_as_among_all() {
+    let frequent = |line: &str| {
+        let words: Vec<_> = std::iter::once("minato").chain(line.split_whitespace()).map(Into::into).collect();
+        Flags::frequent(&words)
+    };
+    let good = [
+        "run -- true",
+        "run true --json",
+        "run --network lab --json --name web -p 8080:80 -p 53:53/udp --direct -- nginx -g x",
+        "run --allow dns --deny all --no-color --map-root -- run -- true",
+        "exec web -- curl --json http://127.0.0.1/",
+        "exec --net-admin web --network lab -- tc qdisc",
+        "__engine --network lab --runtime-dir /run/x --subnet 10.9.0.0/24",
+    ];
+    for line in good {
+        let flags = frequent(line).unwrap_or_else(|| panic!("{line}: not among the frequent ones"));
+        assert_eq!(resolve(flags), parse(line), "{line}");
+    }
+    for line in
+        ["ps", "--json run -- true", "run", "run --help", "run --nonsense -- true", "exec -h", "help", "--version"]
+    {
+        assert!(frequent(line).is_none(), "{line}");
+    }
+}
+
 #[test]
 fn the_command_line_is_consistent() {
     use clap::CommandFactory;
-    Flags::command().debug_assert();
+    <Flags>::command().debug_assert();
 }
 
 #[test]
@@ -41,7 +68,7 @@ fn what_every_command_prints_as_json_is_in_the_schema() {
         assert!(known.insert(command.into()), "{command} has a view");
     }
     let mut all = BTreeSet::new();
-    for command in Flags::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+    for command in <Flags>::command().get_subcommands().filter(|command| !command.is_hide_set()) {
         let name = command.get_name();
         all.extend(command.get_subcommands().map(|part| format!("{name} {}", part.get_name())));
         if !command.has_subcommands() {
@@ -180,7 +207,7 @@ fn what_is_wrong_in_a_forward_is_marked() {
 
 #[test]
 fn an_empty_program_name_is_refused() {
-    let flags = Flags::try_parse_from(["minato", "run", "--", ""]).expect("clap takes it");
+    let flags = <Flags>::try_parse_from(["minato", "run", "--", ""]).expect("clap takes it");
     assert_eq!(resolve(flags).expect_err("no name").code, 2);
 }
 
