@@ -8,6 +8,7 @@ mod dist;
 mod lint;
 mod packages;
 mod registry;
+mod release;
 mod test;
 mod tools;
 

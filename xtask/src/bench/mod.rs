@@ -15,11 +15,13 @@ mod start;
 
 use std::fs;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::release::{self, Library};
 use crate::{command, packages, tools};
 use measurement::{Direction, Measurement, ROWS};
 use record::Record;
@@ -59,18 +61,31 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !packages::is_root() {
         bail!("the benchmark makes its machine out of namespaces and needs root for that");
     }
-    command::run(&mut command::cargo(["build", "--release", "--locked", "-p", "minato", "-p", "minato-load"]))?;
-    let release = tools::target_directory().join("release");
+    let minato = install(&release::build(Library::Gnu)?)?;
+    command::run(&mut command::cargo(["build", "--release", "--locked", "-p", "minato-load"]))?;
+    let load = tools::target_directory().join("release/minato-load");
     let error = Command::new("unshare")
         .args(["--net", "--mount", "--pid", "--ipc", "--fork", "--kill-child=SIGKILL", "--mount-proc"])
         .args(["--propagation", "private", "bash", "-c", include_str!("init.sh"), "init"])
         .arg(USER.to_string())
-        .args([release.join("minato"), release.join("minato-load")])
+        .args([minato, load])
         .arg(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
         .arg("--inside")
         .exec();
     Err(error).context("unshare")
+}
+
+/// Copies the program, as whoever installs it does: what a linker has written lies in the page cache in single pages, and
+/// takes longer to be mapped than what was copied.
+fn install(program: &Path) -> Result<PathBuf> {
+    let directory = tools::target_directory().join("bench");
+    fs::create_dir_all(&directory)?;
+    let copy = directory.join("minato");
+    // Not in place: an earlier copy may be running.
+    let _ = fs::remove_file(&copy);
+    fs::copy(program, &copy)?;
+    Ok(copy)
 }
 
 fn measure(options: &Options) -> Result<()> {
