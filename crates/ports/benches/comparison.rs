@@ -24,7 +24,7 @@ use workload::{FILLS, LATE, Random, destinations, fill, taken};
 const BATCHES: usize = 10;
 /// Ports taken from each destination in a batch: more than the allocator takes to hand at once, so that each batch has
 /// all kinds of work in it.
-const ROUNDS: usize = 48;
+const ROUNDS: usize = 192;
 
 fn main() {
     // Before any thread exists; in a namespace of its own, which has the kernel's ports all to itself.

@@ -31,8 +31,8 @@ use randomness::Randomness;
 /// Chooses source ports for one transport and one local address.
 ///
 /// The destination is the remote address and port. The same port is given to many destinations at once, but never
-/// twice to one. Memory: about 110 bytes per destination with few ports in use; for a busy one a bitmap of the range,
-/// at most 8 KiB, and its counts, an eighth of that. A destination with no port in use takes nothing.
+/// twice to one. Memory: 200 bytes per destination, which suffice for up to 64 ports in use; for a busier one a bitmap of
+/// the range beside them, at most 8 KiB, and its counts, an eighth of that. A destination with no port in use takes nothing.
 ///
 /// Invariant: a port is in use towards a destination from the [`allocate`](Self::allocate) or
 /// [`claim`](Self::claim) that took it until its [`release`](Self::release), or until its
@@ -111,8 +111,8 @@ impl EphemeralAllocator {
             destinations: HashMap::with_hasher(hasher.clone()),
             counters: Box::new([0; COUNTERS]),
             holds: Holds::new(hasher),
+            randomness: Randomness::new(&secret),
             secret,
-            randomness: Randomness::new(secret),
         }
     }
 

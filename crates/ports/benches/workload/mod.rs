@@ -51,7 +51,7 @@ pub(crate) fn fill(
             }
         }
         // The allocator takes several to hand at once, but not towards all destinations at the same time.
-        for _ in 0..index % 16 {
+        for _ in 0..random.next() % 64 {
             let port = allocator.allocate(*destination, random.next()).expect("a port is free");
             allocator.release(*destination, port);
         }

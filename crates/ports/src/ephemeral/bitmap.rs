@@ -8,7 +8,7 @@ const WORD: u32 = u64::BITS;
 /// Words per line, 512 bits: a cache line of the bitmap, and eight bytes of its counts.
 pub(super) const LINE_WORDS: usize = 8;
 /// Lines at most: 65,536 bits.
-const LINES: usize = 128;
+pub(super) const LINES: usize = 128;
 
 /// A set of offsets with counts, so that the k-th member is found in constant time.
 #[derive(Clone, Debug)]
@@ -71,7 +71,7 @@ impl CountedSet {
         if self.is_full() {
             return rank;
         }
-        let place = Starts::new(&self.counts).place(rank);
+        let place = Starts::<LINES>::new(self.counts.as_chunks().0).place(rank);
         place.offset(self.words[place.word])
     }
 
@@ -128,8 +128,9 @@ pub(super) fn sum(counts: &[u8]) -> u32 {
 /// The counts of a bitmap's words, and how many set bits are before each of its lines: what is looked through for the set
 /// bit of some rank. No branch depends on what is there, as none could be foreseen.
 #[derive(Debug)]
-pub(super) struct Starts<'a> {
+pub(super) struct Starts<'a, const LINES: usize> {
     lines: &'a [[u8; LINE_WORDS]],
+    /// More than any rank, where there is no line.
     starts: [u16; LINES],
 }
 
@@ -140,11 +141,11 @@ pub(super) struct Place {
     rank: u32,
 }
 
-impl Starts<'_> {
-    /// For a bitmap of whole lines.
-    pub(super) fn new(counts: &[u8]) -> Starts<'_> {
-        let (lines, _) = counts.as_chunks();
-        let mut starts = [0; LINES];
+impl<const LINES: usize> Starts<'_, LINES> {
+    /// For a bitmap of up to so many lines.
+    #[inline]
+    pub(super) fn new(lines: &[[u8; LINE_WORDS]]) -> Starts<'_, LINES> {
+        let mut starts = [u16::MAX; LINES];
         let mut below = 0_u16;
         for (start, line) in starts.iter_mut().zip(lines) {
             *start = below;
@@ -154,9 +155,15 @@ impl Starts<'_> {
     }
 
     /// Where the set bit is that has exactly `rank` set bits below it.
+    #[inline]
     pub(super) fn place(&self, rank: u32) -> Place {
-        let begun: u16 = self.starts[..self.lines.len()].iter().map(|start| u16::from(*start <= rank as u16)).sum();
-        let line = usize::from(begun) - 1;
+        let mut line = 0;
+        let mut step = LINES / 2;
+        while step > 0 {
+            let begun = u32::from(self.starts[(line + step) % LINES]) <= rank;
+            line += if begun { step } else { 0 };
+            step /= 2;
+        }
         let rank = u64::from(rank) - u64::from(self.starts[line]);
         let ends = ends_of_pairs(self.lines[line]);
         // The high bit of each lane: whether the pair's end is no more than `rank`.

@@ -1,8 +1,7 @@
 use std::iter;
 
-use smallvec::SmallVec;
-
-use super::bitmap::{CountedSet, Place, Starts, bit, clear_bit, rank, set_bit, sum, word_of};
+use super::bitmap::{CountedSet, LINE_WORDS, LINES, Place, Starts, bit, clear_bit, rank, set_bit, sum, word_of};
+use super::destination::Offsets;
 use super::hand::{HAND, Hand, Recent};
 use super::randomness::Randomness;
 use super::scale;
@@ -25,22 +24,25 @@ pub(super) struct Busy {
 #[derive(Debug)]
 enum Bitmap {
     /// For ranges of up to 16,384 ports, as IANA's dynamic one.
-    Small(Box<Counted<256>>),
-    Large(Box<Counted<1024>>),
+    Small(Box<Counted<SMALL>>),
+    Large(Box<Counted<LINES>>),
 }
+
+/// Lines of a small one.
+const SMALL: usize = 32;
 
 /// Aligned, so that a line is one cache line.
 #[derive(Debug)]
 #[repr(align(64))]
-struct Counted<const WORDS: usize> {
-    words: [u64; WORDS],
+struct Counted<const LINES: usize> {
+    words: [[u64; LINE_WORDS]; LINES],
     /// Per word, of the offsets that are neither set nor excluded.
-    free: [u8; WORDS],
+    free: [[u8; LINE_WORDS]; LINES],
 }
 
 impl Busy {
     pub(super) fn from_list(offsets: &[u16], available: &CountedSet) -> Busy {
-        let bitmap = if available.words().len() <= 256 {
+        let bitmap = if available.words().len() <= SMALL * LINE_WORDS {
             Bitmap::Small(Box::new(Counted::new(available)))
         } else {
             Bitmap::Large(Box::new(Counted::new(available)))
@@ -93,7 +95,7 @@ impl Busy {
         let (words, counts) = self.bitmap.parts();
         let free_word = |word: usize| available.words()[word] & !words[word];
         let rank = rank(counts, position, free_word) % self.free();
-        let place = Starts::new(counts).place(rank);
+        let place = Starts::<LINES>::new(counts.as_chunks().0).place(rank);
         let offset = place.offset(free_word(place.word));
         self.take(offset, available);
         offset
@@ -134,10 +136,10 @@ impl Busy {
     }
 
     /// All ports in use, ascending.
-    pub(super) fn list(&mut self) -> SmallVec<[u16; 12]> {
+    pub(super) fn list(&mut self) -> Offsets {
         self.write_all();
         let (words, _) = self.bitmap.parts();
-        let mut offsets = SmallVec::new();
+        let mut offsets = Offsets::new();
         for (index, word) in words.iter().enumerate() {
             let mut rest = *word;
             while rest != 0 {
@@ -154,25 +156,21 @@ impl Busy {
         (size_of_val(words), size_of_val(counts))
     }
 
-    /// Takes free ports to hand: draws some, of which the different ones are a uniformly random choice of so many.
-    ///
-    /// They lie anywhere in the bitmap, so nearly each is in a line that is in no cache. First it is found out in which,
-    /// then all are read, and then they are looked at: so the processor waits for all together.
+    /// Takes free ports to hand: all when there is room for them, or draws some, of which the different ones are a
+    /// uniformly random choice of so many.
     fn draw(&mut self, available: &CountedSet, randomness: &mut Randomness) {
         self.write_returned();
         let free = self.free();
-        let number = HAND.min(free as usize);
-        let (words, counts) = self.bitmap.parts_mut();
-        let starts = Starts::new(counts);
-        let mut places = [Place::default(); HAND];
-        places[..number].fill_with(|| starts.place(randomness.below(free)));
-        let read = places.map(|place| words[place.word]);
-        for (place, used) in places.iter().zip(&read).take(number) {
-            let offset = place.offset(available.words()[place.word] & !used);
-            if set_bit(words, offset) {
-                counts[place.word] -= 1;
-                self.hand.draw(offset);
-            }
+        let mut ranks = [0; HAND];
+        let ranks = &mut ranks[..HAND.min(free as usize)];
+        if ranks.len() as u32 == free {
+            ranks.iter_mut().zip(0..).for_each(|(rank, number)| *rank = number);
+        } else {
+            ranks.fill_with(|| randomness.below(free));
+        }
+        match &mut self.bitmap {
+            Bitmap::Small(counted) => counted.take_ranks(ranks, available.words(), &mut self.hand),
+            Bitmap::Large(counted) => counted.take_ranks(ranks, available.words(), &mut self.hand),
         }
     }
 
@@ -185,6 +183,10 @@ impl Busy {
             self.bitmap.free(iter::once(offset));
         } else {
             self.hand.put_back(offset);
+            // What the next draw would write first is written now: each call has its share of the work.
+            if self.hand.drawn() == 0 && self.hand.returned() >= HAND / 2 {
+                self.write_returned();
+            }
         }
     }
 
@@ -209,24 +211,46 @@ impl Bitmap {
 
     fn parts(&self) -> (&[u64], &[u8]) {
         match self {
-            Bitmap::Small(counted) => (&counted.words, &counted.free),
-            Bitmap::Large(counted) => (&counted.words, &counted.free),
+            Bitmap::Small(counted) => (counted.words.as_flattened(), counted.free.as_flattened()),
+            Bitmap::Large(counted) => (counted.words.as_flattened(), counted.free.as_flattened()),
         }
     }
 
     fn parts_mut(&mut self) -> (&mut [u64], &mut [u8]) {
         match self {
-            Bitmap::Small(counted) => (&mut counted.words, &mut counted.free),
-            Bitmap::Large(counted) => (&mut counted.words, &mut counted.free),
+            Bitmap::Small(counted) => (counted.words.as_flattened_mut(), counted.free.as_flattened_mut()),
+            Bitmap::Large(counted) => (counted.words.as_flattened_mut(), counted.free.as_flattened_mut()),
         }
     }
 }
 
-impl<const WORDS: usize> Counted<WORDS> {
+impl<const LINES: usize> Counted<LINES> {
     /// With nothing in it.
-    fn new(available: &CountedSet) -> Counted<WORDS> {
-        let mut free = [0; WORDS];
-        free[..available.counts().len()].copy_from_slice(available.counts());
-        Counted { words: [0; WORDS], free }
+    fn new(available: &CountedSet) -> Counted<LINES> {
+        let mut counted = Counted { words: [[0; LINE_WORDS]; LINES], free: [[0; LINE_WORDS]; LINES] };
+        counted.free.as_flattened_mut()[..available.counts().len()].copy_from_slice(available.counts());
+        counted
+    }
+
+    /// Takes the free ports of these ranks to hand, which has no returned ones. One that comes twice is taken once.
+    ///
+    /// They lie anywhere in the bitmap, so nearly each is in a line that is in no cache. First it is found out in which,
+    /// then all are read, and then they are looked at: so the processor waits for all together.
+    fn take_ranks(&mut self, ranks: &[u32], available: &[u64], hand: &mut Hand) {
+        let starts = Starts::<LINES>::new(&self.free);
+        let words = self.words.as_flattened_mut();
+        let mut places = [Place::default(); HAND];
+        for (place, rank) in places.iter_mut().zip(ranks) {
+            *place = starts.place(*rank);
+        }
+        let read = places.map(|place| words[place.word]);
+        let counts = self.free.as_flattened_mut();
+        let drawn = places.iter().zip(read).take(ranks.len()).map(|(place, used)| {
+            let offset = place.offset(available[place.word] & !used);
+            let new = set_bit(words, offset);
+            counts[place.word] -= u8::from(new);
+            (offset, new)
+        });
+        hand.draw_all(drawn);
     }
 }

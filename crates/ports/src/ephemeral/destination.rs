@@ -10,6 +10,9 @@ const LIST_MAX: usize = 64;
 /// Fewer than this in use, and a bitmap becomes a list again.
 const BITMAP_MIN: u32 = 16;
 
+/// A list, in the room that ports at hand would take.
+pub(super) type Offsets = SmallVec<[u16; LIST_MAX]>;
+
 /// The ports in use towards one destination, as offsets into the range.
 ///
 /// Invariant, after [`synchronise`](Self::synchronise): the counts are those of the available of `version`.
@@ -23,7 +26,7 @@ pub(super) struct Destination {
 enum Used {
     /// Ascending, without repetition.
     List {
-        offsets: SmallVec<[u16; 12]>,
+        offsets: Offsets,
         /// How many of them are excluded too.
         excluded: u16,
     },
@@ -110,10 +113,13 @@ impl Destination {
         match &mut self.used {
             Used::List { offsets, excluded } => {
                 let Err(index) = offsets.binary_search(&(offset as u16)) else { return false };
-                offsets.insert(index, offset as u16);
-                *excluded += u16::from(!available.contains(offset));
-                if offsets.len() > LIST_MAX {
-                    self.used = Used::Many(Busy::from_list(offsets, available));
+                if offsets.len() < LIST_MAX {
+                    offsets.insert(index, offset as u16);
+                    *excluded += u16::from(!available.contains(offset));
+                } else {
+                    let mut busy = Busy::from_list(offsets, available);
+                    busy.take(offset, available);
+                    self.used = Used::Many(busy);
                 }
                 true
             }

@@ -1,7 +1,7 @@
 use super::randomness::Randomness;
 
 /// Ports at hand, drawn and returned together.
-pub(super) const HAND: usize = 16;
+pub(super) const HAND: usize = 64;
 
 /// Free ports of a busy destination that its bitmap still has as used, so that most calls need not read it.
 ///
@@ -28,6 +28,10 @@ impl Hand {
         u32::from(self.drawn)
     }
 
+    pub(super) fn returned(&self) -> usize {
+        usize::from(self.returned)
+    }
+
     pub(super) fn is_full(&self) -> bool {
         usize::from(self.drawn + self.returned) == HAND
     }
@@ -37,9 +41,19 @@ impl Hand {
     }
 
     /// Adds to the drawn ones. There must be room.
-    pub(super) fn draw(&mut self, offset: u32) {
+    fn draw(&mut self, offset: u32) {
         self.slots[usize::from(self.drawn)] = offset as u16;
         self.drawn += 1;
+    }
+
+    /// Adds to the drawn ones all that are marked as new. There must be room for all, and no returned ones.
+    pub(super) fn draw_all(&mut self, offsets: impl Iterator<Item = (u32, bool)>) {
+        // Without a branch, as which are new can't be foreseen: one that is not is written over by the next.
+        for (offset, new) in offsets {
+            self.slots[usize::from(self.drawn)] = offset as u16;
+            self.drawn += u8::from(new);
+        }
+        self.slots[usize::from(self.drawn)..].fill(EMPTY);
     }
 
     /// Adds to the returned ones. There must be room.

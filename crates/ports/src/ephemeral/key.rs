@@ -74,12 +74,12 @@ impl Hash for HeldKey {
 /// The hash of the maps. What it yields is seen nowhere outside, so it need not be as strong as [`Secret`]; its four
 /// seeds come from there.
 pub(super) fn map_hasher(secret: &Secret) -> RandomState {
-    let [first, second, third, fourth] = [0, 1, 2, 3].map(|number| secret.hash(&[number, 0]));
+    let [first, second, third, fourth] = [0, 1, 2, 3].map(|number| secret.seed(number));
     RandomState::with_seeds(first, second, third, fourth)
 }
 
-/// SipHash with the allocator's key. What it is used for differs in length: one number for randomness, two for seeds, three for
-/// a destination's position.
+/// SipHash with the allocator's key. What it is used for differs in length: one number for seeds, three for a destination's
+/// position.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Secret(SipHasher13);
 
@@ -88,12 +88,13 @@ impl Secret {
         Secret(SipHasher13::new_with_key(key))
     }
 
-    pub(super) fn hash<const NUMBERS: usize>(&self, numbers: &[u64; NUMBERS]) -> u64 {
-        self.0.hash(numbers.map(u64::to_ne_bytes).as_flattened())
+    /// One of many seeds for other generators and hashes; none tells anything of another.
+    pub(super) fn seed(&self, number: u64) -> u64 {
+        self.0.hash(&number.to_ne_bytes())
     }
 
     /// A number for a destination that is independent of its place in a map.
     pub(super) fn position(&self, key: &Key) -> u64 {
-        self.hash(&key.numbers())
+        self.0.hash(key.numbers().map(u64::to_ne_bytes).as_flattened())
     }
 }
