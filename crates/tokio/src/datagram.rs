@@ -36,6 +36,8 @@ impl UdpSocket {
     /// Names the peer: where `send` sends to, and whose datagrams alone arrive. When an ICMP error says that it is not
     /// there, the next call fails: with `ConnectionRefused` if nothing is bound to its port.
     pub fn connect(&self, remote: SocketAddr) {
+        // ICMP errors name an IPv4 peer as such, also one that is given as an IPv4-mapped address.
+        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
         let mut state = self.network.lock();
         if let Some(socket) = state.sockets.get_mut(&self.id) {
             (socket.peer, socket.failed) = (Some(remote), None);

@@ -63,6 +63,8 @@ impl<D: Device> Future for Driver<D> {
                 Poll::Pending
             }
             Err(error) => {
+                // What had arrived before is told before: a refusal is a better answer than the end.
+                tell(&mut state);
                 end(&mut state, error.kind());
                 Poll::Ready(Err(error))
             }

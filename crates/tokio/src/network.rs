@@ -165,11 +165,10 @@ impl State {
         self.ended.map_or(Ok(()), |kind| Err(kind.into()))
     }
 
-    /// The error that a UDP socket's next call has, once.
+    /// The error that a UDP socket's next call has: what its peer did, once, and then the network's end.
     pub(crate) fn check_socket(&mut self, id: SocketId) -> io::Result<()> {
-        self.check()?;
         let failed = self.sockets.get_mut(&id).and_then(|socket| socket.failed.take());
-        failed.map_or(Ok(()), |kind| Err(kind.into()))
+        failed.map_or_else(|| self.check(), |kind| Err(kind.into()))
     }
 
     pub(crate) fn driver_waits(&mut self, waker: &Waker) {

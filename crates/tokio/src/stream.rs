@@ -166,11 +166,11 @@ fn may_send(stack: &Stack, id: ConnectionId) -> bool {
 }
 
 impl State {
-    /// Who waits for a connection, unless it or the network is gone.
+    /// Who waits for a connection, unless it or the network is gone. What became of the connection itself comes first.
     fn waiting(&mut self, id: ConnectionId) -> io::Result<&mut Waiting> {
-        self.check()?;
+        let ended = self.ended;
         let waiting = self.connections.get_mut(&id).ok_or(io::ErrorKind::NotConnected)?;
-        match waiting.failed {
+        match waiting.failed.or(ended) {
             Some(kind) => Err(kind.into()),
             None => Ok(waiting),
         }

@@ -120,10 +120,11 @@ async fn datagrams_pass_and_wake_their_reader() {
 #[tokio::test]
 async fn a_connected_socket_is_told_once_that_nobody_is_bound_there() {
     let (client, server) = networks();
-    for local in [at(1, 0), SocketAddr::from(([0, 0, 0, 0], 0))] {
+    let mapped = SocketAddr::new("::ffff:10.0.0.2".parse().expect("an address"), 7);
+    for (local, peer) in [(at(1, 0), at(2, 7)), (SocketAddr::from(([0, 0, 0, 0], 0)), at(2, 7)), (at(1, 0), mapped)] {
         let socket = UdpSocket::bind(&client, local).expect("free");
         let unconnected = UdpSocket::bind(&client, at(1, 0)).expect("free");
-        socket.connect(at(2, 7));
+        socket.connect(peer);
         let mut buffer = [0; 100];
         socket.send(b"anybody?").expect("a route");
         assert_eq!(socket.recv(&mut buffer).await.expect_err("refused").kind(), ErrorKind::ConnectionRefused);
@@ -162,20 +163,42 @@ impl Device for Kept {
     }
 }
 
-#[tokio::test]
-async fn who_calls_as_the_network_ends_is_answered() {
-    let (here, there) = Cable::new();
-    let cable = Arc::new(Mutex::new(there));
-    let client = Network::start(config(1), here);
-    let calling = tokio::spawn(async move { TcpStream::connect(&client, at(2, 81)).await });
-    let mut packet = vec![0; 100];
+/// Waits for a packet, gives it to a network that nobody uses and that therefore ends with its answer, and unplugs the
+/// cable: the other end finds answer and end at once.
+async fn answer_and_unplug(cable: Cable, config: Config) {
+    let cable = Arc::new(Mutex::new(cable));
+    let mut packet = vec![0; 1500];
     let length = poll_fn(|cx| cable.lock().expect("no panic").poll_receive(cx, &mut packet)).await.expect("plugged in");
     packet.truncate(length);
-    let (server, driver) = Network::new(config(2), Kept(Arc::clone(&cable), Some(packet)));
-    drop(server);
+    let (network, driver) = Network::new(config, Kept(cable, Some(packet)));
+    drop(network);
     driver.await.expect("in order");
-    let refused = calling.await.expect("no panic").expect_err("nobody listens");
-    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn who_calls_as_the_network_ends_is_answered() {
+    // A router has each call told to its driver, whose refusal is sent in a turn of its own.
+    for any_destination in [false, true] {
+        let (here, there) = Cable::new();
+        let client = Network::start(config(1), here);
+        let calling = tokio::spawn(async move { TcpStream::connect(&client, at(2, 81)).await });
+        answer_and_unplug(there, Config { any_destination, ..config(2) }).await;
+        let refused = calling.await.expect("no panic").expect_err("nobody listens");
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "any destination: {any_destination}");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_hears_of_its_peer_before_it_hears_of_the_networks_end() {
+    let (here, there) = Cable::new();
+    let client = Network::start(config(1), here);
+    let socket = UdpSocket::bind(&client, at(1, 0)).expect("free");
+    socket.connect(at(2, 7));
+    socket.send(b"anybody?").expect("a route");
+    let mut buffer = [0; 100];
+    let (first, ()) = tokio::join!(socket.recv(&mut buffer), answer_and_unplug(there, config(2)));
+    assert_eq!(first.expect_err("refused").kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(socket.recv(&mut buffer).await.expect_err("the end").kind(), ErrorKind::BrokenPipe);
 }
 
 #[tokio::test]
