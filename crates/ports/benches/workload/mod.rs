@@ -43,7 +43,7 @@ pub(crate) fn fill(
 ) -> Vec<Port> {
     let used = taken(allocator.range(), per_myriad);
     let mut late = Vec::new();
-    for (index, destination) in destinations.iter().enumerate() {
+    for destination in destinations {
         for number in 0..used {
             let port = allocator.allocate(*destination, random.next()).expect("a port is free");
             if used >= LATE && number >= used - LATE {
