@@ -1,5 +1,7 @@
 //! Loss: RFC 6298, RFC 5681, RFC 6582, RFC 6675 and RFC 8985.
 
+use minato_transport::tcp::CongestionControl;
+
 use super::script::Script;
 
 /// A round-trip time of 100 ms, and segments that were sent just that long ago.
@@ -128,10 +130,37 @@ fn a_lost_tail_is_probed_before_the_timeout() {
     // RFC 8985 §7.2: two round-trip times after the last segment.
     script.expect_after(100, "P. 2001:3001 ack 1");
     script.quiet(100);
-    // The probe shows that the others are lost: they go without waiting for the timeout.
+    // The probe shows that the others are lost: they go without waiting for the timeout, one for each that arrives (RFC 9937
+    // §5), of which nothing more may be under way than was.
     script.send(". 1 ack 1 <sack=2001-3001>");
     script.expect(". 1:1001 ack 1");
-    script.take(".");
+    script.nothing();
+    script.send(". 1 ack 1001 <sack=2001-3001>");
+    script.expect(". 1001:2001 ack 1");
+}
+
+#[test]
+fn in_recovery_half_as_much_is_sent_as_arrives() {
+    let mut script = sending(",sackOK", 10);
+    let id = script.id();
+    script.stack.set_options(script.now, id, |options| options.congestion = CongestionControl::NewReno);
+    script.write(20_000);
+    script.nothing();
+    let mut sent = Vec::new();
+    for number in 2..11 {
+        script.send(&format!(". 1 ack 1 <sack=1001-{}>", number * 1000 + 1));
+        let mut now = 0;
+        while script.next_packet().is_some() {
+            now += 1;
+        }
+        sent.push(now);
+    }
+    // The first retransmission goes at once, and then the window shrinks over a round trip instead of in one step.
+    assert!(sent.iter().all(|now| *now <= 1), "{sent:?}");
+    assert!((5..=6).contains(&sent.iter().sum::<usize>()), "{sent:?}");
+    // In the end it is half of what was under way.
+    script.send(". 1 ack 10001");
+    assert!(script.stack.status(id).expect("alive").congestion_window <= 6500);
 }
 
 #[test]

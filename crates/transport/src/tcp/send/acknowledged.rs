@@ -42,12 +42,13 @@ impl SendHalf {
             && self.outstanding() > 0;
         let before = self.in_flight();
         let flight = self.outstanding();
-        let mut delivered = Delivered::default();
+        let mut delivered = Delivered::after(self.scoreboard.sacked());
         let advanced = ack.is_after(self.unacknowledged);
         if advanced {
             self.advance(ack, &mut delivered, ctx.pool);
         }
         let newly_sacked = if self.sack { self.take_sacks(segment, &mut delivered) } else { 0 };
+        delivered.bytes = (delivered.cumulative + self.scoreboard.sacked()).saturating_sub(delivered.sacked_before);
         let sample = self.measure(now, &delivered, advanced, echo_rtt);
         self.update_window(segment, window);
         let reduced = self.note_marks(segment, flight);

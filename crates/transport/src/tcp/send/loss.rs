@@ -2,6 +2,7 @@
 //! duplicate acknowledgements (RFC 5681 §3.2, RFC 6582). Recovery sends by `pipe` (RFC 6675 §5).
 
 use super::SendHalf;
+use super::reduction::{Progress, Reduction};
 use super::scoreboard::Sent;
 use crate::tcp::Seq;
 use crate::tcp::congestion::Acked;
@@ -19,6 +20,10 @@ const WIDE_WINDOW_RECOVERIES: u8 = 16;
 pub(super) struct Delivered {
     /// Bytes by which SND.UNA moved.
     pub(super) cumulative: usize,
+    /// DeliveredData of RFC 9937: these without what was acknowledged selectively before, and what is so now.
+    pub(super) bytes: usize,
+    /// What was acknowledged selectively before.
+    pub(super) sacked_before: usize,
     /// The latest transmission among what was delivered, and whether it was one of several of the same data.
     newest: Option<(Time, Seq, bool)>,
     /// When the latest of those that were sent only once was sent.
@@ -32,6 +37,11 @@ pub(super) struct Delivered {
 }
 
 impl Delivered {
+    /// Nothing yet, where so much was acknowledged selectively before.
+    pub(super) fn after(sacked_before: usize) -> Delivered {
+        Delivered { sacked_before, ..Delivered::default() }
+    }
+
     pub(super) fn note(&mut self, record: &Sent) {
         if self.newest.is_none_or(|(at, end, _)| record.is_sent_after(at, end)) {
             self.newest = Some((record.at, record.end, record.retransmitted));
@@ -116,11 +126,20 @@ impl SendHalf {
         };
         self.end_tail_probe(delivered, duplicate || newly_sacked > 0, flight);
         if lost {
-            self.on_lost(now, flight);
+            self.on_lost(now, flight, delivered.sacked_before);
         } else if !matches!(self.recovery, Recovery::Fast { .. }) && acked.bytes > 0 {
             self.congestion.on_acknowledged(acked);
         }
+        self.reduce_proportionally(delivered, lost);
         self.try_undo(delivered);
+    }
+
+    /// RFC 9937 §5.
+    fn reduce_proportionally(&mut self, delivered: &Delivered, lost: bool) {
+        let (pipe, target, segment_size) = (self.in_flight(), self.congestion.window(), self.payload_size());
+        let Some(reduction) = &mut self.reduction else { return };
+        let safe = delivered.cumulative > 0 && !lost;
+        reduction.on_acknowledgement(&Progress { delivered: delivered.bytes, safe, pipe, target, segment_size });
     }
 
     fn leave_recovery(&mut self) {
@@ -130,6 +149,7 @@ impl SendHalf {
         };
         if self.unacknowledged.is_at_or_after(end) {
             self.recovery = Recovery::Open;
+            self.reduction = None;
             self.rack.duplicates = 0;
             self.rack.departed = 0;
             self.rack.repair_due = false;
@@ -140,20 +160,22 @@ impl SendHalf {
         }
     }
 
-    /// Something is newly lost.
-    pub(super) fn on_lost(&mut self, now: Time, flight: usize) {
+    /// Something is newly lost. So much of the flight was acknowledged selectively before that showed.
+    pub(super) fn on_lost(&mut self, now: Time, flight: usize, sacked: usize) {
         if !self.note_probe_lost(now) {
-            self.enter_recovery(flight);
+            self.enter_recovery(flight, sacked);
         }
     }
 
     /// Reduces the window once per recovery.
-    fn enter_recovery(&mut self, flight: usize) {
+    fn enter_recovery(&mut self, flight: usize, sacked: usize) {
         if self.recovery.is_open() {
             self.prepare_undo();
             self.congestion.on_congestion(flight);
             self.congestion_window_reduced = self.ecn;
             self.recovery = Recovery::Fast { end: self.next };
+            // Without SACK each duplicate stands for a segment, which RFC 6582's inflation of the window says already.
+            self.reduction = self.sack.then(|| Box::new(Reduction::new(flight.saturating_sub(sacked))));
             // RFC 5681 §3.2 step 3, RFC 6675 §5 (4.3): the first retransmission waits for nothing.
             self.rack.repair_due = true;
         }
@@ -275,6 +297,7 @@ impl SendHalf {
         self.scoreboard.forget_sacks();
         self.scoreboard.mark_lost(|_| true);
         self.undo = None;
+        self.reduction = None;
         self.recovery = Recovery::Loss { end: self.next };
         self.rack.duplicates = 0;
         self.rack.departed = 0;

@@ -3,6 +3,7 @@
 mod acknowledged;
 mod loss;
 mod path;
+mod reduction;
 mod rtt;
 mod scoreboard;
 mod timers;
@@ -16,6 +17,7 @@ use crate::time::Time;
 pub(super) use acknowledged::AckVerdict;
 use loss::{Rack, Recovery};
 use path::Search;
+use reduction::Reduction;
 use rtt::RoundTrip;
 use scoreboard::Scoreboard;
 pub(super) use timers::Expired;
@@ -63,6 +65,8 @@ pub(super) struct SendHalf {
     pub(super) round_trip: RoundTrip,
     rack: Rack,
     recovery: Recovery,
+    /// RFC 9937, while a recovery with SACK lasts.
+    reduction: Option<Box<Reduction>>,
     undo: Option<Box<Undo>>,
     timers: timers::SendTimers,
     /// The congestion window was what held data back.
@@ -105,6 +109,7 @@ impl SendHalf {
             round_trip: RoundTrip::default(),
             rack: Rack::default(),
             recovery: Recovery::Open,
+            reduction: None,
             undo: None,
             timers: timers::SendTimers::default(),
             window_limited: false,
@@ -178,8 +183,9 @@ impl SendHalf {
         self.undo = None;
     }
 
+    /// How much may be under way, as far as congestion is concerned.
     pub(super) fn congestion_window(&self) -> usize {
-        self.congestion.window()
+        self.reduction.as_ref().map_or(self.congestion.window(), |reduction| reduction.window)
     }
 
     /// Bytes that may be queued now, if they may be `most` together.

@@ -137,7 +137,7 @@ impl SendHalf {
     /// Does what is due. `patience` is how long the user waits for an answer, `heard` is when the peer last sent anything.
     pub(in crate::tcp) fn on_time(&mut self, now: Time, config: &Config, patience: Interval, heard: Time) -> Expired {
         if self.timers.reorder.is_some_and(|at| at <= now) && self.detect_by_time(now) {
-            self.on_lost(now, self.outstanding());
+            self.on_lost(now, self.outstanding(), self.scoreboard.sacked());
         }
         if self.timers.probe.is_some_and(|at| at <= now) {
             self.timers.probe = None;

@@ -83,7 +83,7 @@ impl SendHalf {
     fn lost_span(&mut self, ctx: &mut Context<'_>, sizes: Sizes) -> Option<Span> {
         let (start, end) = self.scoreboard.first_lost()?;
         let in_flight = self.in_flight();
-        let room = self.congestion.window().saturating_sub(in_flight);
+        let room = self.congestion_window().saturating_sub(in_flight);
         let due = std::mem::take(&mut self.rack.repair_due);
         if room < sizes.segment && in_flight > 0 && !due {
             return None;
@@ -102,6 +102,7 @@ impl SendHalf {
         self.scoreboard.retransmit(start, stop, ctx.now);
         self.retransmits += length.div_ceil(sizes.segment).max(1) as u64;
         self.note_repair(length);
+        self.note_reduced(length);
         self.start_timers(ctx.now, ctx.config);
         let last = stop.is_at_or_after(data_end);
         Span { start, offset, length, segment: sizes.segment, fin, last, retransmission: true }
@@ -136,7 +137,7 @@ impl SendHalf {
         self.restart_if_idle(ctx);
         let edge = self.unacknowledged.plus(self.window);
         let offered = if edge.is_after(self.next) { edge.since(self.next) } else { 0 };
-        let congestion = self.congestion.window().saturating_sub(self.in_flight());
+        let congestion = self.congestion_window().saturating_sub(self.in_flight());
         let congestion = if beyond_congestion { sizes.segment } else { congestion };
         let allowed = unsent.min(offered).min(congestion).min(sizes.most);
         let length = whole_segments(allowed, unsent, sizes.segment);
@@ -166,9 +167,17 @@ impl SendHalf {
         let (start, offset, last) = (self.next, self.outstanding(), length == self.unsent());
         self.next = start.plus(length + usize::from(fin));
         self.scoreboard.push(start, self.next, ctx.now);
+        self.note_reduced(length);
         self.last_sent = Some(ctx.now);
         self.start_timers(ctx.now, ctx.config);
         Span { start, offset, length, segment, fin, last, retransmission: false }
+    }
+
+    /// RFC 9937: prr_out.
+    fn note_reduced(&mut self, length: usize) {
+        if let Some(reduction) = &mut self.reduction {
+            reduction.note_sent(length);
+        }
     }
 
     /// RFC 4821 §7.4: a segment larger than the others, where so much follows it that its loss shows at once, and the

@@ -50,6 +50,7 @@ impl SendHalf {
                 let before = undo.before.clone();
                 self.congestion.restore(before);
                 self.recovery = Recovery::Open;
+                self.reduction = None;
                 self.undo = None;
                 return;
             }
