@@ -85,7 +85,7 @@ impl RequestError {
             RequestError::Gone(why) => {
                 Failure::caused("the engine ended before it answered", why).fix_with_log(&client.directory.log())
             }
-            RequestError::Refused(problem) => Failure::from(*problem),
+            RequestError::Refused(problem) => in_network(Failure::from(*problem), &client.directory),
             RequestError::Nonsense(what) => Failure::caused("the engine's answer makes no sense", what)
                 .fix("end every program of this network, so that its engine ends; then start again with this version"),
             RequestError::Socket(error) => {
@@ -119,6 +119,17 @@ pub(crate) fn network_flag(directory: &RuntimeDir) -> String {
         "default" => String::new(),
         name => format!(" --network {name}"),
     }
+}
+
+/// The engine names commands as its own network's user types them, who may have to say which network it is.
+fn in_network(mut failure: Failure, directory: &RuntimeDir) -> Failure {
+    let flag = network_flag(directory);
+    for fix in failure.fixes.iter_mut().filter(|fix| !fix.contains(" --network ")) {
+        if let Some(rest) = fix.strip_prefix("minato ").filter(|rest| !rest.starts_with("doctor")) {
+            *fix = format!("minato{flag} {rest}");
+        }
+    }
+    failure
 }
 
 /// Where an engine is asked.

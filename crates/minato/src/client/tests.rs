@@ -37,6 +37,20 @@ async fn a_refusal_is_a_problem() {
     }
 }
 
+#[test]
+fn commands_that_mend_something_name_the_network() {
+    let fixes =
+        ["minato forward rm -p 1:1 web", "minato doctor    # checks", "minato run --network x -- CMD", "ulimit -Hn"];
+    let fixed = |network: &str| {
+        let failure = fixes.iter().fold(crate::failure::Failure::new(16, "taken"), |failure, fix| failure.fix(*fix));
+        let directory = crate::runtime_dir::RuntimeDir::of(&network.parse().expect("a name"));
+        super::in_network(failure, &directory).fixes
+    };
+    assert_eq!(fixed("default"), fixes);
+    assert_eq!(fixed("shop")[0], "minato --network shop forward rm -p 1:1 web");
+    assert_eq!(fixed("shop")[1..], fixes[1..]);
+}
+
 #[tokio::test]
 async fn nonsense_and_silence_are_told_apart() {
     let fake = Fake::new(vec![Reply::Json(200, json!("what?")), Reply::Json(500, json!("what?")), Reply::Silence]);
