@@ -5,6 +5,8 @@ use minato_ports::PortClass;
 use minato_ports::Transport;
 use minato_transport::IpCidr;
 
+use crate::startup::subnet::has_ipv6;
+
 pub(crate) fn to_inspect(transport: Transport) -> inspect::Transport {
     match transport {
         Transport::Tcp => inspect::Transport::Tcp,
@@ -36,8 +38,8 @@ pub(crate) fn to_host(transport: Transport) -> minato_host::Transport {
 /// The gateway's addresses, as the stack has them.
 pub(crate) fn gateway(network: &minato_relay::Network) -> Vec<IpCidr> {
     let v4 = IpCidr::new(network.gateway_v4.into(), network.prefix_v4);
-    let v6 = IpCidr::new(network.gateway_v6.into(), network.prefix_v6);
-    [v4, v6].into_iter().flatten().collect()
+    let v6 = has_ipv6(network).then(|| IpCidr::new(network.gateway_v6.into(), network.prefix_v6));
+    [v4, v6.flatten()].into_iter().flatten().collect()
 }
 
 pub(crate) fn class(port: u16) -> inspect::PortClass {

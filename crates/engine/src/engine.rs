@@ -27,7 +27,7 @@ use crate::events::Events;
 use crate::plane::{Command, Order, Plane, PlaneHandle, PlaneSetup, ServicesChanged, Supply, Zone};
 use crate::problem::{internal, problem, with_fix};
 use crate::startup::directory::RuntimeDirectory;
-use crate::startup::subnet::{self, Addresses, relay_network};
+use crate::startup::subnet::{self, Addresses, relay_network, without_ipv6};
 
 pub(crate) const MTU: u16 = 1500;
 /// Most bytes that a connection with a host holds for each direction. The host's kernel is less than a tenth of a
@@ -73,7 +73,7 @@ impl Engine {
         minato_host::memory::give_large_buffers_back();
         // From here on the agent removes the directory when we end, however we do.
         let limit = raise_file_limit().map_err(internal)?;
-        let addresses = relay_network(&subnet);
+        let addresses = if fabric.has_ipv6() { relay_network(&subnet) } else { without_ipv6(relay_network(&subnet)) };
         let (rules, zone) = (Rules::new(addresses), Zone::new(&options.network, addresses));
         let descriptors = usize::try_from(limit - (limit / 4).min(RESERVED_FILES)).unwrap_or(usize::MAX);
         let (orders, ordered) = channel();

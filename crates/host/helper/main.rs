@@ -240,7 +240,7 @@ fn host_config(directory: &Path, number: u8) -> Result<HostConfig, Box<dyn Error
     Ok(HostConfig {
         name: format!("host-{number}"),
         address_v4: format!("10.77.0.{number}").parse()?,
-        address_v6: format!("fd77::{number}").parse()?,
+        address_v6: Some(format!("fd77::{number}").parse()?),
         ephemeral_range: (49_152, 65_535),
         resolv_conf,
     })

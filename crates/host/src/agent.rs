@@ -71,8 +71,8 @@ pub struct HostConfig {
     pub name: String,
     /// Its IPv4 address, inside the subnet.
     pub address_v4: Ipv4Addr,
-    /// Its IPv6 address, inside the subnet.
-    pub address_v6: Ipv6Addr,
+    /// Its IPv6 address, inside the subnet; without one it has none.
+    pub address_v6: Option<Ipv6Addr>,
     /// First and last port of its kernel's ephemeral range.
     pub ephemeral_range: (u16, u16),
     /// The file that programs in the host see as `/etc/resolv.conf`. It must exist and stay.
@@ -86,8 +86,8 @@ pub struct Interface {
     pub number: u32,
     /// The host's IPv4 address there.
     pub address_v4: Ipv4Addr,
-    /// Its IPv6 address there.
-    pub address_v6: Ipv6Addr,
+    /// Its IPv6 address there, if it has one.
+    pub address_v6: Option<Ipv6Addr>,
     /// The other network's addresses.
     pub subnet: Subnet,
     /// Ethernet address of the other network's gateway.

@@ -24,8 +24,8 @@ pub enum Happening {
         host: String,
         /// Its IPv4 address.
         address_v4: Ipv4Addr,
-        /// Its IPv6 address.
-        address_v6: Ipv6Addr,
+        /// Its IPv6 address; `None` where the kernel has no IPv6.
+        address_v6: Option<Ipv6Addr>,
     },
     /// A host is gone, with its processes and sockets.
     HostEnded {
@@ -88,8 +88,8 @@ pub enum Happening {
     SubnetChanged {
         /// IPv4 subnet in CIDR form.
         subnet_v4: String,
-        /// IPv6 prefix in CIDR form.
-        subnet_v6: String,
+        /// IPv6 prefix in CIDR form; `None` where the kernel has no IPv6.
+        subnet_v6: Option<String>,
     },
     /// This subscriber was too slow: so many events were not sent to it.
     EventsLost {

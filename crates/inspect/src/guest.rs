@@ -12,8 +12,15 @@ pub struct Joined {
     pub network: String,
     /// The host's IPv4 address there.
     pub address_v4: Ipv4Addr,
-    /// The host's IPv6 address there.
-    pub address_v6: Ipv6Addr,
+    /// The host's IPv6 address there; `None` where the kernel has no IPv6.
+    pub address_v6: Option<Ipv6Addr>,
+}
+
+impl Joined {
+    /// Both, as far as there are.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        std::iter::once(IpAddr::V4(self.address_v4)).chain(self.address_v6.map(IpAddr::V6))
+    }
 }
 
 /// Asks for a place for a host of another network. `POST /v1/guests`, from that network's engine; the answer is a stream of

@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +11,8 @@ pub struct Host {
     pub name: String,
     /// Its IPv4 address.
     pub address_v4: Ipv4Addr,
-    /// Its IPv6 address.
-    pub address_v6: Ipv6Addr,
+    /// Its IPv6 address; `None` where the kernel has no IPv6.
+    pub address_v6: Option<Ipv6Addr>,
     /// Its own address on the machine's loopback, where its services are reached under their own numbers.
     #[serde(default)]
     pub loopback_v4: Option<Ipv4Addr>,
@@ -36,6 +36,13 @@ pub struct Host {
     pub forwards: Vec<ForwardSpec>,
     /// The processes that run in it, by process ID.
     pub processes: Vec<Process>,
+}
+
+impl Host {
+    /// Its addresses, as far as there are.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        std::iter::once(IpAddr::V4(self.address_v4)).chain(self.address_v6.map(IpAddr::V6))
+    }
 }
 
 /// A process that runs in a host, or that holds a port of the machine.

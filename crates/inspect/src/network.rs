@@ -15,10 +15,10 @@ pub struct Network {
     pub subnet_v4: String,
     /// The engine's IPv4 address in the network.
     pub gateway_v4: Ipv4Addr,
-    /// IPv6 unique local prefix in CIDR form (RFC 4193).
-    pub subnet_v6: String,
-    /// The engine's IPv6 address in the network.
-    pub gateway_v6: Ipv6Addr,
+    /// IPv6 unique local prefix in CIDR form (RFC 4193); `None` where the kernel has no IPv6.
+    pub subnet_v6: Option<String>,
+    /// The engine's IPv6 address in the network, if there is such a prefix.
+    pub gateway_v6: Option<Ipv6Addr>,
     /// First address of the block of the machine's loopback in which each host has an address of its own: the one with
     /// the same last byte as the host's.
     pub loopback_v4: Ipv4Addr,

@@ -28,7 +28,7 @@ const MOST: usize = 1024;
 /// What is needed to tell a session why binds fail.
 pub(crate) struct BindWatch {
     host: String,
-    addresses: [IpAddr; 2],
+    addresses: Vec<IpAddr>,
     place: Place,
     /// ` --network NET` where a command line needs it.
     network_flag: String,
@@ -168,8 +168,9 @@ impl BindWatch {
                 with_fix(conflict, "a host of its own has every port free: minato run -- CMD")
             }
             BindRefusal::NotOurs => {
-                let [v4, v6] = self.addresses;
-                let title = format!("{cannot}: it is no address of this host, which has {v4}, {v6} and its loopback");
+                let own: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+                let own = own.join(", ");
+                let title = format!("{cannot}: it is no address of this host, which has {own} and its loopback");
                 with_fix(problem(ProblemKind::WrongAddress, title), "bind 0.0.0.0 or [::], every address of the host")
             }
             BindRefusal::Privileged { first } => {

@@ -84,8 +84,9 @@ impl Control {
         let (v6, v4): (Vec<&Collision>, Vec<&Collision>) = new.iter().partition(|new| new.hidden.contains(':'));
         let network = self.network();
         let fixed = self.state().numbers.fixed;
-        for (collisions, subnet) in [(v4, &network.subnet_v4), (v6, &network.subnet_v6)] {
-            if !collisions.is_empty() {
+        let subnets = [(v4, Some(&network.subnet_v4)), (v6, network.subnet_v6.as_ref())];
+        for (collisions, subnet) in subnets {
+            if let Some(subnet) = subnet.filter(|_| !collisions.is_empty()) {
                 self.warn_all(&warning(&self.name, subnet, &collisions, fixed));
             }
         }

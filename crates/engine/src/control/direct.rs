@@ -54,7 +54,7 @@ pub(super) struct Surroundings {
     pub(super) fabric: Arc<Fabric>,
     pub(super) plane: PlaneHandle,
     pub(super) host: String,
-    pub(super) addresses: [IpAddr; 2],
+    pub(super) addresses: Vec<IpAddr>,
     pub(super) network_inode: u64,
     /// Other networks in which the host is.
     pub(super) joined: Vec<minato_relay::Network>,
@@ -74,7 +74,7 @@ impl Outside for Surroundings {
         if self.joined.iter().any(|network| network.contains(remote.ip())) {
             return false;
         }
-        let source = self.addresses.into_iter().find(|own| own.is_ipv4() == remote.is_ipv4());
+        let source = self.addresses.iter().copied().find(|own| own.is_ipv4() == remote.is_ipv4());
         let Some(source) = source.filter(|source| self.sockets.target(*source, remote) == Target::Connect(remote))
         else {
             return false;

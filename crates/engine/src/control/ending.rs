@@ -110,7 +110,7 @@ impl Control {
     }
 
     /// Removes what is left of a host: its namespace, and its name.
-    async fn remove_host(self: &Arc<Self>, name: &str, addresses: [IpAddr; 2]) {
+    async fn remove_host(self: &Arc<Self>, name: &str, addresses: Vec<IpAddr>) {
         let (control, owned) = (Arc::clone(self), name.to_owned());
         let _ = blocking(move || {
             if let Err(error) = control.fabric.remove_host(&owned) {
@@ -119,7 +119,7 @@ impl Control {
         })
         .await;
         // What its processes began since then ends before the next host gets the addresses.
-        let _ = self.plane.ask(|done| Command::EndFlows(addresses.to_vec(), done)).await;
+        let _ = self.plane.ask(|done| Command::EndFlows(addresses, done)).await;
         let contested = self.state().release_forwards_of(name);
         self.retake(&contested).await;
         self.direct.forget_host(name);

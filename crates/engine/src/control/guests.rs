@@ -24,7 +24,7 @@ pub(super) struct GuestRecord {
     serial: u32,
     home: String,
     pub(super) address_v4: Ipv4Addr,
-    address_v6: Ipv6Addr,
+    address_v6: Option<Ipv6Addr>,
     ephemeral_range: (u16, u16),
     created: Instant,
     /// As its own engine tells it.
@@ -78,9 +78,8 @@ impl Control {
             Ok(Place { port, network_inode })
         })
         .await??;
-        let addresses = [joined.address_v4.into(), joined.address_v6.into()];
         let guest =
-            Guest { serial, name: session.name.clone(), addresses: addresses.to_vec(), offers: Offers::default() };
+            Guest { serial, name: session.name.clone(), addresses: joined.addresses().collect(), offers: Offers::default() };
         self.plane.send(Command::AddGuest(guest));
         if let Some(record) = self.state().guests.get_mut(&session.name) {
             record.place = Some(place);
@@ -192,10 +191,10 @@ impl State {
         let hosts = hosts.map(|(name, host)| {
             let addresses = host.addresses();
             let offers = offers(&host.services, &addresses);
-            (name.clone(), Named { addresses: addresses.to_vec(), offers })
+            (name.clone(), Named { addresses, offers })
         });
         let guests = self.guests.iter().map(|(name, guest)| {
-            (name.clone(), Named { addresses: guest.addresses().to_vec(), offers: guest.offers.clone() })
+            (name.clone(), Named { addresses: guest.addresses(), offers: guest.offers.clone() })
         });
         hosts.chain(guests).collect()
     }
@@ -213,8 +212,8 @@ impl State {
 }
 
 impl GuestRecord {
-    pub(super) fn addresses(&self) -> [IpAddr; 2] {
-        [self.address_v4.into(), self.address_v6.into()]
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        std::iter::once(self.address_v4.into()).chain(self.address_v6.map(IpAddr::V6)).collect()
     }
 
     fn show(&self, name: &str) -> Host {

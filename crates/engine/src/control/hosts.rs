@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -30,7 +30,7 @@ struct Reserved {
     name: String,
     serial: u32,
     address_v4: Ipv4Addr,
-    address_v6: Ipv6Addr,
+    address_v6: Option<Ipv6Addr>,
     ephemeral_range: (u16, u16),
     /// Other networks that it joins.
     networks: Vec<String>,
@@ -135,7 +135,8 @@ impl Control {
     ) -> Result<(Inside, Holding), Problem> {
         let holding = self.hold(&reserved.name, request.forwards).await?;
         let (serial, name) = (reserved.serial, reserved.name.clone());
-        let addresses = vec![reserved.address_v4.into(), reserved.address_v6.into()];
+        let addresses: Vec<IpAddr> =
+            std::iter::once(reserved.address_v4.into()).chain(reserved.address_v6.map(IpAddr::V6)).collect();
         let host_ports = request.host_ports;
         let setup = move |sockets| HostSetup { serial, name, addresses, host_ports, egress, sockets };
         match self.make_namespace(reserved, setup).await {
@@ -236,8 +237,9 @@ impl Control {
     fn write_resolv_conf(&self, path: &std::path::Path, joined: &[String]) -> std::io::Result<()> {
         let machine = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let network = self.network();
-        let gateway = [network.gateway_v4.into(), network.gateway_v6.into()];
-        let text = resolv_conf::of_host(&self.name, joined, gateway, &machine);
+        let gateway: Vec<IpAddr> =
+            std::iter::once(network.gateway_v4.into()).chain(network.gateway_v6.map(IpAddr::V6)).collect();
+        let text = resolv_conf::of_host(&self.name, joined, &gateway, &machine);
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -219,8 +220,8 @@ impl HostRecord {
     /// Tells other networks what the host offers there, where that has changed.
     pub(super) fn tell_offers(&self) {
         for membership in &self.memberships {
-            let Joined { address_v4, address_v6, .. } = membership.joined;
-            let now = offers(&self.services, &[address_v4.into(), address_v6.into()]);
+            let own: Vec<IpAddr> = membership.joined.addresses().collect();
+            let now = offers(&self.services, &own);
             membership.offers.send_if_modified(|before| {
                 *before != now && {
                     *before = now;
@@ -243,8 +244,9 @@ fn zones(memberships: &[Membership]) -> Vec<JoinedZone> {
 /// The addresses of a network that its engine has described.
 fn addresses(network: &Network) -> Option<(minato_relay::Network, Subnet)> {
     let prefix = |subnet: &str| subnet.rsplit_once('/')?.1.parse::<u8>().ok();
-    let (prefix_v4, prefix_v6) = (prefix(&network.subnet_v4)?, prefix(&network.subnet_v6)?);
-    let Network { gateway_v4, gateway_v6, .. } = *network;
+    let prefix_v4 = prefix(&network.subnet_v4)?;
+    let (gateway_v4, gateway_v6) = (network.gateway_v4, network.gateway_v6.unwrap_or(Ipv6Addr::UNSPECIFIED));
+    let prefix_v6 = network.subnet_v6.as_deref().map_or(Some(128), prefix)?;
     let subnet = Subnet { gateway_v4, prefix_v4, gateway_v6, prefix_v6 };
     Some((relay_network(&subnet), subnet))
 }

@@ -113,7 +113,8 @@ struct HostRecord {
     serial: u32,
     phase: Phase,
     address_v4: Ipv4Addr,
-    address_v6: Ipv6Addr,
+    /// `None` where the kernel has no IPv6.
+    address_v6: Option<Ipv6Addr>,
     /// `None` if it was asked to have none.
     loopback: Option<Loopback>,
     ephemeral_range: (u16, u16),
@@ -321,8 +322,8 @@ impl State {
 }
 
 impl HostRecord {
-    fn addresses(&self) -> [IpAddr; 2] {
-        [self.address_v4.into(), self.address_v6.into()]
+    fn addresses(&self) -> Vec<IpAddr> {
+        std::iter::once(self.address_v4.into()).chain(self.address_v6.map(IpAddr::V6)).collect()
     }
 
     /// The host as it is shown, without its forwards and processes.

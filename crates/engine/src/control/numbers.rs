@@ -14,7 +14,7 @@ use crate::FixedSubnet;
 use crate::engine::MTU;
 use crate::plane::Command;
 use crate::problem::{ending, problem, with_fix};
-use crate::startup::subnet::{self, Addresses, relay_network};
+use crate::startup::subnet::{self, Addresses, has_ipv6, relay_network, without_ipv6};
 
 /// What is numbered, and how.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl Control {
     }
 
     /// Addresses that neither a host nor a guest has.
-    pub(super) fn free_addresses(&self, state: &State) -> Result<(Ipv4Addr, Ipv6Addr), Problem> {
+    pub(super) fn free_addresses(&self, state: &State) -> Result<(Ipv4Addr, Option<Ipv6Addr>), Problem> {
         let guests = state.guests.values().map(|guest| guest.address_v4);
         let used: Vec<Ipv4Addr> = state.hosts.values().map(|host| host.address_v4).chain(guests).collect();
         let numbers = host_numbers(state.numbers.addresses.prefix_v4);
@@ -85,6 +85,7 @@ impl Control {
         let control = Arc::clone(self);
         blocking(move || control.fabric.renumber(subnet)).await?.map_err(super::hosts::agent_problem)?;
         let addresses = relay_network(&subnet);
+        let addresses = if self.fabric.has_ipv6() { addresses } else { without_ipv6(addresses) };
         self.plane.ask(|done| Command::Renumber(addresses, done)).await.map_err(|_| ending())?;
         self.direct.renumber(addresses);
         let now = Numbers::new(&self.name, addresses, loopback, false);
@@ -126,14 +127,15 @@ impl Numbers {
     pub(crate) fn new(name: &str, addresses: minato_relay::Network, loopback_v4: Ipv4Addr, fixed: bool) -> Numbers {
         let minato_relay::Network { gateway_v4, prefix_v4, gateway_v6, prefix_v6 } = addresses;
         let cidr = |gateway: IpAddr, prefix: u8| format!("{}/{prefix}", routes::network(gateway, prefix));
+        let ipv6 = has_ipv6(&addresses);
         let network = Network {
             name: name.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             engine_pid: std::process::id(),
             subnet_v4: cidr(gateway_v4.into(), prefix_v4),
             gateway_v4,
-            subnet_v6: cidr(gateway_v6.into(), prefix_v6),
-            gateway_v6,
+            subnet_v6: ipv6.then(|| cidr(gateway_v6.into(), prefix_v6)),
+            gateway_v6: ipv6.then_some(gateway_v6),
             loopback_v4,
             collisions: Vec::new(),
             mtu: MTU,
@@ -142,13 +144,17 @@ impl Numbers {
     }
 
     /// The addresses of the host with this number: that of the gateway, the first one, is 1.
-    fn host(&self, number: u8) -> (Ipv4Addr, Ipv6Addr) {
+    fn host(&self, number: u8) -> (Ipv4Addr, Option<Ipv6Addr>) {
         let v4 = Ipv4Addr::from_bits(self.network.gateway_v4.to_bits() - 1 + u32::from(number));
-        let mut segments = self.network.gateway_v6.segments();
         // 10.77.0.12 and fd77::12: the same digits are easier on people, so the decimal ones are read as hexadecimal.
         let last = v4.octets()[3];
-        segments[7] = u16::from_str_radix(&last.to_string(), 16).unwrap_or(u16::from(last));
-        (v4, segments.into())
+        let last = u16::from_str_radix(&last.to_string(), 16).unwrap_or(u16::from(last));
+        let v6 = self.network.gateway_v6.map(|gateway| {
+            let [first @ .., _] = gateway.segments();
+            let [a, b, c, d, e, f, g] = first;
+            Ipv6Addr::new(a, b, c, d, e, f, g, last)
+        });
+        (v4, v6)
     }
 }
 

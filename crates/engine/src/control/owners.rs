@@ -3,10 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use minato_inspect::Joined;
-
 use super::State;
-use super::guests::GuestRecord;
 
 /// Whose addresses are.
 #[derive(Clone, Debug, Default)]
@@ -29,18 +26,19 @@ impl State {
     pub(super) fn owners(&self) -> AddressOwners {
         let mut owners = AddressOwners::default();
         for (name, host) in &self.hosts {
-            owners.own.extend(host.addresses().map(|address| (address, name.clone())));
+            owners.own.extend(host.addresses().into_iter().map(|address| (address, name.clone())));
             for membership in &host.memberships {
-                let Joined { network, address_v4, address_v6 } = &membership.joined;
-                owners.own.extend([(*address_v4).into(), (*address_v6).into()].map(|address| (address, name.clone())));
+                let network = &membership.joined.network;
+                owners.own.extend(membership.joined.addresses().map(|address| (address, name.clone())));
                 for (other, named) in &membership.names {
                     let of_network = |address: &IpAddr| (*address, format!("{other}.{network}"));
                     owners.foreign.extend(named.addresses.iter().map(of_network));
                 }
             }
         }
-        let guests = |(name, guest): (&String, &GuestRecord)| guest.addresses().map(|address| (address, name.clone()));
-        owners.foreign.extend(self.guests.iter().flat_map(guests));
+        for (name, guest) in &self.guests {
+            owners.foreign.extend(guest.addresses().into_iter().map(|address| (address, name.clone())));
+        }
         owners
     }
 }

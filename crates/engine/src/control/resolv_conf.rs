@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 /// Names are asked at the gateway, and completed with the domain of the network of that name first, then with those of the
 /// networks that the host has joined, and then as the machine completes them. The machine's options hold in its hosts too.
-pub(super) fn of_host(network: &str, joined: &[String], gateway: [IpAddr; 2], machine: &str) -> String {
+pub(super) fn of_host(network: &str, joined: &[String], gateway: &[IpAddr], machine: &str) -> String {
     let words = |line: &'_ str| line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<String>>();
     let lines: Vec<Vec<String>> = machine.lines().map(words).collect();
     let keyed = |line: &&Vec<String>, keys: &[&str]| line.first().is_some_and(|key| keys.contains(&key.as_str()));
@@ -13,7 +13,7 @@ pub(super) fn of_host(network: &str, joined: &[String], gateway: [IpAddr; 2], ma
     let networks = std::iter::once(network).chain(joined.iter().map(String::as_str));
     let search: Vec<String> =
         networks.map(|network| format!("{network}.internal")).chain(domains.iter().cloned()).collect();
-    let mut text = gateway.map(|address| format!("nameserver {address}\n")).concat();
+    let mut text: String = gateway.iter().map(|address| format!("nameserver {address}\n")).collect();
     text += &format!("search {}\n", search.join(" "));
     for options in lines.iter().filter(|line| keyed(line, &["options"])) {
         text += &format!("{}\n", options.join(" "));
@@ -27,7 +27,7 @@ mod tests {
 
     fn of(machine: &str) -> String {
         let gateway = ["10.77.0.1", "fd77::1"].map(|address| address.parse().unwrap());
-        let text = of_host("shop", &[], gateway, machine);
+        let text = of_host("shop", &[], &gateway, machine);
         let rest = text.strip_prefix("nameserver 10.77.0.1\nnameserver fd77::1\n").expect("the gateway first");
         rest.to_owned()
     }
@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn joined_networks_come_second() {
         let gateway = ["10.77.0.1", "fd77::1"].map(|address| address.parse().unwrap());
-        let text = of_host("shop", &["back".into()], gateway, "domain a.test");
+        let text = of_host("shop", &["back".into()], &gateway, "domain a.test");
         assert!(text.ends_with("search shop.internal back.internal a.test\n"), "{text}");
     }
 }

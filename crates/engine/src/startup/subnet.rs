@@ -98,6 +98,16 @@ pub(crate) fn relay_network(subnet: &Subnet) -> minato_relay::Network {
     minato_relay::Network { gateway_v4, prefix_v4, gateway_v6, prefix_v6 }
 }
 
+/// The same for a kernel without IPv6: nothing has an address of that family.
+pub(crate) fn without_ipv6(network: minato_relay::Network) -> minato_relay::Network {
+    minato_relay::Network { gateway_v6: Ipv6Addr::UNSPECIFIED, prefix_v6: 128, ..network }
+}
+
+/// Whether hosts have IPv6.
+pub(crate) fn has_ipv6(network: &minato_relay::Network) -> bool {
+    !network.gateway_v6.is_unspecified()
+}
+
 /// A fixed subnet with the IPv6 prefixes that it could have: that of the candidate which is the same, or else ones that are
 /// called after it.
 fn wanted(fixed: FixedSubnet) -> Vec<Subnet> {

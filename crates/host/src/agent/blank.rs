@@ -94,8 +94,8 @@ impl Blank {
             set?;
         }
         request(&mut self.netlink, identity(config, common))?;
-        if common.ipv6 {
-            wait_until_local(&mut self.netlink, config.address_v6).map_err(Step::Addresses.failed())?;
+        if let Some(address) = config.address_v6.filter(|_| common.ipv6) {
+            wait_until_local(&mut self.netlink, address).map_err(Step::Addresses.failed())?;
         }
         Ok((self.network, self.netlink, self.handles))
     }
@@ -168,10 +168,10 @@ fn addresses(interface: &Interface, ipv6: bool) -> Named {
         ("IPv4 address", links::address(index, interface.address_v4.into(), prefix_v4)),
         ("IPv4 neighbour", neighbour(gateway_v4.into())),
     ];
-    if ipv6 {
+    if let Some(address) = interface.address_v6.filter(|_| ipv6) {
         requests.extend([
             ("IPv6 link-local address", links::address(index, link_local(mac).into(), 64)),
-            ("IPv6 address", links::address(index, interface.address_v6.into(), prefix_v6)),
+            ("IPv6 address", links::address(index, address.into(), prefix_v6)),
             ("IPv6 neighbour", neighbour(gateway_v6.into())),
         ]);
     }
@@ -189,8 +189,8 @@ pub(super) fn furnish(interface: &Interface, ipv6: bool) -> Result<(), FabricErr
     request(&mut netlink, vec![("interface", links::host_up(index))])?;
     request(&mut netlink, addresses(interface, ipv6))?;
     wait_until_operational(&mut netlink, index).map_err(Step::Veth.failed())?;
-    if ipv6 {
-        wait_until_local(&mut netlink, interface.address_v6).map_err(Step::Addresses.failed())?;
+    if let Some(address) = interface.address_v6.filter(|_| ipv6) {
+        wait_until_local(&mut netlink, address).map_err(Step::Addresses.failed())?;
     }
     Ok(())
 }

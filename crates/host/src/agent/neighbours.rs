@@ -33,7 +33,7 @@ impl Neighbours {
 
     /// Makes a new host and the others known to each other. What fails is asked for on the link.
     pub(super) fn introduce(&mut self, port: u32, config: &HostConfig, netlink: Netlink) {
-        let v6 = self.ipv6.then_some(IpAddr::V6(config.address_v6));
+        let v6 = config.address_v6.filter(|_| self.ipv6).map(IpAddr::V6);
         let addresses = std::iter::once(IpAddr::V4(config.address_v4)).chain(v6).collect();
         let mut new = Neighbour { addresses, mac: host_mac(config.address_v4), netlink };
         for other in self.hosts.values_mut() {

@@ -7,14 +7,18 @@ use std::{
     path::Path,
 };
 
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
 use super::FabricError;
 use super::Step;
 
 const NET: &str = "/proc/sys/net";
 
-/// Whether the kernel has IPv6.
+/// Whether the kernel has IPv6: it was built with it, and not told on its command line to leave it.
 pub(super) fn has_ipv6() -> bool {
-    Path::new(NET).join("ipv6").exists()
+    let socket = socket_with(AddressFamily::INET6, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+    Path::new(NET).join("ipv6").exists() && !matches!(socket, Err(Errno::AFNOSUPPORT))
 }
 
 /// Sets up the network namespace of the calling thread, before it has any interface but `lo`.

@@ -213,7 +213,8 @@ impl HoldError {
         match errno {
             Errno::ADDRINUSE => Self::InUse(address),
             Errno::ACCESS => Self::Privileged { address, first: first_unprivileged_port() },
-            Errno::ADDRNOTAVAIL => Self::NoSuchAddress(address),
+            // A kernel without IPv6 has no address of it.
+            Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT => Self::NoSuchAddress(address),
             Errno::MFILE => Self::FileLimit { limit: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) },
             other => Self::Io(other.into()),
         }

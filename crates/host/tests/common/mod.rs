@@ -89,7 +89,7 @@ impl World {
         HostConfig {
             name: format!("host-{number}"),
             address_v4: Ipv4Addr::new(10, 77, 0, number),
-            address_v6: Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, number.into()),
+            address_v6: Some(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, number.into())),
             ephemeral_range: (49_152, 65_535),
             resolv_conf,
         }

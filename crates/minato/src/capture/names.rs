@@ -57,8 +57,7 @@ impl Names {
         // its last packets yet when it is gone.
         self.hosts.retain(|_, host| host.name == self.own);
         for host in looked.hosts {
-            self.hosts.insert(host.address_v4.into(), host.clone());
-            self.hosts.insert(host.address_v6.into(), host);
+            self.hosts.extend(host.addresses().map(|address| (address, host.clone())));
         }
         let mut bound: HashMap<_, Vec<_>> = HashMap::new();
         for row in looked.ports {

@@ -120,8 +120,8 @@ impl Story<'_> {
         let host = &host.session.host;
         self.act(&format!("1. Host '{}' gets an address of its own", host.name));
         self.say(&format!(
-            "   {} and {}, each with 65,535 ports for TCP and as many for UDP",
-            host.address_v4, host.address_v6
+            "   {}, each with 65,535 ports for TCP and as many for UDP",
+            crate::render::addresses(host.addresses())
         ));
     }
 

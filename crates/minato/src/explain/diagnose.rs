@@ -164,7 +164,7 @@ impl<'a> Diagnosis<'a> {
                 [format!("minato{flag} run --name {name} -- PROGRAM")],
             );
         };
-        self.result.hop(HopState::Good, "host", format!("{name} has {} and {}", host.address_v4, host.address_v6));
+        self.result.hop(HopState::Good, "host", format!("{name} has {}", render::addresses(host.addresses())));
         let Some(row) = self.service(name, self.port, address) else {
             self.result.hop(
                 HopState::Broken,

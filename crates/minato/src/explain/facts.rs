@@ -148,7 +148,7 @@ fn subject(target: &Target, from: Option<&str>, network: Option<&Network>) -> Op
             |host| Subject::Host(host.to_owned(), None),
         ),
         Place::Address(address) => {
-            match host_with(&|host| host.address_v4 == *address || host.address_v6 == *address) {
+            match host_with(&|host| host.addresses().any(|own| own == *address)) {
                 Some(host) => Subject::Host(host, Some(*address)),
                 None if is_own(*address) => Subject::Machine(vec![*address]),
                 None => Subject::Elsewhere(vec![*address]),
@@ -211,7 +211,7 @@ async fn try_all(
         Subject::Machine(addresses) | Subject::Elsewhere(addresses) => addresses.clone(),
         Subject::Host(_, Some(address)) => vec![*address],
         Subject::Host(_, None) => {
-            host.map(|host| vec![host.address_v4.into(), host.address_v6.into()]).unwrap_or_default()
+            host.map(|host| host.addresses().collect()).unwrap_or_default()
         }
         Subject::Unresolved(_) => Vec::new(),
     };

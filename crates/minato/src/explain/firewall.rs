@@ -94,7 +94,7 @@ fn in_host(host: &Host, transport: Transport, trials: &[Trial]) -> Vec<Packet> {
     let packet = |trial: &Trial| {
         let from = trial.from.as_deref()?;
         let to = trial.destination.ip();
-        let is_there = to == IpAddr::V4(host.address_v4) || to == IpAddr::V6(host.address_v6);
+        let is_there = host.addresses().any(|own| own == to);
         let way = match (from == host.name, is_there) {
             (true, true) => Way::Local,
             (true, false) => Way::Out,
@@ -119,7 +119,7 @@ fn behind_forwards(
             && addresses.iter().any(|address| covers(&[forward.address], *address))
     };
     let service = |forward: &Forward| {
-        let own = [IpAddr::V4(host.address_v4), IpAddr::V6(host.address_v6)];
+        let own: Vec<IpAddr> = host.addresses().collect();
         let rows = network.services.iter().filter(|row| {
             (row.host.as_deref(), row.port, row.transport) == (Some(&*host.name), forward.service_port, transport)
         });

@@ -46,7 +46,7 @@ pub(super) fn listen(port: u16) -> Result<Vec<TcpListener>, Taken> {
     for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
         match bind(SocketAddr::new(address, port)) {
             Ok(listener) => listeners.push(listener),
-            Err(error) if address.is_ipv6() && error.kind() == io::ErrorKind::AddrNotAvailable => {}
+            Err(error) if address.is_ipv6() && lacks_address(&error) => {}
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(taken(address, port)),
             Err(error) => {
                 let title = format!("the proxy can't listen at {}", SocketAddr::new(address, port));
@@ -55,6 +55,12 @@ pub(super) fn listen(port: u16) -> Result<Vec<TcpListener>, Taken> {
         }
     }
     Ok(listeners)
+}
+
+/// Whether the machine has no such address, or its kernel none of that family.
+fn lacks_address(error: &io::Error) -> bool {
+    let no_family = Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == no_family
 }
 
 const ANOTHER: &str = "MINATO_PROXY_PORT=PORT minato proxy    # another port";

@@ -10,7 +10,7 @@ use super::{age, holders, maybe_bytes, printable, transport};
 pub(crate) fn event(event: &Event) -> String {
     let (word, text) = match &event.what {
         Happening::HostStarted { host, address_v4, address_v6 } => {
-            ("host", format!("{} started: {address_v4}, {address_v6}", printable(host)))
+            ("host", format!("{} started: {}", printable(host), listed(address_v4, address_v6.as_ref())))
         }
         Happening::HostEnded { host } => ("host", format!("{} ended", printable(host))),
         Happening::Bind(bound) => ("bind", socket(bound)),
@@ -26,7 +26,7 @@ pub(crate) fn event(event: &Event) -> String {
         Happening::HostJoined { host, home, joined } => {
             let Joined { network, address_v4, address_v6 } = joined;
             let host = printable(&format!("{host} of {home} joined {network}"));
-            ("host", format!("{host}: {address_v4}, {address_v6}"))
+            ("host", format!("{host}: {}", listed(address_v4, address_v6.as_ref())))
         }
         Happening::HostLeft { host, home, network } => {
             ("host", printable(&format!("{host} of {home} is no longer in {network}")))
@@ -38,7 +38,7 @@ pub(crate) fn event(event: &Event) -> String {
             ("subnet", format!("the machine no longer has {}", printable(what)))
         }
         Happening::SubnetChanged { subnet_v4, subnet_v6 } => {
-            ("subnet", format!("the network has {} and {} now", printable(subnet_v4), printable(subnet_v6)))
+            ("subnet", format!("the network has {} now", printable(&listed(subnet_v4, subnet_v6.as_ref()))))
         }
         Happening::EventsLost { count } => ("lost", format!("{count} events: they came faster than they were read")),
         Happening::EngineStopping { reason } => ("engine", format!("stopping: {}", printable(reason))),
@@ -100,4 +100,9 @@ fn account(flow: &Flow) -> String {
 fn forwards(change: &ForwardChange, what: &str) -> String {
     let all = change.forwards.iter().map(forward).collect::<Vec<_>>().join(", ");
     format!("{all} of {} {what}", printable(&change.host))
+}
+
+/// What there is of both families.
+fn listed(v4: &impl std::fmt::Display, v6: Option<&impl std::fmt::Display>) -> String {
+    v6.map_or_else(|| v4.to_string(), |v6| format!("{v4}, {v6}"))
 }

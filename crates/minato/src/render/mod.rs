@@ -80,6 +80,11 @@ pub(crate) fn maybe_bytes(count: Option<u64>) -> String {
     count.map_or_else(|| NONE.into(), bytes)
 }
 
+/// Addresses of one host, in a sentence.
+pub(crate) fn addresses(addresses: impl Iterator<Item = std::net::IpAddr>) -> String {
+    addresses.map(|address| address.to_string()).collect::<Vec<_>>().join(" and ")
+}
+
 /// The transport as it stands after a port: `tcp`, `udp`.
 pub(crate) fn transport(transport: Transport) -> &'static str {
     match transport {

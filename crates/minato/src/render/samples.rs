@@ -117,7 +117,7 @@ pub(crate) fn hosts() -> Vec<Host> {
     let host = |name: &str, last: u8, forwards, processes| Host {
         name: name.into(),
         address_v4: Ipv4Addr::new(10, 77, 0, last),
-        address_v6: Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(last)),
+        address_v6: Some(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(last))),
         loopback_v4: Some(Ipv4Addr::new(127, 77, 0, last)),
         networks: if name == "web" { vec![joined()] } else { Vec::new() },
         home: (last > 3).then(|| "shop".into()),
@@ -311,7 +311,8 @@ pub(crate) fn events() -> Vec<Event> {
     let change = || ForwardChange { host: "web".into(), forwards: specs.clone() };
     let started = flows().into_iter().map(|flow| Happening::FlowStarted { id: "1".into(), flow: Box::new(flow) });
     let ended = flows().into_iter().map(|flow| Happening::FlowEnded { id: "1".into(), flow: Box::new(flow) });
-    let (address_v4, address_v6) = (Ipv4Addr::new(10, 77, 0, 2), Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2));
+    let address_v4 = Ipv4Addr::new(10, 77, 0, 2);
+    let address_v6 = Some(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2));
     let mut all = vec![
         Happening::HostStarted { host: "web".into(), address_v4, address_v6 },
         Happening::ForwardsAdded(change()),
@@ -331,7 +332,7 @@ pub(crate) fn events() -> Vec<Event> {
         Happening::HostLeft { host: "web".into(), home: "shop".into(), network: "back".into() },
         Happening::Collision(collision()),
         Happening::CollisionEnded(collision()),
-        Happening::SubnetChanged { subnet_v4: "172.29.0.0/24".into(), subnet_v6: "fd77:0:0:100::/64".into() },
+        Happening::SubnetChanged { subnet_v4: "172.29.0.0/24".into(), subnet_v6: Some("fd77:0:0:100::/64".into()) },
         Happening::EventsLost { count: 17 },
         Happening::EngineStopping { reason: "its last host has ended".into() },
     ]);
@@ -346,6 +347,6 @@ pub(crate) fn collision() -> Collision {
 
 /// A place in another network.
 pub(crate) fn joined() -> Joined {
-    let (address_v4, address_v6) = (Ipv4Addr::new(10, 77, 1, 3), "fd77:0:0:1::3".parse().expect("an address"));
+    let (address_v4, address_v6) = (Ipv4Addr::new(10, 77, 1, 3), "fd77:0:0:1::3".parse().ok());
     Joined { network: "back".into(), address_v4, address_v6 }
 }

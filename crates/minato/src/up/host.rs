@@ -15,12 +15,17 @@ use super::service::{End, Place, Service, Stop, stopped};
 use super::{environment, forwards};
 use crate::client::{self, News, Session};
 use crate::failure::Failure;
-use crate::file::HostPlan;
+use crate::file::{HostPlan, ReadyPort};
 use crate::flags::Name;
 use crate::program;
+use crate::render;
 
 /// Between two tries of a `ready-command`.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// After so long it is said what a host waits for, and how many ports at most.
+const A_WHILE: Duration = Duration::from_secs(10);
+const MOST: usize = 5;
 
 /// How long the end of a host may take when everything is to end at once.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -215,9 +220,28 @@ impl HostTask {
     }
 }
 
+/// Says once, after a while, for which ports a host is waited.
+async fn say_what_is_missing(context: &Context, plan: &HostPlan) {
+    tokio::time::sleep(A_WHILE).await;
+    let missing = context.listening.missing(plan.name.as_str(), &plan.ready);
+    let ports: Vec<String> =
+        missing.iter().take(MOST).map(|ReadyPort { port, transport }| format!("{port}/{}", render::transport(*transport))).collect();
+    let more = if missing.len() > MOST { ", …" } else { "" };
+    context.say(&format!(
+        "{} is not ready: nothing listens on {}{more} yet; ready = … in the file says what is waited for",
+        plan.name,
+        ports.join(", ")
+    ));
+    std::future::pending::<()>().await;
+}
+
 /// Returns when a host does what it is for.
 async fn readiness(context: Arc<Context>, plan: HostPlan, place: Place, variables: Vec<(String, String)>) {
-    context.listening.wait(plan.name.as_str(), &plan.ready).await;
+    let listening = context.listening.wait(plan.name.as_str(), &plan.ready);
+    tokio::select! {
+        () = listening => {}
+        () = say_what_is_missing(&context, &plan) => {}
+    }
     let Some(words) = &plan.ready_command else { return };
     let service = &plan.services[0];
     let failed =

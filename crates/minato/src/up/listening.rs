@@ -53,6 +53,13 @@ impl Listening {
         let _ = seen.wait_for(|look| look.began >= since && all(look)).await;
     }
 
+    /// Those of these ports that did not listen, or to which nothing leads yet, at the last look.
+    pub(super) fn missing(&self, host: &str, ports: &[ReadyPort]) -> Vec<ReadyPort> {
+        let look = self.seen.borrow();
+        let listening = look.listening.get(host);
+        ports.iter().filter(|port| listening.is_none_or(|listening| !listening.contains(port))).copied().collect()
+    }
+
     /// Looks, for as long as this is polled.
     pub(super) async fn look(&self) {
         loop {

@@ -26,7 +26,7 @@ fn two_hosts_serve_the_same_port_side_by_side() {
         };
         assert_eq!(curl("one", format!("http://{}:3000/", host_two.address_v4)), "page of two");
         assert_eq!(curl("two", format!("http://{}:3000/", host_one.address_v4)), "page of one");
-        assert_eq!(curl("one", format!("http://[{}]:3000/", host_two.address_v6)), "page of two");
+        assert_eq!(curl("one", format!("http://[{}]:3000/", host_two.address_v6.expect("IPv6"))), "page of two");
 
         first.stop();
         wait_until("the first to be gone", SOON, || net::is_refused("127.0.0.1:3001"));

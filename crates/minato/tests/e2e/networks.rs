@@ -36,7 +36,7 @@ fn a_subnet_can_be_fixed() {
         let server = user.run(&["--name", "web", "--subnet", "10.99.3.64/26"], &machine.peer("line 3000"));
         let host = Api::USER.host("web");
         assert_eq!(host.address_v4.to_string(), "10.99.3.66");
-        assert_eq!(host.address_v6.to_string(), "fd77:0:a63:340::66");
+        assert_eq!(host.address_v6.expect("IPv6").to_string(), "fd77:0:a63:340::66");
         assert_eq!(host.loopback_v4.map(|address| address.to_string()).as_deref(), Some("127.99.3.66"));
         assert_eq!(Api::USER.network().subnet_v4, "10.99.3.64/26");
         wait_until("the service at the loopback address", SOON, || !net::is_refused("127.99.3.66:3000"));

@@ -219,7 +219,7 @@ fn the_own_network_and_what_is_opened_at_the_gateway_are_no_egress() {
         let server = user.run(&["--name", "server"], &machine.peer("line 80"));
         let host = client(&user, &["--deny", "all", "--host-port", "7000"]);
         wait_until("the service", SOON, || Api::USER.port("server", 80).is_some());
-        let (v4, v6) = (Api::USER.host("server").address_v4, Api::USER.host("server").address_v6);
+        let (v4, v6) = (Api::USER.host("server").address_v4, Api::USER.host("server").address_v6.expect("IPv6"));
         passes(&user, machine, &format!("{v4}:80"));
         passes(&user, machine, &format!("[{v6}]:80"));
         passes(&user, machine, &format!("{}:7000", Api::USER.network().gateway_v4));

@@ -37,7 +37,7 @@ fn a_service_on_loopback_only_is_passed_on_to_other_hosts() {
             let run = user.run(&["--name", "dev"], &machine.peer("who 127.0.0.1:3000"));
             let other = user.run(&["--name", "other"], &["sleep", "100"]);
             wait_until("the service", SOON, || api.port("dev", 3000).is_some());
-            let (v4, v6) = (api.host("dev").address_v4, api.host("dev").address_v6);
+            let (v4, v6) = (api.host("dev").address_v4, api.host("dev").address_v6.expect("IPv6"));
             api.host("other");
             for transport in ["tcp", "udp"] {
                 let target = format!("dev:3000/{transport}");
@@ -69,7 +69,7 @@ fn a_service_of_one_family_is_passed_on_to_the_other() {
         let user = machine.user();
         let run = user.run(&["--name", "web"], &machine.peer("who 0.0.0.0:80"));
         wait_until("the service", SOON, || Api::USER.port("web", 80).is_some());
-        let target = format!("[{}]:80", Api::USER.host("web").address_v6);
+        let target = format!("[{}]:80", Api::USER.host("web").address_v6.expect("IPv6"));
         let text = explain(&user, &[&target], 11, &["✗ service", "is not bound to fd", "refused"]);
         let relay = start_relay(&user, &text);
         wait_until("the way", SOON, || is_reached(&user, &[&target]));

@@ -233,6 +233,18 @@ fn a_full_disk_ends_no_program() {
 }
 
 #[test]
+fn a_host_that_is_not_ready_says_what_for() {
+    Machine::run(&["python3"], |machine| {
+        let user = machine.user();
+        let text = "[host.a]\ncommand = 'python3 -m http.server 80'\nready = [80, 443, '53/udp']\n";
+        write(machine, "minato.toml", text);
+        let up = user.start(user.minato(&["up"]));
+        says(&up, "a is not ready: nothing listens on 53/udp, 443/tcp yet");
+        up.stop();
+    });
+}
+
+#[test]
 fn a_ready_command_knows_its_place() {
     Machine::run(&[], |machine| {
         let user = machine.user();

@@ -12,6 +12,7 @@ use minato_relay::Network;
 
 use super::message::{Answer, Authority, Data, DnsName};
 use super::reverse::{self, Reverse};
+use crate::startup::subnet::has_ipv6;
 
 /// The top-level domain that is set aside for private use.
 const TOP: &str = "internal";
@@ -175,7 +176,7 @@ impl Zone {
         let (service, host) = match labels {
             [] => return Place::Apex,
             [GATEWAY] => {
-                return Place::Host(vec![self.network.gateway_v4.into(), self.network.gateway_v6.into()]);
+                return gateway(&self.network);
             }
             [service @ .., host] => (service, *host),
         };
@@ -228,7 +229,7 @@ impl JoinedZone {
         match labels {
             [net, TOP] if *net == self.label => own(Place::Empty),
             [GATEWAY, net, TOP] if *net == self.label => {
-                own(Place::Host(vec![self.network.gateway_v4.into(), self.network.gateway_v6.into()]))
+                own(gateway(&self.network))
             }
             [service @ .., host, net, TOP] if *net == self.label => own(self.place(service, host)),
             [service @ .., host]
@@ -258,6 +259,12 @@ impl Found {
             _ => None,
         }
     }
+}
+
+/// What is at the gateway's name.
+fn gateway(network: &Network) -> Place {
+    let v6 = has_ipv6(network).then_some(IpAddr::V6(network.gateway_v6));
+    Place::Host(std::iter::once(network.gateway_v4.into()).chain(v6).collect())
 }
 
 /// What is at a host's name, or below it.

@@ -16,7 +16,7 @@ fn looked(flows: Vec<Flow>) -> Looked {
     let mut host = samples::hosts().remove(0);
     host.name = "web".into();
     host.address_v4 = "10.77.0.2".parse().unwrap();
-    host.address_v6 = "fd77::2".parse().unwrap();
+    host.address_v6 = Some("fd77::2".parse().unwrap());
     host.ephemeral_range = (1000, 2000);
     let mut port = samples::ports().remove(0);
     port.host = Some("web".into());

@@ -30,7 +30,7 @@ impl Diagnosis<'_> {
         };
         let all = match address {
             Some(address) => vec![address],
-            None => vec![host.address_v4.into(), host.address_v6.into()],
+            None => host.addresses().collect(),
         };
         let mut missing: Vec<IpAddr> = all.into_iter().filter(|address| !covers(&row.addresses, *address)).collect();
         if missing.iter().any(refused) {

@@ -13,7 +13,7 @@ impl<'a> Diagnosis<'a> {
     /// The programs that get what is sent to a host, or to one address of it, if they are several.
     pub(super) fn host_rivals(&mut self, host: &str, port: u16, address: Option<IpAddr>) {
         let known = self.network.hosts.iter().find(|known| known.name == host);
-        let own = known.map(|host| vec![IpAddr::V4(host.address_v4), IpAddr::V6(host.address_v6)]);
+        let own = known.map(|host| host.addresses().collect());
         let addresses = address.map(|address| vec![address]).or(own);
         let mut found: Vec<&'a PortRow> = Vec::new();
         for address in addresses.into_iter().flatten() {

@@ -91,7 +91,7 @@ fn loopback_addresses_of_another_network_are_refused() {
             ["127.0.0.1:7000", "[::1]:7000"].map(|own| TcpListener::bind(own).expect("a port")).into();
 
         let network = Api::USER.network();
-        let gateways = [network.gateway_v4.to_string(), network.gateway_v6.to_string()];
+        let gateways = [network.gateway_v4.to_string(), network.gateway_v6.expect("IPv6").to_string()];
         let mut refused = vec![service, "127.0.0.1:7000".to_owned(), "[::1]:7000".to_owned()];
         refused.extend(gateways.iter().flat_map(|gateway| [7000, 8080].map(|port| with_port(gateway, port))));
         for place in &refused {
@@ -135,6 +135,59 @@ fn names_of_another_network_are_the_worlds() {
     });
 }
 
+/// Greets whoever comes to port 80.
+const SERVICE: &str = "import socket\ns = socket.create_server(('', 80))\nwhile True:\n    c, _ = s.accept()\n    c.send(b'hello')\n    c.close()";
+
+fn v6_of(host: &str) -> String {
+    Api::USER.host(host).address_v6.expect("IPv6").to_string()
+}
+
+/// Runs a program to which the kernel gives no IPv6 socket, as with `ipv6.disable=1` on its command line.
+const WITHOUT_IPV6: &str = r#"
+import ctypes, os, platform, struct, sys
+socket = {"x86_64": 41, "aarch64": 198}[platform.machine()]
+def bpf(code, value, yes=0, no=0): return struct.pack("HBBI", code, yes, no, value)
+program = (bpf(0x20, 0) + bpf(0x15, socket, 0, 3)        # the number of the system call
+    + bpf(0x20, 16) + bpf(0x15, 10, 0, 1)                # its first argument: AF_INET6
+    + bpf(0x06, 0x00050000 | 97) + bpf(0x06, 0x7fff0000))  # EAFNOSUPPORT, or go on
+filters = ctypes.create_string_buffer(program)
+struct_prog = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(filters))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.c_char_p(struct_prog)) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+
+#[test]
+fn a_kernel_without_ipv6_is_told_no_address_of_it() {
+    Machine::run(&["bash", "dig", "python3"], |machine| {
+        let (user, back) = (machine.user(), ["--network", "back"]);
+        let mut command = user.command("python3");
+        command.args(["-c", WITHOUT_IPV6, "/run/bin/minato", "run", "--name", "web", "-p", "8080:80", "--join", "back"]);
+        // What it starts has none either: both engines.
+        let web = user.start(command.args(["--", "python3", "-c", SERVICE]));
+        let web_v6 = Api::USER.host("web").address_v6;
+        let here = user.run(&["--name", "here"], &["sleep", "100"]);
+        assert_eq!((web_v6, Api::USER.host("here").address_v6), (None, None));
+        let network = Api::USER.network();
+        assert_eq!((network.subnet_v6, network.gateway_v6), (None, None));
+        wait_until("the service", SOON, || net::read_from("127.0.0.1:8080").is_some());
+        let inside = |script: &str| bash(&user, "default", "here", script).stdout;
+        assert!(!inside("cat /etc/resolv.conf").contains(':'), "{}", inside("cat /etc/resolv.conf"));
+        for name in ["web", "gateway.default.internal"] {
+            assert_eq!(inside(&format!("dig +short {name} AAAA")), "", "{name}");
+            assert!(inside(&format!("dig +short {name} A")).starts_with("10.77."), "{name}");
+        }
+        assert!(seen_at(&user, "default", "here", "web/80").is_some());
+        let guest = shown(&user, "back", "web").expect("a guest");
+        assert_eq!(guest["address_v6"], serde_json::Value::Null);
+        let there = user.run(&[&["--name", "there"], &back[..]].concat(), &["sleep", "100"]);
+        wait_for("the guest", SOON, || seen_at(&user, "back", "there", "web/80"));
+        there.stop();
+        here.stop();
+        web.stop();
+    });
+}
+
 #[test]
 fn hosts_of_a_machine_without_ipv6_have_it_among_themselves() {
     Machine::run(&["bash", "timeout"], |machine| {
@@ -144,7 +197,7 @@ fn hosts_of_a_machine_without_ipv6_have_it_among_themselves() {
         let user = machine.user();
         let web = user.run(&["--name", "web"], &machine.peer("who 8080"));
         let here = user.run(&["--name", "here"], &["sleep", "100"]);
-        let (web_v6, own_v6) = (Api::USER.host("web").address_v6, Api::USER.host("here").address_v6);
+        let (web_v6, own_v6) = (v6_of("web"), v6_of("here"));
         let seen = wait_for("the service", SOON, || seen_at(&user, "default", "here", &format!("{web_v6}/8080")));
         assert!(seen.starts_with(&format!("[{own_v6}]")), "{seen}");
         // The machine has no address to come from.
