@@ -78,8 +78,12 @@ impl Control {
             Ok(Place { port, network_inode })
         })
         .await??;
-        let guest =
-            Guest { serial, name: session.name.clone(), addresses: joined.addresses().collect(), offers: Offers::default() };
+        let guest = Guest {
+            serial,
+            name: session.name.clone(),
+            addresses: joined.addresses().collect(),
+            offers: Offers::default(),
+        };
         self.plane.send(Command::AddGuest(guest));
         if let Some(record) = self.state().guests.get_mut(&session.name) {
             record.place = Some(place);
@@ -193,9 +197,10 @@ impl State {
             let offers = offers(&host.services, &addresses);
             (name.clone(), Named { addresses, offers })
         });
-        let guests = self.guests.iter().map(|(name, guest)| {
-            (name.clone(), Named { addresses: guest.addresses(), offers: guest.offers.clone() })
-        });
+        let guests = self
+            .guests
+            .iter()
+            .map(|(name, guest)| (name.clone(), Named { addresses: guest.addresses(), offers: guest.offers.clone() }));
         hosts.chain(guests).collect()
     }
 

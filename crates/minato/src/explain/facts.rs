@@ -147,13 +147,11 @@ fn subject(target: &Target, from: Option<&str>, network: Option<&Network>) -> Op
             || Subject::Machine(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
             |host| Subject::Host(host.to_owned(), None),
         ),
-        Place::Address(address) => {
-            match host_with(&|host| host.addresses().any(|own| own == *address)) {
-                Some(host) => Subject::Host(host, Some(*address)),
-                None if is_own(*address) => Subject::Machine(vec![*address]),
-                None => Subject::Elsewhere(vec![*address]),
-            }
-        }
+        Place::Address(address) => match host_with(&|host| host.addresses().any(|own| own == *address)) {
+            Some(host) => Subject::Host(host, Some(*address)),
+            None if is_own(*address) => Subject::Machine(vec![*address]),
+            None => Subject::Elsewhere(vec![*address]),
+        },
         Place::Name(name) => {
             return host_with(&|host| host.name == *name).map(|host| Subject::Host(host, None));
         }
@@ -210,9 +208,7 @@ async fn try_all(
     let addresses = match subject {
         Subject::Machine(addresses) | Subject::Elsewhere(addresses) => addresses.clone(),
         Subject::Host(_, Some(address)) => vec![*address],
-        Subject::Host(_, None) => {
-            host.map(|host| host.addresses().collect()).unwrap_or_default()
-        }
+        Subject::Host(_, None) => host.map(|host| host.addresses().collect()).unwrap_or_default(),
         Subject::Unresolved(_) => Vec::new(),
     };
     // Only what is in the network can reach a host's address; the host itself is always there.

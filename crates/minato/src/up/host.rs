@@ -224,8 +224,11 @@ impl HostTask {
 async fn say_what_is_missing(context: &Context, plan: &HostPlan) {
     tokio::time::sleep(A_WHILE).await;
     let missing = context.listening.missing(plan.name.as_str(), &plan.ready);
-    let ports: Vec<String> =
-        missing.iter().take(MOST).map(|ReadyPort { port, transport }| format!("{port}/{}", render::transport(*transport))).collect();
+    let ports: Vec<String> = missing
+        .iter()
+        .take(MOST)
+        .map(|ReadyPort { port, transport }| format!("{port}/{}", render::transport(*transport)))
+        .collect();
     let more = if missing.len() > MOST { ", …" } else { "" };
     context.say(&format!(
         "{} is not ready: nothing listens on {}{more} yet; ready = … in the file says what is waited for",

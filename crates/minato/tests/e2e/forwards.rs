@@ -36,8 +36,10 @@ fn a_loopback_client_appears_as_the_gateway_with_an_ephemeral_port() {
             Api::USER.host("web");
             Api::USER.network()
         };
-        let gateways =
-            [("127.0.0.1:8080", IpAddr::V4(network.gateway_v4)), ("[::1]:8080", IpAddr::V6(network.gateway_v6.expect("IPv6")))];
+        let gateways = [
+            ("127.0.0.1:8080", IpAddr::V4(network.gateway_v4)),
+            ("[::1]:8080", IpAddr::V6(network.gateway_v6.expect("IPv6"))),
+        ];
         for (address, gateway) in gateways {
             let seen: SocketAddr = wait_for("an answer", SOON, || net::read_from(address)?.trim().parse().ok());
             assert_eq!(seen.ip(), gateway, "{address}");

@@ -46,7 +46,8 @@ fn all_start_and_any_reaches_any() {
         std::thread::sleep(Duration::from_secs(2));
         let idle = engine.ticks() - ticks;
 
-        let addresses = hosts.iter().flat_map(|host| [host.address_v4.to_string(), host.address_v6.expect("IPv6").to_string()]);
+        let addresses =
+            hosts.iter().flat_map(|host| [host.address_v4.to_string(), host.address_v6.expect("IPv6").to_string()]);
         let addresses: Vec<String> = addresses.collect();
         assert_eq!(addresses.len(), 2 * count);
         let meshed = Instant::now();

@@ -27,7 +27,8 @@ fn hosts_know_each_other_by_name() {
         let client = user.run(&["--name", "client"], &["sleep", "100"]);
         let web = user.run(&["--name", "web"], &nginx.command);
         wait_until("nginx to listen", SOON, || Api::USER.port("web", 80).is_some());
-        let (v4, v6) = (Api::USER.host("web").address_v4.to_string(), Api::USER.host("web").address_v6.expect("IPv6").to_string());
+        let (v4, v6) =
+            (Api::USER.host("web").address_v4.to_string(), Api::USER.host("web").address_v6.expect("IPv6").to_string());
 
         for name in ["web", "web.default.internal", "WEB.Default.Internal"] {
             let url = format!("http://{name}/");
@@ -41,7 +42,9 @@ fn hosts_know_each_other_by_name() {
         assert!(inside(&user, &["getent", "hosts", &v6]).ends_with("web.default.internal"));
 
         // Without the search domain, as musl's resolver and dig ask.
-        for server in [Api::USER.network().gateway_v4.to_string(), Api::USER.network().gateway_v6.expect("IPv6").to_string()] {
+        for server in
+            [Api::USER.network().gateway_v4.to_string(), Api::USER.network().gateway_v6.expect("IPv6").to_string()]
+        {
             let at = format!("@{server}");
             for transport in ["+notcp", "+tcp"] {
                 assert_eq!(dig(&user, &[&at, transport, "web", "A"]), v4, "{server} {transport}");

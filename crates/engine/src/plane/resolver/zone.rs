@@ -228,9 +228,7 @@ impl JoinedZone {
         let own = |place| Some(Found { place, zone: domain_name(&[&self.label, TOP]) });
         match labels {
             [net, TOP] if *net == self.label => own(Place::Empty),
-            [GATEWAY, net, TOP] if *net == self.label => {
-                own(gateway(&self.network))
-            }
+            [GATEWAY, net, TOP] if *net == self.label => own(gateway(&self.network)),
             [service @ .., host, net, TOP] if *net == self.label => own(self.place(service, host)),
             [service @ .., host]
                 if self.hosts.contains_key(*host) && service.iter().all(|label| label.starts_with('_')) =>

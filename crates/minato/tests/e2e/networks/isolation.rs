@@ -162,7 +162,18 @@ fn a_kernel_without_ipv6_is_told_no_address_of_it() {
     Machine::run(&["bash", "dig", "python3"], |machine| {
         let (user, back) = (machine.user(), ["--network", "back"]);
         let mut command = user.command("python3");
-        command.args(["-c", WITHOUT_IPV6, "/run/bin/minato", "run", "--name", "web", "-p", "8080:80", "--join", "back"]);
+        command.args([
+            "-c",
+            WITHOUT_IPV6,
+            "/run/bin/minato",
+            "run",
+            "--name",
+            "web",
+            "-p",
+            "8080:80",
+            "--join",
+            "back",
+        ]);
         // What it starts has none either: both engines.
         let web = user.start(command.args(["--", "python3", "-c", SERVICE]));
         let web_v6 = Api::USER.host("web").address_v6;
