@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use minato_host::binds::{self, Asked};
 use minato_host::enter::{Enter, Identity, Namespaces};
+use minato_host::parent::{self, Orphan};
 use minato_host::signals::{self, Signal};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -28,7 +29,9 @@ pub(crate) async fn spawn(program: &Program, session: &Session) -> Result<Child,
     let mut command = std::process::Command::new(&program.name);
     command.args(&program.arguments);
     let binds = program.bind_watch.then(|| session.binds_of_sole_program());
-    spawn_watched(command, program.identity, &session.host.name, &session.enter, binds.as_ref()).await
+    // Its host may live on with other programs, and would keep one that ignores being asked.
+    let orphan = Orphan::Killed;
+    spawn_watched(command, program.identity, &session.host.name, &session.enter, binds.as_ref(), orphan).await
 }
 
 /// Starts a prepared command in a host. Where its binds go, which ports it could not bind is told.
@@ -38,9 +41,10 @@ pub(crate) async fn spawn_watched(
     host: &str,
     enter: &minato_inspect::Enter,
     told: Option<&Binds>,
+    orphan: Orphan,
 ) -> Result<Child, Failure> {
     let taker = told.filter(|_| binds::SUPPORTED).map(Binds::taker);
-    let name = entering(&mut command, identity, host, enter)?;
+    let name = entering(&mut command, identity, host, enter, orphan)?;
     let (Some(taker), Some(told)) = (taker, told) else { return start(command, &name) };
     let cannot = |error| Failure::caused(format!("cannot watch the ports of '{}'", render::printable(&name)), error);
     let asked = if told.direct { Asked::BindsAndConnects } else { Asked::Binds };
@@ -73,7 +77,7 @@ pub(crate) fn spawn_in(
     host: &str,
     enter: &minato_inspect::Enter,
 ) -> Result<Child, Failure> {
-    let name = entering(&mut command, identity, host, enter)?;
+    let name = entering(&mut command, identity, host, enter, Orphan::Killed)?;
     start(command, &name)
 }
 
@@ -83,6 +87,7 @@ fn entering(
     identity: Identity,
     host: &str,
     enter: &minato_inspect::Enter,
+    orphan: Orphan,
 ) -> Result<String, Failure> {
     let namespaces =
         Namespaces { user: enter.user.clone(), network: enter.network.clone(), mount: enter.mount.clone() };
@@ -91,7 +96,7 @@ fn entering(
     let name = command.get_program().to_string_lossy().into_owned();
     command.env(HOST_VARIABLE, host);
     enter.apply(command);
-    minato_host::parent::end_with_parent(command);
+    parent::end_with_parent(command, orphan);
     Ok(name)
 }
 

@@ -72,10 +72,15 @@ impl HostTask {
         let mut stop = self.stop.clone();
         let opened = tokio::select! {
             opened = self.open() => opened,
-            // An engine that makes it all the same ends it again: its session is closed.
-            () = stopped(&mut stop) => return (name, Outcome::Stopped),
+            // An engine that makes it all the same ends it again: its session is closed. Where only this host leaves, its
+            // successor would find the name taken until then.
+            Ok(_) = stop.wait_for(|stop| *stop >= Stop::Orderly) => return (name, Outcome::Stopped),
         };
         let outcome = match opened {
+            Ok((session, _)) if *self.stop.borrow() != Stop::No => {
+                self.end(session).await;
+                Outcome::Stopped
+            }
             Ok((session, forwards)) => self.attend(session, &forwards).await,
             Err(failure) => Outcome::Failed(failure),
         };

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use minato_host::parent::Orphan;
 use minato_inspect::Enter;
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -43,7 +44,9 @@ pub(super) enum Stop {
     /// Nobody is to stop.
     #[default]
     No,
-    /// Programs are asked to end.
+    /// This host is to end, for others to come in its place: its programs are asked to end.
+    Leave,
+    /// Everything is to end, in order: programs are asked to.
     Orderly,
     /// Programs are killed.
     AtOnce,
@@ -170,7 +173,9 @@ impl Service {
         command.process_group(self.group.number());
         let Place { host, enter, binds, .. } = &self.place;
         let told = self.plan.bind_watch.then(|| binds.for_program(self.plan.direct));
-        let child = program::spawn_watched(command, self.plan.identity(), host.as_str(), enter, told.as_ref())
+        let (identity, told) = (self.plan.identity(), told.as_ref());
+        // Without us its host ends, and before that it gets the time to end by itself.
+        let child = program::spawn_watched(command, identity, host.as_str(), enter, told, Orphan::Asked)
             .await
             .map_err(|failure| failure.detail(format!("it is the program of {}", self.author())))?;
         self.note(child.id(), self.status.exit_code);
@@ -180,7 +185,7 @@ impl Service {
 
     /// Asks it to end, and kills it when it does not in time, or at once.
     async fn stop(&mut self, child: &mut Child) {
-        if *self.place.stop.borrow() == Stop::Orderly {
+        if *self.place.stop.borrow() < Stop::AtOnce {
             self.group.signal(Signal::TERM);
             // It may have left the group.
             program::send(child, Signal::TERM);

@@ -79,6 +79,32 @@ fn run_is_killed() {
     });
 }
 
+/// Whoever keeps the host: a program that hears no SIGTERM goes with its `minato`.
+#[test]
+fn exec_is_killed_and_the_host_stays() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let web = start(&user, machine);
+        let deaf = |number: &str| format!("trap '' TERM; sleep {number}; :");
+        let exec = user.exec("web", &["sh", "-c", &deaf("1001")]);
+        let run = user.run(&["--name", "mail"], &["sh", "-c", &deaf("1002")]);
+        let is_there = |number: &str| !machine.processes_with_argument(&deaf(number)).is_empty();
+        wait_until("both", SOON, || {
+            ["1001", "1002"].iter().all(|number| !machine.processes_with_argument(number).is_empty())
+        });
+        let guest = user.exec("mail", &["sleep", "1003"]);
+        wait_until("the guest", SOON, || !machine.processes_with_argument("1003").is_empty());
+        for (program, number) in [(exec, "1001"), (run, "1002")] {
+            program.signal(Signal::KILL);
+            program.finish();
+            wait_until("the program's end", SOON, || !is_there(number));
+        }
+        assert!(net::read_from("127.0.0.1:8080").is_some(), "the host must go on");
+        guest.stop();
+        web.stop();
+    });
+}
+
 #[test]
 fn the_program_is_killed() {
     Machine::run(&[], |machine| {

@@ -34,7 +34,7 @@ impl Supervisor {
         for name in difference.end {
             self.leave(name);
         }
-        self.stop(&self.leaving, Stop::Orderly);
+        self.stop(&self.leaving, Stop::Leave);
         // Those that are there start anew when they have ended, and those that have ended for another reason at once.
         difference.start.into_iter().for_each(|host| self.start_unless_running(host));
     }
@@ -42,7 +42,7 @@ impl Supervisor {
     /// A host has ended because the file has changed: those that it needed may follow, and its successor comes.
     pub(super) fn left(&mut self, name: &Name) {
         self.leaving.retain(|other| other != name);
-        self.stop(&self.leaving, Stop::Orderly);
+        self.stop(&self.leaving, Stop::Leave);
         self.context.forget(name);
         if let Some(host) = self.plan.hosts.iter().find(|host| host.name == *name).cloned() {
             self.start(host);

@@ -1,6 +1,9 @@
 //! `minato up --watch` where something is in the way.
 
+use std::fs;
 use std::net::TcpListener;
+
+use rustix::process::Signal;
 
 use super::{is_served, says, write};
 use crate::machine::{Machine, SOON, wait_until};
@@ -76,6 +79,38 @@ fn what_hangs_or_has_ended_is_mended_by_the_file() {
         says(&up, "web has ended, not all of it well");
         file("python3 -u -m http.server 80", 9080);
         wait_until("the page again", SOON, || is_served(9080));
+        up.stop().expect_success();
+    });
+}
+
+/// The engine still makes the host of before when the file changes: its successor waits for the name.
+#[test]
+fn a_host_that_changes_while_it_is_made_comes_as_it_is_to_be() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let go = machine.work().join("go");
+        let file = |number: u16| {
+            let text = format!(
+                "[host.a]\ncommand = 'sleep 1001'\nready-command = ['test', '-e', 'go']\n\
+                 [host.b]\ncommand = 'sleep {number}'\ndepends-on = ['a']\n"
+            );
+            write(machine, "minato.toml", &text);
+        };
+        file(1002);
+        let up = user.start(user.minato(&["up", "--watch"]));
+        wait_until("a", SOON, || !machine.processes_with_argument("1001").is_empty());
+        // Whose it is to make the host.
+        let [agent] = machine.processes_named("minato-agent").try_into().unwrap_or_else(|_| panic!("not one agent"));
+        agent.signal(Signal::STOP);
+        fs::write(&go, "").expect("a file");
+        let status = || fs::read_to_string("/run/user/1000/minato/work/up.json").unwrap_or_default();
+        wait_until("b to be made", SOON, || status().contains("\"b\":{\"state\":\"starting\""));
+        file(1003);
+        says(&up, "b ends: the file has changed");
+        agent.signal(Signal::CONT);
+        wait_until("b as it is to be", SOON, || !machine.processes_with_argument("1003").is_empty());
+        says(&up, "network 'work' is ready");
+        assert!(machine.processes_with_argument("1002").is_empty());
         up.stop().expect_success();
     });
 }
