@@ -63,8 +63,16 @@ pub(super) fn relay(to: &str, at: &[String]) -> Result<Relay, Failure> {
             Place::Name(_) => Err(wrong(text, "names are not looked up here: give an IP address")),
         }
     };
-    let at = at.iter().map(entrance).collect::<Result<_, _>>()?;
-    Ok(Relay { to: SocketAddr::new(address, service.port), transport: service.transport, at })
+    let to = SocketAddr::new(address, service.port);
+    let mut entrances = Vec::new();
+    for text in at {
+        let entrance = entrance(text)?;
+        if entrance.is_reached_by(to) {
+            return Err(wrong(text, "it would be its own service"));
+        }
+        entrances.push(entrance);
+    }
+    Ok(Relay { to, transport: service.transport, at: entrances })
 }
 
 /// `--ephemeral-range`.

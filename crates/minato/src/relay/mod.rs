@@ -51,6 +51,15 @@ impl Entrance {
         }
     }
 
+    /// Whether what is sent to `to` comes here.
+    pub(crate) fn is_reached_by(self, to: SocketAddr) -> bool {
+        self.addresses().iter().any(|at| {
+            let (own, other) = (at.ip().to_canonical(), to.ip().to_canonical());
+            let any = own.is_unspecified() || (other.is_unspecified() && own.is_loopback());
+            at.port() == to.port() && (own == other || (any && own.is_ipv4() == other.is_ipv4()))
+        })
+    }
+
     /// Whether it does without an address that the machine does not have.
     fn can_miss(self, address: SocketAddr) -> bool {
         matches!(self, Entrance::Loopback(_)) && address.is_ipv6()
@@ -59,8 +68,9 @@ impl Entrance {
 
 /// Relays until somebody ends it.
 pub(crate) async fn relay(relay: &Relay, terminal: &Terminal) -> Result<u8, Failure> {
-    if relay.transport == Transport::Tcp {
-        streams::check(relay.to).await?;
+    match relay.transport {
+        Transport::Tcp => streams::check(relay.to).await?,
+        Transport::Udp => datagrams::check(relay.to)?,
     }
     // Each connection takes two descriptors. With fewer it works too, for fewer clients.
     let _ = minato_host::sockets::raise_file_limit();
@@ -72,7 +82,7 @@ pub(crate) async fn relay(relay: &Relay, terminal: &Terminal) -> Result<u8, Fail
                     entrances.spawn(streams::serve(listener, relay.to));
                 }),
                 Transport::Udp => datagrams::open(address).map(|socket| {
-                    entrances.spawn(datagrams::serve(socket, relay.to));
+                    entrances.spawn(datagrams::serve(socket, relay.to, datagrams::IDLE));
                 }),
             };
             match opened {

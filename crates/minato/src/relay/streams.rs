@@ -50,12 +50,15 @@ pub(super) async fn serve(listener: TcpListener, to: SocketAddr) {
     }
 }
 
-/// One connection to its end, each direction for itself. Errors are those of its two ends, who see them.
+/// One connection to its end, each direction for itself. An error of one end becomes a reset of the other.
 async fn pass_on(mut client: TcpStream, to: SocketAddr) {
     match connect(to).await {
         Ok(mut service) => {
             let _ = (client.set_nodelay(true), service.set_nodelay(true));
-            let _ = copy_bidirectional(&mut client, &mut service).await;
+            if copy_bidirectional(&mut client, &mut service).await.is_err() {
+                // Half an answer shall not look like a whole one.
+                let _ = (client.set_zero_linger(), service.set_zero_linger());
+            }
         }
         // The service has gone since: nobody shall take this for a service that has nothing to say.
         Err(_) => {

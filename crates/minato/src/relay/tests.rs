@@ -1,6 +1,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -12,6 +13,10 @@ fn any() -> SocketAddr {
 
 /// A relay to a service, in a thread of its own that ends with the test.
 fn start(to: SocketAddr, transport: Transport) -> SocketAddr {
+    start_with(to, transport, datagrams::IDLE)
+}
+
+fn start_with(to: SocketAddr, transport: Transport, idle: Duration) -> SocketAddr {
     let (tell, place) = std::sync::mpsc::channel();
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -25,7 +30,7 @@ fn start(to: SocketAddr, transport: Transport) -> SocketAddr {
                 Transport::Udp => {
                     let socket = datagrams::open(any()).expect("a port");
                     tell.send(socket.local_addr().expect("its address")).expect("heard");
-                    datagrams::serve(socket, to).await;
+                    datagrams::serve(socket, to, idle).await;
                 }
             }
         });
@@ -59,6 +64,63 @@ fn without_its_service_a_connection_is_reset() {
     let mut client = TcpStream::connect(place).expect("to connect");
     let error = client.read(&mut [0]).expect_err("no end of file, which would be a service's word");
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_service_that_fails_amid_its_answer_has_not_ended_it() {
+    let service = TcpListener::bind(ANY).expect("to listen");
+    let place = start(service.local_addr().expect("its address"), Transport::Tcp);
+    let mut client = TcpStream::connect(place).expect("to connect");
+    client.write_all(b"question").expect("sent");
+    let (mut served, _) = service.accept().expect("a connection");
+    served.peek(&mut [0]).expect("a question");
+    served.write_all(b"half of it").expect("sent");
+    // What it has not read makes the kernel reset it.
+    drop(served);
+    let error = client.read_to_end(&mut Vec::new()).expect_err("no end of file, which would be the service's");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn who_only_speaks_is_not_forgotten_and_who_is_silent_is() {
+    let idle = Duration::from_secs(1);
+    let service = UdpSocket::bind(ANY).expect("a port");
+    let place = start_with(service.local_addr().expect("its address"), Transport::Udp, idle);
+    let client = UdpSocket::bind(ANY).expect("a port");
+    let from = || {
+        client.send_to(b"word", place).expect("sent");
+        service.recv_from(&mut [0; 16]).expect("a word").1
+    };
+    let (began, first) = (Instant::now(), from());
+    while began.elapsed() < idle * 3 {
+        thread::sleep(idle / 10);
+        assert_eq!(from(), first);
+    }
+    let silent = Instant::now();
+    while from() == first {
+        assert!(silent.elapsed() < Duration::from_secs(60), "it is known for ever");
+        thread::sleep(idle * 2);
+    }
+}
+
+#[test]
+fn a_datagram_service_is_there_or_the_relay_does_not_start() {
+    let service = UdpSocket::bind(ANY).expect("a port");
+    let there = service.local_addr().expect("its address");
+    let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), there.port());
+    let wildcard = UdpSocket::bind("0.0.0.0:0").expect("a port");
+    let by_wildcard = SocketAddr::new(there.ip(), wildcard.local_addr().expect("its address").port());
+    for to in [there, any, by_wildcard] {
+        datagrams::check(to).expect("a service");
+    }
+    // One that talks to somebody else hears nobody.
+    service.connect(by_wildcard).expect("connected");
+    for to in [there, any] {
+        let failure = datagrams::check(to).expect_err("no service");
+        assert_eq!(failure.code, code::NOTHING);
+    }
+    // Of another machine nothing is known.
+    datagrams::check("192.0.2.1:9".parse().expect("an address")).expect("perhaps a service");
 }
 
 #[test]
