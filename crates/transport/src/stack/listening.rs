@@ -38,14 +38,24 @@ pub(super) struct Listener {
     opening: usize,
     /// Complete handshakes that wait for `accept`, oldest first.
     complete: VecDeque<ConnectionId>,
-    /// When a cookie was sent last.
-    cookie_sent: Option<Time>,
+    /// What the last cookies told, and when the last that did so was sent: the newest first. A handshake keeps the options
+    /// with which it began.
+    told: [Option<(Time, Arc<SocketOptions>)>; 2],
 }
 
 impl Listener {
     /// Whether the next request makes a connection, and not a cookie.
     fn may_remember(&self) -> bool {
         self.opening < self.backlog.max(OPENING_MIN)
+    }
+
+    /// A cookie is sent.
+    fn note_cookie(&mut self, now: Time) {
+        let told = self.told[0].take_if(|(_, told)| !Arc::ptr_eq(told, &self.options));
+        if told.is_some() {
+            self.told[1] = told;
+        }
+        self.told[0] = Some((now, Arc::clone(&self.options)));
     }
 }
 
@@ -87,7 +97,7 @@ impl Stack {
             options: Arc::clone(&self.options),
             opening: 0,
             complete: VecDeque::new(),
-            cookie_sent: None,
+            told: [None, None],
         };
         let (index, generation) = self.listeners.insert(listener);
         self.demux.listeners.insert(local, bind.is_dual(), index);
@@ -169,7 +179,7 @@ impl Stack {
             return;
         }
         if !listener.may_remember() && request.succeeds.is_none() {
-            listener.cookie_sent = Some(now);
+            listener.note_cookie(now);
             let options = Arc::clone(&listener.options);
             self.answer_with_cookie(now, tuple, request, &options);
             return;
@@ -198,10 +208,10 @@ impl Stack {
         let segment_size = self.link_limits.of(tuple).segment_size_of(options);
         let scale = request.window_scale.filter(|_| timestamp.is_some());
         let header = Header {
-            seq: self.cookies.make(now, tuple, request),
+            seq: self.cookies.make(now, tuple, request, options),
             ack: Some(request.initial.plus(1)),
             flags: Flags { syn: true, ece: request.ecn && timestamp.is_some(), ..Flags::default() },
-            window: u16::try_from(options.receive_buffer).unwrap_or(u16::MAX),
+            window: options.first_window(),
             options: Options {
                 maximum_segment_size: Some(segment_size),
                 window_scale: scale.map(|_| options.window_shift()),
@@ -222,10 +232,13 @@ impl Stack {
         segment: &Segment<'_>,
     ) {
         let Some(listener) = self.listeners.get_mut(index) else { return };
-        let recent = listener.cookie_sent.is_some_and(|at| now.since(at) < COOKIES_LAST);
         let plain = !segment.flags.syn && !segment.flags.rst;
-        let found = if recent && plain { self.cookies.check(now, tuple, segment) } else { None };
-        let Some((request, initial)) = found else { return self.refuse_segment(now, tuple, segment) };
+        let recent = listener.told.iter().flatten().filter(|(at, _)| plain && now.since(*at) < COOKIES_LAST);
+        let found = recent.into_iter().find_map(|(_, options)| {
+            let (request, initial) = self.cookies.check(now, tuple, segment, options)?;
+            Some((request, initial, Arc::clone(options)))
+        });
+        let Some((request, initial, options)) = found else { return self.refuse_segment(now, tuple, segment) };
         if listener.complete.len() >= listener.backlog || self.connections.len() >= self.config.limits.connections {
             // The client repeats its data until there is room.
             self.statistics.limited += 1;
@@ -233,7 +246,6 @@ impl Stack {
         }
         listener.opening += 1;
         let lease = self.leases.accept(&listener.reservation, tuple.local());
-        let options = Arc::clone(&listener.options);
         let beginning = Beginning { initial, ..self.beginning(now, tuple, None, options) };
         let mut connection = Connection::from_cookie(beginning, &request, &self.config.tcp);
         connection.listener = Some(index);

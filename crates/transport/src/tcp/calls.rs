@@ -135,8 +135,11 @@ impl Connection {
         self.receive.set_buffers(&options, begins);
         if begins {
             let own = limits.segment_size_of(&options);
-            let size = if self.active { own } else { own.min(self.send.segment_size) };
-            self.send.set_segment_size(size, self.send.option_bytes);
+            if self.active {
+                self.send.set_segment_size(own, self.send.option_bytes);
+            } else {
+                self.agree_sizes(ctx.now, own);
+            }
         }
         if !self.active && !self.agreed.window_scale {
             self.receive.window_shift = 0;

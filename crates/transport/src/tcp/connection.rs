@@ -43,6 +43,8 @@ pub(crate) struct Notices {
 /// What both sides agreed to in their SYNs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Agreed {
+    /// The largest segment that the peer takes.
+    pub(super) segment_size: u16,
     pub(super) timestamps: bool,
     pub(super) window_scale: bool,
     pub(super) ecn: bool,
@@ -175,10 +177,16 @@ impl Connection {
         self.receive.sack = sack;
         self.agreed.ecn = config.ecn && request.ecn;
         self.send.ecn = self.agreed.ecn;
-        let segment_size = self.send.segment_size.min(request.maximum_segment_size);
-        self.send.set_segment_size(segment_size, if self.agreed.timestamps { 12 } else { 0 });
-        self.send.begin_search(now);
+        self.agreed.segment_size = request.maximum_segment_size;
+        self.agree_sizes(now, self.send.segment_size);
         self.send.begin_window(request.initial, usize::from(request.window));
+    }
+
+    /// What each end takes, and how much of it is sent at first. `own` is our own largest.
+    pub(super) fn agree_sizes(&mut self, now: Time, own: u16) {
+        let option_bytes = if self.agreed.timestamps { 12 } else { 0 };
+        self.send.set_segment_size(own.min(self.agreed.segment_size), option_bytes);
+        self.send.begin_search(now);
     }
 
     pub(crate) fn is_over(&self) -> bool {

@@ -2,11 +2,12 @@
 //! nothing is held until the client proves that it is there.
 //!
 //! The initial sequence number is five bits of a minute counter, three of the segment size, and 24 of a keyed hash. Window
-//! scale, SACK and ECN travel in the low bits of our timestamp; without timestamps the connection does without them.
+//! scale, SACK and ECN travel in the low bits of our timestamp; without timestamps the connection does without them. What the
+//! answer told of our window is in the hash, so that whoever checks a cookie can try what may have been told.
 
 use std::hash::BuildHasher;
 
-use super::{Request, Seq};
+use super::{Request, Seq, SocketOptions};
 use crate::demux::FourTuple;
 use crate::hash::KeyedState;
 use crate::time::{Interval, Time};
@@ -36,43 +37,54 @@ impl Cookies {
         (now.since_start().as_secs() / PERIOD.as_secs()) as u32
     }
 
-    fn hash(&self, tuple: &FourTuple, client: Seq, counter: u32, size: u32) -> u32 {
-        self.key.hash_one((tuple, client, counter, size)) as u32 & 0x00ff_ffff
+    fn hash(&self, tuple: &FourTuple, client: Seq, counter: u32, size: u32, told: (u16, u8)) -> u32 {
+        self.key.hash_one((tuple, client, counter, size, told)) as u32 & 0x00ff_ffff
     }
 
-    /// The initial sequence number that answers `request`.
-    pub(crate) fn make(&self, now: Time, tuple: &FourTuple, request: &Request) -> Seq {
+    /// The initial sequence number that answers `request` for a socket with `options`.
+    pub(crate) fn make(&self, now: Time, tuple: &FourTuple, request: &Request, options: &SocketOptions) -> Seq {
         let counter = self.counter(now);
         let size = SIZES.iter().rposition(|size| *size <= request.maximum_segment_size).unwrap_or(0) as u32;
-        let hash = self.hash(tuple, request.initial, counter, size);
+        let hash = self.hash(tuple, request.initial, counter, size, told(options));
         Seq((counter & 31) << 27 | size << 24 | hash)
     }
 
     /// The request that `segment`, the third of a handshake, completes, and our initial sequence number; `None` if it
-    /// acknowledges no cookie of the last two minutes.
-    pub(crate) fn check(&self, now: Time, tuple: &FourTuple, segment: &Segment<'_>) -> Option<(Request, Seq)> {
+    /// acknowledges no cookie of the last two minutes and of a socket with such `options`.
+    pub(crate) fn check(
+        &self,
+        now: Time,
+        tuple: &FourTuple,
+        segment: &Segment<'_>,
+        options: &SocketOptions,
+    ) -> Option<(Request, Seq)> {
         let cookie = segment.ack?.minus(1);
         let client = segment.seq.minus(1);
         let (counter, size) = (cookie.0 >> 27, cookie.0 >> 24 & 7);
         let present = self.counter(now);
         let made = [Some(present), present.checked_sub(1)].into_iter().flatten().find(|at| at & 31 == counter)?;
-        if self.hash(tuple, client, made, size) != cookie.0 & 0x00ff_ffff {
+        if self.hash(tuple, client, made, size, told(options)) != cookie.0 & 0x00ff_ffff {
             return None;
         }
-        let options = segment.options.timestamp.map_or(0x0f, |timestamp| timestamp.echo & ((1 << OPTION_BITS) - 1));
-        let shift = (options & 0x0f) as u8;
+        let bits = segment.options.timestamp.map_or(0x0f, |timestamp| timestamp.echo & ((1 << OPTION_BITS) - 1));
+        let shift = (bits & 0x0f) as u8;
         let request = Request {
             initial: client,
             window: u16::MAX,
             maximum_segment_size: SIZES[size as usize],
             window_scale: (shift < 15).then_some(shift),
-            sack_permitted: options & 0x10 != 0,
+            sack_permitted: bits & 0x10 != 0,
             timestamp: segment.options.timestamp,
-            ecn: options & 0x20 != 0,
+            ecn: bits & 0x20 != 0,
             succeeds: None,
         };
         Some((request, cookie))
     }
+}
+
+/// What an answer tells of our window: its field, and the shift of later ones.
+fn told(options: &SocketOptions) -> (u16, u8) {
+    (options.first_window(), options.window_shift())
 }
 
 /// Our timestamp on the answer, with the request's options in its low bits; not later than the clock says.

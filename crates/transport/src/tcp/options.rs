@@ -82,6 +82,11 @@ impl SocketOptions {
         self.receive_buffer.min(self.receive_buffer_max)
     }
 
+    /// The window field that our SYN has (never scaled).
+    pub(crate) fn first_window(&self) -> u16 {
+        u16::try_from(self.first_capacity()).unwrap_or(u16::MAX)
+    }
+
     /// The shift that our SYN announces (RFC 7323 §2.2): the least with which the largest window fits 16 bits.
     pub(crate) fn window_shift(&self) -> u8 {
         (0..14).find(|shift| self.receive_buffer_max >> shift <= usize::from(u16::MAX)).unwrap_or(14)

@@ -55,12 +55,47 @@ fn options_of_a_listener_reach_connections_by_cookie_as_well() {
     script.send("S 0 <mss=1000>");
     let answer = script.next_packet().expect("a cookie");
     assert_eq!(answer[8], 9);
+    assert_eq!(answer[40..44], [2, 4, 2, 188], "a largest segment of 700");
     script.read_initial(&answer);
     script.send(". 1 ack 1");
     let id = script.accept();
-    assert_eq!(script.stack.options(id).expect("alive").hop_limit, 9);
+    let options = script.stack.options(id).expect("alive");
+    assert_eq!((options.hop_limit, options.segment_size_max), (9, Some(700)));
     // The cookie tells 536 of the peer's 1000.
     assert_eq!(script.stack.status(id).expect("alive").segment_size, 536);
+}
+
+#[test]
+fn a_cookie_tells_the_window_that_its_connection_has_whatever_the_listener_is_told_meanwhile() {
+    let mut script = Script::new(|config| config.tcp.timestamps = true);
+    script.stack.set_listener_options(script.listener, |options| options.receive_buffer_max = 5000);
+    for port in 1000..1064 {
+        script.send_from(port, "S 0 <mss=1000>");
+        script.next_packet().expect("an answer");
+    }
+    let ask = |script: &mut Script, port: u16| {
+        script.send_from(port, "S 0 <mss=1000,ws=7,ts=100/0>");
+        let answer = script.next_packet().expect("a cookie");
+        let value = u32::from_be_bytes(answer[48..52].try_into().expect("four bytes"));
+        let window = u16::from_be_bytes([answer[34], answer[35]]);
+        script.read_initial(&answer);
+        (window, value)
+    };
+    let (window, value) = ask(&mut script, PEER.1);
+    assert_eq!(window, 5000);
+    // The next cookie tells something else.
+    script.stack.set_listener_options(script.listener, |options| options.receive_buffer_max = 1 << 30);
+    let initial = script.initial;
+    assert_eq!(ask(&mut script, 3999).0, 65_535);
+    script.initial = initial;
+    script.send(&format!(". 1 ack 1 <ts=101/{value}>"));
+    let id = script.accept();
+    assert_eq!(script.stack.status(id).expect("alive").own_window, 5000);
+    script.send(&format!(". 1:1001 ack 1 <ts=102/{value}>"));
+    assert_eq!(script.read(), 1000);
+    script.send(&format!(". 1001:2001 ack 1 <ts=103/{value}>"));
+    // With the shift that was told, which is none.
+    script.expect(". 1 ack 2001 win 4000");
 }
 
 #[test]
@@ -82,13 +117,24 @@ fn the_user_timeout_of_one_connection_is_not_the_others() {
     let mut script = Script::established("", |_| {});
     let id = script.id();
     script.stack.set_options(script.now, id, |options| options.user_timeout = Duration::from_secs(1));
-    script.write(10);
-    script.expect("P. 1:11 ack 1");
-    for wait in [200, 400] {
-        script.expect_after(wait, "P. 1:11 ack 1");
+    let other = script.connect();
+    script.take("S");
+    script.send("S. 0 ack 1 <mss=1000>");
+    script.take(".");
+    for id in [id, other] {
+        assert_eq!(script.stack.send(script.now, id, &[7; 10]), 10);
     }
-    script.expect_after(800, "R. 11 ack 1");
+    script.poll();
+    script.pass(1399);
+    assert!(script.stack.status(id).is_some());
+    script.pass(1);
     script.expect_event(&Event::Reset(id, ResetReason::TimedOut));
+    assert_eq!(script.stack.status(id), None);
+    // Fifteen minutes, and then until the next retransmission is due.
+    script.pass(890_000);
+    assert_eq!(script.state(), Some(State::Established));
+    script.pass(130_000);
+    script.expect_event(&Event::Reset(other, ResetReason::TimedOut));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The search for the path's packet size by probes (RFC 4821).
 
-use minato_transport::tcp::PathMtu;
+use minato_transport::Event;
+use minato_transport::tcp::{PathMtu, SocketOptions};
 
 use super::script::Script;
 
@@ -115,4 +116,74 @@ fn more_loss_than_the_probe_says_nothing_about_the_path() {
     assert!(script.congestion_window() < 10_240);
     // The same size again, once recovery is over.
     assert_eq!(script.acknowledge_all(), 1460);
+}
+
+#[test]
+fn a_probe_that_is_the_first_to_miss_when_time_runs_out_was_too_large() {
+    let mut script = searching("");
+    first_probe(&mut script);
+    script.pass(500);
+    let sizes = [(); 20].map(|()| script.acknowledge_all());
+    assert_eq!(sizes.into_iter().find(|size| *size > 1024), Some(1242), "{sizes:?}");
+}
+
+#[test]
+fn a_probe_does_not_go_around_the_restart_after_idleness() {
+    let mut script = searching(",sackOK");
+    first_probe(&mut script);
+    script.send_icmp(3, 4, 1300, 1);
+    script.write(100_000);
+    while script.congestion_window() < 40_000 {
+        script.acknowledge_all();
+    }
+    while script.stack.status(script.id()).expect("alive").queued > 0 {
+        script.acknowledge_all();
+    }
+    // The search begins anew.
+    script.pass(700_000);
+    script.write(60_000);
+    let mut sizes = Vec::new();
+    while let Some(packet) = script.next_packet() {
+        sizes.push(packet.len() - 40);
+    }
+    assert_eq!(sizes[0], 1460, "a probe");
+    // RFC 5681 §4.1: ten segments.
+    assert!(sizes.iter().sum::<usize>() <= 12_600, "{sizes:?}");
+}
+
+/// A request that was accepted with other options than the stack's, and its SYN-ACK is not sent yet.
+fn accepted_incoming(before: PathMtu, change: impl FnOnce(&mut SocketOptions)) -> Script {
+    let mut script = Script::new(|config| {
+        config.any_destination = true;
+        config.tcp.options.path_mtu = before;
+    });
+    script.stack.unlisten(script.now, script.listener);
+    script.send("S 0 <mss=1460>");
+    script.poll();
+    let incoming = script.events.iter().find_map(|event| match event {
+        Event::Incoming(incoming) => Some(incoming.id),
+        _ => None,
+    });
+    let id = script.stack.accept_incoming(script.now, incoming.expect("asked")).expect("held");
+    script.connection = Some(id);
+    script.stack.set_options(script.now, id, change);
+    script.take("S.");
+    script.send(". 1 ack 1");
+    script
+}
+
+#[test]
+fn an_accepted_request_searches_up_to_its_own_largest_segment() {
+    let mut script = accepted_incoming(PathMtu::Always, |options| options.segment_size_max = Some(700));
+    script.write(20_000);
+    script.expect(". 1:701 ack 1");
+    for _ in 0..10 {
+        assert!(script.acknowledge_all() <= 700);
+    }
+}
+
+#[test]
+fn an_accepted_request_may_be_told_to_search() {
+    let mut script = accepted_incoming(PathMtu::Icmp, |options| options.path_mtu = PathMtu::Always);
+    first_probe(&mut script);
 }

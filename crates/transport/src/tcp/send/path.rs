@@ -50,9 +50,10 @@ struct Probe {
 }
 
 impl SendHalf {
-    /// The handshake is over. A connection that trusts nothing begins small.
+    /// The sizes are agreed. A connection that trusts nothing begins small.
     pub(in crate::tcp) fn begin_search(&mut self, now: Time) {
         let ceiling = self.segment_size;
+        self.search = None;
         if self.path_mtu == PathMtu::Always && ceiling > BASE {
             self.set_segment_size(BASE, self.option_bytes);
             self.search = Some(Box::new(Search::new(now, ceiling)));

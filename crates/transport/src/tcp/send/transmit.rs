@@ -184,7 +184,11 @@ impl SendHalf {
     /// congestion window is large enough for its loss to matter little.
     fn path_probe(&mut self, ctx: &Context<'_>, sizes: Sizes) -> Option<Span> {
         let plain = self.search.is_some() && sizes.segment == self.payload_size();
-        let size = if plain { self.probe_size(ctx.now)? } else { return None };
+        if !plain || self.unsent() == 0 {
+            return None;
+        }
+        self.restart_if_idle(ctx);
+        let size = self.probe_size(ctx.now)?;
         let length = usize::from(size - self.option_bytes);
         let needed = length + PROBE_FOLLOWERS * sizes.segment;
         let (offset, window) = (self.outstanding(), self.congestion.window());
