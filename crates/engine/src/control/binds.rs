@@ -74,7 +74,7 @@ impl Control {
             host: name.to_owned(),
             addresses: host.addresses(),
             network_inode: inside.network_inode,
-            joined: host.memberships.iter().map(|membership| membership.network).collect(),
+            joined: Arc::clone(&host.joined),
             has_policy: host.policy != Policy::default(),
         }
     }

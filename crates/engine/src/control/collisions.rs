@@ -74,7 +74,7 @@ impl Control {
     }
 
     /// Takes note of what collides now, and tells what is new of it and what has ended.
-    fn note_collisions(&self, now: Vec<Collision>) {
+    pub(super) fn note_collisions(&self, now: Vec<Collision>) {
         let before = std::mem::replace(&mut self.state().collisions, now.clone());
         for ended in before.iter().filter(|collision| !now.contains(collision)) {
             tracing::info!(hidden = ended.hidden, "the machine no longer has {}", ended.what);

@@ -56,8 +56,8 @@ pub(super) struct Surroundings {
     pub(super) host: String,
     pub(super) addresses: Vec<IpAddr>,
     pub(super) network_inode: u64,
-    /// Other networks in which the host is.
-    pub(super) joined: Vec<minato_relay::Network>,
+    /// Other networks in which the host is now.
+    pub(super) joined: Arc<Mutex<Vec<Network>>>,
     /// Whether the packet loop has to be asked what the host may reach.
     pub(super) has_policy: bool,
 }
@@ -71,7 +71,8 @@ impl Surroundings {
 
 impl Outside for Surroundings {
     fn is_outside(&self, remote: SocketAddr) -> bool {
-        if self.joined.iter().any(|network| network.contains(remote.ip())) {
+        let joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if joined.iter().any(|network| network.contains(remote.ip())) {
             return false;
         }
         let source = self.addresses.iter().copied().find(|own| own.is_ipv4() == remote.is_ipv4());

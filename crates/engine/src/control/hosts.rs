@@ -113,6 +113,7 @@ impl Control {
             ephemeral_range,
             policy: request.policy.clone(),
             memberships: Vec::new(),
+            joined: Arc::default(),
             direct: request.direct,
             created: Instant::now(),
             sessions: HashMap::new(),

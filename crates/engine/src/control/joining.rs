@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use minato_host::agent::{Interface, Subnet};
@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::guests::offers;
 use super::hosts::agent_problem;
@@ -27,8 +27,11 @@ use crate::plane::{Command, JoinedZone};
 use crate::problem::{ending, internal, problem, with_fix};
 use crate::startup::subnet::relay_network;
 
-/// Between two looks whether a network that has ended has begun anew.
+/// Between two looks whether a network that has ended has begun anew: this, twice as long each time, at most so long.
 const PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long another engine may take to hear what a host offers.
+const ANSWERS: Duration = Duration::from_secs(5);
 
 /// A network that a host has joined.
 pub(super) struct Membership {
@@ -138,6 +141,7 @@ impl Control {
             record.memberships.push(membership);
             // Names are looked for in this order.
             record.memberships.sort_by_key(|membership| membership.number);
+            record.note_joined();
             record.tell_offers();
         }
         let (host, home) = (host.name.clone(), self.name.clone());
@@ -166,15 +170,17 @@ impl Control {
             let mut state = self.state();
             let Some(record) = state.host_of(&host) else { return };
             record.memberships.retain(|membership| membership.joined.network != network);
+            record.note_joined();
             self.plane.send(Command::SetJoined(host.serial, zones(&record.memberships)));
         }
         let name = &host.name;
         tell(format!("network {network:?} has ended, and host {name:?} is in it no longer, until it begins anew"));
         let (home, left) = (self.name.clone(), network.clone());
         self.events.tell(|| Happening::HostLeft { host: name.clone(), home, network: left });
-        let mut told = None;
+        let (mut told, mut pause) = (None, PAUSE);
         loop {
-            sleep(PAUSE).await;
+            sleep(pause).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
             if self.state().host_of(&host).is_none() {
                 return;
             }
@@ -217,6 +223,12 @@ impl State {
 }
 
 impl HostRecord {
+    /// Lets those know who are asked where a program's connections lead.
+    fn note_joined(&self) {
+        let networks = self.memberships.iter().map(|membership| membership.network).collect();
+        *self.joined.lock().unwrap_or_else(PoisonError::into_inner) = networks;
+    }
+
     /// Tells other networks what the host offers there, where that has changed.
     pub(super) fn tell_offers(&self) {
         for membership in &self.memberships {
@@ -254,13 +266,21 @@ fn addresses(network: &Network) -> Option<(minato_relay::Network, Subnet)> {
 /// Tells the engine of another network what a host of this one offers there, as it changes.
 async fn tell_offers(socket: PathBuf, host: String, mut offers: watch::Receiver<Offers>) {
     while offers.changed().await.is_ok() {
-        let body = serde_json::to_string(&*offers.borrow_and_update()).unwrap_or_default();
-        let path = format!("/v1/guests/{host}/offers");
-        // It fails when the other engine is ending.
-        if let Err(error) = request(&socket, "PUT", &path, &body).await {
-            tracing::debug!(%error, host, "another network is not told what a host offers");
+        // It fails when the other engine is ending, which ends this task too, or is short of something.
+        while let Err(error) = tell(&socket, &host, &mut offers).await {
+            tracing::debug!(%error, host, "another network is not told yet what a host offers");
+            sleep(PAUSE).await;
         }
     }
+}
+
+/// Tells it once, as it is now.
+async fn tell(socket: &Path, host: &str, offers: &mut watch::Receiver<Offers>) -> io::Result<()> {
+    let body = serde_json::to_string(&*offers.borrow_and_update()).unwrap_or_default();
+    let path = format!("/v1/guests/{host}/offers");
+    let (status, _) = timeout(ANSWERS, request(socket, "PUT", &path, &body)).await??;
+    let busy = status.split(' ').nth(1).is_some_and(|code| code.starts_with('5'));
+    if busy { Err(io::Error::other(status)) } else { Ok(()) }
 }
 
 /// Asks the engine of another network of this user for a place. Answers are read until the connection ends, and the place

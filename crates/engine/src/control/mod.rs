@@ -121,6 +121,8 @@ struct HostRecord {
     policy: Policy,
     /// Other networks in which it is.
     memberships: Vec<Membership>,
+    /// Their networks, for those who serve its programs.
+    joined: Arc<Mutex<Vec<minato_relay::Network>>>,
     /// Whether its programs get sockets of the machine.
     direct: bool,
     created: Instant,

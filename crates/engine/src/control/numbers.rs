@@ -78,10 +78,10 @@ impl Control {
             state.numbers.network.gateway_v4
         };
         let directory = self.directory.clone();
-        let Addresses { subnet, loopback } = blocking(move || subnet::choose(&directory, None)).await??;
-        if subnet.gateway_v4 == before {
+        let chosen = blocking(move || subnet::choose_again(&directory)).await??;
+        let Some(Addresses { subnet, loopback }) = chosen.filter(|chosen| chosen.subnet.gateway_v4 != before) else {
             return Ok(false);
-        }
+        };
         let control = Arc::clone(self);
         blocking(move || control.fabric.renumber(subnet)).await?.map_err(super::hosts::agent_problem)?;
         let addresses = relay_network(&subnet);
@@ -90,9 +90,7 @@ impl Control {
         self.direct.renumber(addresses);
         let now = Numbers::new(&self.name, addresses, loopback, false);
         self.tell_renumbered(&now, because);
-        let mut state = self.state();
-        state.numbers = now;
-        state.collisions.clear();
+        self.state().numbers = now;
         Ok(true)
     }
 
@@ -102,10 +100,13 @@ impl Control {
             let state = self.state();
             if state.hosts.is_empty() { state.collisions.clone() } else { Vec::new() }
         };
-        if !collisions.is_empty()
-            && let Err(problem) = self.renumber(&collisions).await
-        {
-            tracing::warn!(problem.title, "can't give the network another subnet");
+        if collisions.is_empty() {
+            return;
+        }
+        match self.renumber(&collisions).await {
+            Ok(true) => self.note_collisions(Vec::new()),
+            Ok(false) => {}
+            Err(problem) => tracing::warn!(problem.title, "can't give the network another subnet"),
         }
     }
 

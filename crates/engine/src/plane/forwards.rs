@@ -32,7 +32,7 @@ pub(super) struct Forward {
     /// Its events are reported.
     watched: bool,
     /// It could not follow its service at the last look, which was told.
-    stuck: bool,
+    pub(super) stuck: bool,
     /// Where the service is reached; `None` while it does not listen.
     pub(super) service: Option<SocketAddr>,
     /// Connections, or clients, so far.

@@ -302,6 +302,12 @@ impl Plane {
                 // It fails when the engine is just ending.
                 let _ = self.services.send(ServicesChanged { host: serial, ports, services });
             }
+            // One that could not follow its service is tried again.
+            Ok(_)
+                if host.forwards.iter().any(|place| self.forwards.get(*place).is_some_and(|forward| forward.stuck)) =>
+            {
+                self.follow_services(serial);
+            }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, host = host.name, "can't read the host's socket table"),
         }

@@ -42,11 +42,7 @@ struct Taken {
 /// Chooses the first subnet that is free, or takes the `fixed` one, and notes it in `directory` for the engines of other
 /// networks.
 pub(crate) fn choose(directory: &Path, fixed: Option<FixedSubnet>) -> Result<Addresses, Problem> {
-    let parent = directory.parent().unwrap_or(directory);
-    // Engines that start at once choose one after the other.
-    let turn = File::open(parent).map_err(internal)?;
-    flock(&turn, FlockOperation::LockExclusive).map_err(internal)?;
-    let taken = taken_by_others(parent, directory);
+    let (_turn, taken) = turn(directory)?;
     // Better a network whose subnet may collide than none; it is compared again when it is there.
     let machine = Machine::look().unwrap_or_else(|error| {
         tracing::warn!(%error, "can't read the machine's addresses and routes");
@@ -56,6 +52,25 @@ pub(crate) fn choose(directory: &Path, fixed: Option<FixedSubnet>) -> Result<Add
         Some(fixed) => take(fixed, &taken, &machine)?,
         None => first_free(&taken, &machine)?,
     };
+    note(directory, subnet, &taken)
+}
+
+/// Chooses anew, for a network that runs: `None` if every subnet that is left collides as well.
+pub(crate) fn choose_again(directory: &Path) -> Result<Option<Addresses>, Problem> {
+    let (_turn, taken) = turn(directory)?;
+    let machine = Machine::look().map_err(internal)?;
+    unused(&taken, &machine).map(|subnet| note(directory, subnet, &taken)).transpose()
+}
+
+/// What other networks have, which stays so while the file is held: engines choose one after the other.
+fn turn(directory: &Path) -> Result<(File, Vec<Taken>), Problem> {
+    let parent = directory.parent().unwrap_or(directory);
+    let turn = File::open(parent).map_err(internal)?;
+    flock(&turn, FlockOperation::LockExclusive).map_err(internal)?;
+    Ok((turn, taken_by_others(parent, directory)))
+}
+
+fn note(directory: &Path, subnet: Subnet, taken: &[Taken]) -> Result<Addresses, Problem> {
     let blocks: Vec<Ipv4Addr> = taken.iter().map(|other| other.loopback).collect();
     let loopback = loopback(subnet.gateway_v4, &blocks);
     let note = format!("{}/{} {loopback}", subnet.gateway_v4, subnet.prefix_v4);
@@ -63,13 +78,18 @@ pub(crate) fn choose(directory: &Path, fixed: Option<FixedSubnet>) -> Result<Add
     Ok(Addresses { subnet, loopback })
 }
 
+/// The first candidate that neither another network nor the machine uses.
+fn unused(taken: &[Taken], machine: &Machine) -> Option<Subnet> {
+    let is_taken = |subnet: &Subnet| taken.iter().any(|other| other.overlaps(subnet));
+    let is_used = |subnet: &Subnet| machine.collisions(relay_network(subnet)).next().is_some();
+    candidates().find(|subnet| !is_taken(subnet) && !is_used(subnet))
+}
+
 /// The first candidate that nobody uses.
 fn first_free(taken: &[Taken], machine: &Machine) -> Result<Subnet, Problem> {
     let is_taken = |subnet: &Subnet| taken.iter().any(|other| other.overlaps(subnet));
-    let is_used = |subnet: &Subnet| machine.collisions(relay_network(subnet)).next().is_some();
-    let subnet = candidates().find(|subnet| !is_taken(subnet) && !is_used(subnet));
     // A machine whose routes cover every candidate (10.0.0.0/8 by a VPN and the like) loses sight of one /24 of them.
-    let subnet = subnet.or_else(|| candidates().find(|subnet| !is_taken(subnet)));
+    let subnet = unused(taken, machine).or_else(|| candidates().find(|subnet| !is_taken(subnet)));
     subnet.ok_or_else(|| problem(ProblemKind::Exhausted, "all subnets are taken by other networks"))
 }
 

@@ -33,8 +33,8 @@ struct Inner {
     order: Vec<Name>,
     logs: Logs,
     services: BTreeMap<(Name, Option<Name>), ServiceStatus>,
-    /// The last warning.
-    warned: Option<(String, Instant)>,
+    /// Warnings of the last moment, and when each was said.
+    warned: BTreeMap<String, Instant>,
     /// Whether all was ready once.
     all_ready: bool,
 }
@@ -48,8 +48,13 @@ impl Context {
     ) -> Result<Arc<Context>, Failure> {
         let logs = Logs::create(client.directory())?;
         let listening = Listening::new(client.clone());
-        let inner =
-            Mutex::new(Inner { order: Vec::new(), logs, services: BTreeMap::new(), warned: None, all_ready: false });
+        let inner = Mutex::new(Inner {
+            order: Vec::new(),
+            logs,
+            services: BTreeMap::new(),
+            warned: BTreeMap::new(),
+            all_ready: false,
+        });
         let context = Context { client, network, board: Board::new(), listening, display, presence, inner };
         Ok(Arc::new(context))
     }
@@ -68,10 +73,12 @@ impl Context {
 
     /// What the engine warns of: it tells every host's session, all of which are ours, so the same is said once.
     pub(super) fn warn(&self, message: &str) {
-        let repeats = |(last, at): &(String, Instant)| last == message && at.elapsed() < REPEATS;
-        let is_new = !self.inner().warned.as_ref().is_some_and(repeats);
+        let is_new = {
+            let mut inner = self.inner();
+            inner.warned.retain(|_, said| said.elapsed() < REPEATS);
+            !inner.warned.contains_key(message) && inner.warned.insert(message.to_owned(), Instant::now()).is_none()
+        };
         if is_new {
-            self.inner().warned = Some((message.to_owned(), Instant::now()));
             self.say(message);
         }
     }

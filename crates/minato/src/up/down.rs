@@ -63,6 +63,8 @@ pub(super) async fn wait_for_the_end(client: &Client) -> Result<Vec<String>, Fai
                 let name = |host: Host| host.home.map_or(host.name.clone(), |home| format!("{} of {home}", host.name));
                 return Ok(hosts.into_iter().map(name).collect());
             }
+            // It may be stopped for long.
+            Err(error @ RequestError::Stopped(_)) => return Err(error.into_failure(client)),
             // It is just ending, or has been killed and its agent cleans up.
             _ if started.elapsed() < PATIENCE => sleep(PAUSE).await,
             Err(RequestError::NotRunning) => return Ok(Vec::new()),

@@ -31,7 +31,8 @@ pub(super) struct BoundSocket {
 /// UDP: sockets of the stack itself.
 impl Stack {
     /// Binds a UDP socket to `local` (an unspecified address means all own addresses of its family). Port 0 means an
-    /// ephemeral one that is free, chosen by `random`; `datagram_address` tells which.
+    /// ephemeral one that is free, chosen by `random`; `datagram_address` tells which. With `reuse_port` that may be one which
+    /// other sockets share, as on Linux.
     ///
     /// # Errors
     /// If the address and port are taken or can't be bound to, or if no ephemeral port is free.
