@@ -117,13 +117,24 @@ fn the_user_timeout_of_one_connection_is_not_the_others() {
     let mut script = Script::established("", |_| {});
     let id = script.id();
     script.stack.set_options(script.now, id, |options| options.user_timeout = Duration::from_secs(1));
-    script.write(10);
-    script.expect("P. 1:11 ack 1");
-    for wait in [200, 400] {
-        script.expect_after(wait, "P. 1:11 ack 1");
+    let other = script.connect();
+    script.take("S");
+    script.send("S. 0 ack 1 <mss=1000>");
+    script.take(".");
+    for id in [id, other] {
+        assert_eq!(script.stack.send(script.now, id, &[7; 10]), 10);
     }
-    script.expect_after(800, "R. 11 ack 1");
+    script.poll();
+    script.pass(1300);
+    assert!(script.stack.status(id).is_some());
+    script.pass(200);
     script.expect_event(&Event::Reset(id, ResetReason::TimedOut));
+    assert_eq!(script.stack.status(id), None);
+    // Fifteen minutes, and then until the next retransmission is due.
+    script.pass(890_000);
+    assert_eq!(script.state(), Some(State::Established));
+    script.pass(130_000);
+    script.expect_event(&Event::Reset(other, ResetReason::TimedOut));
 }
 
 #[test]
