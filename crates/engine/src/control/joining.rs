@@ -29,7 +29,7 @@ use crate::startup::subnet::relay_network;
 
 /// Between two looks whether a network that has ended has begun anew: this, twice as long each time, at most so long.
 const PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long another engine may take to hear what a host offers.
 const ANSWERS: Duration = Duration::from_secs(5);
 
