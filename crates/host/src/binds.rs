@@ -89,21 +89,6 @@ impl Pending {
     }
 }
 
-/// Lets the kernel do everything that a program and what it starts ask about, for as long as this process lives: where
-/// nobody else takes its listener.
-///
-/// # Errors
-/// No thread is to be had.
-pub fn let_pass(listener: OwnedFd) -> io::Result<()> {
-    let pass = move || {
-        // When the listener can't be used, its program has ended.
-        while let Ok(Some(notification)) = next(listener.as_fd()) {
-            notification.go_on(listener.as_fd());
-        }
-    };
-    std::thread::Builder::new().name("binds".into()).spawn(pass).map(drop)
-}
-
 /// In the child. Async-signal-safe.
 fn install(parent: BorrowedFd<'_>, filter: Option<&[libc::sock_filter]>) -> io::Result<()> {
     let Some(Ok(listener)) = filter.map(seccomp::install) else { return Ok(()) };

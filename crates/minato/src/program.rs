@@ -43,20 +43,23 @@ pub(crate) async fn spawn_watched(
     told: Option<&Binds>,
     orphan: Orphan,
 ) -> Result<Child, Failure> {
+    // A place to which the binds go, asked for first of all: without one the program must not ask about them.
     let taker = told.filter(|_| binds::SUPPORTED).map(Binds::taker);
+    // The engine answers while the program is prepared.
+    tokio::task::yield_now().await;
     let name = entering(&mut command, identity, host, enter, orphan)?;
+    let taker = match taker {
+        Some(taker) => taker.await.ok().flatten(),
+        None => None,
+    };
     let (Some(taker), Some(told)) = (taker, told) else { return start(command, &name) };
     let cannot = |error| Failure::caused(format!("cannot watch the ports of '{}'", render::printable(&name)), error);
     let asked = if told.direct { Asked::BindsAndConnects } else { Asked::Binds };
     let pending = binds::ask(&mut command, asked).map_err(cannot)?;
-    // The engine reads what the taker asks while the program is being started.
-    tokio::task::yield_now().await;
     let child = start(command, &name)?;
     if let Some(listener) = pending.take().map_err(cannot)? {
-        let taken = taker.await.ok().flatten().is_some_and(|taker| taker.take(&listener).is_ok());
-        if !taken {
-            binds::let_pass(listener).map_err(cannot)?;
-        }
+        // When that fails, the engine has just ended, and the program with it.
+        let _ = taker.take(&listener);
     }
     Ok(child)
 }
