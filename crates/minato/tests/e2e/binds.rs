@@ -156,11 +156,11 @@ fn a_port_that_needs_a_privilege_is_refused_as_by_the_kernel_and_the_setting_is_
             // Root of a user namespace inside of the host's is none there.
             let mapped = exec(&["--map-root", "--no-bind-watch"], &script);
             assert_eq!(exec(&["--map-root"], &script).stdout, mapped.stdout);
-            // Who has the privilege binds, and learns who else has the port.
+            // Who has the privilege binds.
             if account.is_root() {
-                let twice = "import socket
+                let program = "import socket
 s = socket.socket(); s.bind(('0.0.0.0', 80))";
-                exec(&[], &["python3", "-c", twice]);
+                exec(&[], &["python3", "-c", program]);
             }
             let fix = watched.stderr.lines().rev().find_map(|line| line.trim().strip_prefix("try: ")).expect("a fix");
             account.finish("sh", &["-c", &format!("PATH=/run/bin:$PATH; {fix}")]).expect_success();

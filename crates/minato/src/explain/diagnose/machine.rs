@@ -171,7 +171,7 @@ impl<'a> Diagnosis<'a> {
             let place = SocketAddr::new(forward.address, forward.host_port);
             let why = format!("{host}:{} is forwarded from {place}, not from port {}", self.port, self.port);
             let fix = if self.port < self.facts.first_bindable {
-                format!("minato{flag} explain {place}    # where it is reached")
+                format!("sudo sysctl -w net.ipv4.ip_unprivileged_port_start={} && {}", self.port, add(self.port))
             } else {
                 add(self.port)
             };
