@@ -53,7 +53,7 @@ impl Client {
         Ok(stream)
     }
 
-    async fn connect_anew(&self) -> Result<UnixStream, RequestError> {
+    pub(super) async fn connect_anew(&self) -> Result<UnixStream, RequestError> {
         let stream = UnixStream::connect(self.socket()).await.map_err(connect_error)?;
         let engine = stream.peer_cred().map_err(RequestError::Socket)?.uid();
         if engine != rustix::process::geteuid().as_raw() {
@@ -78,6 +78,8 @@ async fn stays_stopped(pid: u32) -> bool {
 fn connect_error(error: io::Error) -> RequestError {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => RequestError::NotRunning,
+        // It stopped listening before it had accepted.
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => RequestError::Gone(error.to_string()),
         _ => RequestError::Socket(error),
     }
 }

@@ -1,3 +1,5 @@
+use std::task::Poll;
+
 use minato_inspect::{ExecRequest, ForwardRequest, HostRequest, ProblemKind, SessionId};
 use serde_json::json;
 
@@ -26,6 +28,20 @@ async fn a_socket_that_nobody_listens_on_is_no_engine() {
     fake.client.directory().create().expect("a directory");
     drop(std::os::unix::net::UnixListener::bind(fake.client.directory().socket()).expect("a socket"));
     assert!(matches!(fake.client.ports().await, Err(RequestError::NotRunning)));
+}
+
+#[tokio::test]
+async fn an_engine_that_ends_while_it_is_connected_to_is_gone() {
+    let fake = Fake::absent();
+    fake.client.directory().create().expect("a directory");
+    let listener = std::os::unix::net::UnixListener::bind(fake.client.directory().socket()).expect("a socket");
+    let mut connecting = std::pin::pin!(fake.client.connect_anew());
+    // The kernel connects at the first look, which is told at the second.
+    let first = std::future::poll_fn(|context| Poll::Ready(connecting.as_mut().poll(context).is_ready())).await;
+    assert!(!first);
+    drop(listener);
+    let error = connecting.await.expect_err("nobody there");
+    assert!(matches!(error, RequestError::Gone(_)), "{error:?}");
 }
 
 #[tokio::test]
