@@ -5,9 +5,17 @@ use std::io;
 use minato_engine::rows;
 use minato_host::process::{self, SocketOwners};
 use minato_host::sock_diag::SockDiag;
-use minato_inspect::PortRow;
+use minato_inspect::{PortRow, Transport};
 
 pub(crate) use minato_engine::rows::process;
+
+/// A transport as the kernel's tables have it.
+pub(crate) fn transport(transport: Transport) -> minato_host::Transport {
+    match transport {
+        Transport::Tcp => minato_host::Transport::Tcp,
+        Transport::Udp => minato_host::Transport::Udp,
+    }
+}
 
 /// Who is bound where on this machine, by port and transport.
 ///

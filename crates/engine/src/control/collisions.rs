@@ -63,12 +63,8 @@ impl Control {
             collisions
         };
         let mut now = collisions();
-        if !now.is_empty() {
-            match self.renumber(&now).await {
-                Ok(true) => now = collisions(),
-                Ok(false) => {}
-                Err(problem) => tracing::warn!(problem.title, "can't give the network another subnet"),
-            }
+        if !now.is_empty() && self.renumber(&now).await {
+            now = collisions();
         }
         self.note_collisions(now);
     }

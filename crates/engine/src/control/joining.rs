@@ -279,8 +279,7 @@ async fn tell(socket: &Path, host: &str, offers: &mut watch::Receiver<Offers>) -
     let body = serde_json::to_string(&*offers.borrow_and_update()).unwrap_or_default();
     let path = format!("/v1/guests/{host}/offers");
     let (status, _) = timeout(ANSWERS, request(socket, "PUT", &path, &body)).await??;
-    let busy = status.split(' ').nth(1).is_some_and(|code| code.starts_with('5'));
-    if busy { Err(io::Error::other(status)) } else { Ok(()) }
+    if is_class(&status, '5') { Err(io::Error::other(status)) } else { Ok(()) }
 }
 
 /// Asks the engine of another network of this user for a place. Answers are read until the connection ends, and the place
@@ -296,11 +295,16 @@ async fn ask(socket: &Path, network: &str, request: &GuestRequest) -> Result<Tol
         }
         _ => failed(error),
     })?;
-    if status.split(' ').nth(1).is_some_and(|code| code.starts_with('2')) {
+    if is_class(&status, '2') {
         return Ok(lines);
     }
     let refusal = lines.next_line().await.map_err(failed)?.unwrap_or_default();
     Err(serde_json::from_str(&refusal).unwrap_or_else(|_| internal(format!("network {network:?} refuses: {status}"))))
+}
+
+/// Whether a status line has a code of this class (RFC 9110 §15).
+fn is_class(status: &str, class: char) -> bool {
+    status.split(' ').nth(1).is_some_and(|code| code.starts_with(class))
 }
 
 /// Sends a request to another engine of this user, and gives the answer's status, and its body as it comes.

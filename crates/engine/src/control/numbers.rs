@@ -66,8 +66,15 @@ impl Control {
     }
 
     /// Gives the network another subnet because of these collisions, and tells that. `false` if it keeps its own: it has
-    /// hosts, somebody wants this one, or no other is free.
-    pub(super) async fn renumber(self: &Arc<Self>, because: &[Collision]) -> Result<bool, Problem> {
+    /// hosts, somebody wants this one, no other is free, or it fails, which is logged.
+    pub(super) async fn renumber(self: &Arc<Self>, because: &[Collision]) -> bool {
+        self.try_renumber(because).await.unwrap_or_else(|problem| {
+            tracing::warn!(problem.title, "can't give the network another subnet");
+            false
+        })
+    }
+
+    async fn try_renumber(self: &Arc<Self>, because: &[Collision]) -> Result<bool, Problem> {
         let _turn = self.numbering.lock().await;
         let before: Ipv4Addr = {
             let state = self.state();
@@ -103,10 +110,8 @@ impl Control {
         if collisions.is_empty() {
             return;
         }
-        match self.renumber(&collisions).await {
-            Ok(true) => self.note_collisions(Vec::new()),
-            Ok(false) => {}
-            Err(problem) => tracing::warn!(problem.title, "can't give the network another subnet"),
+        if self.renumber(&collisions).await {
+            self.note_collisions(Vec::new());
         }
     }
 

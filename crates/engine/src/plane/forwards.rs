@@ -44,6 +44,25 @@ pub(super) struct Forward {
 }
 
 impl Forward {
+    /// One to a service of a host, before anything came through it.
+    fn new(host: u32, held: HeldForward) -> Forward {
+        let HeldForward { id, address, service_port, socket } = held;
+        Forward {
+            id,
+            address,
+            host,
+            service_port,
+            socket,
+            watched: false,
+            stuck: false,
+            service: None,
+            connections: 0,
+            clients: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+
     /// Sends a service's datagram to the client that it answers, from the address that the client spoke to.
     pub(super) fn answer(&mut self, local: Option<Local>, client: SocketAddr, payload: &[u8]) {
         if let HeldSocket::Udp(socket) = &self.socket {
@@ -121,21 +140,8 @@ impl Plane {
         }
         self.admission.record(held.len());
         let mut added = Vec::with_capacity(held.len());
-        for HeldForward { id, address, service_port, socket } in held {
-            added.push(self.forwards.insert(Forward {
-                id,
-                address,
-                host,
-                service_port,
-                socket,
-                watched: false,
-                stuck: false,
-                service: None,
-                connections: 0,
-                clients: 0,
-                bytes_in: 0,
-                bytes_out: 0,
-            }));
+        for held in held {
+            added.push(self.forwards.insert(Forward::new(host, held)));
         }
         // A TCP port has no events before it listens.
         for place in &added {

@@ -2,9 +2,7 @@
 
 use std::io::IsTerminal;
 
-use minato_host::Transport as HostTransport;
 use minato_host::capture::PortFilter;
-use minato_inspect::Transport;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{DONE, views};
@@ -12,6 +10,7 @@ use crate::capture::{Account, Capture, Sink, Wanted};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::flags;
+use crate::machine;
 use crate::terminal::Terminal;
 
 /// Enough for every header, where nothing but headers is looked at.
@@ -28,10 +27,7 @@ pub(super) async fn capture(request: &flags::Capture, client: &Client, terminal:
     let ports = ports.as_ref().map(|filter| PortFilter {
         first: filter.ports.first().value(),
         last: filter.ports.last().value(),
-        transport: filter.transport.map(|transport| match transport {
-            Transport::Tcp => HostTransport::Tcp,
-            Transport::Udp => HostTransport::Udp,
-        }),
+        transport: filter.transport.map(machine::transport),
     });
     let (snap_length, mut sink) = match write {
         Some(path) => {

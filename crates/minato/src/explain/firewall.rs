@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::commands::DONE;
 use crate::failure::Failure;
 use crate::flags::argument;
+use crate::machine;
 use crate::terminal::Terminal;
 
 /// A firewall that the connections pass, and what it does.
@@ -135,10 +136,7 @@ fn behind_forwards(
 }
 
 fn packet(transport: Transport, to: SocketAddr, way: Way) -> Packet {
-    let transport = match transport {
-        Transport::Tcp => minato_host::Transport::Tcp,
-        Transport::Udp => minato_host::Transport::Udp,
-    };
+    let transport = machine::transport(transport);
     // Who talks to itself does so from the address that it talks to.
     let source = (way == Way::Local).then_some(to.ip());
     Packet { transport, source, destination: to.ip(), port: to.port(), way }

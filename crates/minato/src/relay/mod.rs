@@ -19,6 +19,8 @@ use tokio::task::JoinSet;
 
 use crate::commands::DONE;
 use crate::failure::{Failure, code};
+use crate::flags::argument;
+use crate::machine;
 use crate::terminal::Terminal;
 
 /// What is passed on, and where to.
@@ -106,10 +108,7 @@ pub(crate) async fn relay(relay: &Relay, terminal: &Terminal) -> Result<u8, Fail
 fn refused(address: SocketAddr, transport: Transport, error: HoldError) -> Failure {
     match error {
         HoldError::InUse(_) => {
-            let of_host = match transport {
-                Transport::Tcp => minato_host::Transport::Tcp,
-                Transport::Udp => minato_host::Transport::Udp,
-            };
+            let of_host = machine::transport(argument::transport(transport));
             let holders = holder::holders(of_host, address.ip(), address.port()).unwrap_or_default();
             Failure::from(Problem {
                 kind: ProblemKind::Conflict,

@@ -93,9 +93,9 @@ mod tests {
     use crate::tcp::congestion::Acked;
     use crate::time::{Interval, Time};
 
-    #[test]
-    fn after_a_timeout_the_curve_begins_anew() {
-        let at = |seconds| Acked {
+    /// A segment that is acknowledged so many seconds after the start.
+    fn at(seconds: u64) -> Acked {
+        Acked {
             now: Time::START + Interval::from_secs(seconds),
             bytes: 1000,
             round_trip: None,
@@ -103,7 +103,11 @@ mod tests {
             acknowledged: Seq(0),
             next: Seq(1000),
             window_limited: true,
-        };
+        }
+    }
+
+    #[test]
+    fn after_a_timeout_the_curve_begins_anew() {
         let mut cubic = Cubic::default();
         let window = cubic.on_congestion(100_000, 1000);
         let first = cubic.growth(window, 1000, &at(0));
@@ -115,16 +119,6 @@ mod tests {
 
     #[test]
     fn time_without_use_of_the_window_does_not_count() {
-        let start = Time::START;
-        let at = |seconds| Acked {
-            now: start + Interval::from_secs(seconds),
-            bytes: 1000,
-            round_trip: None,
-            sample: None,
-            acknowledged: Seq(0),
-            next: Seq(1000),
-            window_limited: true,
-        };
         let growth = |pauses: &[u64], last| {
             let mut cubic = Cubic::default();
             let window = cubic.on_congestion(100_000, 1000);
