@@ -14,6 +14,7 @@ mod problem;
 pub mod rows;
 mod startup;
 mod subnet;
+pub mod unheld;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -22,6 +22,7 @@ pub mod routes;
 pub mod signals;
 pub mod sock_diag;
 pub mod sockets;
+pub mod sync;
 mod sys;
 pub mod tap;
 

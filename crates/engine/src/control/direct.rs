@@ -3,13 +3,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use minato_host::agent::{Fabric, InsideSocket};
 use minato_host::direct::{Direct, HandedOver, NotDirect, Outside};
 use minato_host::process::{self, Owner, SocketOwners};
 use minato_host::sock_diag::{Query, SockDiag, SocketInfo, States};
+use minato_host::sync::lock;
 use minato_host::{Family, Transport};
 use minato_inspect::{Endpoint, Flow, Process};
 use minato_relay::{Network, Rules, Target};
@@ -71,7 +72,7 @@ impl Surroundings {
 
 impl Outside for Surroundings {
     fn is_outside(&self, remote: SocketAddr) -> bool {
-        let joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let joined = lock(&self.joined).clone();
         if joined.iter().any(|network| network.contains(remote.ip())) {
             return false;
         }
@@ -113,11 +114,11 @@ impl DirectSockets {
 
     /// The network has other addresses, and no host.
     pub(super) fn renumber(&self, network: Network) {
-        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = Rules::new(network);
+        *lock(&self.rules) = Rules::new(network);
     }
 
     fn target(&self, source: IpAddr, remote: SocketAddr) -> Target {
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner).target(source, remote)
+        lock(&self.rules).target(source, remote)
     }
 
     /// What there is of them, each with its cookie. Looks at the socket table, if there may be any.
@@ -166,7 +167,7 @@ impl DirectSockets {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -4,10 +4,11 @@ mod clients;
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use minato_host::process::{self, Owner, SocketOwners};
 use minato_host::sock_diag::{Query, SocketInfo, State as SocketState, States};
+use minato_host::sync::lock;
 use minato_host::{Family, Transport};
 use minato_inspect::{Endpoint, Flow, FlowState, Problem, Process};
 
@@ -73,7 +74,7 @@ impl Sockets {
         let mut pids = process::by_network();
         for (name, inside) in running {
             let owners = SocketOwners::of(&pids.remove(&inside.network_inode).unwrap_or_default());
-            let mut table = inside.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut table = lock(&inside.sockets);
             let connected = [(Transport::Tcp, States::ALL), (Transport::Udp, States::of(SocketState::Established))];
             for (transport, states) in connected {
                 for family in [Family::V4, Family::V6] {

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use minato_host::agent::{Interface, Subnet};
+use minato_host::sync::lock;
 use minato_inspect::{
     GuestEvent, GuestRequest, Happening, Joined, Named, Network, Offers, Problem, ProblemKind, SessionEvent,
 };
@@ -226,7 +227,7 @@ impl HostRecord {
     /// Lets those know who are asked where a program's connections lead.
     fn note_joined(&self) {
         let networks = self.memberships.iter().map(|membership| membership.network).collect();
-        *self.joined.lock().unwrap_or_else(PoisonError::into_inner) = networks;
+        *lock(&self.joined) = networks;
     }
 
     /// Tells other networks what the host offers there, where that has changed.

@@ -29,12 +29,13 @@ mod sessions;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use minato_host::agent::Fabric;
 use minato_host::binds::Place;
 use minato_host::sock_diag::SockDiag;
+use minato_host::sync::lock;
 use minato_inspect::{Collision, Enter, Happening, Host, Policy, Problem, ProblemKind, SessionEvent, SessionId};
 use minato_ports::PortTable;
 use minato_relay::{Rules, Services};
@@ -270,7 +271,7 @@ impl Control {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // A poisoned lock only means that a request panicked between two statements; the engine goes on.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -6,11 +6,12 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use minato_host::process::{self, Owner, SocketOwners};
 use minato_host::sock_diag::{Query, SocketInfo, State as SocketState, States};
+use minato_host::sync::lock;
 use minato_host::{Family, Transport};
 use minato_inspect::{BoundSocket, Flow, FlowState, Happening, Problem, Unknown};
 use minato_ports::registry;
@@ -67,7 +68,7 @@ impl Control {
     /// Tells what has changed since the last look, and how long it took to find out. The first look tells nothing.
     pub(super) fn look(&self) -> Duration {
         let started = Instant::now();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.seen);
         if !self.events.wanted() {
             *seen = None;
             return Duration::ZERO;
@@ -104,7 +105,7 @@ impl Table {
         let established = States::of(SocketState::Established);
         let queries = [(Transport::Tcp, States::HOLDING.union(established)), (Transport::Udp, States::UNCONNECTED)];
         for (name, inside) in hosts {
-            let mut table = inside.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut table = lock(&inside.sockets);
             for (transport, states) in queries {
                 for family in [Family::V4, Family::V6] {
                     let result = table.dump(Query::new(family, transport, states), |socket| {

@@ -1,8 +1,9 @@
 //! Who is bound where, in every host.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use minato_host::process::{self, SocketOwners};
+use minato_host::sync::lock;
 use minato_inspect::{Forward, PortRow, Problem, Unknown};
 
 use super::{Control, Inside, blocking};
@@ -30,7 +31,7 @@ impl Control {
 /// The rows of one host.
 fn rows(host: &str, inside: &Inside, pids: &[u32], forwards: &[Forward]) -> Vec<PortRow> {
     let sockets = {
-        let mut table = inside.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = lock(&inside.sockets);
         rows::bound_sockets(&mut table).unwrap_or_else(|error| {
             tracing::warn!(%error, "can't read a host's socket table");
             Vec::new()

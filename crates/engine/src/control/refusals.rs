@@ -1,12 +1,13 @@
 //! Tells what policies have refused: with the process that tried, while it still waits for the answer.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, PoisonError};
 
 use minato_host::Family;
 use minato_host::process::{self, Owner, SocketOwners};
 use minato_host::sock_diag::{Query, State as SocketState, States};
+use minato_host::sync::lock;
 use minato_inspect::{EgressRefusal, Happening, Process};
 use minato_ports::Transport;
 
@@ -36,7 +37,7 @@ fn process_with((transport, own, other): (Transport, SocketAddr, SocketAddr), in
     };
     let mut inode = None;
     {
-        let mut table = inside.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = lock(&inside.sockets);
         for family in [Family::V4, Family::V6] {
             let query = Query::new(family, convert::to_host(transport), states);
             let result = table.dump(query, |socket| {

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use minato_host::sync::lock;
 use tokio::net::UnixStream;
 use tokio::time::sleep;
 
@@ -16,7 +17,7 @@ pub(super) struct Ahead(Arc<Mutex<VecDeque<UnixStream>>>);
 
 impl Ahead {
     fn take(&self) -> Option<UnixStream> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        lock(&self.0).pop_front()
     }
 }
 

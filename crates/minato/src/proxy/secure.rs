@@ -8,9 +8,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use minato_host::sync::lock;
 use rustls::ServerConfig;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -63,7 +64,7 @@ enum Refused {
 impl Secure {
     /// Whether certificates can be made.
     pub(super) fn is_ready(&self) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         state.look();
         state.authority.is_some()
     }
@@ -91,7 +92,7 @@ impl Secure {
         if matches!(Wanted::of(&name), Wanted::Foreign | Wanted::Nonsense) {
             return Err(Refused::NotOurs);
         }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         state.look();
         let authority = state.authority.as_ref().ok_or(Refused::NotOurs)?;
         if let Some((until, kept)) = state.configurations.get(&name)

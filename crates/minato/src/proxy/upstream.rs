@@ -1,11 +1,12 @@
 //! Connections into hosts, kept for the next request of the same client.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
+use minato_host::sync::lock;
 
 use super::address::Destination;
 use crate::client::{Client, RequestError};
@@ -76,14 +77,14 @@ impl Upstream {
     }
 
     fn take(&self, to: &Destination, waits: bool) -> Option<SendRequest<Incoming>> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.idle);
         idle.retain(|(_, sender)| !sender.is_closed());
         let place = idle.iter().position(|(other, sender)| other == to && (waits || sender.is_ready()))?;
         Some(idle.swap_remove(place).1)
     }
 
     fn keep(&self, to: &Destination, sender: SendRequest<Incoming>) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.idle);
         if idle.len() < KEPT {
             idle.push((to.clone(), sender));
         }

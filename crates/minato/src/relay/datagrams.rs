@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use minato_host::holder;
 use minato_host::sockets::{HoldError, udp_bind};
+use minato_host::sync::lock;
 use tokio::net::UdpSocket;
 use tokio::time::timeout_at;
 
@@ -126,9 +127,4 @@ impl Client {
             }
         }
     }
-}
-
-/// A poisoned lock only means that another task panicked between two independent statements.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -10,17 +10,13 @@ mod streams;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use minato_engine::rows;
-use minato_host::holder;
+use minato_engine::unheld;
 use minato_host::sockets::HoldError;
-use minato_inspect::{Problem, ProblemKind};
 use minato_ports::Transport;
 use tokio::task::JoinSet;
 
 use crate::commands::DONE;
-use crate::failure::{Failure, code};
-use crate::flags::argument;
-use crate::machine;
+use crate::failure::Failure;
 use crate::terminal::Terminal;
 
 /// What is passed on, and where to.
@@ -106,30 +102,15 @@ pub(crate) async fn relay(relay: &Relay, terminal: &Terminal) -> Result<u8, Fail
 
 /// Why clients can't come to an address.
 fn refused(address: SocketAddr, transport: Transport, error: HoldError) -> Failure {
-    match error {
-        HoldError::InUse(_) => {
-            let of_host = machine::transport(argument::transport(transport));
-            let holders = holder::holders(of_host, address.ip(), address.port()).unwrap_or_default();
-            Failure::from(Problem {
-                kind: ProblemKind::Conflict,
-                status: 409,
-                title: format!("{address}/{transport} is in use"),
-                holder: Some(Box::new(rows::holder(holders.first(), address, transport))),
-                fixes: Vec::new(),
-            })
-        }
+    let instead = match error {
         HoldError::Privileged { first, .. } => {
-            let setting = "net.ipv4.ip_unprivileged_port_start";
-            Failure::new(code::PRIVILEGED, format!("{address} is privileged: {setting} is {first}"))
-                .fix(format!("sudo sysctl {setting}={}", address.port()))
+            let other = SocketAddr::new(address.ip(), unheld::unprivileged(address.port(), first));
+            Some(format!("use a port from {first} on: {other}"))
         }
-        HoldError::NoSuchAddress(_) => {
-            Failure::new(code::WRONG_ADDRESS, format!("{} is no address of this machine", address.ip()))
-        }
-        error @ (HoldError::FileLimit { .. } | HoldError::Io(_)) => {
-            Failure::caused(format!("{address}/{transport} can't be had"), error)
-        }
-    }
+        HoldError::NoSuchAddress(_) => Some("leave the address out for 127.0.0.1 and ::1".to_owned()),
+        HoldError::InUse(_) | HoldError::FileLimit { .. } | HoldError::Io(_) => None,
+    };
+    instead.into_iter().fold(Failure::from(unheld::refused(address, transport, error)), Failure::fix)
 }
 
 #[cfg(test)]

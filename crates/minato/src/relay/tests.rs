@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::failure::code;
 
 const ANY: &str = "127.0.0.1:0";
 
@@ -159,4 +160,22 @@ fn what_is_taken_is_refused_with_its_holder() {
     let elsewhere = "192.0.2.1:9".parse().expect("an address");
     assert_eq!(refused(elsewhere, Transport::Tcp, streams::open(elsewhere).expect_err("nobody's")).code, 11);
     assert!(datagrams::open("0.0.0.0:9".parse().expect("an address")).is_err());
+}
+
+#[test]
+fn a_refusal_says_what_a_forward_s_does() {
+    let service = TcpListener::bind(ANY).expect("to listen");
+    let client = TcpStream::connect(service.local_addr().expect("its address")).expect("to connect");
+    let (address, remote) = (client.local_addr().expect("its own"), client.peer_addr().expect("the other"));
+    let taken = refused(address, Transport::Tcp, streams::open(address).expect_err("the client's"));
+    assert_eq!(taken.title, format!("{address}/tcp is in use by a connection to {remote}"));
+
+    let address = "127.0.0.1:80".parse().expect("an address");
+    let privileged = refused(address, Transport::Tcp, HoldError::Privileged { address, first: 1024 });
+    assert_eq!(privileged.code, code::PRIVILEGED);
+    let fixes = ["sudo sysctl net.ipv4.ip_unprivileged_port_start=80", "use a port from 1024 on: 127.0.0.1:8080"];
+    assert_eq!(privileged.fixes, fixes);
+
+    let full = refused(address, Transport::Udp, HoldError::FileLimit { limit: 64 });
+    assert_eq!((full.code, full.title.contains("(64)")), (code::EXHAUSTED, true), "{full:?}");
 }

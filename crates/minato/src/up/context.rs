@@ -1,8 +1,10 @@
 //! What every part of a supervisor works with.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use minato_host::sync::lock;
 
 use super::board::{Board, State};
 use super::display::Display;
@@ -144,6 +146,6 @@ impl Context {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use minato_host::parent::Orphan;
+use minato_host::sync::lock;
 use minato_inspect::Enter;
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -267,7 +268,7 @@ impl Output {
         let reader = tokio::spawn(async move {
             let mut reader = BufReader::new(reader);
             while let Some(text) = next_line(&mut reader).await {
-                let mut last = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut last = lock(&kept);
                 last.push_back(text.clone());
                 if last.len() > SHOWN {
                     last.pop_front();
@@ -283,7 +284,7 @@ impl Output {
     /// being heard.
     async fn finish(mut self) -> Vec<String> {
         let _ = timeout(LAST_WORDS, &mut self.reader).await;
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        lock(&self.last).iter().cloned().collect()
     }
 }
 

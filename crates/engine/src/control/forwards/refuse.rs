@@ -2,14 +2,13 @@
 
 use std::net::IpAddr;
 
-use minato_host::holder;
 use minato_host::sockets::HoldError;
 use minato_inspect::{ForwardSpec, Holder, Problem, ProblemKind};
 
 use super::expand::Wanted;
 use crate::convert;
-use crate::problem::{internal, problem, with_fix};
-use crate::rows;
+use crate::problem::{problem, with_fix};
+use crate::unheld;
 
 /// A forward of our own has it.
 pub(in super::super) fn held_by_forward(wanted: Wanted, host: &str, other: Option<ForwardSpec>) -> Problem {
@@ -32,26 +31,17 @@ pub(in super::super) fn held_by_forward(wanted: Wanted, host: &str, other: Optio
 
 /// The machine's kernel refused.
 pub(in super::super) fn by_machine(wanted: Wanted, error: HoldError) -> Problem {
-    match error {
-        HoldError::InUse(_) => in_use(wanted),
+    let instead = match error {
         HoldError::Privileged { address, first } => {
-            let setting = "net.ipv4.ip_unprivileged_port_start";
-            let title = format!("{address} is privileged: this machine's {setting} is {first}");
-            let refusal = problem(ProblemKind::Privileged, title);
-            let refusal = with_fix(refusal, format!("sudo sysctl {setting}={}", address.port()));
-            let unprivileged = u16::try_from(u32::from(address.port()) + 8000).unwrap_or(8080).max(first);
-            with_fix(refusal, format!("use a port from {first} on: -p {}", argument(wanted, unprivileged)))
+            let port = unheld::unprivileged(address.port(), first);
+            Some(format!("use a port from {first} on: -p {}", argument(wanted, port)))
         }
-        HoldError::NoSuchAddress(address) => {
-            let refusal = problem(ProblemKind::WrongAddress, format!("{} is no address of this machine", address.ip()));
-            with_fix(refusal, "leave the address out for 127.0.0.1 and ::1, or use 0.0.0.0 or [::] for all")
+        HoldError::NoSuchAddress(_) => {
+            Some("leave the address out for 127.0.0.1 and ::1, or use 0.0.0.0 or [::] for all".to_owned())
         }
-        HoldError::FileLimit { limit } => {
-            let title = format!("{} can't be held: the limit of open files ({limit}) is reached", wanted.address);
-            with_fix(problem(ProblemKind::Exhausted, title), "raise the hard limit: ulimit -Hn")
-        }
-        HoldError::Io(error) => internal(format!("can't bind {}: {error}", wanted.address)),
-    }
+        HoldError::InUse(_) | HoldError::FileLimit { .. } | HoldError::Io(_) => None,
+    };
+    instead.into_iter().fold(unheld::refused(wanted.address, wanted.transport, error), with_fix)
 }
 
 /// More forwards than the limit of open files allows.
@@ -76,18 +66,6 @@ pub(super) fn without_ipv6(wanted: Wanted) -> String {
 /// Names a port that could be had instead.
 pub(super) fn with_port(failure: Problem, wanted: Wanted, port: u16) -> Problem {
     with_fix(failure, format!("the next free port is {port}: -p {}", argument(wanted, port)))
-}
-
-/// A socket of another program has it.
-fn in_use(wanted: Wanted) -> Problem {
-    let found = holder::holders(convert::to_host(wanted.transport), wanted.address.ip(), wanted.port.value());
-    let first = found.ok().and_then(|holders| holders.into_iter().next());
-    let holder = rows::holder(first.as_ref(), wanted.address, wanted.transport);
-    let title = match first.and_then(|holder| holder.remote) {
-        Some(remote) => format!("{}/{} is in use by a connection to {remote}", wanted.address, wanted.transport),
-        None => format!("{}/{} is in use", wanted.address, wanted.transport),
-    };
-    Problem { holder: Some(Box::new(holder)), ..problem(ProblemKind::Conflict, title) }
 }
 
 /// How this forward would be asked for at another port.

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use domain::base::iana::{Class, Rcode, Rtype};
 use domain::base::message_builder::{AnswerBuilder, PushError};
 use domain::base::{Message, MessageBuilder, Name, ToName, Ttl};
 use domain::rdata::{A, Aaaa, Cname, Txt};
+use minato_host::sync::lock;
 
 use crate::machine::{Machine, OUTSIDE_V4};
 
@@ -158,8 +159,4 @@ fn record(text: &str) -> Record {
 
 fn dns_name(text: &str) -> Name<Vec<u8>> {
     Name::vec_from_str(text).expect("a name")
-}
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
