@@ -6,6 +6,7 @@
 //! those that have left the host's network. It also refuses by itself whoever lacks the privilege that a port needs, which we
 //! have.
 
+mod faults;
 mod place;
 pub(crate) mod seccomp;
 pub(crate) mod target;
@@ -158,18 +159,22 @@ impl Binds {
     }
 
     /// Serves binds until every program is gone. Before a program learns that its bind has failed, `failed` is called,
-    /// while what is in its way is still there.
+    /// while what is in its way is still there. `inside` makes an IPv4 socket in the network in which they count.
     ///
     /// # Errors
     /// The listener can't be used.
-    pub fn serve(&mut self, mut failed: impl FnMut(FailedBind)) -> io::Result<()> {
+    pub fn serve(
+        &mut self,
+        inside: impl Fn() -> Option<OwnedFd>,
+        mut failed: impl FnMut(FailedBind),
+    ) -> io::Result<()> {
         seccomp::wake_at_once(self.listener.as_fd());
         while let Some(notification) = next(self.listener.as_fd())? {
             if let Some(direct) = &mut self.direct {
                 direct.before(&notification, self.listener.as_fd());
             }
             match notification.call() {
-                libc::SYS_bind => self.answer(&notification, &mut failed),
+                libc::SYS_bind => self.answer(&notification, &inside, &mut failed),
                 _ => notification.go_on(self.listener.as_fd()),
             }
             if let Some(direct) = &mut self.direct {
@@ -180,22 +185,28 @@ impl Binds {
     }
 
     /// Whatever happens, the notification gets its answer.
-    fn answer(&self, notification: &Notification, failed: &mut impl FnMut(FailedBind)) {
+    fn answer(
+        &self,
+        notification: &Notification,
+        inside: &impl Fn() -> Option<OwnedFd>,
+        failed: &mut impl FnMut(FailedBind),
+    ) {
         let target = Target::of(notification, &self.place);
         // The process may have ended, and its number be another one's, unless the kernel still waits for this answer.
         let target = target.filter(|_| notification.is_valid(self.listener.as_fd()));
         let Some(Target { socket, wanted, pid, first_allowed }) = target else {
             return notification.go_on(self.listener.as_fd());
         };
-        let Wanted { address, transport, bytes } = wanted;
+        let Wanted { address, transport, .. } = wanted;
         let mut failed = |reason| failed(FailedBind { pid, address: plain(address), transport, reason });
         if let Some(first) = first_allowed {
             // We would be let, as the owner of the namespace or as root; the kernel refuses the program.
+            let reason = faults::first_of(socket.as_fd(), &wanted, first, inside);
             drop(socket);
-            failed(BindRefusal::Privileged { first });
+            reason.into_iter().for_each(&mut failed);
             return notification.go_on(self.listener.as_fd());
         }
-        let result = seccomp::bind(socket.as_fd(), &bytes);
+        let result = seccomp::bind(socket.as_fd(), &wanted.bytes);
         // Nothing may keep the socket open once the program goes on.
         drop(socket);
         if let Some(reason) = result.as_ref().err().and_then(BindRefusal::of) {

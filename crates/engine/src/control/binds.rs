@@ -4,14 +4,16 @@ use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-use minato_host::agent::Fabric;
+use minato_host::Family;
+use minato_host::agent::{Fabric, InsideSocket};
 use minato_host::binds::{BindRefusal, Binds, FailedBind, Place};
 use minato_host::direct::NotDirect;
 use minato_host::holder::{self, Holder, HolderProcesses};
 use minato_host::process;
+use minato_host::sync::lock;
 use minato_inspect::{Policy, Problem, ProblemKind, SessionEvent, SessionId};
 use tokio::sync::mpsc::WeakUnboundedSender;
 
@@ -101,7 +103,8 @@ impl BindWatch {
         });
         let mut binds = Binds::of(listener, self.place.clone(), direct);
         let serve = move || {
-            match binds.serve(|failed| self.tell(&failed)) {
+            let inside = || self.fabric.sockets(&self.host, InsideSocket::Plain, Family::V4, 1).ok()?.pop();
+            match binds.serve(inside, |failed| self.tell(&failed)) {
                 // Nobody is left who could ask.
                 Ok(()) => self.programs.ended(self.id),
                 Err(error) => tracing::error!(%error, "binds can't be served any more"),
@@ -128,7 +131,7 @@ impl BindWatch {
             return;
         }
         let new = {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut told = lock(&self.told);
             told.len() < MOST && told.insert((failed.clone(), pids))
         };
         if let Some(session) = self.session.upgrade().filter(|_| new) {

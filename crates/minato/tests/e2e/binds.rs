@@ -121,10 +121,17 @@ except OSError: pass
 v4, v6, tcp, udp = socket.AF_INET, socket.AF_INET6, socket.SOCK_STREAM, socket.SOCK_DGRAM
 for family, kind, address in [
     (v4, tcp, ('0.0.0.0', 80)), (v4, udp, ('127.0.0.1', 81)), (v6, tcp, ('::', 82)), (v6, udp, ('::1', 1023)),
-    (v6, tcp, ('::ffff:127.0.0.1', 83)), (v4, tcp, ('0.0.0.0', 1024)), (v4, tcp, ('192.0.2.1', 80)),
+    (v6, tcp, ('::ffff:127.0.0.1', 83)), (v4, tcp, ('0.0.0.0', 1024)),
+    # The address is looked at before the port for IPv4, and after it for IPv6.
+    (v4, tcp, ('192.0.2.1', 80)), (v4, udp, ('192.0.2.2', 80)), (v6, tcp, ('2001:db8::1', 80)),
+    (v4, udp, ('224.0.0.1', 84)), (v6, tcp, ('ff02::1', 80)),
 ]:
     try: socket.socket(family, kind).bind(address); print(address, 'bound')
     except OSError as error: print(address, errno.errorcode[error.errno])
+free = socket.socket(v4, tcp)
+free.setsockopt(socket.SOL_IP, 15, 1) # IP_FREEBIND
+try: free.bind(('192.0.2.3', 80)); print('free', 'bound')
+except OSError as error: print('free', errno.errorcode[error.errno])
 ";
 
 #[test]
@@ -144,14 +151,21 @@ fn a_port_that_needs_a_privilege_is_refused_as_by_the_kernel_and_the_setting_is_
             exec(&["--net-admin"], &["sysctl", "-w", &format!("{setting}=1024")]);
             let script = ["python3", "-c", UNPRIVILEGED];
             let kernel = exec(&["--no-bind-watch"], &script);
-            assert_eq!(kernel.stdout.matches("EACCES").count(), 5, "{}", kernel.stdout);
+            let privileged = kernel.stdout.matches("EACCES").count();
+            assert_eq!(privileged, 8, "{}", kernel.stdout);
             assert_eq!(kernel.stdout.matches("bound").count(), 1, "{}", kernel.stdout);
             let watched = exec(&[], &script);
             assert_eq!(watched.stdout, kernel.stdout);
             let words = format!("ports below 1024 need a privilege there ({setting} = 1024)");
             let first = format!("can't bind 0.0.0.0:80/tcp in host \"web\": {words}");
             assert!(watched.stderr.contains(&first), "{}", watched.stderr);
-            assert_eq!(watched.stderr.matches(&words).count(), 6, "{}", watched.stderr);
+            // Each is told what it was told by the kernel.
+            assert_eq!(watched.stderr.matches(&words).count(), privileged, "{}", watched.stderr);
+            for address in ["192.0.2.1:80/tcp", "192.0.2.2:80/udp"] {
+                let foreign = format!("can't bind {address} in host \"web\": it is no address of this host");
+                assert!(watched.stderr.contains(&foreign), "{}", watched.stderr);
+            }
+            assert!(!watched.stderr.contains("ff02::1"), "{}", watched.stderr);
             assert!(!watched.stderr.contains(":1024/tcp"), "{}", watched.stderr);
             // Root of a user namespace inside of the host's is none there.
             let mapped = exec(&["--map-root", "--no-bind-watch"], &script);
@@ -165,7 +179,7 @@ s = socket.socket(); s.bind(('0.0.0.0', 80))";
             let fix = watched.stderr.lines().rev().find_map(|line| line.trim().strip_prefix("try: ")).expect("a fix");
             account.finish("sh", &["-c", &format!("PATH=/run/bin:$PATH; {fix}")]).expect_success();
             let mended = exec(&[], &script);
-            assert_eq!(mended.stdout.matches("bound").count(), 6, "{}", mended.stdout);
+            assert_eq!(mended.stdout.matches("bound").count(), 8, "{}", mended.stdout);
             assert!(!mended.stderr.contains(setting), "{}", mended.stderr);
             keeper.stop();
             wait_until("the engine's end", SOON, || machine.engines().is_empty());
