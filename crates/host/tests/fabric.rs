@@ -199,6 +199,24 @@ fn a_host_that_could_not_be_received_is_not_there() {
     });
 }
 
+/// The kernel gives the number of a namespace that is gone to the next one that is made, which may be another engine's.
+#[test]
+fn who_ends_spares_others_that_have_the_numbers_of_its_namespaces_now() {
+    in_worlds("who_ends_spares_others_that_have_the_numbers_of_its_namespaces_now", || {
+        use rustix::process::{Pid, Signal, kill_process};
+        let ends = World::new();
+        (2..8).for_each(|number| drop(ends.host(number)));
+        let agent = i32::try_from(ends.fabric.agent_pid()).ok().and_then(Pid::from_raw).unwrap();
+        kill_process(agent, Signal::KILL).unwrap();
+        let mut ended = [rustix::event::PollFd::new(&ends.fabric, rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut ended, None).unwrap();
+        let others = [World::new(), World::new(), World::new()];
+        others.iter().for_each(|world| drop(world.host(2)));
+        drop(ends);
+        others.iter().for_each(|world| drop(world.host(3)));
+    });
+}
+
 /// The next engine waits for the lock until this one's agent has cleaned up, however the engine ended.
 #[test]
 fn the_agent_holds_the_lock_to_the_end() {

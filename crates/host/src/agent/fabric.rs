@@ -6,7 +6,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     process::{Child, Command, Stdio},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -44,11 +44,18 @@ pub struct Fabric {
     agent: Child,
     /// Readable when the agent has ended.
     process: OwnedFd,
-    /// Who belongs to every host, by its name.
-    hosts: Mutex<HashMap<String, Members>>,
+    /// Every host, by its name.
+    hosts: Mutex<HashMap<String, Arc<Held>>>,
     mtu: u16,
     privileged: bool,
     ipv6: bool,
+}
+
+/// Who belongs to a host, and its namespaces, held so that their numbers are no others' until nobody is looked for by them.
+#[derive(Debug)]
+struct Held {
+    members: Members,
+    _namespaces: [OwnedFd; 2],
 }
 
 impl Fabric {
@@ -140,13 +147,15 @@ impl Fabric {
     fn new_host(&self, config: &HostConfig, reply: &Reply, descriptors: Vec<OwnedFd>) -> Option<NewHost> {
         let Reply::HostAdded { user, network, mount, network_inode, mount_inode } = *reply else { return None };
         let mut descriptors = descriptors.into_iter();
+        let namespaces = [descriptors.next()?, descriptors.next()?];
         let setting = File::from(descriptors.next()?);
         let dumps = descriptors.next()?;
         let place = Place::new(network_inode, dumps.as_fd(), self.agent_pid(), setting).ok()?;
         let table = SockDiag::of(descriptors)?;
         let path = |descriptor: i32| format!("/proc/{}/fd/{descriptor}", self.agent_pid());
-        lock(&self.hosts)
-            .insert(config.name.clone(), Members { networks: vec![network_inode], mounts: vec![mount_inode] });
+        let members = Members { networks: vec![network_inode], mounts: vec![mount_inode] };
+        let held = Held { members, _namespaces: namespaces };
+        lock(&self.hosts).insert(config.name.clone(), Arc::new(held));
         let namespace = HostNamespace {
             name: config.name.clone(),
             namespaces: Namespaces { user: user.map(path), network: path(network), mount: path(mount) },
@@ -162,9 +171,9 @@ impl Fabric {
     /// # Errors
     /// [`RequestError::UnknownHost`].
     pub fn end_processes(&self, name: &str, grace: Duration) -> Result<(), RequestError> {
-        let members = lock(&self.hosts).get(name).cloned();
-        let members = members.ok_or_else(|| RequestError::UnknownHost(name.to_owned()))?;
-        process::terminate(&members, grace);
+        let host = lock(&self.hosts).get(name).cloned();
+        let host = host.ok_or_else(|| RequestError::UnknownHost(name.to_owned()))?;
+        process::terminate(&host.members, grace);
         Ok(())
     }
 
@@ -287,8 +296,8 @@ impl Fabric {
         let mut ended = [PollFd::new(&self.process, PollFlags::IN)];
         let _ = rustix::io::retry_on_intr(|| poll(&mut ended, None));
         // The agent has ended them, unless it was killed itself.
-        for (_, members) in lock(&self.hosts).drain() {
-            members.kill_until_none();
+        for (_, host) in lock(&self.hosts).drain() {
+            host.members.kill_until_none();
         }
     }
 

