@@ -4,7 +4,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::machine::{Machine, OUTSIDE_SECOND_V4, OUTSIDE_V4, wait_until};
+use crate::machine::{Machine, OUTSIDE_SECOND_V4, OUTSIDE_V4, SOON, wait_until};
 use crate::support::api::Api;
 use crate::support::dns;
 
