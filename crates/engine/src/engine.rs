@@ -140,6 +140,7 @@ impl Engine {
             tokio::spawn(Arc::clone(&control).observe());
             tokio::spawn(Arc::clone(&control).follow_services(services));
             tokio::spawn(Arc::clone(&control).watch_collisions());
+            tokio::spawn(Arc::clone(&control).watch_names());
             tokio::spawn(watch(Arc::clone(&control)));
             let router = api::router(Arc::clone(&control));
             let stopped = Arc::clone(&control);

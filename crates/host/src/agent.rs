@@ -5,6 +5,7 @@
 //! reason, the agent kills every process in its namespaces and exits, and the kernel frees the rest.
 
 mod blank;
+mod covers;
 mod directory;
 mod error;
 mod fabric;
@@ -12,7 +13,6 @@ mod links;
 mod namespaces;
 mod neighbours;
 mod network;
-mod overlay;
 mod protocol;
 mod server;
 mod sysctl;

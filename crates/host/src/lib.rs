@@ -14,6 +14,7 @@ pub mod firewall;
 pub mod holder;
 pub mod inherited;
 pub mod memory;
+pub mod names;
 mod netlink;
 pub mod parent;
 pub mod passing;

@@ -1,7 +1,6 @@
 //! How a host is made, and what is shown of it.
 
 use std::collections::HashMap;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -20,7 +19,7 @@ use super::forwards::Holding;
 use super::joining::Joiner;
 use super::loopback::Loopback;
 use super::sessions::Session;
-use super::{Control, HostRecord, Inside, Phase, State, blocking, name, no_such_host, policy, resolv_conf};
+use super::{Control, HostRecord, Inside, Phase, State, blocking, name, no_such_host, policy};
 use crate::convert;
 use crate::plane::{Command, HostSetup};
 use crate::problem::{ending, internal, problem, with_fix};
@@ -112,6 +111,7 @@ impl Control {
             loopback: (!request.no_loopback).then(|| Loopback::new(state.numbers.network.loopback_v4, address_v4)),
             ephemeral_range,
             policy: request.policy.clone(),
+            networks: request.networks.clone(),
             memberships: Vec::new(),
             joined: Arc::default(),
             direct: request.direct,
@@ -160,7 +160,7 @@ impl Control {
             address_v4: reserved.address_v4,
             address_v6: reserved.address_v6,
             ephemeral_range: reserved.ephemeral_range,
-            resolv_conf: self.host_directory(&reserved.name).join("resolv.conf"),
+            resolv_conf: self.resolv_conf(&reserved.name),
         };
         let (control, networks) = (Arc::clone(self), reserved.networks.clone());
         let (namespace, place, dumps, known) = blocking(move || {
@@ -232,19 +232,6 @@ impl Control {
 
     pub(super) fn host_directory(&self, name: &str) -> PathBuf {
         self.directory.join("hosts").join(name)
-    }
-
-    /// The gateway answers names.
-    fn write_resolv_conf(&self, path: &std::path::Path, joined: &[String]) -> std::io::Result<()> {
-        let machine = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        let network = self.network();
-        let gateway: Vec<IpAddr> =
-            std::iter::once(network.gateway_v4.into()).chain(network.gateway_v6.map(IpAddr::V6)).collect();
-        let text = resolv_conf::of_host(&self.name, joined, &gateway, &machine);
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        fs::write(path, text)
     }
 }
 

@@ -120,7 +120,9 @@ struct HostRecord {
     loopback: Option<Loopback>,
     ephemeral_range: (u16, u16),
     policy: Policy,
-    /// Other networks in which it is.
+    /// Other networks in which it is, whenever there are such.
+    networks: Vec<String>,
+    /// Those in which it is now.
     memberships: Vec<Membership>,
     /// Their networks, for those who serve its programs.
     joined: Arc<Mutex<Vec<minato_relay::Network>>>,

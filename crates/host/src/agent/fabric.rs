@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
@@ -258,6 +259,17 @@ impl Fabric {
         let request = Request::Furnish { host: host.to_owned(), interface: *interface };
         let (reply, _) = self.request(host, &request, &[])?;
         if matches!(reply, Reply::Furnished) { Ok(()) } else { Err(unexpected(&reply)) }
+    }
+
+    /// Covers in a host again what the machine has replaced: the kernel takes a mount away from a file that is renamed over or
+    /// removed outside. `resolv_conf` is the file of [`HostConfig`].
+    ///
+    /// # Errors
+    /// [`RequestError::UnknownHost`], it can't be covered, or the agent is gone.
+    pub fn cover_names(&self, host: &str, resolv_conf: &Path) -> Result<(), RequestError> {
+        let request = Request::CoverNames { host: host.to_owned(), resolv_conf: resolv_conf.to_owned() };
+        let (reply, _) = self.request(host, &request, &[])?;
+        if matches!(reply, Reply::NamesCovered) { Ok(()) } else { Err(unexpected(&reply)) }
     }
 
     /// Sends a request and waits for its answer.

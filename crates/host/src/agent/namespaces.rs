@@ -8,11 +8,11 @@ use std::{
 };
 
 use rustix::{
-    mount::{MountPropagationFlags, mount_bind, mount_change},
+    mount::{MountPropagationFlags, mount_change},
     thread::{CapabilitySet, LinkNameSpaceType, UnshareFlags, capabilities, move_into_link_name_space},
 };
 
-use super::{FabricError, Step, overlay};
+use super::{FabricError, Step, covers};
 use crate::sys;
 
 /// The namespaces that the agent lives in between requests.
@@ -50,18 +50,32 @@ impl Base {
     /// Makes a mount namespace in which `resolv_conf` stands at `/etc/resolv.conf`.
     pub(super) fn mount_namespace(&self, resolv_conf: &Path) -> Result<OwnedFd, FabricError> {
         sys::unshare(UnshareFlags::NEWNS).map_err(Step::MountNamespace.failed())?;
-        let result = mount_resolv_conf(resolv_conf)
-            .and_then(|()| cover_name_services())
-            .map_err(|source| FabricError {
-                step: Step::ResolvConf,
-                detail: Some(resolv_conf.display().to_string()),
-                source,
-            })
+        let result = covers::cover(resolv_conf)
+            .map_err(covers_failed(resolv_conf))
             .and_then(|()| open_own("mnt").map_err(Step::MountNamespace.failed()));
-        move_into_link_name_space(self.mount.as_fd(), Some(LinkNameSpaceType::Mount))
-            .expect("the agent owns its mount namespace");
+        self.return_to_mounts();
         result
     }
+
+    /// Covers again in a host's mount namespace what is no longer covered there.
+    pub(super) fn cover_names(&self, mount: &OwnedFd, resolv_conf: &Path) -> Result<(), FabricError> {
+        let text = fs::read(resolv_conf).map_err(covers_failed(resolv_conf))?;
+        move_into_link_name_space(mount.as_fd(), Some(LinkNameSpaceType::Mount))
+            .map_err(io::Error::from)
+            .map_err(Step::EnterNamespace.failed())?;
+        let result = covers::cover_again(resolv_conf, &text).map_err(covers_failed(resolv_conf));
+        self.return_to_mounts();
+        result
+    }
+
+    fn return_to_mounts(&self) {
+        move_into_link_name_space(self.mount.as_fd(), Some(LinkNameSpaceType::Mount))
+            .expect("the agent owns its mount namespace");
+    }
+}
+
+fn covers_failed(resolv_conf: &Path) -> impl Fn(io::Error) -> FabricError {
+    move |source| FabricError { step: Step::ResolvConf, detail: Some(resolv_conf.display().to_string()), source }
 }
 
 /// Makes the calling thread join a network namespace.
@@ -102,28 +116,4 @@ fn user_namespace() -> Result<OwnedFd, FabricError> {
     map("uid_map", format!("{user} {user} 1"))?;
     map("gid_map", format!("{group} {group} 1"))?;
     open_own("user").map_err(Step::UserNamespace.failed())
-}
-
-/// Where programs have services of the machine resolve names for them, past the servers of resolv.conf: nss-resolve, and
-/// glibc's cache.
-const NAME_SERVICES: [&str; 2] = ["/run/systemd/resolve/io.systemd.Resolve", "/run/nscd/socket"];
-
-/// Covers the sockets of these services, if there are any: nobody can connect to the null device, and then programs ask the
-/// servers of resolv.conf.
-fn cover_name_services() -> io::Result<()> {
-    use rustix::io::Errno;
-    NAME_SERVICES.into_iter().try_for_each(|path| match mount_bind("/dev/null", path) {
-        // What can't be found or looked into from here can't be from the host either.
-        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => Ok(()),
-        Err(error) => Err(error.into()),
-    })
-}
-
-/// Covers `/etc/resolv.conf`, following a symbolic link; where the file (or the link's target) is missing, covers
-/// `/etc` with itself and the file, as nothing may be created in the machine's own.
-fn mount_resolv_conf(source: &Path) -> io::Result<()> {
-    match mount_bind(source, "/etc/resolv.conf") {
-        Err(rustix::io::Errno::NOENT) if source.exists() => overlay::add_resolv_conf(source),
-        result => Ok(result?),
-    }
 }

@@ -45,6 +45,11 @@ pub(super) enum Request {
         host: String,
         interface: Interface,
     },
+    /// The machine has replaced what a host covers.
+    CoverNames {
+        host: String,
+        resolv_conf: PathBuf,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -77,6 +82,7 @@ pub(super) enum Reply {
     },
     Unplugged,
     Furnished,
+    NamesCovered,
     UnknownHost,
     HostExists,
     Failed {

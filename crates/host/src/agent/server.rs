@@ -117,6 +117,12 @@ impl Agent {
                 made(&mut self.fabric)?.network.vacate(port);
                 Ok((Reply::Unplugged, Vec::new()))
             }
+            Request::CoverNames { host, resolv_conf } => {
+                let base = &made(&mut self.fabric)?.base;
+                let Some(host) = self.hosts.get(&host) else { return Ok((Reply::UnknownHost, Vec::new())) };
+                base.cover_names(&host.mount, &resolv_conf)?;
+                Ok((Reply::NamesCovered, Vec::new()))
+            }
             Request::Furnish { host, interface } => {
                 let ipv6 = made(&mut self.fabric)?.network.common.ipv6;
                 self.inside(&host, |_| {

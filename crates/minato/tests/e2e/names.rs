@@ -184,3 +184,44 @@ fn names_of_the_machines_own_domain_are_still_completed() {
         client.stop();
     });
 }
+
+/// In place, as an editor does it, and by a file that takes its place, as most programs do it.
+#[test]
+fn a_host_follows_what_the_machine_searches() {
+    Machine::run(&["cp", "getent", "mount", "umount"], |machine| {
+        let server =
+            NameServer::start(machine, &["printer.first.test 60 192.0.2.9", "printer.second.test 60 192.0.2.8"]);
+        // An `/etc` whose file can be replaced, which a mount can't be.
+        let own = "cp -a /etc /run/work/etc && umount /etc/resolv.conf && mount --bind /run/work/etc /etc";
+        machine.root().finish("sh", &["-c", own]).expect_success();
+        for account in [machine.user(), machine.root()] {
+            let text = |more: &str| format!("{more}nameserver 198.51.100.2\n");
+            std::fs::write("/etc/resolv.conf", text("")).expect("written");
+            let client = account.run(&["--name", "client"], &["sleep", "100"]);
+            let sees = |more: &str| {
+                wait_until(&format!("a host that sees {more:?}"), SOON, || {
+                    let file = account.exec("client", &["cat", "/etc/resolv.conf"]).finish().stdout;
+                    assert!(!file.contains("198.51.100.2"), "not the engine's: {file}");
+                    file.contains("nameserver 10.77.0.1\n") && file.contains(more)
+                });
+            };
+            sees("search default.internal\n");
+            std::fs::write("/etc/resolv.conf", text("search first.test\noptions ndots:2\n")).expect("written");
+            sees("search default.internal first.test\noptions ndots:2\n");
+            for (domain, address) in [("second.test", "192.0.2.8"), ("first.test", "192.0.2.9")] {
+                std::fs::write("/etc/resolv.conf.new", text(&format!("search {domain}\n"))).expect("written");
+                std::fs::rename("/etc/resolv.conf.new", "/etc/resolv.conf").expect("replaced");
+                wait_until("the engine's file", SOON, || {
+                    let file = account.exec("client", &["cat", "/etc/resolv.conf"]).finish().stdout;
+                    file.contains(&format!("search default.internal {domain}\n"))
+                });
+                sees(&format!("search default.internal {domain}\n"));
+                let printer = account.exec("client", &["getent", "ahostsv4", "printer"]).finish().stdout;
+                assert!(printer.starts_with(address), "{printer}");
+            }
+            assert!(server.asked().contains(&"printer.second.test A".to_owned()));
+            client.stop();
+            wait_until("the engine's end", SOON, || machine.engines().is_empty());
+        }
+    });
+}
