@@ -37,6 +37,10 @@ pub struct HostRequest {
     /// Gives programs sockets of the machine for their connections to the outside: at its speed, with its addresses.
     #[serde(default)]
     pub direct: bool,
+    /// How many seconds its programs may take to end after SIGTERM, 10 at most, when the client of its last session is gone
+    /// without having ended it. Half a second unless told otherwise, as in every other case.
+    #[serde(default)]
+    pub grace_seconds: Option<u32>,
     /// The program and its arguments, for display.
     #[serde(default)]
     pub command: Vec<String>,

@@ -13,10 +13,12 @@ use super::{Control, Inside, Phase, blocking};
 use crate::plane::{Command, DRAIN, GivenBack};
 
 /// How long processes may take to end by themselves after SIGTERM.
-const GRACE: Duration = Duration::from_millis(500);
-/// How long the end of a host may take: the grace, what is to be delivered, and two seconds each for us and the agent
-/// with processes that even SIGKILL does not end at once.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5).saturating_add(DRAIN);
+pub(super) const GRACE: Duration = Duration::from_millis(500);
+/// The longest that somebody may ask for: whoever wants the host's name next waits for as long.
+const LONGEST_GRACE: Duration = Duration::from_secs(10);
+/// How long the end of a host may take: the grace, what is to be delivered, and some seconds for us and the agent with
+/// processes that even SIGKILL does not end at once.
+pub(super) const PATIENCE: Duration = LONGEST_GRACE.saturating_add(Duration::from_secs(5)).saturating_add(DRAIN);
 
 /// Between telling that a host has ended and clearing it away, which keeps a processor busy that whoever was told may need
 /// for ending too.
@@ -38,10 +40,10 @@ impl Control {
         }
     }
 
-    /// Ends a host whose phase is `Ending`, or that can't be brought to run: flows, forwards, processes, namespace. `tell` is
-    /// told when it is gone, with the processes that were still in it; or already when nothing of it runs, listens or sends
+    /// Ends a host whose phase is `Ending`, or that can't be brought to run: flows, forwards, processes (which have `grace`),
+    /// namespace. `tell` is told when it is gone, with the processes that were still in it; or already when nothing of it runs, listens or sends
     /// for certain, while the kernel needs a moment longer.
-    pub(super) async fn end_host(self: &Arc<Self>, name: &str, tell: oneshot::Sender<SessionEnd>) {
+    pub(super) async fn end_host(self: &Arc<Self>, name: &str, grace: Duration, tell: oneshot::Sender<SessionEnd>) {
         let (serial, inside, addresses, programs) = {
             let mut state = self.state();
             let Some(host) = state.hosts.get_mut(name) else { return };
@@ -58,7 +60,7 @@ impl Control {
             if deserted {
                 let _ = tokio::join!(self.close_host(serial), drained);
             } else {
-                ended = self.end_programs(name, serial, inside).await;
+                ended = self.end_programs(name, serial, inside, grace).await;
                 let _ = drained.await;
             }
         }
@@ -95,7 +97,13 @@ impl Control {
     }
 
     /// Ends the processes of a host, after its ports are free. Returns which there were.
-    async fn end_programs(self: &Arc<Self>, name: &str, serial: u32, inside: Option<Inside>) -> Vec<Process> {
+    async fn end_programs(
+        self: &Arc<Self>,
+        name: &str,
+        serial: u32,
+        inside: Option<Inside>,
+        grace: Duration,
+    ) -> Vec<Process> {
         let (control, owned) = (Arc::clone(self), name.to_owned());
         let ended = blocking(move || {
             let left = inside.map(|inside| processes(inside.network_inode)).unwrap_or_default();
@@ -103,7 +111,7 @@ impl Control {
             let (done, given_back) = oneshot::channel();
             control.plane.send(Command::CloseHost(serial, done));
             drop(given_back.blocking_recv());
-            let _ = control.fabric.end_processes(&owned, GRACE);
+            let _ = control.fabric.end_processes(&owned, grace);
             left
         });
         ended.await.unwrap_or_default()
@@ -143,7 +151,7 @@ impl Control {
                 if host.phase == Phase::Running {
                     host.phase = Phase::Ending;
                     let (control, name) = (Arc::clone(self), name.clone());
-                    tokio::spawn(async move { control.end_host(&name, oneshot::channel().0).await });
+                    tokio::spawn(async move { control.end_host(&name, GRACE, oneshot::channel().0).await });
                 }
             }
         }
@@ -158,9 +166,25 @@ impl Control {
     }
 }
 
+/// How long a host's programs may take when its client is gone, as was asked.
+pub(super) fn grace(seconds: Option<u32>) -> Duration {
+    seconds.map_or(GRACE, |seconds| Duration::from_secs(seconds.into()).min(LONGEST_GRACE))
+}
+
 /// Frees ports: closing thousands of sockets takes a while.
 async fn let_go(given_back: GivenBack) {
     if !given_back.is_empty() {
         let _ = blocking(move || drop(given_back)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_waited_for_without_end() {
+        let seconds = Duration::from_secs;
+        assert_eq!([None, Some(0), Some(3), Some(u32::MAX)].map(grace), [GRACE, seconds(0), seconds(3), LONGEST_GRACE]);
     }
 }

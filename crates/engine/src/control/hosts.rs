@@ -14,7 +14,7 @@ use minato_ports::PortRange;
 use minato_relay::{Egress, Services};
 use tokio::sync::{oneshot, watch};
 
-use super::ending::PATIENCE;
+use super::ending::{self, GRACE, PATIENCE};
 use super::forwards::Holding;
 use super::joining::Joiner;
 use super::loopback::Loopback;
@@ -60,7 +60,7 @@ impl Control {
         };
         if let Err(failure) = self.join_all(&reserved.joiner(&inside), &reserved.networks).await {
             self.abandon(holding).await;
-            self.end_host(&reserved.name, oneshot::channel().0).await;
+            self.end_host(&reserved.name, GRACE, oneshot::channel().0).await;
             return Err(failure);
         }
         self.commit(&reserved, inside, holding).await
@@ -115,6 +115,7 @@ impl Control {
             memberships: Vec::new(),
             joined: Arc::default(),
             direct: request.direct,
+            grace: ending::grace(request.grace_seconds),
             created: Instant::now(),
             sessions: HashMap::new(),
             programs: Arc::default(),

@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use minato_host::agent::Fabric;
 use minato_host::binds::Place;
@@ -128,6 +128,8 @@ struct HostRecord {
     joined: Arc<Mutex<Vec<minato_relay::Network>>>,
     /// Whether its programs get sockets of the machine.
     direct: bool,
+    /// How long its programs may take to end when its client is gone.
+    grace: Duration,
     created: Instant,
     sessions: HashMap<SessionId, mpsc::UnboundedSender<SessionEvent>>,
     programs: Arc<Programs>,

@@ -1,10 +1,12 @@
 //! Sessions: as long as one is open, its host stays; and the network, for one that has no host.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use minato_inspect::{Problem, ProblemKind, SessionEnd, SessionEvent, SessionId};
 use tokio::sync::{mpsc, oneshot};
 
+use super::ending::GRACE;
 use super::{Control, Phase, State, no_such_host};
 use crate::problem::{ending, problem};
 
@@ -79,15 +81,15 @@ impl Control {
         let Some(taken) = self.take_session(id) else {
             return Err(problem(ProblemKind::NotFound, format!("there is no session {}", id.0)));
         };
-        Ok(self.after_session(taken).await)
+        Ok(self.after_session(taken, GRACE).await)
     }
 
     /// Ends those sessions whose connection has closed, as it happens.
     pub(crate) async fn reap(self: Arc<Self>, mut closed: mpsc::UnboundedReceiver<SessionId>) {
         while let Some(id) = closed.recv().await {
             if let Some(taken) = self.take_session(id) {
-                let control = Arc::clone(&self);
-                tokio::spawn(async move { control.after_session(taken).await });
+                let (control, grace) = (Arc::clone(&self), taken.grace());
+                tokio::spawn(async move { control.after_session(taken, grace).await });
             }
         }
     }
@@ -105,17 +107,17 @@ impl Control {
         if last {
             host.phase = Phase::Ending;
         }
-        Some(Taken::Of { host: name.clone(), last })
+        Some(Taken::Of { host: name.clone(), last, grace: host.grace })
     }
 
-    async fn after_session(self: &Arc<Self>, taken: Taken) -> SessionEnd {
+    async fn after_session(self: &Arc<Self>, taken: Taken, grace: Duration) -> SessionEnd {
         match taken {
             Taken::Stay | Taken::Of { last: false, .. } => SessionEnd::default(),
             Taken::Of { host, .. } => {
                 // Also when the client that asked for it goes away meanwhile, the host ends.
                 let (tell, told) = oneshot::channel();
                 let control = Arc::clone(self);
-                tokio::spawn(async move { control.end_host(&host, tell).await });
+                tokio::spawn(async move { control.end_host(&host, grace, tell).await });
                 told.await.unwrap_or_default()
             }
         }
@@ -127,5 +129,15 @@ enum Taken {
     /// It had no host.
     Stay,
     /// It was this host's.
-    Of { host: String, last: bool },
+    Of { host: String, last: bool, grace: Duration },
+}
+
+impl Taken {
+    /// How long its programs may take to end, since nobody has ended them.
+    fn grace(&self) -> Duration {
+        match self {
+            Taken::Stay => Duration::ZERO,
+            Taken::Of { grace, .. } => *grace,
+        }
+    }
 }

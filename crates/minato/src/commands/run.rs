@@ -25,6 +25,7 @@ pub(super) async fn run(run: Run, client: Client, terminal: &Terminal) -> Result
         no_loopback: run.no_loopback,
         direct: run.direct,
         policy: run.policy,
+        grace_seconds: None,
         command: run.program.display(),
     };
     let session = client::open_host(&client, &request).await?;

@@ -98,6 +98,7 @@ impl HostTask {
             policy: plan.policy.clone(),
             direct: plan.services.iter().any(|service| service.direct),
             networks: plan.networks.iter().map(Name::to_string).collect(),
+            grace_seconds: u32::try_from(plan.stop_timeout.as_secs()).ok(),
             command: plan.services[0].command.clone(),
             ..HostRequest::default()
         };

@@ -120,11 +120,11 @@ fn a_supervisor_in_the_foreground_that_is_killed_takes_everything_along() {
     });
 }
 
-/// When the supervisor is killed, its programs are asked to end before they are made to, wherever they are.
+/// When the supervisor is killed, its programs are asked to end, and have their stop-timeout for it, wherever they are.
 #[test]
 fn programs_of_a_killed_supervisor_are_asked_to_end() {
     Machine::run(&["python3", "setsid"], |machine| {
-        let polite = "import os, signal, sys, time\nname = sys.argv[1]\ndef bye(*_):\n    time.sleep(0.1)\n    \
+        let polite = "import os, signal, sys, time\nname = sys.argv[1]\ndef bye(*_):\n    time.sleep(1.5)\n    \
                       open(name + '.bye', 'w').close()\n    os._exit(0)\nsignal.signal(signal.SIGTERM, bye)\n\
                       open(name + '.up', 'w').close()\nwhile True:\n    time.sleep(1)\n";
         write(machine, "polite.py", polite);
