@@ -82,8 +82,12 @@ fn a_network_without_hosts_gets_another_subnet() {
         wait_until("the page", SOON, served);
         wait_until("both", SOON, || up.stderr().contains("network 'work' is ready"));
         assert_eq!(subnet(&user), "10.77.0.2");
+        let watch = user.start(user.minato(&["watch", "--network", "work"]));
+        let event = |words: &str| watch.stdout().matches(words).count();
+        wait_until("events", SOON, || served() && !watch.stdout().is_empty());
         route(machine, "add");
         wait_until("a warning", SOON, || up.stderr().contains("gets another subnet when its last host has ended"));
+        wait_until("an event", SOON, || event("the machine has a route to 10.77.0.0/16") == 1);
         assert!(served() && subnet(&user) == "10.77.0.2", "hosts keep their addresses");
         assert_eq!(up.stderr().matches("the machine has a route").count(), 1, "{}", up.stderr());
         // Both hosts begin anew, and between that there is none.
@@ -92,6 +96,9 @@ fn a_network_without_hosts_gets_another_subnet() {
         wait_until("the other subnet", SOON, || up.stderr().contains(told));
         wait_until("the page at another address", SOON, || served() && subnet(&user) == "172.29.0.2");
         wait_until("the client, which finds it by name", SOON, || up.stdout().contains("| 172.29.0.2\n"));
+        // With the other subnet nothing collides any more.
+        wait_until("an event of the end", SOON, || event("no longer has a route to 10.77.0.0/16") == 1);
+        watch.stop();
         up.stop().expect_success();
         route(machine, "del");
 

@@ -118,3 +118,44 @@ fn what_joined_a_network_that_is_killed_goes_on_without_it() {
         wait_until("the end of both", SOON, || machine.engines().is_empty());
     });
 }
+
+/// Looks up `db` again and again, connects to it over IPv4, and prints its address and what it says.
+const LOOKING: &str = "import socket, time
+while True:
+    try:
+        place = socket.getaddrinfo('db.back.internal', 5432, socket.AF_INET, socket.SOCK_STREAM)[0][4]
+        s = socket.create_connection(place, timeout=1)
+        print(place[0], 'saw', s.recv(100).decode().split(':')[0], flush=True)
+    except OSError: pass
+    time.sleep(0.1)
+";
+
+/// Whoever asks where a program's connections lead knows what its host has joined by now.
+#[test]
+fn a_direct_program_finds_a_network_that_has_begun_anew_elsewhere() {
+    Machine::run(&["python3"], |machine| {
+        let user = machine.user();
+        let begin = |subnet: &str| {
+            let flags = ["--name", "db", "--network", "back", "--subnet", subnet];
+            let db = user.run(&flags, &machine.peer("who 5432"));
+            wait_for("the host", SOON, || shown(&user, "back", "db"));
+            db
+        };
+        let first = begin("10.99.3.0/24");
+        let web = user.run(&["--name", "web", "--direct", "--join", "back"], &["python3", "-c", LOOKING]);
+        // The last address of what it prints is its own there: a socket of the machine would have none.
+        let found = |subnet: &str| web.stdout().contains(&format!("{subnet}.2 saw {subnet}."));
+        wait_until("the way there", SOON, || found("10.99.3"));
+        let engine = |process: &crate::machine::Process| process.command.iter().any(|word| word == "back");
+        let engine = machine.engines().into_iter().find(engine).expect("the other engine");
+        engine.signal(rustix::process::Signal::KILL);
+        wait_until("a warning", SOON, || web.stderr().contains("network \"back\" has ended"));
+        drop(first.finish());
+        let second = begin("10.99.7.0/24");
+        wait_until("to be in it again", SOON, || web.stderr().contains("host \"web\" is in network \"back\" again"));
+        wait_until("the new way there", SOON, || found("10.99.7"));
+        second.stop();
+        web.stop();
+        wait_until("the end of both", SOON, || machine.engines().is_empty());
+    });
+}
