@@ -83,7 +83,7 @@ impl Engine {
         let events = Events::new();
         let (changed, services) = unbounded_channel();
         let setup = PlaneSetup {
-            stack: stack(&addresses, key),
+            stack: stack(&addresses, key, tap.segments_datagrams()),
             tap,
             agent,
             rules,
@@ -213,11 +213,12 @@ async fn watch_all(control: &Control) -> io::Result<&'static str> {
 }
 
 /// The gateway as a router to everywhere.
-fn stack(addresses: &minato_relay::Network, key: [u8; 16]) -> Stack {
+fn stack(addresses: &minato_relay::Network, key: [u8; 16], datagram_segmentation: bool) -> Stack {
     let address = MacAddress(GATEWAY_MAC);
     let mut config = Config::new(Link::Ethernet { address, mtu: MTU, virtio: true }, key);
     config.addresses = convert::gateway(addresses);
     config.any_destination = true;
+    config.datagram_segmentation = datagram_segmentation;
     config.tcp.options.receive_buffer_max = BUFFER_MAX;
     config.tcp.options.send_buffer_max = BUFFER_MAX;
     Stack::new(std::time::Instant::now(), config)

@@ -5,10 +5,13 @@
 mod addressed;
 mod failure;
 mod held;
+mod inbox;
 mod lease;
+mod message;
 mod ping;
 mod splice;
 mod stream;
+mod train;
 mod udp;
 
 use std::io;
@@ -16,9 +19,10 @@ use std::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub use self::{
-    addressed::{Arrived, Local, receive_addressed, send_from},
+    addressed::{Local, send_from},
     failure::Failure,
     held::{Accepted, HeldPort, HoldError, first_unprivileged_port, udp_bind},
+    inbox::{Arrived, Inbox, take_trains},
     lease::{LeasedPort, listening_ports},
     ping::{PING_OVERHEAD, PingSocket, Pong},
     splice::{Pipe, PipePool, Spliced, splice_in, splice_out},
@@ -26,6 +30,7 @@ pub use self::{
         Transfer, bind_and_connect, connect, discard, is_delivering, narrow_if_near, receive, reset, send,
         shutdown_write, take_error, widen,
     },
+    train::{Cutting, Train, send_train_from, udp_send_train},
     udp::{send_to, udp_connect, udp_receive, udp_send},
 };
 

@@ -19,14 +19,23 @@ pub const VIRTIO_HEADER_LENGTH: usize = 10;
 /// A buffer of this size holds every frame that [`Tap::recv`] can give: header, Ethernet header and a 64 KiB segment.
 pub const MAX_FRAME: usize = VIRTIO_HEADER_LENGTH + 14 + 4 + 65_536;
 
+/// What every kernel leaves to us.
+const OFFLOADS: libc::c_uint = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
+
 /// The engine's end of the TAP device: non-blocking; one read or write is one frame behind a 10-byte virtio-net header.
 /// Checksum and TCP segmentation offload (TSO4, TSO6) are on in both directions.
 #[derive(Debug)]
 pub struct Tap {
     fd: OwnedFd,
+    segments_datagrams: bool,
 }
 
 impl Tap {
+    /// Whether UDP segmentation offload is on as well (USO4, USO6: Linux 6.2).
+    pub fn segments_datagrams(&self) -> bool {
+        self.segments_datagrams
+    }
+
     /// Reads one frame. `Ok(None)`: nothing to read now.
     ///
     /// # Errors
@@ -57,7 +66,8 @@ impl Tap {
 /// A descriptor that the agent made.
 impl From<OwnedFd> for Tap {
     fn from(fd: OwnedFd) -> Self {
-        Self { fd }
+        let segments_datagrams = offload(fd.as_fd(), OFFLOADS | libc::TUN_F_USO4 | libc::TUN_F_USO6).is_ok();
+        Self { fd, segments_datagrams }
     }
 }
 
@@ -86,11 +96,15 @@ fn configure(device: BorrowedFd<'_>, index: u32) -> io::Result<()> {
         *to = *from as libc::c_char;
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
-    let offloads = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
     // SAFETY: TUNSETIFINDEX reads an unsigned int behind its argument.
     check(unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFINDEX, &raw const index) })?;
     // SAFETY: TUNSETIFF reads and writes a struct ifreq behind its argument.
     check(unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;
+    offload(device, OFFLOADS)
+}
+
+/// Says what may be left to us.
+fn offload(device: BorrowedFd<'_>, offloads: libc::c_uint) -> io::Result<()> {
     // SAFETY: TUNSETOFFLOAD takes its argument by value.
     check(unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(offloads)) })
 }

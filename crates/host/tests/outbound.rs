@@ -8,6 +8,7 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
     process::Command,
+    time::Duration,
 };
 
 use common::{World, in_world_of, in_world_with, in_worlds, listener};
@@ -16,7 +17,7 @@ use minato_host::{
     agent::InsideSocket,
     sockets::{
         Failure, HeldPort, HoldError, PING_OVERHEAD, PingSocket, Pong, Transfer, bind_and_connect, connect, send,
-        take_error, udp_connect,
+        Cutting, Train, take_error, udp_connect, udp_send_train,
     },
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -92,6 +93,25 @@ fn a_datagram_that_is_too_big_is_told() {
     in_worlds("a_datagram_that_is_too_big_is_told", || {
         let socket = udp_connect("192.0.2.1:53".parse().unwrap()).unwrap();
         assert_eq!(send(socket.as_fd(), &[IoSlice::new(&[0; 65_535])]), Err(Failure::TooBig));
+    });
+}
+
+/// Datagrams that don't fit into a packet are not cut apart by the kernel, but arrive in fragments; smaller ones are.
+#[test]
+fn datagrams_larger_than_the_path_are_sent_one_by_one() {
+    in_world_of("datagrams_larger_than_the_path_are_sent_one_by_one", &["root"], || {
+        assert!(Command::new("ip").args(["link", "set", "lo", "mtu", "1500"]).status().unwrap().success());
+        let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        server.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+        let socket = udp_connect(server.local_addr().unwrap()).unwrap();
+        let mut cutting = Cutting::default();
+        for size in [4000, 1400, 3000] {
+            udp_send_train(socket.as_fd(), Train { payload: &vec![7; 2 * size + 1], size }, &mut cutting).unwrap();
+            let mut buffer = [0; 10_000];
+            let sizes: Vec<usize> = (0..3).map(|_| server.recv(&mut buffer).unwrap()).collect();
+            assert_eq!(sizes, [size, size, 1]);
+            assert_ne!(cutting, Cutting::default(), "{size}: what was refused is remembered");
+        }
     });
 }
 

@@ -18,6 +18,9 @@ pub struct Config {
     pub deprecated: Vec<IpAddr>,
     /// Next hops for destinations off the link, the first of each family is used. A router to everywhere else needs none.
     pub gateways: Vec<IpAddr>,
+    /// The link's other side also takes UDP segmentation (USO, VIRTIO 1.3 §5.1.6), and gives it. Only for links with a
+    /// virtio-net header.
+    pub datagram_segmentation: bool,
     /// Take TCP, UDP and echo requests to every destination, as a transparent router does.
     pub any_destination: bool,
     /// Source ports of connections that name none.
@@ -39,6 +42,7 @@ impl Config {
             addresses: Vec::new(),
             deprecated: Vec::new(),
             gateways: Vec::new(),
+            datagram_segmentation: false,
             any_destination: false,
             ephemeral: PortRange::DYNAMIC,
             key,

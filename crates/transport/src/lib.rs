@@ -28,6 +28,7 @@ mod stack;
 pub mod tcp;
 mod time;
 mod timers;
+mod train;
 mod types;
 mod wire;
 
@@ -36,5 +37,7 @@ pub use config::{Config, Limits, Link};
 pub use error::{AcceptError, BindError, ConnectError, ListenError, ReceiveError, SendDatagramError};
 pub use event::{EchoRequest, Event, Incoming, ResetReason};
 pub use id::{ConnectionId, IncomingId, ListenerId, SocketId};
-pub use stack::{BODY_SLICES, BindOptions, Datagram, DatagramOptions, RECEIVE_CHUNKS, Stack, Statistics, Transmit};
+pub use stack::{
+    BODY_SLICES, BindOptions, Datagram, DatagramOptions, DatagramTrain, RECEIVE_CHUNKS, Stack, Statistics, Transmit,
+};
 pub use types::{IpCidr, MacAddress, Unreachable};

@@ -113,7 +113,9 @@ fn mutated_frames_do_no_harm() {
                 alive.extend(pair.stacks[1].connect(pair.now, Some(source), to, random).map(|id| (1, id)));
                 let size = pair.random.below(8000) as usize;
                 let from = SocketAddr::new(host(), 5);
-                let _ = pair.stacks[0].send_datagram(pair.now, from, far(5), &vec![0; size]);
+                for _ in 0..=pair.random.below(4) {
+                    let _ = pair.stacks[0].send_datagram(pair.now, from, far(5), &vec![0; size]);
+                }
             }
             act(&mut pair, 0, &mut alive);
             act(&mut pair, 1, &mut alive);
@@ -158,7 +160,8 @@ fn random_bytes_do_no_harm() {
             if round % 4 > 0 && frame.len() > base + 34 {
                 if virtio {
                     frame[0] = 1;
-                    frame[1] = 0;
+                    frame[1] = [0, 5][random.below(2) as usize];
+                    frame[5] = 0;
                 }
                 frame[base..base + 6].copy_from_slice(&[2, 0, 0, 0, 0, 2]);
                 let kind = [[0x08, 0x00], [0x08, 0x06], [0x86, 0xdd]][random.below(3) as usize];

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::loopback::End;
 use super::{Control, HostRecord, blocking, no_such_host};
-use crate::plane::{Command, GivenBack, HeldForward, HeldSocket, make_room};
+use crate::plane::{Command, GivenBack, HeldForward, HeldSocket, take_datagrams};
 use crate::problem::{ending, problem};
 pub(super) use expand::Wanted;
 pub(crate) use expand::collapse;
@@ -293,7 +293,7 @@ impl Wanted {
 fn bind(wanted: Wanted) -> Result<HeldSocket, HoldError> {
     match wanted.transport {
         Transport::Tcp => HeldPort::hold(wanted.address).map(HeldSocket::Tcp),
-        Transport::Udp => udp_bind(wanted.address).inspect(|socket| make_room(socket)).map(HeldSocket::Udp),
+        Transport::Udp => udp_bind(wanted.address).inspect(take_datagrams).map(HeldSocket::Udp),
     }
 }
 

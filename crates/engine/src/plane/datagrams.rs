@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use minato_host::sockets;
+use minato_host::sockets::{self, Inbox, Train};
 use minato_ports::{Port, PortClass, Transport};
 use minato_relay::{FlowId, IdleQueue, Operation, Side, Target};
 use rustix::net::sockopt;
@@ -14,15 +14,15 @@ use rustix::net::sockopt;
 use super::Plane;
 use super::outbound::{Answer, answer_for, answer_to};
 use super::resolver::Asker;
-use super::sides::{Kind, Sides};
+use super::sides::{DatagramSides, Kind, Sides};
 use super::token::Token;
 
 /// RFC 4787 §4.3: not less than two minutes …
 const IDLE: Duration = Duration::from_secs(180);
 /// … except towards well-known ports, whose exchanges are short.
 const IDLE_WELL_KNOWN: Duration = Duration::from_secs(30);
-/// Most datagrams taken from one socket in one turn.
-const BATCH: usize = 64;
+/// Most messages taken from one socket in one turn.
+pub(super) const BATCH: usize = 64;
 /// Receive buffer of a socket, in bytes as the kernel counts them.
 const ROOM: usize = 4 << 20;
 /// Largest payload of a datagram (RFC 768: the length field has 16 bits).
@@ -41,7 +41,9 @@ pub(super) struct DatagramIndex {
     pub(super) by_client: HashMap<(u64, SocketAddr), FlowId>,
     long: IdleQueue<FlowId>,
     short: IdleQueue<FlowId>,
-    /// Where payloads are read to.
+    /// Where the machine's sockets are read to.
+    pub(super) inbox: Inbox,
+    /// For what is to be sent once its flow is open, and for answers of resolvers.
     pub(super) buffer: Box<[u8]>,
 }
 
@@ -54,6 +56,7 @@ impl Default for DatagramIndex {
             by_client: HashMap::new(),
             long: IdleQueue::new(IDLE),
             short: IdleQueue::new(IDLE_WELL_KNOWN),
+            inbox: Inbox::default(),
             buffer: vec![0; MAX_PAYLOAD].into_boxed_slice(),
         }
     }
@@ -86,47 +89,50 @@ impl DatagramIndex {
 impl Plane {
     /// Takes every datagram that the stack has.
     pub(super) fn take_datagrams(&mut self) {
-        while let Some(datagram) = self.stack.poll_datagram() {
-            let (source, destination) = (datagram.source, datagram.destination);
+        while let Some(arrived) = self.stack.poll_datagrams() {
+            let (source, destination) = (arrived.source, arrived.destination);
+            let train = Train { payload: arrived.payload, size: arrived.size };
             if let Some(id) = self.datagrams.inbound.get(&(source, destination)).copied() {
-                let payload = datagram.payload;
                 if let Some(flow) = self.flows.find_mut(id)
                     && let Kind::Forwarded(sides) = &flow.sides.kind
                     && let Some(forward) = self.forwards.get_mut(sides.forward)
                 {
                     flow.last_used = self.now;
-                    flow.counters.to_initiating += payload.len() as u64;
-                    forward.answer(sides.local, flow.client, payload);
+                    flow.counters.to_initiating += train.payload.len() as u64;
+                    forward.answer(sides.local, flow.client, train);
                 }
                 continue;
             }
             let known = self.datagrams.outbound.get(&(source, destination)).copied();
             let Some(flow) = known.and_then(|id| self.flows.find_mut(id)) else {
-                self.datagrams.buffer[..datagram.payload.len()].copy_from_slice(datagram.payload);
-                let length = datagram.payload.len();
-                self.first_datagram(source, destination, length);
+                let (length, size) = (train.payload.len(), train.size);
+                self.datagrams.buffer[..length].copy_from_slice(train.payload);
+                self.first_datagrams(source, destination, length, size);
                 continue;
             };
-            let Kind::Datagrams { socket } = &flow.sides.kind else { continue };
+            let Kind::Datagrams(sides) = &mut flow.sides.kind else { continue };
             flow.last_used = self.now;
-            match sockets::udp_send(socket.as_fd(), datagram.payload) {
-                Ok(()) => flow.counters.to_target += datagram.payload.len() as u64,
+            match sockets::udp_send_train(sides.socket.as_fd(), train, &mut sides.cutting) {
+                Ok(()) => flow.counters.to_target += train.payload.len() as u64,
                 Err(failure) => self.answer_datagram(source, destination, answer_for(failure)),
             }
         }
     }
 
-    /// The first datagram between two ends; its payload is the first `length` bytes of the buffer.
-    fn first_datagram(&mut self, source: SocketAddr, destination: SocketAddr, length: usize) {
+    /// The first datagrams between two ends: the first `length` bytes of the buffer, in pieces of `size`.
+    fn first_datagrams(&mut self, source: SocketAddr, destination: SocketAddr, length: usize, size: usize) {
         match self.rules.target(source.ip(), destination) {
             Target::Connect(_) if !self.lets_datagram_pass(source, destination) => {}
             Target::Connect(target) => match self.open_datagrams(source, destination, target) {
-                Ok(id) => self.send_first(id, length),
+                Ok(id) => self.send_first(id, length, size),
                 Err(answer) => self.answer_datagram(source, destination, answer),
             },
             Target::Resolver => {
-                let question = self.datagrams.buffer[..length].to_vec();
-                self.ask(Asker::Datagram { client: source, server: destination }, question);
+                let train = Train { payload: &self.datagrams.buffer[..length], size };
+                let questions: Vec<Vec<u8>> = train.datagrams().map(<[u8]>::to_vec).collect();
+                for question in questions {
+                    self.ask(Asker::Datagram { client: source, server: destination }, question);
+                }
             }
             Target::Refuse(refusal) => self.answer_datagram(source, destination, answer_to(refusal)),
         }
@@ -140,7 +146,7 @@ impl Plane {
     ) -> Result<FlowId, Answer> {
         let own = self.datagrams.of_source.get(&source.ip()).copied().unwrap_or(0);
         if own >= self.datagram_share() {
-            self.evict(|flow| matches!(flow.sides.kind, Kind::Datagrams { .. }) && flow.client.ip() == source.ip());
+            self.evict(|flow| matches!(flow.sides.kind, Kind::Datagrams(_)) && flow.client.ip() == source.ip());
         }
         if !self.admission.take(1) {
             self.admission.complain(self.now, "a datagram to the outside");
@@ -151,7 +157,7 @@ impl Plane {
             answer_for(failure)
         })?;
         make_room(&socket);
-        let sides = Sides { queued: false, dying: false, kind: Kind::Datagrams { socket } };
+        let sides = Sides { queued: false, dying: false, kind: Kind::Datagrams(DatagramSides::new(socket)) };
         let id = self.flows.insert(self.now, Transport::Udp, source, destination, sides).map_err(|_| {
             self.admission.give_back(1);
             Answer::Silent
@@ -162,8 +168,8 @@ impl Plane {
         self.datagrams.expire_later(self.now, id, destination);
         let flow = self.flows.find_mut(id).ok_or(Answer::Silent)?;
         let _ = flow.apply(Operation::Establish);
-        if let Kind::Datagrams { socket } = &flow.sides.kind
-            && self.poller.add(socket.as_fd(), Token::Flow(id, Side::Target)).is_err()
+        if let Kind::Datagrams(sides) = &flow.sides.kind
+            && self.poller.add(sides.socket.as_fd(), Token::Flow(id, Side::Target)).is_err()
         {
             self.remove_flow(id);
             return Err(Answer::Silent);
@@ -172,11 +178,12 @@ impl Plane {
         Ok(id)
     }
 
-    fn send_first(&mut self, id: FlowId, length: usize) {
+    fn send_first(&mut self, id: FlowId, length: usize, size: usize) {
         let Some(flow) = self.flows.find_mut(id) else { return };
-        let Kind::Datagrams { socket } = &flow.sides.kind else { return };
+        let Kind::Datagrams(sides) = &mut flow.sides.kind else { return };
         let (source, destination) = (flow.client, flow.server);
-        match sockets::udp_send(socket.as_fd(), &self.datagrams.buffer[..length]) {
+        let train = Train { payload: &self.datagrams.buffer[..length], size };
+        match sockets::udp_send_train(sides.socket.as_fd(), train, &mut sides.cutting) {
             Ok(()) => flow.counters.to_target += length as u64,
             Err(failure) => self.answer_datagram(source, destination, answer_for(failure)),
         }
@@ -194,23 +201,45 @@ impl Plane {
 
     /// Takes what the machine's socket of a flow has received.
     pub(super) fn pump_datagrams(&mut self, id: FlowId) {
-        for _ in 0..BATCH {
-            let Some(flow) = self.flows.find_mut(id) else { return };
-            let Kind::Datagrams { socket } = &flow.sides.kind else { return };
+        let mut inbox = std::mem::take(&mut self.datagrams.inbox);
+        let more = self.receive_answers(id, &mut inbox);
+        self.datagrams.inbox = inbox;
+        if more {
+            self.enqueue(id);
+        }
+    }
+
+    /// Whether there is more than one turn's worth.
+    fn receive_answers(&mut self, id: FlowId, inbox: &mut Inbox) -> bool {
+        for _ in 0..BATCH / Inbox::MOST {
+            let Some(flow) = self.flows.find_mut(id) else { return false };
+            let Kind::Datagrams(sides) = &mut flow.sides.kind else { return false };
             let (source, destination) = (flow.client, flow.server);
-            match sockets::udp_receive(socket.as_fd(), &mut self.datagrams.buffer) {
-                Ok(Some(length)) => {
-                    flow.last_used = self.now;
-                    flow.counters.to_initiating += length as u64;
-                    let payload = &self.datagrams.buffer[..length];
+            let received = inbox.receive(sides.socket.as_fd());
+            if received == Ok(true) {
+                sides.expect_bulk();
+            }
+            for arrived in inbox.messages() {
+                flow.last_used = self.now;
+                flow.counters.to_initiating += arrived.train.payload.len() as u64;
+                for payload in arrived.train.datagrams() {
                     // As any router does, drop what the link has no room for.
                     let _ = self.stack.send_datagram(self.now, destination, source, payload);
                 }
-                Ok(None) => return,
-                Err(failure) => self.answer_datagram(source, destination, answer_for(failure)),
+            }
+            let failure = match received {
+                Ok(true) => None,
+                // What waits only in the error queue (it has no more than that).
+                Ok(false) => sockets::take_error(sides.socket.as_fd()),
+                Err(failure) => sockets::take_error(sides.socket.as_fd()).or(Some(failure)),
+            };
+            if let Some(failure) = failure {
+                self.answer_datagram(source, destination, answer_for(failure));
+            } else if received == Ok(false) {
+                return false;
             }
         }
-        self.enqueue(id);
+        true
     }
 
     pub(super) fn expire_datagrams(&mut self) {
@@ -226,7 +255,7 @@ impl Plane {
 }
 
 /// Lets a UDP socket of the machine hold what arrives while we are not scheduled: as much as the machine allows.
-pub(crate) fn make_room(socket: impl AsFd) {
+pub(super) fn make_room(socket: impl AsFd) {
     if sockopt::set_socket_recv_buffer_size_force(&socket, ROOM).is_err() {
         let _ = sockopt::set_socket_recv_buffer_size(&socket, ROOM);
     }

@@ -105,7 +105,7 @@ impl Plane {
                 self.stack.abort(self.now, *connection);
             }
             Kind::Spliced(sides) => sockets::discard(sides.client.as_fd()),
-            Kind::Outbound { .. } | Kind::Datagrams { .. } | Kind::Forwarded(_) => {}
+            Kind::Outbound { .. } | Kind::Datagrams(_) | Kind::Forwarded(_) => {}
         }
         self.remove_flow(id);
     }
@@ -120,7 +120,7 @@ fn sends(flow: &Flow) -> bool {
 /// Whether the end of the side inside the host was passed on, behind everything that it had sent.
 fn has_ended(flow: &Flow) -> bool {
     let inside = match flow.sides.kind {
-        Kind::Outbound { .. } | Kind::Datagrams { .. } => Side::Initiating,
+        Kind::Outbound { .. } | Kind::Datagrams(_) => Side::Initiating,
         Kind::Spliced(_) | Kind::Forwarded(_) => Side::Target,
     };
     match flow.lifecycle() {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use minato_host::sockets::{self, Local};
+use minato_host::sockets::{self, Cutting, Local, Train};
 use minato_inspect::Happening;
 use minato_ports::Transport;
 use minato_relay::{FlowId, Services};
@@ -41,6 +41,8 @@ pub(super) struct Forward {
     pub(super) clients: usize,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
+    /// Of a UDP socket.
+    cutting: Cutting,
 }
 
 impl Forward {
@@ -60,14 +62,15 @@ impl Forward {
             clients: 0,
             bytes_in: 0,
             bytes_out: 0,
+            cutting: Cutting::default(),
         }
     }
 
-    /// Sends a service's datagram to the client that it answers, from the address that the client spoke to.
-    pub(super) fn answer(&mut self, local: Option<Local>, client: SocketAddr, payload: &[u8]) {
+    /// Sends a service's datagrams to the client that it answers, from the address that the client spoke to.
+    pub(super) fn answer(&mut self, local: Option<Local>, client: SocketAddr, train: Train<'_>) {
         if let HeldSocket::Udp(socket) = &self.socket {
-            self.bytes_out += payload.len() as u64;
-            let _ = sockets::send_from(socket.as_fd(), local, client, payload);
+            self.bytes_out += train.payload.len() as u64;
+            let _ = sockets::send_train_from(socket.as_fd(), local, client, train, &mut self.cutting);
         }
     }
 

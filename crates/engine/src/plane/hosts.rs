@@ -67,7 +67,7 @@ pub(super) struct PlaneHost {
     /// Accepted connections that wait for a socket inside the host.
     pub(super) waiting: VecDeque<WaitingClient>,
     /// Datagrams that wait for one.
-    pub(super) waiting_datagrams: VecDeque<WaitingDatagram>,
+    pub(super) waiting_datagrams: VecDeque<WaitingDatagrams>,
 }
 
 /// An accepted connection that waits.
@@ -87,14 +87,16 @@ pub(super) enum Entrance {
     Dial(u32, u16),
 }
 
-/// A datagram that waits.
+/// Datagrams that wait, of one client.
 #[derive(Debug)]
-pub(super) struct WaitingDatagram {
+pub(super) struct WaitingDatagrams {
     pub(super) forward: u64,
     pub(super) place: usize,
     pub(super) client: SocketAddr,
     pub(super) local: Option<Local>,
     pub(super) payload: Vec<u8>,
+    /// Of each, but the last.
+    pub(super) size: usize,
 }
 
 /// Sockets of one kind and family, made ahead.

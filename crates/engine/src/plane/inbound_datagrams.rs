@@ -9,32 +9,42 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use minato_host::Family;
 use minato_host::agent::InsideSocket;
-use minato_host::sockets::{self, Arrived, Local};
+use minato_host::sockets::{self, Arrived, Cutting, Inbox, Train};
 use minato_ports::{EphemeralAllocator, Transport};
 use minato_relay::{FlowId, Operation, Side};
 
 use super::Plane;
 use super::command::HeldSocket;
+use super::datagrams::{BATCH, make_room};
 use super::forwards::More;
-use super::hosts::WaitingDatagram;
+use super::hosts::WaitingDatagrams;
 use super::inbound::random;
 use super::shares::MAX_CLIENTS;
 use super::sides::{ForwardedSides, Kind, Origin, Sides};
 use super::token::Token;
 
-/// Most datagrams taken from one socket in one turn.
-const BATCH: usize = 64;
-/// Most datagrams of one host that wait for a socket inside it.
+/// Most messages of one host that wait for a socket inside it.
 const MAX_WAITING: usize = 64;
 
 impl Plane {
     pub(super) fn take_client_datagrams(&mut self, place: usize) -> More {
-        for _ in 0..BATCH {
+        let mut inbox = std::mem::take(&mut self.datagrams.inbox);
+        let more = self.receive_from_clients(place, &mut inbox);
+        self.datagrams.inbox = inbox;
+        more
+    }
+
+    fn receive_from_clients(&mut self, place: usize, inbox: &mut Inbox) -> More {
+        for _ in 0..BATCH / Inbox::MOST {
             let Some(forward) = self.forwards.get(place) else { return More::No };
             let HeldSocket::Udp(socket) = &forward.socket else { return More::No };
-            match sockets::receive_addressed(socket.as_fd(), &mut self.datagrams.buffer) {
-                Ok(Some(Arrived { length, sender, local })) => self.client_datagram(place, sender, local, length),
-                Ok(None) => return More::No,
+            let received = inbox.receive(socket.as_fd());
+            for arrived in inbox.messages() {
+                self.client_datagrams(place, &arrived);
+            }
+            match received {
+                Ok(true) => {}
+                Ok(false) => return More::No,
                 // Short of memory, or the error of a datagram that was sent. There may be more to take.
                 Err(_) => return More::Later,
             }
@@ -42,8 +52,10 @@ impl Plane {
         More::Now
     }
 
-    /// Passes on a client's datagram, which is the first `length` bytes of the buffer.
-    fn client_datagram(&mut self, place: usize, client: SocketAddr, local: Option<Local>, length: usize) {
+    /// Passes on what a client has sent.
+    fn client_datagrams(&mut self, place: usize, arrived: &Arrived<'_>) {
+        let Arrived { train, sender: client, local } = *arrived;
+        let length = train.payload.len() as u64;
         let Some(forward) = self.forwards.get(place) else { return };
         let (forward_id, service) = (forward.id, forward.service);
         let mut known = self.datagrams.by_client.get(&(forward_id, client)).copied();
@@ -52,20 +64,22 @@ impl Plane {
             self.remove_flow(id);
             known = None;
         }
-        let Some(id) = known.or_else(|| self.new_client(place, client, local, length)) else { return };
+        let Some(id) = known.or_else(|| self.new_client(place, arrived)) else { return };
         let Some(flow) = self.flows.find_mut(id) else { return };
         let Kind::Forwarded(sides) = &mut flow.sides.kind else { return };
         sides.local = local;
         flow.last_used = self.now;
-        flow.counters.to_target += length as u64;
+        flow.counters.to_target += length;
         if let Some(forward) = self.forwards.get_mut(place) {
-            forward.bytes_in += length as u64;
+            forward.bytes_in += length;
         }
-        let payload = &self.datagrams.buffer[..length];
-        match &sides.inside {
-            // As any router does, drop what there is no room for, or nobody to take it.
-            Some(socket) => drop(sockets::udp_send(socket.as_fd(), payload)),
-            None => drop(self.stack.send_datagram(self.now, sides.origin.seen_as, sides.origin.service, payload)),
+        // As any router does, drop what there is no room for, or nobody to take it.
+        if let Some(socket) = &sides.inside {
+            let _ = sockets::udp_send_train(socket.as_fd(), train, &mut sides.cutting);
+            return;
+        }
+        for payload in train.datagrams() {
+            let _ = self.stack.send_datagram(self.now, sides.origin.seen_as, sides.origin.service, payload);
         }
     }
 
@@ -75,7 +89,8 @@ impl Plane {
     }
 
     /// Makes a flow for a client that was not heard of before. `None`: its datagram waits, or is lost.
-    fn new_client(&mut self, place: usize, client: SocketAddr, local: Option<Local>, length: usize) -> Option<FlowId> {
+    fn new_client(&mut self, place: usize, arrived: &Arrived<'_>) -> Option<FlowId> {
+        let Arrived { train, sender: client, local } = *arrived;
         let forward = self.forwards.get(place)?;
         let (forward_id, host, port) = (forward.id, forward.host, forward.service_port);
         if forward.clients >= MAX_CLIENTS {
@@ -91,8 +106,8 @@ impl Plane {
         let Some(inside) = self.inside_socket(host, InsideSocket::Datagram, Family::of(service.ip())) else {
             let waiting = &mut self.hosts.get_mut(&host)?.waiting_datagrams;
             if waiting.len() < MAX_WAITING {
-                let payload = self.datagrams.buffer[..length].to_vec();
-                waiting.push_back(WaitingDatagram { forward: forward_id, place, client, local, payload });
+                let (payload, size) = (train.payload.to_vec(), train.size);
+                waiting.push_back(WaitingDatagrams { forward: forward_id, place, client, local, payload, size });
             }
             return None;
         };
@@ -110,7 +125,7 @@ impl Plane {
         origin: Origin,
         inside: Option<OwnedFd>,
     ) -> Option<FlowId> {
-        let kind = Kind::Forwarded(ForwardedSides { forward: place, origin, inside, local: None });
+        let kind = Kind::Forwarded(ForwardedSides { forward: place, origin, inside, cutting: Cutting::default(), local: None });
         let descriptors = kind.descriptors();
         if !self.admission.take(descriptors) {
             self.admission.complain(self.now, "a datagram to a forward");
@@ -162,25 +177,35 @@ impl Plane {
 
     /// Takes what a service that is bound to its host's loopback has answered.
     pub(super) fn inside_datagrams_ready(&mut self, id: FlowId) {
-        for _ in 0..BATCH {
-            let Some(flow) = self.flows.find_mut(id) else { return };
+        let mut inbox = std::mem::take(&mut self.datagrams.inbox);
+        let more = self.receive_from_inside(id, &mut inbox);
+        self.datagrams.inbox = inbox;
+        if more {
+            self.enqueue(id);
+        }
+    }
+
+    /// Whether there is more than one turn's worth.
+    fn receive_from_inside(&mut self, id: FlowId, inbox: &mut Inbox) -> bool {
+        for _ in 0..BATCH / Inbox::MOST {
+            let Some(flow) = self.flows.find_mut(id) else { return false };
             let Kind::Forwarded(ForwardedSides { forward, inside: Some(socket), local, .. }) = &flow.sides.kind else {
-                return;
+                return false;
             };
-            match sockets::udp_receive(socket.as_fd(), &mut self.datagrams.buffer) {
-                Ok(Some(length)) => {
-                    flow.last_used = self.now;
-                    flow.counters.to_initiating += length as u64;
-                    if let Some(forward) = self.forwards.get_mut(*forward) {
-                        forward.answer(*local, flow.client, &self.datagrams.buffer[..length]);
-                    }
+            let received = inbox.receive(socket.as_fd());
+            for arrived in inbox.messages() {
+                flow.last_used = self.now;
+                flow.counters.to_initiating += arrived.train.payload.len() as u64;
+                if let Some(forward) = self.forwards.get_mut(*forward) {
+                    forward.answer(*local, flow.client, arrived.train);
                 }
-                Ok(None) => return,
-                // The service is not bound (any more): what was sent is lost.
-                Err(_) => {}
+            }
+            // After an error there may be more: the service is not bound (any more), and what was sent is lost.
+            if received == Ok(false) {
+                return false;
             }
         }
-        self.enqueue(id);
+        true
     }
 
     pub(super) fn serve_waiting_datagrams(&mut self, host: u32, failed: bool) {
@@ -188,9 +213,9 @@ impl Plane {
         for waiting in std::mem::take(&mut host.waiting_datagrams) {
             let current = self.forwards.get(waiting.place).is_some_and(|forward| forward.id == waiting.forward);
             if current && !failed {
-                let length = waiting.payload.len();
-                self.datagrams.buffer[..length].copy_from_slice(&waiting.payload);
-                self.client_datagram(waiting.place, waiting.client, waiting.local, length);
+                let train = Train { payload: &waiting.payload, size: waiting.size };
+                let arrived = Arrived { train, sender: waiting.client, local: waiting.local };
+                self.client_datagrams(waiting.place, &arrived);
             }
         }
     }
@@ -216,4 +241,10 @@ fn release(allocator: &mut EphemeralAllocator, origin: &Origin) {
     if let Some(port) = origin.allocated {
         allocator.release(origin.service, port);
     }
+}
+
+/// Makes a socket ready for datagrams of many clients.
+pub(crate) fn take_datagrams(socket: &OwnedFd) {
+    make_room(socket);
+    sockets::take_trains(socket.as_fd());
 }

@@ -74,7 +74,7 @@ impl Plane {
                     self.linger(socket);
                 }
             }
-            Kind::Outbound { .. } | Kind::Datagrams { .. } | Kind::Forwarded(_) => {}
+            Kind::Outbound { .. } | Kind::Datagrams(_) | Kind::Forwarded(_) => {}
         }
         self.remove_flow(id);
     }

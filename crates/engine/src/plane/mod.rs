@@ -52,7 +52,6 @@ pub(crate) use command::{
     Supply,
 };
 use datagrams::DatagramIndex;
-pub(crate) use datagrams::make_room;
 pub(crate) use drain::DRAIN;
 use drain::Drain;
 use echo::Echoes;
@@ -61,6 +60,7 @@ pub(crate) use egress::{Place, Report};
 use forwards::Forward;
 pub(crate) use hosts::Order;
 use hosts::PlaneHost;
+pub(crate) use inbound_datagrams::take_datagrams;
 use lingering::Lingering;
 use poller::Poller;
 use resolver::Resolver;

@@ -42,7 +42,7 @@ impl Plane {
                 sides.splice.ready(side, readable, writable, hung_up);
                 self.enqueue(id);
             }
-            Kind::Datagrams { .. } => self.enqueue(id),
+            Kind::Datagrams(_) => self.enqueue(id),
             Kind::Forwarded(_) => self.inside_datagrams_ready(id),
         }
     }
@@ -56,7 +56,7 @@ impl Plane {
             match flow.sides.kind {
                 Kind::Outbound { .. } => self.pump_outbound(id),
                 Kind::Spliced(_) => self.pump_spliced(id),
-                Kind::Datagrams { .. } => self.pump_datagrams(id),
+                Kind::Datagrams(_) => self.pump_datagrams(id),
                 Kind::Forwarded(_) => self.inside_datagrams_ready(id),
             }
         }
@@ -104,7 +104,7 @@ impl Plane {
         let Some(flow) = self.flows.remove(id) else { return };
         self.tell_of_end(id, &flow);
         self.admission.give_back(flow.sides.kind.descriptors());
-        if let Kind::Outbound { .. } | Kind::Datagrams { .. } = flow.sides.kind {
+        if let Kind::Outbound { .. } | Kind::Datagrams(_) = flow.sides.kind {
             self.policies.flow_ends(self.now, flow.client.ip(), flow.server.ip());
         }
         match flow.sides.kind {
@@ -117,7 +117,7 @@ impl Plane {
                 }
             }
             Kind::Spliced(sides) => self.spliced_removed(*sides),
-            Kind::Datagrams { .. } => self.datagrams.remove_outbound(flow.client, flow.server),
+            Kind::Datagrams(_) => self.datagrams.remove_outbound(flow.client, flow.server),
             Kind::Forwarded(sides) => self.forwarded_removed(&sides, flow.forward, flow.client),
         }
     }
@@ -145,7 +145,7 @@ impl Plane {
                 reset_on_close(sides.client.as_fd());
                 reset_on_close(sides.service.as_fd());
             }
-            Kind::Datagrams { .. } | Kind::Forwarded(_) => {}
+            Kind::Datagrams(_) | Kind::Forwarded(_) => {}
         }
         self.remove_flow(id);
     }

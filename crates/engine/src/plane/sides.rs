@@ -1,10 +1,10 @@
 //! What serves a flow: its sockets, and how their bytes are coupled.
 
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use minato_host::sockets::Local;
+use minato_host::sockets::{self, Cutting, Local};
 use minato_ports::Port;
 use minato_relay::{Coupling, Splice};
 use minato_transport::{ConnectionId, IncomingId};
@@ -29,9 +29,33 @@ pub(super) enum Kind {
     /// Inbound TCP: the client's socket and one inside the host.
     Spliced(Box<SplicedSides>),
     /// Outbound UDP.
-    Datagrams { socket: OwnedFd },
+    Datagrams(DatagramSides),
     /// Inbound UDP.
     Forwarded(ForwardedSides),
+}
+
+/// What serves an outbound UDP flow.
+#[derive(Debug)]
+pub(super) struct DatagramSides {
+    /// Connected to the target.
+    pub(super) socket: OwnedFd,
+    pub(super) cutting: Cutting,
+    /// Datagrams that come together are taken as one message. For a question and its answer that would be a system call for
+    /// nothing.
+    bulk: bool,
+}
+
+impl DatagramSides {
+    pub(super) fn new(socket: OwnedFd) -> DatagramSides {
+        DatagramSides { socket, cutting: Cutting::default(), bulk: false }
+    }
+
+    /// Much comes at once.
+    pub(super) fn expect_bulk(&mut self) {
+        if !std::mem::replace(&mut self.bulk, true) {
+            sockets::take_trains(self.socket.as_fd());
+        }
+    }
 }
 
 /// How far an outbound TCP flow is.
@@ -64,6 +88,8 @@ pub(super) struct ForwardedSides {
     pub(super) origin: Origin,
     /// A socket inside the host, for services that are bound to its loopback only.
     pub(super) inside: Option<OwnedFd>,
+    /// Of that socket.
+    pub(super) cutting: Cutting,
     /// The machine's address that the client speaks to, if the forward is bound to several.
     pub(super) local: Option<Local>,
 }
@@ -85,7 +111,7 @@ impl Kind {
     /// How many file descriptors a flow of this kind holds while idle.
     pub(super) fn descriptors(&self) -> usize {
         match self {
-            Kind::Outbound { .. } | Kind::Datagrams { .. } => 1,
+            Kind::Outbound { .. } | Kind::Datagrams(_) => 1,
             Kind::Spliced(_) => 2,
             Kind::Forwarded(sides) => usize::from(sides.inside.is_some()),
         }
@@ -96,7 +122,7 @@ impl Kind {
         match self {
             Kind::Spliced(sides) => Some(&sides.origin),
             Kind::Forwarded(sides) => Some(&sides.origin),
-            Kind::Outbound { .. } | Kind::Datagrams { .. } => None,
+            Kind::Outbound { .. } | Kind::Datagrams(_) => None,
         }
     }
 }

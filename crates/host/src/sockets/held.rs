@@ -167,7 +167,7 @@ impl AsFd for HeldPort {
 }
 
 /// A UDP socket bound to `address`; IPv6 sockets are v6-only. With the unspecified address it tells where datagrams come
-/// to ([`super::receive_addressed`]).
+/// to ([`super::Inbox`]).
 ///
 /// # Errors
 /// As [`HeldPort::hold`].

@@ -149,14 +149,62 @@ fn udp_goes_both_ways() {
         let remote = rustix::net::getsockname(&server).unwrap().try_into().unwrap();
         let client = udp_connect(remote).unwrap();
         udp_send(client.as_fd(), b"ping").unwrap();
-        let mut buffer = [0; 100];
-        let arrived = receive_addressed(server.as_fd(), &mut buffer).unwrap().unwrap();
-        assert_eq!(&buffer[..arrived.length], b"ping");
+        let (mut buffer, mut inbox) = ([0; 100], Inbox::default());
+        assert_eq!(inbox.receive(server.as_fd()), Ok(false));
+        let arrived = inbox.messages().next().unwrap();
+        assert_eq!(arrived.train, Train::of_one(b"ping"));
         assert_eq!(send_to(server.as_fd(), arrived.sender, b"pong"), Ok(Transfer::Moved(4)));
         assert_eq!(udp_receive(client.as_fd(), &mut buffer), Ok(Some(4)));
         assert_eq!(udp_receive(client.as_fd(), &mut buffer), Ok(None));
-        assert_eq!(receive_addressed(server.as_fd(), &mut buffer), Ok(None));
+        assert_eq!((inbox.receive(server.as_fd()), inbox.messages().count()), (Ok(false), 0));
     }
+}
+
+/// The sizes of the datagrams of each message that comes, until there is none.
+fn sizes(inbox: &mut Inbox, socket: &OwnedFd) -> Vec<Vec<usize>> {
+    wait(socket, PollFlags::IN);
+    let mut sizes = Vec::new();
+    while inbox.receive(socket.as_fd()).unwrap() || inbox.messages().next().is_some() {
+        sizes.extend(inbox.messages().map(|arrived| arrived.train.datagrams().map(<[u8]>::len).collect::<Vec<_>>()));
+    }
+    sizes
+}
+
+#[test]
+fn trains_are_cut_apart_and_come_as_they_are_if_that_is_wanted() {
+    for address in ADDRESSES {
+        let Ok(server) = udp_bind(address.parse().unwrap()) else { continue };
+        let remote = rustix::net::getsockname(&server).unwrap().try_into().unwrap();
+        let client = udp_connect(remote).unwrap();
+        let (mut inbox, mut cutting) = (Inbox::default(), Cutting::default());
+        let payload: Vec<u8> = (0..60_500_u32).map(|at| (at / 1400) as u8).collect();
+        let train = Train { payload: &payload, size: 1400 };
+        udp_send_train(client.as_fd(), train, &mut cutting).unwrap();
+        let mut expected = vec![vec![1400]; 43];
+        expected.push(vec![300]);
+        assert_eq!(sizes(&mut inbox, &server), expected, "one by one");
+        take_trains(server.as_fd());
+        send_train_from(client.as_fd(), None, remote, train, &mut cutting).unwrap_or_else(|error| panic!("{error}"));
+        udp_send_train(client.as_fd(), Train::of_one(b""), &mut cutting).unwrap();
+        udp_send_train(client.as_fd(), Train { payload: b"12345", size: 2 }, &mut cutting).unwrap();
+        assert_eq!(sizes(&mut inbox, &server), [expected.concat(), vec![0], vec![2, 2, 1]], "together");
+        assert_eq!(cutting, Cutting::default(), "nothing was refused");
+    }
+}
+
+#[test]
+fn a_trains_refusal_is_told_and_it_is_sent_all_the_same() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    drop(server);
+    let socket = udp_connect(address).unwrap();
+    let (train, mut cutting) = (Train { payload: &[7; 3000], size: 1000 }, Cutting::default());
+    udp_send_train(socket.as_fd(), train, &mut cutting).unwrap();
+    wait(&socket, PollFlags::IN);
+    let server = udp_bind(address).unwrap();
+    assert_eq!(udp_send_train(socket.as_fd(), train, &mut cutting), Err(Failure::Refused), "the first one's");
+    assert_eq!(sizes(&mut Inbox::default(), &server), [[1000]; 3], "the second one");
+    assert_eq!(cutting, Cutting::default());
 }
 
 #[test]
@@ -276,12 +324,12 @@ fn answers_leave_from_where_the_question_came_to() {
         client.connect((asked, port)).unwrap();
         client.send(b"ping").unwrap();
         wait(&server, PollFlags::IN);
-        let mut buffer = [0; 10];
-        let arrived = receive_addressed(server.as_fd(), &mut buffer).unwrap().unwrap();
-        assert_eq!(arrived.length, 4);
+        let (mut buffer, mut inbox) = ([0; 10], Inbox::default());
+        assert_eq!(inbox.receive(server.as_fd()), Ok(false));
+        let arrived = inbox.messages().next().unwrap();
+        assert_eq!(arrived.train.payload.len(), 4);
         assert_eq!(arrived.sender, client.local_addr().unwrap());
         assert_eq!(arrived.local.map(|local| local.address().to_string()).as_deref(), Some(asked));
-        assert_eq!(receive_addressed(server.as_fd(), &mut buffer), Ok(None));
         assert_eq!(send_from(server.as_fd(), arrived.local, arrived.sender, b"pong"), Ok(Transfer::Moved(4)));
         // A connected socket takes it from there only.
         assert_eq!(client.recv(&mut buffer).unwrap(), 4);

@@ -34,12 +34,22 @@ pub fn udp_connect(remote: SocketAddr) -> Result<OwnedFd, Failure> {
 /// # Errors
 /// A failure that is known at once, or of an earlier datagram that nobody answered.
 pub fn udp_send(socket: BorrowedFd<'_>, payload: &[u8]) -> Result<(), Failure> {
-    match send(socket, payload, SendFlags::NOSIGNAL) {
+    let send = || send(socket, payload, SendFlags::NOSIGNAL);
+    settle(socket, send(), send)
+}
+
+/// What became of datagrams on a connected socket, which can be sent again.
+pub(super) fn settle(
+    socket: BorrowedFd<'_>,
+    sent: Result<usize, Errno>,
+    again: impl FnOnce() -> Result<usize, Errno>,
+) -> Result<(), Failure> {
+    match sent {
         Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::INTR) => Ok(()),
         Err(errno) => {
             let failure = failure(socket, errno);
             // It may have been the error of an earlier datagram, and this one was not sent: if so, it is sent now.
-            if send(socket, payload, SendFlags::NOSIGNAL).is_ok() && failure != Failure::Refused {
+            if again().is_ok() && failure != Failure::Refused {
                 return Ok(());
             }
             Err(failure)

@@ -88,6 +88,36 @@ fn short_connections_and_datagrams_take_few_system_calls() {
     });
 }
 
+/// Of those that arrive: while each of its system calls is counted the engine is slow, and both kernels drop what comes too
+/// fast.
+#[test]
+fn bulk_datagrams_take_few_system_calls() {
+    const COUNT: usize = 20_000;
+    Machine::run(&["strace"], |machine| {
+        let user = machine.user();
+        let keeper = user.run(&["--name", "sink", "-p", "0.0.0.0:8080:80/udp"], &["sleep", "100"]);
+        Api::USER.host("sink");
+        let engine = engine(machine);
+
+        let inward = format!("{MACHINE_V4}:8080");
+        let service = user.exec("sink", &machine.peer("tally 0.0.0.0:80"));
+        let calls = system_calls(machine, &engine, || peer::spray(&inward, COUNT));
+        let told = service.finish().expect_success().stderr;
+        let arrived = told.split_once(' ').and_then(|(count, _)| count.parse().ok()).expect("a number");
+        assert_few("1,000 datagrams through a forward", calls.useful() * 1000, arrived, 400);
+
+        let outward = format!("{MACHINE_V4}:9000");
+        let counting = thread::spawn(move || peer::tally(&format!("{MACHINE_V4}:9000")));
+        let calls = system_calls(machine, &engine, || {
+            let source = user.exec("sink", &machine.peer(&format!("spray {outward} {COUNT}")));
+            source.finish_within(Duration::from_secs(60)).expect_success();
+        });
+        // Each takes a read from the TAP device.
+        assert_few("1,000 datagrams to the outside", calls.useful() * 1000, counting.join().expect("a count"), 1500);
+        keeper.stop();
+    });
+}
+
 #[test]
 fn an_idle_engine_takes_no_processor_time_and_gives_memory_back() {
     Machine::run(&[], |machine| {

@@ -13,6 +13,7 @@ mod binds;
 mod capture;
 mod cost;
 mod crash;
+mod datagrams;
 mod demo;
 mod diagnoses;
 mod direct;

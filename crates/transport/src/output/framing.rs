@@ -2,7 +2,7 @@
 
 use smoltcp::wire::{ETHERNET_HEADER_LEN, EthernetAddress, EthernetFrame, EthernetProtocol};
 
-use crate::config::Link;
+use crate::config::{Config, Link};
 use crate::types::MacAddress;
 use crate::wire::virtio::{self, Offload};
 
@@ -10,11 +10,13 @@ use crate::wire::virtio::{self, Offload};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Framing {
     link: Link,
+    datagram_segmentation: bool,
 }
 
 impl Framing {
-    pub(crate) fn new(link: Link) -> Framing {
-        Framing { link }
+    pub(crate) fn new(config: &Config) -> Framing {
+        let Config { link, datagram_segmentation, .. } = *config;
+        Framing { link, datagram_segmentation: datagram_segmentation && link.virtio() }
     }
 
     pub(crate) fn mtu(&self) -> u16 {
@@ -28,6 +30,11 @@ impl Framing {
     /// Whether the link finishes checksums and cuts segments.
     pub(crate) fn offloads(&self) -> bool {
         self.link.virtio()
+    }
+
+    /// Whether the link cuts datagrams too.
+    pub(crate) fn segments_datagrams(&self) -> bool {
+        self.datagram_segmentation
     }
 
     /// Our station address.

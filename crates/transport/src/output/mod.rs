@@ -1,6 +1,7 @@
 //! The way out: from an IP packet to frames on the link. Finds the next hop, resolves its station address, and holds what
 //! waits for either. TCP data does not pass through here: it is framed straight from the send buffer (`stack::transmit`).
 
+mod datagrams;
 mod framing;
 mod neighbors;
 mod queue;
@@ -19,6 +20,7 @@ use crate::wire::icmp;
 use crate::wire::ip::{IpHeader, IpPacket, is_unicast};
 use crate::wire::virtio::Offload;
 
+pub(crate) use datagrams::Flow;
 pub(crate) use framing::Framing;
 pub(crate) use neighbors::{Hearing, Neighbors, Resolution};
 pub(crate) use queue::Queue;
@@ -32,6 +34,15 @@ const ERRORS_PER_SECOND: u32 = 1000;
 pub(crate) enum SendError {
     NoRoute,
     Full,
+}
+
+/// Where a packet is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dispatched {
+    /// The last one of the queue.
+    Queued,
+    /// With those that wait for their next hop's answer.
+    Held,
 }
 
 /// Everything between an IP packet and the link.
@@ -51,7 +62,7 @@ impl Output {
     pub(crate) fn new(config: &Config) -> Output {
         let key = KeyedState::new(&config.key, b'n');
         Output {
-            framing: Framing::new(config.link),
+            framing: Framing::new(config),
             routes: Routes::new(config),
             neighbors: Neighbors::new(key, config.limits.neighbors, config.limits.outgoing_bytes / 4),
             queue: Queue::new(config.limits.outgoing_bytes),
@@ -74,6 +85,17 @@ impl Output {
         offload: Offload,
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<(), SendError> {
+        self.send_packet(now, header, offload, fill).map(|_| ())
+    }
+
+    /// As `send`, and tells where it is.
+    fn send_packet(
+        &mut self,
+        now: Time,
+        header: IpHeader,
+        offload: Offload,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<Dispatched, SendError> {
         let headroom = self.framing.headroom();
         let ip_length = header.length();
         if ip_length + header.payload_length > usize::from(self.framing.mtu()) {
@@ -89,12 +111,13 @@ impl Output {
     }
 
     /// RFC 791 §3.2 and RFC 8200 §4.5: all fragments but the last carry a multiple of eight bytes.
-    fn send_fragments(&mut self, now: Time, header: IpHeader, payload: &[u8]) -> Result<(), SendError> {
+    fn send_fragments(&mut self, now: Time, header: IpHeader, payload: &[u8]) -> Result<Dispatched, SendError> {
         let ident = self.next_ident;
         self.next_ident = ident.wrapping_add(1);
         let extension = if header.source.is_ipv6() { 8 } else { 0 };
         let room = (usize::from(self.framing.mtu()) - header.length() - extension) & !7;
         let headroom = self.framing.headroom();
+        let mut dispatched = Dispatched::Queued;
         for (number, part) in payload.chunks(room).enumerate() {
             let offset = number * room;
             let more = offset + part.len() < payload.len();
@@ -113,9 +136,9 @@ impl Output {
             }
             frame[start + extension..].copy_from_slice(part);
             self.framing.emit_virtio(&mut frame, &Offload::default());
-            self.dispatch(now, header.destination, frame)?;
+            dispatched = self.dispatch(now, header.destination, frame)?;
         }
-        Ok(())
+        Ok(dispatched)
     }
 
     /// A buffer of zeroes for a frame; `None` if too much waits already, for the link or for neighbours.
@@ -124,16 +147,16 @@ impl Output {
     }
 
     /// Gives a complete frame its station address, or holds it until that is known.
-    fn dispatch(&mut self, now: Time, destination: IpAddr, mut frame: Vec<u8>) -> Result<(), SendError> {
+    fn dispatch(&mut self, now: Time, destination: IpAddr, mut frame: Vec<u8>) -> Result<Dispatched, SendError> {
         match self.station(now, destination) {
             Station::Known(station) => {
                 self.framing.emit_ethernet(&mut frame, station, destination.is_ipv6());
                 self.queue.push(frame);
-                Ok(())
+                Ok(Dispatched::Queued)
             }
             Station::Pending(next_hop) => {
                 if self.neighbors.hold(next_hop, frame) {
-                    Ok(())
+                    Ok(Dispatched::Held)
                 } else {
                     Err(SendError::Full)
                 }

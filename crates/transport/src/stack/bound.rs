@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use minato_ports::{Port, Reservation, Transport};
 
-use super::datagrams::Datagrams;
+use super::arrived::Datagrams;
 use super::{BindOptions, Datagram, DatagramOptions, Stack};
 use crate::demux::FourTuple;
 use crate::error::{BindError, SendDatagramError};

@@ -1,108 +1,33 @@
 //! UDP: datagrams of any destination in and out (RFC 768, RFC 1122 §4.1).
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use smoltcp::wire::IpProtocol;
 
 use super::receive::Recipient;
-use super::{Datagram, Stack};
+use super::{Datagram, DatagramTrain, Stack};
 use crate::error::SendDatagramError;
-use crate::output::SendError;
-use crate::spare::Spare;
+use crate::output::{Flow, SendError};
 use crate::time::Time;
 use crate::types::{Unreachable, canonical};
 use crate::wire::ip::{IpHeader, IpPacket, Service, header_length};
-use crate::wire::udp;
-use crate::wire::virtio::Offload;
-
-/// Buffers kept for reuse, and how large: rare giants are not worth their memory.
-const SPARE_BUFFERS: usize = 256;
-const SPARE_BUFFER_MAX: usize = 4 << 10;
+use crate::wire::udp::{self, UdpDatagram};
+use crate::wire::virtio::Received;
 
 /// Largest payload of a UDP datagram (RFC 768: the length field counts the header).
 const PAYLOAD_MAX: usize = 65_535 - udp::HEADER_LENGTH;
-
-#[derive(Debug)]
-struct Arrived {
-    source: SocketAddr,
-    destination: SocketAddr,
-    payload: Vec<u8>,
-}
-
-/// Datagrams that wait for the caller, oldest first, in bounded memory.
-#[derive(Debug)]
-pub(super) struct Datagrams {
-    waiting: VecDeque<Arrived>,
-    bytes: usize,
-    limit: usize,
-    /// What `poll_datagram` returned last.
-    current: Option<Arrived>,
-    spare: Spare<Vec<u8>>,
-}
-
-/// What a datagram costs beside its payload.
-const OVERHEAD: usize = 128;
-
-impl Datagrams {
-    pub(super) fn new(limit: usize) -> Datagrams {
-        Datagrams { waiting: VecDeque::new(), bytes: 0, limit, current: None, spare: Spare::new(SPARE_BUFFERS) }
-    }
-
-    /// Whether there was room.
-    pub(super) fn push(&mut self, datagram: &udp::UdpDatagram<'_>) -> bool {
-        let cost = datagram.payload.len() + OVERHEAD;
-        if self.bytes + cost > self.limit {
-            return false;
-        }
-        self.bytes += cost;
-        let mut payload = self.spare.take().unwrap_or_default();
-        payload.clear();
-        payload.extend_from_slice(datagram.payload);
-        self.waiting.push_back(Arrived { source: datagram.source, destination: datagram.destination, payload });
-        true
-    }
-
-    /// What waits already stays.
-    pub(super) fn set_limit(&mut self, limit: usize) {
-        self.limit = limit;
-    }
-
-    /// Gives the allocator the buffers that are kept for reuse.
-    pub(super) fn release(&mut self) {
-        self.spare.clear();
-    }
-
-    /// Gives the allocator what was not needed since the last call. Whether something is left.
-    pub(super) fn decay(&mut self) -> bool {
-        self.spare.decay();
-        self.has_spare()
-    }
-
-    /// Whether buffers are kept for reuse.
-    pub(super) fn has_spare(&self) -> bool {
-        !self.spare.is_empty()
-    }
-
-    pub(super) fn pop(&mut self) -> Option<Datagram<'_>> {
-        if let Some(last) = self.current.take()
-            && last.payload.capacity() <= SPARE_BUFFER_MAX
-        {
-            self.spare.give(last.payload);
-        }
-        let next = self.waiting.pop_front()?;
-        self.bytes -= next.payload.len() + OVERHEAD;
-        let arrived = self.current.insert(next);
-        Some(Datagram { source: arrived.source, destination: arrived.destination, payload: &arrived.payload })
-    }
-}
 
 /// UDP for any destination.
 impl Stack {
     /// The oldest datagram that arrived for a destination nobody is bound to, with `any_destination`.
     pub fn poll_datagram(&mut self) -> Option<Datagram<'_>> {
         self.datagrams.pop()
+    }
+
+    /// As `poll_datagram`, all at once that have arrived of one flow and have the same size.
+    pub fn poll_datagrams(&mut self) -> Option<DatagramTrain<'_>> {
+        self.datagrams.pop_train()
     }
 
     /// Sends a datagram. Any source will do: we are a router. Larger ones than the link's MTU are fragmented.
@@ -135,18 +60,7 @@ impl Stack {
         if payload.len() > most {
             return Err(SendDatagramError::TooLarge(payload.len()));
         }
-        let header = IpHeader::new(source.ip(), destination.ip(), IpProtocol::Udp, udp::HEADER_LENGTH + payload.len());
-        let header = header.served(service);
-        let framing = self.output.framing;
-        // A packet that is cut can't leave its checksum to the link.
-        let whole = header.length() + header.payload_length <= usize::from(framing.mtu());
-        let partial = whole && framing.offloads();
-        let start = framing.ethernet_length() + header.length();
-        let checksum = partial.then_some((start as u16, udp::CHECKSUM_OFFSET as u16));
-        let offload = Offload { checksum, segmentation: None };
-        let sent = self.output.send(now, header, offload, |buffer| {
-            udp::emit(source, destination, payload, buffer, partial);
-        });
+        let sent = self.output.send_datagram(now, &Flow { source, destination, service }, payload);
         sent.map_err(|error| match error {
             SendError::NoRoute => SendDatagramError::NoRoute,
             SendError::Full => SendDatagramError::Full,
@@ -181,49 +95,37 @@ impl Stack {
         now: Time,
         packet: &IpPacket<'_>,
         recipient: Recipient,
-        checksum_trusted: bool,
+        received: Received,
     ) -> Option<()> {
-        let datagram = udp::parse(packet, checksum_trusted)?;
-        // Nobody here joins groups, a router does not forward broadcasts, and no error answers one.
-        if recipient == Recipient::Group {
-            if !self.output.routes.is_any_broadcast(packet.destination) {
-                return None;
+        // Nobody here joins groups.
+        if recipient == Recipient::Group && !self.output.routes.is_any_broadcast(packet.destination) {
+            return None;
+        }
+        let datagram = udp::parse(packet, received.checksum_trusted)?;
+        match received.datagram_size {
+            Some(size) if !datagram.payload.is_empty() => {
+                for payload in datagram.payload.chunks(size.get().into()) {
+                    self.deliver_datagram(now, packet, recipient, &UdpDatagram { payload, ..datagram });
+                }
             }
-            self.deliver_broadcast(&datagram);
-            return Some(());
-        }
-        if recipient == Recipient::Own && self.deliver_to_socket(&datagram) {
-            return Some(());
-        }
-        if !self.config.any_destination {
-            self.output.send_error(now, packet, Unreachable::Port);
-            return Some(());
-        }
-        if !self.datagrams.push(&datagram) {
-            self.statistics.limited += 1;
+            _ => self.deliver_datagram(now, packet, recipient, &datagram),
         }
         Some(())
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use super::{Datagrams, SPARE_BUFFER_MAX, SPARE_BUFFERS};
-    use crate::wire::udp::UdpDatagram;
-
-    #[test]
-    fn spare_buffers_stay_small() {
-        let mut datagrams = Datagrams::new(100 << 20);
-        let (source, destination) = (SocketAddr::from(([10, 0, 0, 1], 1)), SocketAddr::from(([10, 0, 0, 2], 2)));
-        let large = vec![0; 60_000];
-        for number in 0..1000 {
-            let payload = if number % 2 == 0 { &large[..] } else { &large[..1000] };
-            assert!(datagrams.push(&UdpDatagram { source, destination, payload }));
+    fn deliver_datagram(&mut self, now: Time, packet: &IpPacket<'_>, recipient: Recipient, datagram: &UdpDatagram<'_>) {
+        // A router does not forward broadcasts, and no error answers one.
+        if recipient == Recipient::Group {
+            return self.deliver_broadcast(datagram);
         }
-        while datagrams.pop().is_some() {}
-        assert_eq!(datagrams.spare.iter().count(), SPARE_BUFFERS);
-        assert!(datagrams.spare.iter().all(|buffer| buffer.capacity() <= SPARE_BUFFER_MAX));
+        if recipient == Recipient::Own && self.deliver_to_socket(datagram) {
+            return;
+        }
+        if !self.config.any_destination {
+            return self.output.send_error(now, packet, Unreachable::Port);
+        }
+        if !self.datagrams.push(datagram) {
+            self.statistics.limited += 1;
+        }
     }
 }

@@ -87,6 +87,27 @@ pub struct Datagram<'a> {
     pub payload: &'a [u8],
 }
 
+/// Datagrams of one flow that have arrived one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatagramTrain<'a> {
+    /// Who sent them.
+    pub source: SocketAddr,
+    /// Whom they shall reach.
+    pub destination: SocketAddr,
+    /// What they carry, one behind the other.
+    pub payload: &'a [u8],
+    /// Bytes of each, except that the last may be shorter.
+    pub size: usize,
+}
+
+impl<'a> DatagramTrain<'a> {
+    /// What each of them carries.
+    pub fn datagrams(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let alone = self.payload.is_empty().then_some(self.payload);
+        alone.into_iter().chain(self.payload.chunks(self.size.max(1)))
+    }
+}
+
 /// Counters of the whole stack, since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {

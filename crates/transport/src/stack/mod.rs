@@ -1,5 +1,6 @@
 //! The facade: one value that is a whole transport layer.
 
+mod arrived;
 mod bound;
 mod connections;
 mod datagrams;
@@ -32,8 +33,8 @@ use crate::time::{Clock, Interval, Time, earliest};
 use crate::timers::Timers;
 use crate::types::IpCidr;
 use bound::BoundSocket;
-use datagrams::Datagrams;
-pub use frame::{BODY_SLICES, Datagram, RECEIVE_CHUNKS, Statistics, Transmit};
+use arrived::Datagrams;
+pub use frame::{BODY_SLICES, Datagram, DatagramTrain, RECEIVE_CHUNKS, Statistics, Transmit};
 use held::Held;
 use listening::Listener;
 pub use options::{BindOptions, DatagramOptions};

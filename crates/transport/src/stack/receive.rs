@@ -10,7 +10,7 @@ use super::Stack;
 use crate::time::Time;
 use crate::types::{MacAddress, Unreachable};
 use crate::wire::ip::{self, Backing, IpPacket};
-use crate::wire::virtio;
+use crate::wire::virtio::{self, Received};
 
 /// Whom a packet is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +58,12 @@ impl Stack {
 
     /// `None` if the frame is dropped.
     fn receive_frame(&mut self, now: Time, frame: &[u8], backing: Backing<'_>) -> Option<()> {
-        let (mut rest, mut checksum_trusted) = (frame, false);
+        let (mut received, mut rest) = (Received::default(), frame);
         if self.output.framing.offloads() {
-            virtio::Received { checksum_trusted, rest } = virtio::parse(frame)?;
+            (received, rest) = virtio::parse(frame, self.output.framing.segments_datagrams())?;
         }
         let Some(own_station) = self.output.framing.own_station() else {
-            return self.receive_ip(now, rest, backing, checksum_trusted);
+            return self.receive_ip(now, rest, backing, received);
         };
         let ethernet = EthernetFrame::new_checked(rest).ok()?;
         let station = MacAddress(ethernet.dst_addr().0);
@@ -76,17 +76,17 @@ impl Stack {
                 Some(())
             }
             EthernetProtocol::Ipv4 | EthernetProtocol::Ipv6 => {
-                self.receive_ip(now, ethernet.payload(), backing, checksum_trusted)
+                self.receive_ip(now, ethernet.payload(), backing, received)
             }
             EthernetProtocol::Unknown(_) => None,
         }
     }
 
-    fn receive_ip(&mut self, now: Time, bytes: &[u8], backing: Backing<'_>, checksum_trusted: bool) -> Option<()> {
+    fn receive_ip(&mut self, now: Time, bytes: &[u8], backing: Backing<'_>, received: Received) -> Option<()> {
         if ip::is_padded(bytes, backing.parts()) {
             // Ethernet fills short frames up: what is too much goes with the joining.
             let joined = [bytes, &backing.parts().concat()].concat();
-            return self.receive_ip(now, &joined, Backing::Lent, checksum_trusted);
+            return self.receive_ip(now, &joined, Backing::Lent, received);
         }
         let packet = ip::parse(bytes, backing)?;
         if packet.hop_limit <= 1 && self.recipient(&packet)? == Recipient::Other {
@@ -95,10 +95,10 @@ impl Stack {
             return Some(());
         }
         if !backing.parts().is_empty() && (packet.protocol != IpProtocol::Tcp || packet.fragment.is_some()) {
-            return self.receive_joined(now, &packet, checksum_trusted);
+            return self.receive_joined(now, &packet, received);
         }
         if packet.fragment.is_none() {
-            return self.receive_packet(now, &packet, checksum_trusted);
+            return self.receive_packet(now, &packet, received);
         }
         self.recipient(&packet)?;
         let Some(whole) = self.reassembly.add(now, &packet) else { return Some(()) };
@@ -114,22 +114,22 @@ impl Stack {
             whole: &whole.beginning,
         };
         // A checksum that the sender left to the link is finished before the packet is cut, so it is verified here.
-        self.receive_packet(now, &packet, false)
+        self.receive_packet(now, &packet, Received::default())
     }
 
     /// Only connections know parts.
-    pub(super) fn receive_joined(&mut self, now: Time, packet: &IpPacket<'_>, checksum_trusted: bool) -> Option<()> {
+    pub(super) fn receive_joined(&mut self, now: Time, packet: &IpPacket<'_>, received: Received) -> Option<()> {
         let joined = [packet.whole, &packet.backing.parts().concat()].concat();
-        self.receive_ip(now, &joined, Backing::Lent, checksum_trusted)
+        self.receive_ip(now, &joined, Backing::Lent, received)
     }
 
-    fn receive_packet(&mut self, now: Time, packet: &IpPacket<'_>, checksum_trusted: bool) -> Option<()> {
+    fn receive_packet(&mut self, now: Time, packet: &IpPacket<'_>, received: Received) -> Option<()> {
         if packet.protocol == IpProtocol::Tcp {
-            return self.receive_segment(now, packet, checksum_trusted);
+            return self.receive_segment(now, packet, received);
         }
         let recipient = self.recipient(packet)?;
         match packet.protocol {
-            IpProtocol::Udp => self.receive_datagram(now, packet, recipient, checksum_trusted),
+            IpProtocol::Udp => self.receive_datagram(now, packet, recipient, received),
             IpProtocol::Icmp | IpProtocol::Icmpv6 => self.receive_icmp(now, packet, recipient),
             _ => {
                 if recipient == Recipient::Own {

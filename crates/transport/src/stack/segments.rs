@@ -11,11 +11,12 @@ use crate::tcp::{Disposition, Request, Seq, TimeWaitAnswer};
 use crate::time::Time;
 use crate::wire::ip::{IpPacket, Service};
 use crate::wire::tcp::{self, Flags, Header, Options, Segment};
+use crate::wire::virtio::Received;
 
 impl Stack {
     /// The segments of connections go before everything that is asked of strangers' addresses.
-    pub(super) fn receive_segment(&mut self, now: Time, packet: &IpPacket<'_>, checksum_trusted: bool) -> Option<()> {
-        let segment = tcp::parse(packet, checksum_trusted)?;
+    pub(super) fn receive_segment(&mut self, now: Time, packet: &IpPacket<'_>, received: Received) -> Option<()> {
+        let segment = tcp::parse(packet, received.checksum_trusted)?;
         let local = SocketAddr::new(packet.destination, segment.destination_port);
         let remote = SocketAddr::new(packet.source, segment.source_port);
         let tuple = FourTuple::new(local, remote);
@@ -30,7 +31,7 @@ impl Stack {
             return Some(());
         }
         if !packet.backing.parts().is_empty() {
-            return self.receive_joined(now, packet, checksum_trusted);
+            return self.receive_joined(now, packet, received);
         }
         let recipient = self.recipient(packet)?;
         // RFC 9293 §3.9.2.3 and MUST-57: nothing of TCP is ever for a group.

@@ -13,7 +13,7 @@ use crate::time::Time;
 use crate::types::{MacAddress, Unreachable};
 use crate::wire::ip::{IpHeader, Service, header_length};
 use crate::wire::tcp::{self, Header};
-use crate::wire::virtio::{Offload, Segmentation};
+use crate::wire::virtio::{Offload, Segmentation, Segmented};
 
 /// ECT(0), RFC 3168 §5.
 const ECN_CAPABLE: u8 = 2;
@@ -185,8 +185,7 @@ impl Outgoing {
 /// What the link shall finish: the checksum always, and the cutting if the payload is longer than one segment.
 fn segment_offload(tcp_start: usize, outgoing: &Outgoing, ipv6: bool) -> Offload {
     let segmentation = (outgoing.length > outgoing.segment_size).then(|| Segmentation {
-        ipv6,
-        cwr: outgoing.header.flags.cwr,
+        segmented: Segmented::Tcp { ipv6, cwr: outgoing.header.flags.cwr },
         header_length: (tcp_start + outgoing.header.length()) as u16,
         segment_size: outgoing.segment_size as u16,
     });

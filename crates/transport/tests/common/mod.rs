@@ -85,6 +85,7 @@ pub fn far(port: u16) -> SocketAddr {
 pub fn config(number: u8, virtio: bool) -> Config {
     let link = Link::Ethernet { address: MacAddress([2, 0, 0, 0, 0, number]), mtu: 1500, virtio };
     let mut config = Config::new(link, [number; 16]);
+    config.datagram_segmentation = virtio;
     let v4 = IpCidr::new(IpAddr::from([10, 0, 0, 3 - number]), 24);
     let v6 = IpCidr::new(format!("fd00::{}", 3 - number).parse().expect("an address"), 64);
     config.addresses = vec![v4.expect("a prefix"), v6.expect("a prefix")];

@@ -1,7 +1,7 @@
 //! Small programs that tests run in hosts. They are this very test program in another role, so that nothing has to
 //! be installed for them: `who PORT`, `line PORT`, `count PORT`, `connect ADDRESS`, `crowd ADDRESS`, `upload ADDRESS
 //! BYTES`, `send ADDRESS BYTES`, `give PORT BYTES`, `refuse PORT`, `refused ADDRESS`, `mesh PORT FILE`, `babble ADDRESS`,
-//! `ask ADDRESS TEXT`, `lines ADDRESS COUNT`, `hold ADDRESS COUNT`, `sockets PORT`.
+//! `ask ADDRESS TEXT`, `lines ADDRESS COUNT`, `hold ADDRESS COUNT`, `sockets PORT`, `spray ADDRESS COUNT`, `tally PORT`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -33,6 +33,8 @@ pub(crate) fn play(role: &str) -> i32 {
         ["babble", address] => crate::names::babble(address),
         ["lines", address, count] => lines(address, count.parse().expect("COUNT")),
         ["hold", address, count] => hold(address, count.parse().expect("COUNT")),
+        ["spray", address, count] => spray(address, count.parse().expect("COUNT")),
+        ["tally", address] => eprintln!("{} datagrams", tally(&listen_address(address))),
         ["ask", address, text] => ask(address.parse().expect("ADDRESS:PORT"), text),
         _ => panic!("no such role: {role}"),
     }
@@ -68,6 +70,35 @@ pub(crate) fn line(address: &str) {
         let mut text = String::new();
         if BufReader::new(&stream).read_line(&mut text).is_ok() {
             let _ = stream.write_all(text.as_bytes());
+        }
+    }
+}
+
+/// Bytes of each datagram of [`spray`].
+const DATAGRAM: usize = 1000;
+
+/// Sends datagrams as fast as it can, and then the end of them until it is confirmed.
+pub(crate) fn spray(address: &str, count: usize) {
+    let family = if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
+    let socket = UdpSocket::bind(family).expect("to bind UDP");
+    socket.connect(address).expect("to connect");
+    socket.set_read_timeout(Some(Duration::from_millis(100))).expect("a time limit");
+    (0..count).for_each(|_| drop(socket.send(&[7; DATAGRAM])));
+    let confirmed = || socket.send(&[]).is_ok() && socket.recv(&mut [0]).is_ok();
+    assert!((0..100).any(|_| confirmed()), "nobody counts");
+}
+
+/// How many datagrams of [`spray`] arrive before their end.
+pub(crate) fn tally(address: &str) -> u64 {
+    let socket = UdpSocket::bind(address).expect("to bind UDP");
+    let (mut count, mut buffer) = (0, [0; DATAGRAM]);
+    loop {
+        match socket.recv_from(&mut buffer).expect("a datagram") {
+            (0, sender) => {
+                let _ = socket.send_to(&[1], sender);
+                return count;
+            }
+            _ => count += 1,
         }
     }
 }
