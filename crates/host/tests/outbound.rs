@@ -16,8 +16,8 @@ use minato_host::{
     Family,
     agent::InsideSocket,
     sockets::{
-        Failure, HeldPort, HoldError, PING_OVERHEAD, PingSocket, Pong, Transfer, bind_and_connect, connect, send,
-        Cutting, Train, take_error, udp_connect, udp_send_train,
+        Cutting, Failure, HeldPort, HoldError, PING_OVERHEAD, PingSocket, Pong, Train, Transfer, bind_and_connect,
+        connect, send, take_error, udp_connect, udp_send_train,
     },
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -95,7 +95,8 @@ fn nothing_is_put_together_beyond_the_limit() {
     let mut pair = Pair::with(config, common::config(2, true), Trouble::NONE, 1);
     send(&mut pair, &[]);
     pair.run_for(Duration::from_millis(1));
-    let sent = |_: &usize| pair.stacks[0].send_datagram(pair.now, SocketAddr::new(host(), 9), far(9), &[1; 1000]).is_ok();
+    let sent =
+        |_: &usize| pair.stacks[0].send_datagram(pair.now, SocketAddr::new(host(), 9), far(9), &[1; 1000]).is_ok();
     let count = (0..100).filter(sent).count();
     assert!((18..20).contains(&count), "{count} of 1,000 bytes");
     assert_eq!(pair.stacks[0].statistics().limited, 100 - count as u64);

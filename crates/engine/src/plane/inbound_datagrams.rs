@@ -125,7 +125,13 @@ impl Plane {
         origin: Origin,
         inside: Option<OwnedFd>,
     ) -> Option<FlowId> {
-        let kind = Kind::Forwarded(ForwardedSides { forward: place, origin, inside, cutting: Cutting::default(), local: None });
+        let kind = Kind::Forwarded(ForwardedSides {
+            forward: place,
+            origin,
+            inside,
+            cutting: Cutting::default(),
+            local: None,
+        });
         let descriptors = kind.descriptors();
         if !self.admission.take(descriptors) {
             self.admission.complain(self.now, "a datagram to a forward");

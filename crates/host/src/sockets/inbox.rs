@@ -87,7 +87,8 @@ impl Inbox {
 
     fn receive_messages(&mut self, socket: BorrowedFd<'_>, wanted: usize) -> Result<usize, Errno> {
         // SAFETY: all-zero structures of integers and null pointers are valid.
-        let (mut vectors, mut messages): ([libc::iovec; Inbox::MOST], [libc::mmsghdr; Inbox::MOST]) = unsafe { (zeroed(), zeroed()) };
+        let (mut vectors, mut messages): ([libc::iovec; Inbox::MOST], [libc::mmsghdr; Inbox::MOST]) =
+            unsafe { (zeroed(), zeroed()) };
         let places = self.payloads.chunks_exact_mut(STRIDE).zip(&mut self.slots);
         for ((message, vector), (payload, slot)) in messages.iter_mut().zip(&mut vectors).zip(places).take(wanted) {
             *vector = libc::iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: payload.len() };
@@ -103,8 +104,7 @@ impl Inbox {
         let none = std::ptr::null_mut();
         // SAFETY: each pointer of the first `wanted` messages comes with the size of what it points to, all of which
         // outlives the call.
-        let count =
-            unsafe { libc::recvmmsg(descriptor, first, wanted as libc::c_uint, libc::MSG_DONTWAIT as _, none) };
+        let count = unsafe { libc::recvmmsg(descriptor, first, wanted as libc::c_uint, libc::MSG_DONTWAIT as _, none) };
         let count = usize::try_from(count)
             .map_err(|_| Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))?;
         for (message, slot) in messages.iter().zip(&mut self.slots).take(count) {

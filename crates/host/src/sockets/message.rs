@@ -69,8 +69,7 @@ pub(super) fn send(
     // SAFETY: each pointer of `message` comes with the size of what it points to, all of which outlives the call, which
     // only reads it.
     let length = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
-    usize::try_from(length)
-        .map_err(|_| Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
+    usize::try_from(length).map_err(|_| Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
 }
 
 /// An address as the kernel writes it.

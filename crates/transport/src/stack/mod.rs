@@ -32,8 +32,8 @@ use crate::tcp::{ChunkPool, Connection, Cookies, InitialSequence, LinkLimits, So
 use crate::time::{Clock, Interval, Time, earliest};
 use crate::timers::Timers;
 use crate::types::IpCidr;
-use bound::BoundSocket;
 use arrived::Datagrams;
+use bound::BoundSocket;
 pub use frame::{BODY_SLICES, Datagram, DatagramTrain, RECEIVE_CHUNKS, Statistics, Transmit};
 use held::Held;
 use listening::Listener;
