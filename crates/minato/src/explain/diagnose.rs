@@ -6,6 +6,7 @@ mod policy;
 mod readiness;
 mod relays;
 mod rivals;
+mod transports;
 mod trials;
 mod unresolved;
 
@@ -136,24 +137,6 @@ impl<'a> Diagnosis<'a> {
         (!is_pair).then_some(forward.address)
     }
 
-    /// The number is bound, but for the other transport, which needs a forward of its own.
-    fn other_transport(&mut self, row: &PortRow, forward: Option<&Forward>) {
-        let bound = format!("{}/{}", row.port, render::transport(row.transport));
-        let why = format!("{} is bound to {bound}; {} is another port", who(row), self.number(row.port));
-        let place = row.host.as_ref().map(|host| format!("{host}:")).unwrap_or_default();
-        let flag = &self.facts.network_flag;
-        let fix = match forward {
-            Some(forward) => {
-                let pair = self.spelled_address(forward);
-                let wanted = Forward { transport: row.transport, ..forward.clone() };
-                let spelled = render::spelled(&wanted, pair, wanted.service_port);
-                format!("minato{flag} forward add -p {spelled} {}", wanted.host)
-            }
-            None => format!("minato{flag} explain {place}{bound}"),
-        };
-        self.result.because(code::WRONG_ADDRESS, why, [fix]);
-    }
-
     fn host(&mut self, name: &str, address: Option<IpAddr>) {
         let Some(host) = self.network.hosts.iter().find(|host| host.name == name) else {
             self.result.hop(HopState::Broken, "host", format!("there is no host '{name}'"));
@@ -212,9 +195,19 @@ impl<'a> Diagnosis<'a> {
         if let Some(Collision { hidden, what }) = self.network.collisions.iter().find(hides).filter(|_| from_host) {
             let why = format!("{hidden} is the network's own subnet, and hides what the machine has there: {what}");
             self.result.hop(HopState::Broken, "subnet", why.clone());
-            let fix = "end the network's hosts and start them again: it gets another subnet then, unless it is fixed";
-            self.result.because(code::WRONG_ADDRESS, why, [fix.to_owned()]);
+            let later = "end the network's hosts and start them again: it gets another subnet then, unless it is fixed";
+            let fix = self.in_another_network();
+            self.result.because(code::WRONG_ADDRESS, why, [later.to_owned()].into_iter().chain(fix));
         }
+    }
+
+    /// The command that runs a program where the subnet is another one, and which ends nothing.
+    fn in_another_network(&self) -> Option<String> {
+        let network = self.facts.network_flag.rsplit(' ').next().filter(|name| !name.is_empty()).unwrap_or("default");
+        let host = self.facts.from.as_ref()?;
+        Some(format!(
+            "minato --network {network}-2 run --name {host} -- PROGRAM    # a network with a subnet of its own"
+        ))
     }
 
     /// That programs of the host from inside of which go another way than what is tried.

@@ -113,6 +113,7 @@ impl World {
     fn policy(mut self, allowed: bool, reason: &str, allow: Option<&str>) -> World {
         let (reason, allow) = (reason.into(), allow.map(str::to_owned));
         self.0.verdicts.push(EgressVerdict { allowed, rule: None, reason, allow });
+        self.0.from = Some("web".into());
         self
     }
 

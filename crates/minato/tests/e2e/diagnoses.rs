@@ -267,6 +267,44 @@ fn udp_and_tcp_on_the_same_number_are_told_apart() {
     });
 }
 
+/// Each with a service that is looked for in the wrong transport: on this machine behind a forward, without one, in its host.
+#[test]
+fn a_service_of_the_other_transport_is_named_with_the_way_to_it() {
+    Machine::run(&["socat"], |machine| {
+        let user = machine.user();
+        let greet = |port: u16| {
+            [
+                "socat".to_owned(),
+                format!("TCP6-LISTEN:{port},ipv6only=0,reuseaddr,fork"),
+                "SYSTEM:echo hello".to_owned(),
+            ]
+        };
+        let web = user.run(&["--name", "web", "-p", "8080:80"], &greet(80));
+        wait_until("the service", SOON, || net::read_from("127.0.0.1:8080").is_some());
+        let parts = ["in web is bound to 80/tcp; 80/udp is another port"];
+        let behind = explain(&user, &["8080/udp"], 11, &parts);
+        assert_eq!(printed_fix(&behind), "minato explain 8080/tcp");
+        run_fix(&user, &behind);
+        let inside = explain(&user, &["web:80/udp"], 11, &parts);
+        assert_eq!(printed_fix(&inside), "minato explain web:80/tcp");
+        run_fix(&user, &inside);
+
+        let tcp = user.exec("web", &greet(3000));
+        wait_until("the service", SOON, || Api::USER.port("web", 3000).is_some());
+        let text = explain(&user, &["3000/udp"], 11, &["in web is bound to 3000/tcp; 3000/udp is another port"]);
+        run_fix(&user, &text);
+        works(&user, "3000", "127.0.0.1:3000");
+        let udp = user.exec("web", &["socat", "UDP6-LISTEN:5300,ipv6only=0,fork", "EXEC:cat"]);
+        wait_until("the service", SOON, || Api::USER.port("web", 5300).is_some());
+        let text = explain(&user, &["5300"], 11, &["in web is bound to 5300/udp; 5300/tcp is another port"]);
+        run_fix(&user, &text);
+        wait_until("an answer", SOON, || net::ask("127.0.0.1:5300", "hello").is_ok_and(|(_, text)| text == "hello"));
+        udp.stop();
+        tcp.stop();
+        web.stop();
+    });
+}
+
 #[test]
 fn without_a_network_that_is_the_first_thing_said() {
     Machine::run(&[], |machine| {

@@ -4,6 +4,7 @@ use std::thread;
 
 use minato_inspect::{EgressRefusal, Event, Happening};
 
+use crate::explain::{printed_fix, start_fix};
 use crate::machine::{Account, MACHINE_V4, Machine, OUTSIDE_SECOND_V4, OUTSIDE_V4, OUTSIDE_V6, SOON, wait_until};
 use crate::support::api::Api;
 use crate::support::names::NameServer;
@@ -286,8 +287,8 @@ fn a_refusal_is_told_with_process_and_rule_and_explained() {
         let explain = |target: &str| user.minato_finish(&["explain", target, "--from", "client"]);
         let literal = explain(&format!("{OUTSIDE_V4}:8000")).expect_code(1).stdout;
         assert!(literal.contains("WHY  no rule of client allows 198.51.100.2:8000"), "{literal}");
-        assert!(literal.contains("FIX  minato run --allow '198.51.100.2:8000'"), "{literal}");
-        assert!(literal.contains("FIX  in minato.toml: allow = [\"198.51.100.2:8000\"]"), "{literal}");
+        let file = "FIX  in minato.toml: allow = [\"rebound.test\", \"198.51.100.2:8000\"]";
+        assert!(literal.contains(file), "{literal}");
         let denied = explain(&format!("{OUTSIDE_SECOND_V4}:8000")).expect_code(1).stdout;
         assert!(denied.contains("WHY  the policy of client denies 198.51.100.3"), "{denied}");
         let name = explain("http://unknown.test/").expect_code(1).stdout;
@@ -296,6 +297,16 @@ fn a_refusal_is_told_with_process_and_rule_and_explained() {
         assert!(rebound.contains("✓ policy   the policy of client allows rebound.test"), "{rebound}");
         assert!(rebound.contains("WHY  rebound.test leads to 10.1.2.3"), "{rebound}");
         host.stop();
+        // The fix has the rules that the host had, and one more.
+        let mended = start_fix(&user, printed_fix(&literal), &["sleep".into(), "100".into()]);
+        wait_until("the host", SOON, || curl(&user, &[&format!("http://{OUTSIDE_V4}:8000/")]) == "hello");
+        let text = explain(&format!("{OUTSIDE_V4}:8000")).expect_success().stdout;
+        assert!(text.contains("accepted"), "{text}");
+        explain(&format!("{OUTSIDE_SECOND_V4}:8000")).expect_code(1);
+        assert!(
+            explain("rebound.test:8000").expect_code(1).stdout.contains("the policy of client allows rebound.test")
+        );
+        mended.stop();
 
         let text = lines.finish().expect_success().stdout;
         for part in ["refused  client curl ", "→ 198.51.100.2:8000/tcp: no rule of client allows 198.51.100.2:8000"] {

@@ -93,7 +93,7 @@ impl<'a> Diagnosis<'a> {
         self.result.because(code::CONFLICT, why, self.facts.next_free.map(add));
     }
 
-    fn machine_rows(&self) -> &'a [PortRow] {
+    pub(super) fn machine_rows(&self) -> &'a [PortRow] {
         self.facts.machine.as_deref().unwrap_or_default()
     }
 
@@ -129,10 +129,8 @@ impl<'a> Diagnosis<'a> {
         if self.facts.machine.is_err() {
             return self.result.because(UNKNOWN, "unknown: this machine's sockets can't be looked at", []);
         }
-        if let Some(row) = self.machine_rows().iter().find(|row| row.transport != self.transport) {
-            return self.other_transport(row, None);
-        }
-        if let Some(row) = self.machine_rows().first() {
+        let here = self.machine_rows().iter().find(|row| row.transport == self.transport);
+        if let Some(row) = here {
             let why = format!("{} is bound to {} and nowhere else", who(row), render::bind(row));
             return self.result.because(code::WRONG_ADDRESS, why, self.relay_here(row, addresses));
         }
@@ -143,6 +141,9 @@ impl<'a> Diagnosis<'a> {
             .find(|row| row.port == self.port && row.listening && row.transport == self.transport);
         if let Some((row, host)) = service.and_then(|row| Some((row, row.host.as_deref()?))) {
             return self.not_forwarded(row, host, addresses);
+        }
+        if self.only_other_transport() {
+            return;
         }
         let number = self.number(self.port);
         if self.facts.network.is_none() {

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::explain::{explain, printed_fix, start_fix};
 use crate::machine::{Account, Machine, SOON, wait_until};
 use crate::support::api::Api;
 use crate::support::net;
@@ -44,7 +45,13 @@ fn a_route_that_comes_later_is_told_and_avoided_the_next_time() {
         let doctor = user.minato_finish(&["doctor"]).expect_success();
         assert!(doctor.stdout.contains("hides 10.77.0.0/24"), "{}", doctor.stdout);
         let hidden = ["10.77.0.77:80", "--from", "web"];
-        crate::explain::explain(&user, &hidden, 11, &["✗ subnet", "a route to 10.77.0.0/16 (up0)"]);
+        let text = explain(&user, &hidden, 11, &["✗ subnet", "a route to 10.77.0.0/16 (up0)"]);
+        let elsewhere = start_fix(&user, printed_fix(&text), &["sleep".into(), "100".into()]);
+        wait_until("the host in another network", SOON, || {
+            let text = user.minato_finish(&["--network", "default-2", "explain", hidden[0], "--from", "web"]).stdout;
+            text.contains("from inside web") && !text.contains("✗ subnet")
+        });
+        elsewhere.stop();
         // Everything else goes on.
         assert!(!net::is_refused("127.77.0.2:3000"));
         let ask = machine.peer("ask 10.77.0.2:3000 hello");
