@@ -2,7 +2,9 @@
 
 mod capture;
 mod demo;
+mod forward;
 mod frequent;
+mod lease;
 mod run;
 mod up;
 
@@ -16,6 +18,9 @@ use super::Name;
 use capture::CAPTURE_HELP;
 pub(crate) use capture::Capture;
 pub(crate) use demo::{Demo, DemoPart, DemoRole};
+pub(crate) use forward::Forward;
+use lease::LEASE_HELP;
+pub(crate) use lease::Lease;
 use run::{EXEC_EXAMPLES, RUN_EXAMPLES};
 pub(crate) use run::{Exec, Program, Run};
 use up::UP_HELP;
@@ -268,18 +273,6 @@ new one. Browsers that run now have to be started anew.
 
 Exit codes: 10 with --print, there is none; 1 with --remove, something still trusts it.";
 
-const LEASE_HELP: &str = "\
-Examples:
-  PORT=$(minato lease) && python3 -m http.server $PORT
-  minato lease 3 --for my-tests
-      the same three ports each time
-
-From the moment they are printed until a server listens on each of them, nobody gets these TCP ports by chance: not by
-asking for any port, not for an outgoing connection, and not by number without SO_REUSEADDR. A server must set SO_REUSEADDR,
-as servers do; one that does not is refused while the port is held.
-
-Exit codes: 14 no ports are left; 16 a port of the key is in use.";
-
 const EXPLAIN_HELP: &str = "\
 Examples:
   minato explain 8080
@@ -291,20 +284,6 @@ Exit codes: 0 it can be reached; 10 nothing bound there; 11 wrong address, famil
 13 privileged port; 14 ephemeral ports used up; 16 another program has the number, or several share it; 1 anything
 else: a policy refuses it (--from), its program is stopped, its accept queue is full, nftables stop it, or a reason that can't be seen.";
 
-/// `minato lease`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct Lease {
-    /// How many.
-    #[arg(value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(crate) count: u16,
-    /// Remember them: the same KEY gets the same ports again.
-    #[arg(long = "for", value_name = "KEY", value_parser = key)]
-    pub(crate) key: Option<String>,
-    /// Hold them for so long when no server comes.
-    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = clap::value_parser!(u32).range(1..=86400))]
-    pub(crate) within: u32,
-}
-
 /// `minato __engine`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Engine {
@@ -314,15 +293,6 @@ pub(crate) struct Engine {
     /// The network's subnet.
     #[arg(long, value_name = "SUBNET")]
     pub(crate) subnet: Option<FixedSubnet>,
-}
-
-/// A key is a file name too.
-fn key(text: &str) -> Result<String, String> {
-    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    if !text.is_empty() && text.len() <= 64 && text.chars().all(fine) {
-        return Ok(text.to_owned());
-    }
-    Err("a key has 1 to 64 characters of a-z, A-Z, 0-9, - and _".into())
 }
 
 /// Which ports, and in which order.
@@ -354,37 +324,6 @@ pub(crate) enum PortOrder {
     Host,
     /// The name of the process.
     Process,
-}
-
-/// `minato forward`.
-#[derive(Clone, Debug, Subcommand)]
-pub(crate) enum Forward {
-    /// Add forwards to a host: all of them or, when one is impossible, none.
-    Add(ForwardChange),
-    /// Remove forwards from a host: all of them or, when one is not there, none.
-    #[command(after_help = "Exit code 12: there is no such forward.")]
-    Rm(ForwardChange),
-    /// Show forwards with their counters.
-    Ls {
-        /// Only forwards to this host.
-        #[arg(value_name = "HOST")]
-        host: Option<Name>,
-        /// How often to look.
-        #[command(flatten)]
-        watch: Watch,
-    },
-}
-
-/// Forwards of a host.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ForwardChange {
-    /// The forward, spelled as for `run`. May be repeated. `all` alone: to add, the same number for each port on which
-    /// the host listens and that has no forward; to remove, every forward of the host.
-    #[arg(short, long, required = true, value_name = "[IP:]HOSTPORT:PORT[/udp]|all")]
-    pub(crate) publish: Vec<String>,
-    /// The host.
-    #[arg(value_name = "HOST")]
-    pub(crate) host: Name,
 }
 
 /// How often to look.

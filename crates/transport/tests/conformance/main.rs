@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, reason = "modules of one test")]
 
 mod acknowledging;
+mod binding;
 mod closing;
 mod details;
 mod handshake;
