@@ -4,12 +4,13 @@ use std::process::Stdio;
 
 use anyhow::Result;
 
-use crate::{command, deps_rule, tools};
+use crate::{command, deps_rule, links, tools};
 
 /// Runs every check, the quickest first, and stops at the first that fails.
 pub(crate) fn run() -> Result<()> {
     command::run(&mut command::cargo(["fmt", "--all", "--check"]))?;
     deps_rule::run()?;
+    links::run()?;
     licences_and_sources()?;
     command::run(&mut command::cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))?;
     let mut doc = command::cargo(["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"]);

@@ -5,6 +5,7 @@ mod bench;
 mod command;
 mod deps_rule;
 mod dist;
+mod links;
 mod lint;
 mod packages;
 mod registry;
@@ -28,7 +29,7 @@ struct Arguments {
 enum Task {
     /// Install what the tests need (as root), then run all of them with nextest, and the doctests
     Test(test::Options),
-    /// Formatting, clippy, rustdoc, licences and sources of dependencies, and `deps-rule`
+    /// Formatting, links, clippy, rustdoc, licences and sources of dependencies, and `deps-rule`
     Lint,
     /// Check who may depend on whom, who may be unsafe, and who may read a clock
     DepsRule,
