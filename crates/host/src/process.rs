@@ -29,6 +29,12 @@ pub struct Process {
 
 /// Reads a process's details. `None`: it is gone.
 pub fn describe(pid: u32) -> Option<Process> {
+    describe_at(since_boot(), pid)
+}
+
+/// The same, with the age that it has, or had, at a moment of [`since_boot`]: so many processes can be told by their ages which
+/// of them came first, however long it takes to read them all.
+pub fn describe_at(moment: Duration, pid: u32) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (name, fields) = stat_fields(&stat)?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -42,7 +48,7 @@ pub fn describe(pid: u32) -> Option<Process> {
         command: command.trim_end_matches('\0').split('\0').filter(|_| !command.is_empty()).map(Into::into).collect(),
         cwd: fs::read_link(format!("/proc/{pid}/cwd")).ok().map(|path| path.to_string_lossy().into_owned()),
         uid: uid.parse().ok()?,
-        age: age(fields.get(19)?.parse().ok()?),
+        age: age(moment, fields.get(19)?.parse().ok()?),
     })
 }
 
@@ -116,11 +122,16 @@ fn parse_link(link: &str, prefix: &str) -> Option<u64> {
     link.strip_prefix(prefix)?.strip_suffix(']')?.parse().ok()
 }
 
-/// How long ago something started, given in clock ticks since boot. `/proc` counts 100 of them a second everywhere.
-fn age(start: u64) -> Duration {
+/// How long ago something had started at a moment, given in clock ticks since boot. `/proc` counts 100 of them a second
+/// everywhere.
+fn age(moment: Duration, start: u64) -> Duration {
+    moment.saturating_sub(Duration::from_millis(start.saturating_mul(10)))
+}
+
+/// How long the machine has been up.
+pub fn since_boot() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let now = Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0));
-    now.saturating_sub(Duration::from_millis(start.saturating_mul(10)))
+    Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
 }
 
 /// Whether an error says that we may not look.

@@ -27,7 +27,7 @@ pub struct Flow {
     pub seen_as: Option<SocketAddr>,
     /// Where it stands.
     pub state: FlowState,
-    /// Seconds since it began; `None` when it began before it was seen.
+    /// Seconds since it began; `None` between and within hosts: their kernels keep no time of it, and nobody is in the way.
     pub age_seconds: Option<f64>,
     /// Bytes from client to server; `None` when nobody counted.
     pub bytes_in: Option<u64>,

@@ -24,8 +24,9 @@ pub(crate) fn transport(transport: Transport) -> minato_host::Transport {
 pub(crate) fn ports() -> io::Result<Vec<PortRow>> {
     let sockets = rows::bound_sockets(&mut SockDiag::open()?)?;
     let owners = if sockets.is_empty() { SocketOwners::default() } else { SocketOwners::of_machine() };
+    let now = process::since_boot();
     // The kernel has sockets of its own here.
-    Ok(rows::merge(&sockets, &owners, None, process::describe))
+    Ok(rows::merge(&sockets, &owners, None, |pid| process::describe_at(now, pid)))
 }
 
 #[cfg(test)]

@@ -32,3 +32,23 @@ fn a_socket_has_its_process() {
     assert_eq!(SocketOwners::of(&[own]).owner(inode), Owner::Processes(&[own]));
     assert_eq!(SocketOwners::of(&[own]).owner(0), Owner::Nobody);
 }
+
+#[test]
+fn ages_at_one_moment_tell_who_came_first_however_long_it_takes_to_look() {
+    let start = || std::process::Command::new("sleep").arg("100").spawn().expect("it runs");
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(50));
+    let mut first = start();
+    pause();
+    let mut second = start();
+    let moment = since_boot();
+    let older = describe_at(moment, first.id()).expect("it runs").age;
+    // As on a machine that is busy.
+    pause();
+    pause();
+    let younger = describe_at(moment, second.id()).expect("it runs").age;
+    assert!(older > younger, "{older:?} and {younger:?}");
+    for child in [&mut first, &mut second] {
+        child.kill().expect("ended");
+        child.wait().expect("its status");
+    }
+}

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use minato_inspect::{Forward, PortRow};
 
 use super::relays::leads_to;
-use super::rivals::claimants;
+use super::rivals::{claimants, older_first};
 use super::{Diagnosis, covers, who};
 use crate::explain::{HopState, UNKNOWN};
 use crate::failure::code;
@@ -237,8 +237,8 @@ impl<'a> Diagnosis<'a> {
     fn end_younger(&self, one: Holder<'_>, other: Holder<'_>) -> Option<String> {
         let (Holder::Program(one), Holder::Program(other)) = (one, other) else { return None };
         let ([first], [second]) = (one.processes.as_slice(), other.processes.as_slice()) else { return None };
-        let (stays, goes, process) =
-            if first.age_seconds >= second.age_seconds { (one, other, second) } else { (other, one, first) };
+        let is_older = older_first(first, second).is_lt();
+        let (stays, goes, process) = if is_older { (one, other, second) } else { (other, one, first) };
         let relay = self.relay_here(stays, &goes.addresses)?;
         Some(format!("kill {} && sleep 1 && {relay}    # unless {} is the one you want", process.pid, process.name))
     }

@@ -1,5 +1,6 @@
 //! Several programs on one port: which of them answers.
 
+use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use minato_inspect::{PortRow, Process};
@@ -43,7 +44,7 @@ impl<'a> Diagnosis<'a> {
         self.result.hop(HopState::Broken, "rivals", format!("{place} is claimed by {names}"));
         let why = format!("several programs share the number: any of {names} may get a connection");
         let mut processes: Vec<&Process> = rows.iter().flat_map(|row| &row.processes).collect();
-        processes.sort_by(|one, other| other.age_seconds.total_cmp(&one.age_seconds));
+        processes.sort_by(|one, other| older_first(one, other));
         let end = |process: &Process| format!("kill {}    # unless {} is the one you want", process.pid, process.name);
         // The youngest came last, and is the most likely to be unwanted.
         self.result.because(code::CONFLICT, why, processes.into_iter().map(end));
@@ -55,6 +56,11 @@ pub(super) fn claimants<'a>(rows: impl Iterator<Item = &'a PortRow>, address: Ip
     let all: Vec<&PortRow> = rows.filter(|row| row.listening && covers(&row.addresses, address)).collect();
     let exact: Vec<&PortRow> = all.iter().copied().filter(|row| row.addresses.contains(&address)).collect();
     if exact.is_empty() { all } else { exact }
+}
+
+/// Which of two processes came first. The kernel keeps hundredths of a second; within one, numbers mostly go up.
+pub(super) fn older_first(one: &Process, other: &Process) -> Ordering {
+    other.age_seconds.total_cmp(&one.age_seconds).then(one.pid.cmp(&other.pid))
 }
 
 /// Whether two sockets belong to one program that was started several times, or has made itself several processes.
