@@ -7,6 +7,7 @@
 mod bitmap;
 mod busy;
 mod destination;
+mod draw;
 mod hand;
 mod hold;
 mod key;

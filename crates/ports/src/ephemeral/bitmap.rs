@@ -4,7 +4,7 @@
 mod tests;
 
 /// Bits per word.
-const WORD: u32 = u64::BITS;
+pub(super) const WORD: u32 = u64::BITS;
 /// Words per line, 512 bits: a cache line of the bitmap, and eight bytes of its counts.
 pub(super) const LINE_WORDS: usize = 8;
 /// Lines at most: 65,536 bits.
@@ -30,6 +30,11 @@ impl CountedSet {
             set.insert(offset);
         }
         set
+    }
+
+    /// How many offsets there are.
+    pub(super) fn length(&self) -> u32 {
+        self.length
     }
 
     /// How many members there are.

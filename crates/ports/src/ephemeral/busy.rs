@@ -1,6 +1,6 @@
 use std::iter;
 
-use super::bitmap::{CountedSet, LINE_WORDS, LINES, Place, Starts, bit, clear_bit, rank, set_bit, sum, word_of};
+use super::bitmap::{CountedSet, LINE_WORDS, LINES, Starts, bit, clear_bit, rank, set_bit, sum, word_of};
 use super::destination::Offsets;
 use super::hand::{HAND, Hand, Recent};
 use super::randomness::Randomness;
@@ -34,10 +34,10 @@ const SMALL: usize = 32;
 /// Aligned, so that a line is one cache line.
 #[derive(Debug)]
 #[repr(align(64))]
-struct Counted<const LINES: usize> {
-    words: [[u64; LINE_WORDS]; LINES],
+pub(super) struct Counted<const LINES: usize> {
+    pub(super) words: [[u64; LINE_WORDS]; LINES],
     /// Per word, of the offsets that are neither set nor excluded.
-    free: [[u8; LINE_WORDS]; LINES],
+    pub(super) free: [[u8; LINE_WORDS]; LINES],
 }
 
 impl Busy {
@@ -156,21 +156,12 @@ impl Busy {
         (size_of_val(words), size_of_val(counts))
     }
 
-    /// Takes free ports to hand: all when there is room for them, or draws some, of which the different ones are a
-    /// uniformly random choice of so many.
     fn draw(&mut self, available: &CountedSet, randomness: &mut Randomness) {
         self.write_returned();
         let free = self.free();
-        let mut ranks = [0; HAND];
-        let ranks = &mut ranks[..HAND.min(free as usize)];
-        if ranks.len() as u32 == free {
-            ranks.iter_mut().zip(0..).for_each(|(rank, number)| *rank = number);
-        } else {
-            ranks.fill_with(|| randomness.below(free));
-        }
         match &mut self.bitmap {
-            Bitmap::Small(counted) => counted.take_ranks(ranks, available.words(), &mut self.hand),
-            Bitmap::Large(counted) => counted.take_ranks(ranks, available.words(), &mut self.hand),
+            Bitmap::Small(counted) => counted.draw(free, available, &mut self.hand, randomness),
+            Bitmap::Large(counted) => counted.draw(free, available, &mut self.hand, randomness),
         }
     }
 
@@ -230,27 +221,5 @@ impl<const LINES: usize> Counted<LINES> {
         let mut counted = Counted { words: [[0; LINE_WORDS]; LINES], free: [[0; LINE_WORDS]; LINES] };
         counted.free.as_flattened_mut()[..available.counts().len()].copy_from_slice(available.counts());
         counted
-    }
-
-    /// Takes the free ports of these ranks to hand, which has no returned ones. One that comes twice is taken once.
-    ///
-    /// They lie anywhere in the bitmap, so nearly each is in a line that is in no cache. First it is found out in which,
-    /// then all are read, and then they are looked at: so the processor waits for all together.
-    fn take_ranks(&mut self, ranks: &[u32], available: &[u64], hand: &mut Hand) {
-        let starts = Starts::<LINES>::new(&self.free);
-        let words = self.words.as_flattened_mut();
-        let mut places = [Place::default(); HAND];
-        for (place, rank) in places.iter_mut().zip(ranks) {
-            *place = starts.place(*rank);
-        }
-        let read = places.map(|place| words[place.word]);
-        let counts = self.free.as_flattened_mut();
-        let drawn = places.iter().zip(read).take(ranks.len()).map(|(place, used)| {
-            let offset = place.offset(available[place.word] & !used);
-            let new = set_bit(words, offset);
-            counts[place.word] -= u8::from(new);
-            (offset, new)
-        });
-        hand.draw_all(drawn);
     }
 }

@@ -46,14 +46,19 @@ impl Hand {
         self.drawn += 1;
     }
 
-    /// Adds to the drawn ones all that are marked as new. There must be room for all, and no returned ones.
+    /// Adds all that are marked as new, until there is no room. There must be none before.
     pub(super) fn draw_all(&mut self, offsets: impl Iterator<Item = (u32, bool)>) {
         // Without a branch, as which are new can't be foreseen: one that is not is written over by the next.
+        let mut drawn = 0;
         for (offset, new) in offsets {
-            self.slots[usize::from(self.drawn)] = offset as u16;
-            self.drawn += u8::from(new);
+            self.slots[drawn] = offset as u16;
+            drawn += usize::from(new);
+            if drawn == HAND {
+                break;
+            }
         }
-        self.slots[usize::from(self.drawn)..].fill(EMPTY);
+        self.drawn = drawn as u8;
+        self.slots[drawn..].fill(EMPTY);
     }
 
     /// Adds to the returned ones. There must be room.

@@ -42,6 +42,17 @@ impl Randomness {
         }
     }
 
+    /// As many numbers of 16 bits as the generator makes at a time.
+    pub(super) fn halves(&mut self) -> [u16; 2 * BLOCKS] {
+        self.refill();
+        self.left = 0;
+        let mut halves = [0; 2 * BLOCKS];
+        for (half, bytes) in halves.iter_mut().zip(self.numbers.as_flattened().as_chunks().0) {
+            *half = u16::from_le_bytes(*bytes);
+        }
+        halves
+    }
+
     #[inline]
     fn next(&mut self) -> u32 {
         if self.left == 0 {
