@@ -22,6 +22,7 @@ pub(crate) fn run() -> Result<()> {
         broken.extend(broken_links(Path::new(file), &text, read).into_iter().map(|link| format!("{file}: {link}")));
     }
     ensure!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
+    eprintln!("xtask: links: {} files, and every link of theirs leads somewhere", list.lines().count());
     Ok(())
 }
 
