@@ -54,7 +54,7 @@ pub enum Asked {
     /// Its binds.
     Binds,
     /// Its binds, and whatever [`Direct`] must know of.
-    BindsAndConnects,
+    BindsAndConnections,
 }
 
 /// Makes `command` ask. Call it after [`Enter::apply`](crate::enter::Enter::apply), which gives the child
@@ -70,7 +70,7 @@ pub fn ask(command: &mut Command, asked: Asked) -> io::Result<Pending> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let filter = match asked {
         Asked::Binds => seccomp::filter(seccomp::BINDS, &[]),
-        Asked::BindsAndConnects => seccomp::filter(seccomp::BINDS_AND_CONNECTS, &direct::asked_about()),
+        Asked::BindsAndConnections => seccomp::filter(seccomp::BINDS_AND_CONNECTIONS, &direct::asked_about()),
     };
     // SAFETY: `install` runs in the child of a possibly threaded process: it makes system calls only, and neither
     // allocates nor takes a lock.
@@ -153,7 +153,7 @@ impl BindRefusal {
 
 impl Binds {
     /// Those of a listener, for programs in a network namespace. `direct` serves what programs of
-    /// [`Asked::BindsAndConnects`] ask beside; without it they do everything themselves.
+    /// [`Asked::BindsAndConnections`] ask beside; without it they do everything themselves.
     pub fn of(listener: OwnedFd, place: Place, direct: Option<Direct>) -> Self {
         Self { listener, place, direct }
     }
@@ -170,12 +170,12 @@ impl Binds {
     ) -> io::Result<()> {
         seccomp::wake_at_once(self.listener.as_fd());
         while let Some(notification) = next(self.listener.as_fd())? {
-            if let Some(direct) = &mut self.direct {
-                direct.before(&notification, self.listener.as_fd());
-            }
+            let listener = self.listener.as_fd();
+            let done = self.direct.as_mut().is_some_and(|direct| direct.before(&notification, listener));
             match notification.call() {
+                _ if done => {}
                 libc::SYS_bind => self.answer(&notification, &inside, &mut failed),
-                _ => notification.go_on(self.listener.as_fd()),
+                _ => notification.go_on(listener),
             }
             if let Some(direct) = &mut self.direct {
                 direct.after();

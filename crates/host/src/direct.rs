@@ -8,6 +8,8 @@
 //!
 //! Whatever is unusual about a socket leaves it where it is, and the connection takes the way through the network.
 
+mod accept;
+mod alarm;
 mod lock;
 mod options;
 mod programs;
@@ -23,8 +25,10 @@ use rustix::{
     net::{SocketFlags, SocketType, getsockname, ipproto, socket_with, sockopt},
 };
 
+pub use self::accept::HeldClient;
 pub(crate) use self::options::asked_about;
 use self::{
+    accept::Accepts,
     options::{Extent, Options},
     programs::{Held, Programs},
 };
@@ -50,6 +54,31 @@ pub trait Outside: Send {
 
     /// A socket was handed over. It is told before the program goes on.
     fn handed_over(&self, socket: HandedOver);
+
+    /// A program listens at a port, or is about to.
+    fn listens(&self, port: u16);
+
+    /// A thread asks for connections to a port. Whether clients are held for it, whose connections inside are there already.
+    fn asks(&self, port: u16, thread: u32) -> bool;
+
+    /// It now waits for one in the kernel.
+    fn waits(&self, port: u16, thread: u32);
+
+    /// Takes the client that is held whose connection inside is this one. One of the following tells what became of it.
+    fn take(&self, peer: SocketAddr, service: SocketAddr) -> Option<HeldClient>;
+
+    /// A process has got the client's socket, with this cookie. Gives the other end of the connection inside, if it is
+    /// known already.
+    fn accepted(&self, client: &HeldClient, pid: u32, cookie: u64) -> Option<OwnedFd>;
+
+    /// Neither connection is needed any more. Gives the other end too.
+    fn dropped(&self, client: &HeldClient) -> Option<OwnedFd>;
+
+    /// The connection inside is in use: the client is to be relayed.
+    fn relay(&self, client: HeldClient);
+
+    /// The connection inside was closed, and the client needs another one.
+    fn again(&self, client: HeldClient);
 }
 
 /// A socket of the machine that a program has got to connect it.
@@ -88,6 +117,7 @@ pub struct Direct {
     spare: [Option<Spare>; 2],
     /// The last socket that was replaced, until the program goes on.
     replaced: Option<Candidate>,
+    accepts: Accepts,
 }
 
 /// A socket of the machine, with its `SO_COOKIE`.
@@ -162,12 +192,14 @@ impl Direct {
             sets_seldom: false,
             spare: [None, None],
             replaced: None,
+            accepts: Accepts::default(),
         })
     }
 
-    /// Does what is to be done before the kernel goes on with a call.
-    pub(crate) fn before(&mut self, call: &Notification, listener: BorrowedFd<'_>) {
+    /// Does what is to be done before the kernel goes on with a call. `true`: it was done, and answered.
+    pub(crate) fn before(&mut self, call: &Notification, listener: BorrowedFd<'_>) -> bool {
         match call.call() {
+            libc::SYS_accept | libc::SYS_accept4 => return self.accept(call, listener),
             libc::SYS_connect => self.before_connect(call, listener),
             libc::SYS_bind | libc::SYS_listen => self.before_serving(call, listener),
             // The filter asks about options that are seldom set. Other protocols' sockets are never replaced.
@@ -175,10 +207,12 @@ impl Direct {
             // `epoll_create(2)`: what was known of the program's epoll instances may be wrong from now on.
             _ => self.programs.forget_epolls(call.thread()),
         }
+        false
     }
 
     /// Does what the program need not wait for, which goes on by now.
     pub(crate) fn after(&mut self) {
+        self.close_finished();
         let Some(replaced) = self.replaced.take() else { return };
         // It was woken to run here next.
         rustix::thread::sched_yield();
@@ -215,11 +249,11 @@ impl Direct {
     /// `bind(2)` and `listen(2)`: a socket of the machine that has failed to connect is taken back first. The program's
     /// services are its host's.
     fn before_serving(&mut self, call: &Notification, listener: BorrowedFd<'_>) {
-        if let Some(socket) = self.candidate(call)
-            && socket.network == self.machine
-            && socket.is_closed
-        {
+        let Some(socket) = self.candidate(call) else { return };
+        if socket.network == self.machine && socket.is_closed {
             let _ = self.take_back(call, listener, &socket);
+        } else if call.call() == libc::SYS_listen && socket.is_bound() {
+            self.outside.listens(socket.bound.port());
         }
     }
 

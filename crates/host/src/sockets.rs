@@ -34,7 +34,7 @@ pub use self::{
     udp::{send_to, udp_connect, udp_receive, udp_send},
 };
 
-pub(crate) use self::stream::{prepare, tcp_state};
+pub(crate) use self::stream::{prepare, tcp_state, unprepare};
 
 /// Raises the limit of open files to the hard limit and returns it.
 ///

@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, RawFd},
 };
 
-use rustix::io::Errno;
+use rustix::{io::Errno, net::SocketAddrAny};
 
 /// Sets an integer socket option.
 pub(crate) fn set_option(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
@@ -39,6 +39,12 @@ pub(crate) fn get_option(socket: BorrowedFd<'_>, level: c_int, name: c_int, valu
     let result =
         unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut length) };
     if result == 0 { Ok(length as usize) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A socket's address as the kernel spells it.
+pub(crate) fn address_bytes(address: &SocketAddrAny) -> &[u8] {
+    // SAFETY: the pointer is to an initialised address of just that length, which lives as long as `address`.
+    unsafe { std::slice::from_raw_parts(address.as_ptr().cast(), address.addr_len() as usize) }
 }
 
 /// A number for the network namespace that a socket is of (Linux 5.14).

@@ -54,7 +54,7 @@ pub(crate) async fn spawn_watched(
     };
     let (Some(taker), Some(told)) = (taker, told) else { return start(command, &name) };
     let cannot = |error| Failure::caused(format!("cannot watch the ports of '{}'", render::printable(&name)), error);
-    let asked = if told.direct { Asked::BindsAndConnects } else { Asked::Binds };
+    let asked = if told.direct { Asked::BindsAndConnections } else { Asked::Binds };
     let pending = binds::ask(&mut command, asked).map_err(cannot)?;
     let child = start(command, &name)?;
     if let Some(listener) = pending.take().map_err(cannot)? {

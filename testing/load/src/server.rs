@@ -1,12 +1,14 @@
 //! The answering side: some threads for connections, one for datagrams.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use anyhow::{Context, Result};
+use rustix::event::epoll;
 
 use crate::request::{DATAGRAM, MESSAGE, Request};
 
@@ -26,6 +28,7 @@ pub(crate) fn serve(address: SocketAddr) -> Result<()> {
     thread::spawn(move || count(&datagrams, &counting));
 
     let listener = TcpListener::bind(address).context("TCP")?;
+    listener.set_nonblocking(true)?;
     // A server only confirms, which no congestion control governs; not every guest may choose one.
     let _ = rustix::net::sockopt::set_tcp_congestion(&listener, "cubic");
     // All accept: a thread for each connection would cost more than a short connection itself.
@@ -37,10 +40,22 @@ pub(crate) fn serve(address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-fn accept_all(listener: &TcpListener, counts: &Counts) {
-    while let Ok((stream, _)) = listener.accept() {
-        // What goes wrong on one connection is seen by its client.
-        let _ = answer(stream, counts);
+/// Waits for a connection and then accepts it, as servers with an event loop do: nginx, Apache, PostgreSQL, Go, Node.js. The
+/// kernel wakes one thread for each connection.
+fn accept_all(listener: &TcpListener, counts: &Counts) -> Result<()> {
+    let connections = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let wanted = epoll::EventFlags::IN | epoll::EventFlags::EXCLUSIVE;
+    epoll::add(&connections, listener, epoll::EventData::new_u64(0), wanted)?;
+    let mut event = [MaybeUninit::uninit()];
+    loop {
+        rustix::io::retry_on_intr(|| epoll::wait(&connections, &mut event, None).map(drop))?;
+        match listener.accept() {
+            // What goes wrong on one connection is seen by its client.
+            Ok((stream, _)) => drop(answer(stream, counts)),
+            // Another thread was faster.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

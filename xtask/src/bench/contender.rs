@@ -75,8 +75,6 @@ pub(crate) fn all() -> Result<Vec<Contender>> {
         start,
         running: None,
     };
-    let mut direct = new(DIRECT, "minato --direct", forwarded(5009), 5009, minato_direct as fn(&Contender) -> _);
-    direct.directions = &[Direction::Out];
     let mut spliced = new(
         "pasta-spliced",
         "pasta spliced (loopback)",
@@ -88,7 +86,7 @@ pub(crate) fn all() -> Result<Vec<Contender>> {
     Ok(vec![
         new("veth", "veth", "10.99.0.2:5001".to_owned(), 5001, veth),
         new("minato", "minato", forwarded(5002), 5002, minato),
-        direct,
+        new(DIRECT, "minato --direct", forwarded(5009), 5009, minato_direct),
         new("pasta", "pasta", forwarded(5003), 5003, |contender| pasta(contender, "1500")),
         new("pasta-65520", "pasta MTU 65520", forwarded(5004), 5004, |contender| pasta(contender, "65520")),
         spliced,

@@ -74,6 +74,7 @@ impl Control {
             fabric: Arc::clone(&self.fabric),
             plane: self.plane.clone(),
             host: name.to_owned(),
+            serial: host.serial,
             addresses: host.addresses(),
             network_inode: inside.network_inode,
             joined: Arc::clone(&host.joined),

@@ -3,13 +3,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use minato_host::agent::{Fabric, InsideSocket};
-use minato_host::direct::{Direct, HandedOver, NotDirect, Outside};
+use minato_host::direct::{Direct, HandedOver, HeldClient, NotDirect, Outside};
 use minato_host::process::{self, Owner, SocketOwners};
-use minato_host::sock_diag::{Query, SockDiag, SocketInfo, States};
+use minato_host::sock_diag::{Query, SockDiag, SocketInfo, State as SocketState, States};
 use minato_host::sync::lock;
 use minato_host::{Family, Transport};
 use minato_inspect::{Endpoint, Flow, Process};
@@ -47,6 +48,18 @@ struct Record {
     network_inode: u64,
     pid: u32,
     since: Instant,
+    /// For those that came in.
+    through: Option<Through>,
+}
+
+/// How a connection came in.
+#[derive(Clone, Copy, Debug)]
+struct Through {
+    /// Where it was to lead.
+    service: SocketAddr,
+    forward: u64,
+    /// The forward's address.
+    entrance: SocketAddr,
 }
 
 /// What a program's watch asks of the engine.
@@ -55,6 +68,8 @@ pub(super) struct Surroundings {
     pub(super) fabric: Arc<Fabric>,
     pub(super) plane: PlaneHandle,
     pub(super) host: String,
+    /// Its serial number.
+    pub(super) serial: u32,
     pub(super) addresses: Vec<IpAddr>,
     pub(super) network_inode: u64,
     /// Other networks in which the host is now.
@@ -67,6 +82,11 @@ impl Surroundings {
     /// Replaces sockets of a program.
     pub(super) fn direct(self) -> Result<Direct, NotDirect> {
         Direct::new(Box::new(self))
+    }
+
+    fn record(&self, pid: u32, cookie: u64, through: Option<Through>) {
+        let (host, network_inode) = (self.host.clone(), self.network_inode);
+        self.sockets.add(cookie, Record { host, network_inode, pid, since: Instant::now(), through });
     }
 }
 
@@ -94,13 +114,50 @@ impl Outside for Surroundings {
         self.has_policy
     }
 
-    fn plain_socket(&self, family: Family) -> Option<std::os::fd::OwnedFd> {
+    fn plain_socket(&self, family: Family) -> Option<OwnedFd> {
         self.fabric.sockets(&self.host, InsideSocket::Plain, family, 1).ok()?.pop()
     }
 
     fn handed_over(&self, HandedOver { pid, cookie, .. }: HandedOver) {
-        let (host, network_inode) = (self.host.clone(), self.network_inode);
-        self.sockets.add(cookie, Record { host, network_inode, pid, since: Instant::now() });
+        self.record(pid, cookie, None);
+    }
+
+    fn listens(&self, port: u16) {
+        self.plane.held().listens(self.serial, port);
+    }
+
+    fn asks(&self, port: u16, thread: u32) -> bool {
+        self.plane.held().asks(self.serial, port, thread)
+    }
+
+    fn waits(&self, port: u16, thread: u32) {
+        if self.plane.held().waits(self.serial, port, thread) {
+            self.plane.send(Command::RelayHeld);
+        }
+    }
+
+    fn take(&self, peer: SocketAddr, service: SocketAddr) -> Option<HeldClient> {
+        self.plane.held().take(self.serial, peer, service)
+    }
+
+    fn accepted(&self, client: &HeldClient, pid: u32, cookie: u64) -> Option<OwnedFd> {
+        let HeldClient { service, forward, entrance, .. } = *client;
+        self.record(pid, cookie, Some(Through { service, forward, entrance }));
+        self.dropped(client)
+    }
+
+    fn dropped(&self, client: &HeldClient) -> Option<OwnedFd> {
+        self.plane.held().gone(self.serial, client)
+    }
+
+    fn relay(&self, client: HeldClient) {
+        self.plane.held().relay(self.serial, client);
+        self.plane.send(Command::RelayHeld);
+    }
+
+    fn again(&self, client: HeldClient) {
+        self.plane.held().give_up(self.serial, &client);
+        self.plane.send(Command::ConnectAgain(client));
     }
 }
 
@@ -191,21 +248,38 @@ fn flow(record: &Record, socket: &SocketInfo, owners: &mut Owners) -> Flow {
         process_unknown: None,
         name: None,
     };
+    let own = |address| endpoint(Some(record.host.clone()), address, None);
+    let process = owners.process(record, socket);
+    let details = socket.tcp;
+    let (client, server) = match record.through {
+        Some(through) => (endpoint(None, socket.remote, None), Endpoint { process, ..own(through.service) }),
+        None => (Endpoint { process, ..own(socket.local) }, endpoint(None, socket.remote, None)),
+    };
+    let received = details.map(|details| details.bytes_received);
+    let (bytes_in, bytes_out) = match record.through {
+        Some(_) => (received, details.map(|details| accepted_data(socket.state, details.bytes_acked))),
+        None => (details.map(|details| acknowledged_data(socket.state, details.bytes_acked)), received),
+    };
     Flow {
         transport: minato_inspect::Transport::Tcp,
-        client: endpoint(Some(record.host.clone()), socket.local, owners.process(record, socket)),
-        server: endpoint(None, socket.remote, None),
-        forward: None,
-        via: None,
+        client,
+        server,
+        forward: record.through.map(|through| through.forward),
+        via: record.through.map(|through| through.entrance),
         direct: true,
         seen_as: None,
         state: state(socket.state),
         age_seconds: Some(record.since.elapsed().as_secs_f64()),
-        bytes_in: socket.tcp.map(|details| acknowledged_data(socket.state, details.bytes_acked)),
-        bytes_out: socket.tcp.map(|details| details.bytes_received),
-        retransmits: socket.tcp.map(|details| u64::from(details.retransmits)),
-        rtt_micros: socket.tcp.map(|details| u64::from(details.rtt_microseconds)),
+        bytes_in,
+        bytes_out,
+        retransmits: details.map(|details| u64::from(details.retransmits)),
+        rtt_micros: details.map(|details| u64::from(details.rtt_microseconds)),
     }
+}
+
+/// The same for a side that was connected to: it has sent no SYN of its own that would count.
+fn accepted_data(state: SocketState, bytes_acked: u64) -> u64 {
+    acknowledged_data(state, bytes_acked + 1)
 }
 
 /// Whose sockets are, for one look.

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use minato_host::Family;
 use minato_host::agent::InsideSocket;
+use minato_host::direct::HeldClient;
 use minato_host::sock_diag::SockDiag;
 use minato_host::sockets::HeldPort;
 use minato_inspect::{EgressVerdict, Offers};
@@ -17,6 +18,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
 use super::egress::{Place, RefusalKey};
+use super::inbound::held::HeldClients;
 use super::resolver::JoinedZone;
 use super::snapshot::FlowSnapshot;
 
@@ -124,6 +126,10 @@ pub(crate) enum Command {
     Listening(u32, oneshot::Sender<Vec<u16>>),
     /// Joins a stream to a service.
     Dial(Dialed),
+    /// Relays clients that are held.
+    RelayHeld,
+    /// Connects a client again that was held, and that a program could not take.
+    ConnectAgain(HeldClient),
     Stop,
 }
 
@@ -170,6 +176,7 @@ pub(crate) struct Supply {
 pub(crate) struct PlaneHandle {
     commands: Sender<Command>,
     wake: Arc<OwnedFd>,
+    held: Arc<HeldClients>,
 }
 
 /// The packet loop has ended.
@@ -182,6 +189,11 @@ impl PlaneHandle {
         if self.commands.send(command).is_ok() {
             let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
         }
+    }
+
+    /// Clients that programs may take.
+    pub(crate) fn held(&self) -> &HeldClients {
+        &self.held
     }
 
     /// Sends a command that is answered, and waits for the answer.
@@ -197,17 +209,25 @@ impl PlaneHandle {
 pub(super) struct Commands {
     queue: Receiver<Command>,
     wake: Arc<OwnedFd>,
+    held: Arc<HeldClients>,
 }
 
 impl Commands {
     pub(super) fn new() -> std::io::Result<(PlaneHandle, Commands)> {
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (commands, queue) = channel();
-        Ok((PlaneHandle { commands, wake: Arc::clone(&wake) }, Commands { queue, wake }))
+        let held = Arc::<HeldClients>::default();
+        let handle = PlaneHandle { commands, wake: Arc::clone(&wake), held: Arc::clone(&held) };
+        Ok((handle, Commands { queue, wake, held }))
     }
 
     pub(super) fn descriptor(&self) -> impl AsFd + '_ {
         &*self.wake
+    }
+
+    /// Clients that programs may take.
+    pub(super) fn held(&self) -> &HeldClients {
+        &self.held
     }
 
     /// The next command, if there is one.

@@ -33,6 +33,7 @@ impl Plane {
         self.resolver.zone.remove(&host.name, serial);
         let ids: Vec<u64> = host.forwards.iter().map(|place| self.forwards[*place].id).collect();
         waiting.into_iter().for_each(|client| self.turn_away(client));
+        self.relay_held_of(&ids);
         // Datagrams go out of the forward's own socket.
         self.end_flows_of(|flow| matches!(flow.sides.kind, Kind::Forwarded(_)) && flow.sides.kind.leads_to(serial));
         self.detach_streams(|flow| flow.sides.kind.leads_to(serial));

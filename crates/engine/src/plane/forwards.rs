@@ -171,11 +171,13 @@ impl Plane {
     pub(super) fn remove_forwards(&mut self, ids: &[u64]) -> GivenBack {
         let concerned: std::collections::HashSet<u64> = ids.iter().copied().collect();
         self.end_flows_of(|flow| flow.forward.is_some_and(|id| concerned.contains(&id)));
+        self.end_held_of(&concerned);
         self.give_forwards_back(ids)
     }
 
     /// Frees the ports of forwards. Streams through them go on; datagrams would need the forward's own socket.
     pub(super) fn release_forwards(&mut self, ids: &[u64]) -> GivenBack {
+        self.relay_held_of(ids);
         let concerned: std::collections::HashSet<u64> = ids.iter().copied().collect();
         let through = |flow: &Flow| flow.forward.is_some_and(|id| concerned.contains(&id));
         self.end_flows_of(|flow| matches!(flow.sides.kind, Kind::Forwarded(_)) && through(flow));
@@ -228,6 +230,7 @@ impl Plane {
     }
 
     pub(super) fn forward_statuses(&mut self) -> Vec<ForwardStatus> {
+        self.count_taken();
         self.forwards
             .iter()
             .map(|(_, forward)| ForwardStatus {

@@ -224,6 +224,7 @@ impl Plane {
         let concerned = |flow: &Flow| addresses.contains(&flow.client.ip()) || flow.sides.kind.leads_to(serial);
         let ended: Vec<FlowId> = self.flows.iter().filter(|(_, flow)| concerned(flow)).map(|(id, _)| id).collect();
         ended.into_iter().for_each(|id| self.end_drained(id));
+        self.forget_held(serial);
         self.end_echoes_of(&addresses);
         self.forget_asker(serial, &addresses);
         self.drained(&addresses);

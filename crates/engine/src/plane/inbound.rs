@@ -1,6 +1,9 @@
 //! TCP from outside, through a forward or the API: the client's connection and one made inside the host, which has the client's
 //! address, joined by splice(2) where there is much to move.
 
+pub(super) mod held;
+mod hold;
+
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -84,7 +87,7 @@ impl Plane {
     }
 
     /// Connects a client, for which two descriptors are admitted, to its service; or lets it wait for a socket.
-    fn connect_inside(&mut self, client: WaitingClient) {
+    fn connect_inside(&mut self, mut client: WaitingClient) {
         let Some((host, service)) = self.destination(client.entrance) else { return self.turn_away(client) };
         let mut seen_as = Some(client.address);
         for _ in 0..TRIES {
@@ -93,24 +96,47 @@ impl Plane {
                 return self.wait_for_socket(host, client);
             };
             let Some(origin) = self.tcp_origin(host, seen_as, service) else { return self.turn_away(client) };
-            match sockets::bind_and_connect(inside.as_fd(), origin.seen_as, service) {
-                // Over the host's loopback it is connected by now.
-                Ok(()) => return self.splice(client, inside, origin),
-                // That 4-tuple is in use inside the host, or the port by a program that shares it with nobody: the client
-                // appears as the gateway, which has other ports.
-                Err(Failure::NoPort) => {
-                    seen_as = None;
-                    hold(&mut self.ephemeral_tcp, &origin, self.now);
+            let failure = match self.try_to_connect(client, inside, &origin) {
+                Ok(()) => return,
+                Err((failure, back)) => {
+                    client = back;
+                    failure
                 }
-                Err(failure) => {
-                    hold(&mut self.ephemeral_tcp, &origin, self.now);
-                    tracing::debug!(?failure, %service, client = %client.address, "can't connect to the service");
-                    self.look_soon(host);
-                    return self.turn_away(client);
-                }
+            };
+            hold(&mut self.ephemeral_tcp, &origin, self.now);
+            // That 4-tuple is in use inside the host, or the port by a program that shares it with nobody: the client
+            // appears as the gateway, which has other ports.
+            if failure == Failure::NoPort {
+                seen_as = None;
+                continue;
             }
+            tracing::debug!(?failure, %service, client = %client.address, "can't connect to the service");
+            self.look_soon(host);
+            return self.turn_away(client);
         }
         self.turn_away(client);
+    }
+
+    /// Connects a client, and relays or holds it. It comes back if that fails.
+    fn try_to_connect(
+        &mut self,
+        client: WaitingClient,
+        inside: OwnedFd,
+        origin: &Origin,
+    ) -> Result<(), (Failure, WaitingClient)> {
+        // Over the host's loopback it is connected at once, and the program may be faster than we.
+        let held = self.hold(client, origin);
+        match (sockets::bind_and_connect(inside.as_fd(), origin.seen_as, origin.service), held) {
+            (Ok(()), Ok(ends)) => self.held_clients().connected(&ends, inside),
+            (Ok(()), Err(client)) => self.splice(client, inside, *origin),
+            (Err(failure), Ok(ends)) => {
+                if let Some(client) = self.held_back(&ends) {
+                    return Err((failure, client));
+                }
+            }
+            (Err(failure), Err(client)) => return Err((failure, client)),
+        }
+        Ok(())
     }
 
     fn wait_for_socket(&mut self, host: u32, client: WaitingClient) {

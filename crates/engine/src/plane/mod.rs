@@ -158,6 +158,10 @@ pub(crate) struct Plane {
     drains: Vec<Drain>,
     lingering: Lingering,
     forwards: Slab<Forward>,
+    /// When the first client that is held may have to be relayed.
+    held_until: Option<Instant>,
+    /// Kept for its memory.
+    taken: Vec<(u64, usize)>,
     ephemeral_tcp: EphemeralAllocator,
     ephemeral_udp: EphemeralAllocator,
     stopping: bool,
@@ -208,6 +212,8 @@ impl Plane {
             drains: Vec::new(),
             lingering: Lingering::default(),
             forwards: Slab::new(),
+            held_until: None,
+            taken: Vec::new(),
             ephemeral_tcp: EphemeralAllocator::new(PortRange::DYNAMIC, setup.key),
             ephemeral_udp: EphemeralAllocator::new(PortRange::DYNAMIC, setup.key),
             stopping: false,
@@ -268,6 +274,7 @@ impl Plane {
             self.drain_deadline(),
             self.lingering.deadline(),
             self.spare.deadline(),
+            self.held_until,
         ];
         let next = deadlines.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(now))
@@ -339,6 +346,7 @@ impl Plane {
         self.expire_refusals();
         self.look_at_hosts();
         self.look_at_lingering();
+        self.look_at_held();
         if self.stalled_until.is_some_and(|at| at <= now) {
             self.stalled_until = None;
             self.again.append(&mut self.stalled);

@@ -73,6 +73,8 @@ impl Plane {
             Command::Look(serial) => self.look(serial),
             Command::Listening(serial, answer) => drop(answer.send(self.listening(serial))),
             Command::Dial(dialed) => self.dial(dialed),
+            Command::RelayHeld => self.relay_held(),
+            Command::ConnectAgain(client) => self.connect_again(client),
             Command::Stop => self.stopping = true,
         }
     }

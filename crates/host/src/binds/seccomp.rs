@@ -28,12 +28,16 @@ const THIRD: u32 = 32;
 /// The calls that a filter asks about.
 pub(super) const BINDS: &[libc::c_long] = &[libc::SYS_bind];
 /// The same for programs whose connections are replaced; see [`crate::direct`].
-#[cfg(target_arch = "x86_64")]
-pub(super) const BINDS_AND_CONNECTS: &[libc::c_long] =
-    &[libc::SYS_bind, libc::SYS_connect, libc::SYS_listen, libc::SYS_epoll_create1, libc::SYS_epoll_create];
-#[cfg(not(target_arch = "x86_64"))]
-pub(super) const BINDS_AND_CONNECTS: &[libc::c_long] =
-    &[libc::SYS_bind, libc::SYS_connect, libc::SYS_listen, libc::SYS_epoll_create1];
+pub(super) const BINDS_AND_CONNECTIONS: &[libc::c_long] = &[
+    libc::SYS_bind,
+    libc::SYS_connect,
+    libc::SYS_accept4,
+    libc::SYS_accept,
+    libc::SYS_listen,
+    libc::SYS_epoll_create1,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_create,
+];
 
 /// A filter that asks about `calls`, and about `setsockopt(2)` of `options`, which are level and name, and ordered. It lets
 /// everything else pass. `None` for processors that are not known.
@@ -162,10 +166,31 @@ impl Notification {
         with: BorrowedFd<'_>,
         close_on_exec: bool,
     ) -> io::Result<()> {
+        self.add(listener, libc::SECCOMP_ADDFD_FLAG_SETFD, place, with, close_on_exec)
+    }
+
+    /// Gives the call a new descriptor as its result. If that fails, as with `EMFILE`, it still waits.
+    pub(crate) fn give(
+        &self,
+        listener: BorrowedFd<'_>,
+        descriptor: BorrowedFd<'_>,
+        close_on_exec: bool,
+    ) -> io::Result<()> {
+        self.add(listener, libc::SECCOMP_ADDFD_FLAG_SEND, 0, descriptor, close_on_exec)
+    }
+
+    fn add(
+        &self,
+        listener: BorrowedFd<'_>,
+        flags: libc::c_ulong,
+        place: RawFd,
+        descriptor: BorrowedFd<'_>,
+        close_on_exec: bool,
+    ) -> io::Result<()> {
         let request = libc::seccomp_notif_addfd {
             id: self.0.id,
-            flags: libc::SECCOMP_ADDFD_FLAG_SETFD as u32,
-            srcfd: with.as_raw_fd() as u32,
+            flags: flags as u32,
+            srcfd: descriptor.as_raw_fd() as u32,
             newfd: place as u32,
             newfd_flags: if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 },
         };
@@ -184,6 +209,17 @@ impl Notification {
         let read =
             unsafe { libc::process_vm_readv(self.thread() as i32, &raw const local, 1, &raw const remote, 1, 0) };
         (usize::try_from(read).ok()? == length).then_some(bytes)
+    }
+
+    /// Writes to the caller's memory. Fails where it has none that it could write to itself, or has ended.
+    pub(crate) fn set_memory(&self, pointer: u64, bytes: &[u8]) -> bool {
+        let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        let remote = libc::iovec { iov_base: pointer as *mut libc::c_void, iov_len: bytes.len() };
+        // SAFETY: `local` describes `bytes`, which the kernel only reads; `remote` is an address of the other process, which
+        // it checks.
+        let written =
+            unsafe { libc::process_vm_writev(self.thread() as i32, &raw const local, 1, &raw const remote, 1, 0) };
+        usize::try_from(written).is_ok_and(|written| written == bytes.len())
     }
 
     /// Lets the kernel do what was called for.

@@ -144,6 +144,10 @@ impl Options {
             let (Some((bytes, length)), true) = (set, how != How::Peculiar) else {
                 return Err(io::ErrorKind::Unsupported.into());
             };
+            // Some can't be set any more on a connection, which may have them from where it was accepted.
+            if value(to, name) == set {
+                continue;
+            }
             if how == How::Halved {
                 let [a, b, c, d, ..] = bytes;
                 sys::set_option(to.as_fd(), name.0, name.1, c_int::from_ne_bytes([a, b, c, d]) / 2)?;

@@ -17,6 +17,7 @@ mod datagrams;
 mod demo;
 mod diagnoses;
 mod direct;
+mod direct_inbound;
 mod dns;
 mod endings;
 mod examples;

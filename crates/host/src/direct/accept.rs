@@ -1,0 +1,288 @@
+//! Connections from outside over sockets of the machine. Who forwards a port holds the client's own connection, makes one
+//! inside as ever, so that the program's listener becomes readable, and waits. Here the program's `accept(2)` gets the
+//! client's connection in the place of the one inside.
+//!
+//! Nothing here ever waits: where no connection is there to take, the kernel goes on with the program's own call. And nobody
+//! is lost: what can't be handed over is relayed, and what the program has no descriptor for queues up again.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::OFlags,
+    io::Errno,
+    net::{SocketAddrAny, SocketFlags, acceptfrom_with, getsockname, ipproto, sockopt},
+};
+
+use super::{Direct, alarm::Alarm, lock, options::Extent, programs::Held};
+use crate::{Family, binds::seccomp::Notification, plain, sockets, sys};
+
+/// A client of a forward: its connection, through which nothing has passed.
+#[derive(Debug)]
+pub struct HeldClient {
+    /// Accepted from the forward's port; non-blocking.
+    pub socket: OwnedFd,
+    /// Its own address, which the connection inside has too.
+    pub address: SocketAddr,
+    /// Where the connection inside leads to.
+    pub service: SocketAddr,
+    /// The forward.
+    pub forward: u64,
+    /// Where whoever holds it has the forward.
+    pub place: usize,
+    /// The forward's address.
+    pub entrance: SocketAddr,
+}
+
+/// What is known from one `accept(2)` to the next.
+#[derive(Default)]
+pub(super) struct Accepts {
+    /// Of the thread that serves.
+    alarm: Option<Alarm>,
+    /// Connections that were taken for a program which could not get them, with their listener's inode. Whoever accepts
+    /// next gets them; there are others behind them that call for it.
+    strays: Vec<(u64, Connection)>,
+    /// What is closed once the program goes on.
+    finished: Vec<OwnedFd>,
+}
+
+impl fmt::Debug for Accepts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepts").field("strays", &self.strays.len()).finish_non_exhaustive()
+    }
+}
+
+/// A call of `accept(2)` or `accept4(2)`.
+struct Asked {
+    /// The socket that listens.
+    held: Held,
+    inode: u64,
+    address: SocketAddr,
+    /// Whether the call would wait.
+    blocks: bool,
+    flags: SocketFlags,
+    wants: Option<Wants>,
+}
+
+/// Where a program wants an address, and how many bytes of it.
+#[derive(Clone, Copy, Debug)]
+struct Wants {
+    address: u64,
+    length_at: u64,
+    length: usize,
+}
+
+/// A connection that was taken from a queue.
+struct Connection {
+    socket: OwnedFd,
+    peer: SocketAddrAny,
+}
+
+/// Why a program did not get a connection.
+enum Failed {
+    /// The kernel's own call would have failed like this, and left the connection in the queue.
+    Before(Errno),
+    /// The kernel's own call would have failed like this, and closed the connection.
+    Behind(Errno),
+    /// It waits no more.
+    Gone,
+}
+
+impl Direct {
+    /// `accept(2)` and `accept4(2)`: gives the program a client's own connection. `false`: the kernel goes on.
+    pub(super) fn accept(&mut self, call: &Notification, listener: BorrowedFd<'_>) -> bool {
+        let Some(asked) = self.asked(call) else { return false };
+        if let Some(index) = self.accepts.strays.iter().position(|(inode, _)| *inode == asked.inode) {
+            let (_, stray) = self.accepts.strays.swap_remove(index);
+            return self.give_inner(call, listener, asked, stray);
+        }
+        let (port, thread) = (asked.address.port(), call.thread());
+        let any_held = self.outside.asks(port, thread);
+        if asked.blocks && !has_connection(asked.held.socket.as_fd()) {
+            self.outside.waits(port, thread);
+            return false;
+        }
+        if !any_held {
+            return false;
+        }
+        let Some(inner) = self.take_inner(&asked) else { return false };
+        let ends = (SocketAddr::try_from(inner.peer.clone()), getsockname(&inner.socket).and_then(SocketAddr::try_from));
+        let (Ok(peer), Ok(service)) = ends else { return self.give_inner(call, listener, asked, inner) };
+        match self.outside.take(plain(peer), plain(service)) {
+            Some(client) => self.give_client(call, listener, asked, inner, client),
+            None => self.give_inner(call, listener, asked, inner),
+        }
+    }
+
+    /// Closes what the program need not wait for.
+    pub(super) fn close_finished(&mut self) {
+        if !self.accepts.finished.is_empty() {
+            // It was woken to run here next.
+            rustix::thread::sched_yield();
+            self.accepts.finished.drain(..).for_each(sockets::reset);
+        }
+    }
+
+    /// `None` where the kernel is to do everything.
+    fn asked(&mut self, call: &Notification) -> Option<Asked> {
+        let flags = if call.call() == libc::SYS_accept { 0 } else { call.argument(3) as u32 };
+        let flags = SocketFlags::from_bits(flags)?;
+        if !(SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).contains(flags) {
+            return None;
+        }
+        let wants = if call.argument(1) == 0 { None } else { Some(Wants::of(call)?) };
+        let held = self.programs.copy(call.thread(), call.argument(0) as i32)?;
+        let socket = held.socket.as_fd();
+        if sockopt::socket_protocol(socket).ok()? != Some(ipproto::TCP) || !sockopt::socket_acceptconn(socket).ok()? {
+            return None;
+        }
+        let address = getsockname(socket).and_then(SocketAddr::try_from).ok()?;
+        let network = sys::network_of(socket).ok()?;
+        if self.plain(Family::of(address.ip()))?.network != network {
+            return None;
+        }
+        let blocks = !rustix::fs::fcntl_getfl(socket).ok()?.contains(OFlags::NONBLOCK);
+        let inode = rustix::fs::fstat(socket).ok()?.st_ino;
+        Some(Asked { held, inode, address, blocks, flags, wants })
+    }
+
+    /// Takes the first connection in the queue. Another one may be faster, and the program may let the listener block
+    /// meanwhile.
+    fn take_inner(&mut self, asked: &Asked) -> Option<Connection> {
+        if self.accepts.alarm.is_none() {
+            self.accepts.alarm = Some(Alarm::new().ok()?);
+        }
+        let alarm = self.accepts.alarm.as_ref()?;
+        let accepted = alarm.during(|| acceptfrom_with(&asked.held.socket, SocketFlags::CLOEXEC));
+        let (socket, peer) = accepted.ok()?;
+        Some(Connection { socket, peer: peer? })
+    }
+
+    /// Gives the program a connection that was made inside.
+    fn give_inner(&mut self, call: &Notification, listener: BorrowedFd<'_>, asked: Asked, inner: Connection) -> bool {
+        let Asked { held, inode, flags, wants, .. } = asked;
+        drop(held);
+        match give(call, listener, &inner.socket, &inner.peer, flags, wants) {
+            // The program has its own copy.
+            Ok(()) => drop(inner),
+            Err(Failed::Before(errno)) => {
+                self.accepts.strays.push((inode, inner));
+                call.answer(listener, &Err(errno.into()));
+            }
+            Err(Failed::Behind(errno)) => {
+                drop(inner);
+                call.answer(listener, &Err(errno.into()));
+            }
+            Err(Failed::Gone) => self.accepts.strays.push((inode, inner)),
+        }
+        true
+    }
+
+    /// Gives the program the client's own connection for the one inside.
+    fn give_client(
+        &mut self,
+        call: &Notification,
+        listener: BorrowedFd<'_>,
+        asked: Asked,
+        inner: Connection,
+        client: HeldClient,
+    ) -> bool {
+        let Some(cookie) = self.prepare_client(&asked, &client) else {
+            let _ = sockets::prepare(client.socket.as_fd());
+            self.outside.relay(client);
+            return self.give_inner(call, listener, asked, inner);
+        };
+        let pid = asked.held.process;
+        let Asked { held, flags, wants, .. } = asked;
+        drop(held);
+        match give(call, listener, &client.socket, &inner.peer, flags, wants) {
+            Ok(()) => {
+                let other_end = self.outside.accepted(&client, pid, cookie);
+                self.accepts.finished.extend([inner.socket].into_iter().chain(other_end));
+            }
+            Err(Failed::Behind(errno)) => {
+                let other_end = self.outside.dropped(&client);
+                self.accepts.finished.extend([inner.socket, client.socket].into_iter().chain(other_end));
+                call.answer(listener, &Err(errno.into()));
+            }
+            Err(failed) => {
+                // A new connection inside makes the listener readable again.
+                sockets::reset(inner.socket);
+                self.outside.again(client);
+                if let Failed::Before(errno) = failed {
+                    call.answer(listener, &Err(errno.into()));
+                }
+            }
+        }
+        true
+    }
+
+    /// Makes the client's connection what the program would have got of this listener, and tells its cookie. `None` if
+    /// that can't be.
+    fn prepare_client(&mut self, asked: &Asked, client: &HeldClient) -> Option<u64> {
+        let (family, socket) = (Family::of(asked.address.ip()), client.socket.as_fd());
+        if Family::of(client.address.ip()) != family {
+            return None;
+        }
+        sockets::unprepare(socket).ok()?;
+        let extent = if self.sets_seldom { Extent::All } else { Extent::Often };
+        // A connection inherits the options of the socket that listens, whose buffers nothing but the program has changed.
+        self.plain(family)?.options.carry_over(extent, asked.held.socket.as_fd(), socket).ok()?;
+        if self.outside.has_policy() {
+            lock::to_peer(socket, client.address).ok()?;
+        }
+        sockopt::socket_cookie(socket).ok()
+    }
+}
+
+impl Wants {
+    /// `None` where the kernel would fail.
+    fn of(call: &Notification) -> Option<Self> {
+        let (address, length_at) = (call.argument(1), call.argument(2));
+        let length = call.memory(length_at, size_of::<libc::socklen_t>())?;
+        let length = i32::from_ne_bytes(length.try_into().ok()?);
+        Some(Self { address, length_at, length: usize::try_from(length).ok()? })
+    }
+
+    /// Writes an address as `accept(2)` does: as much of it as there is room for, and how long it is.
+    fn write(self, call: &Notification, address: &[u8]) -> bool {
+        let length = address.len() as libc::socklen_t;
+        let part = &address[..address.len().min(self.length)];
+        (part.is_empty() || call.set_memory(self.address, part)) && call.set_memory(self.length_at, &length.to_ne_bytes())
+    }
+}
+
+/// Makes a socket the result of the call.
+fn give(
+    call: &Notification,
+    listener: BorrowedFd<'_>,
+    socket: &OwnedFd,
+    peer: &SocketAddrAny,
+    flags: SocketFlags,
+    wants: Option<Wants>,
+) -> Result<(), Failed> {
+    let status = if flags.contains(SocketFlags::NONBLOCK) { OFlags::NONBLOCK } else { OFlags::empty() };
+    rustix::fs::fcntl_setfl(socket, OFlags::RDWR | status).map_err(Failed::Before)?;
+    let wrote = wants.is_none_or(|wants| wants.write(call, sys::address_bytes(peer)));
+    if !wrote {
+        return Err(if call.is_valid(listener) { Failed::Behind(Errno::FAULT) } else { Failed::Gone });
+    }
+    match call.give(listener, socket.as_fd(), flags.contains(SocketFlags::CLOEXEC)) {
+        Ok(()) => Ok(()),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => Err(Failed::Before(errno)),
+            _ => Err(Failed::Gone),
+        },
+    }
+}
+
+/// Whether a connection waits to be accepted.
+fn has_connection(listener: BorrowedFd<'_>) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut polled = [PollFd::from_borrowed_fd(listener, PollFlags::IN)];
+    poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0)
+}
