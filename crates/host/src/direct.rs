@@ -67,12 +67,11 @@ pub trait Outside: Send {
     /// Takes the client that is held whose connection inside is this one. One of the following tells what became of it.
     fn take(&self, peer: SocketAddr, service: SocketAddr) -> Option<HeldClient>;
 
-    /// A process has got the client's socket, with this cookie. Gives the other end of the connection inside, if it is
-    /// known already.
-    fn accepted(&self, client: &HeldClient, pid: u32, cookie: u64) -> Option<OwnedFd>;
+    /// A process has got the client's socket. Gives the other end of the connection inside, if it is known already.
+    fn accepted(&self, client: HeldClient, pid: u32) -> Option<OwnedFd>;
 
     /// Neither connection is needed any more. Gives the other end too.
-    fn dropped(&self, client: &HeldClient) -> Option<OwnedFd>;
+    fn dropped(&self, client: HeldClient) -> Option<OwnedFd>;
 
     /// The connection inside is in use: the client is to be relayed.
     fn relay(&self, client: HeldClient);
@@ -330,7 +329,7 @@ impl fmt::Debug for Direct {
 fn carry_back(candidate: &Candidate, to: BorrowedFd<'_>) -> Option<()> {
     let family = candidate.family;
     let untouched = Options::of(machine_socket(family).ok()?.as_fd(), family);
-    untouched.but_used().carry_over(Extent::All, candidate.held.socket.as_fd(), to).ok()
+    untouched.but_used().carry_over(Extent::All, candidate.held.socket.as_fd(), to).ok().map(drop)
 }
 
 /// Puts a socket that is new in the place of one that a waiting call is about. It fails if nothing waits any more.

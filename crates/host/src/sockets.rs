@@ -27,14 +27,14 @@ pub use self::{
     ping::{PING_OVERHEAD, PingSocket, Pong},
     splice::{Pipe, PipePool, Spliced, splice_in, splice_out},
     stream::{
-        Transfer, bind_and_connect, connect, discard, is_delivering, narrow_if_near, receive, reset, send,
+        Transfer, bind_and_connect, connect, discard, is_delivering, narrow_if_near, prepare_accepted, receive, reset, send,
         shutdown_write, take_error, widen,
     },
     train::{Cutting, Train, send_train_from, udp_send_train},
     udp::{send_to, udp_connect, udp_receive, udp_send},
 };
 
-pub(crate) use self::stream::{prepare, tcp_state, unprepare};
+pub(crate) use self::stream::{prepare, tcp_state};
 
 /// Raises the limit of open files to the hard limit and returns it.
 ///

@@ -140,14 +140,16 @@ impl Outside for Surroundings {
         self.plane.held().take(self.serial, peer, service)
     }
 
-    fn accepted(&self, client: &HeldClient, pid: u32, cookie: u64) -> Option<OwnedFd> {
-        let HeldClient { service, forward, entrance, .. } = *client;
-        self.record(pid, cookie, Some(Through { service, forward, entrance }));
+    fn accepted(&self, client: HeldClient, pid: u32) -> Option<OwnedFd> {
+        let HeldClient { service, forward, entrance, .. } = client;
+        if let Ok(cookie) = client.cookie() {
+            self.record(pid, cookie, Some(Through { service, forward, entrance }));
+        }
         self.dropped(client)
     }
 
-    fn dropped(&self, client: &HeldClient) -> Option<OwnedFd> {
-        self.plane.held().gone(self.serial, client)
+    fn dropped(&self, client: HeldClient) -> Option<OwnedFd> {
+        self.plane.held().gone(self.serial, &client)
     }
 
     fn relay(&self, client: HeldClient) {

@@ -139,8 +139,8 @@ impl Control {
         let (serial, name) = (reserved.serial, reserved.name.clone());
         let addresses: Vec<IpAddr> =
             std::iter::once(reserved.address_v4.into()).chain(reserved.address_v6.map(IpAddr::V6)).collect();
-        let host_ports = request.host_ports;
-        let setup = move |sockets| HostSetup { serial, name, addresses, host_ports, egress, sockets };
+        let (host_ports, direct) = (request.host_ports, request.direct);
+        let setup = move |sockets| HostSetup { serial, name, addresses, host_ports, egress, sockets, direct };
         match self.make_namespace(reserved, setup).await {
             Ok(inside) => Ok((inside, holding)),
             Err(failure) => {

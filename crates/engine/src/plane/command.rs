@@ -36,6 +36,8 @@ pub(crate) struct HostSetup {
     pub(crate) egress: Option<Egress>,
     /// Its socket table, with events.
     pub(crate) sockets: SockDiag,
+    /// Its programs hold sockets of the machine.
+    pub(crate) direct: bool,
 }
 
 /// A host of another network that has joined this one.

@@ -29,6 +29,8 @@ pub(super) struct Forward {
     pub(super) host: u32,
     pub(super) service_port: u16,
     pub(super) socket: HeldSocket,
+    /// Programs may take its clients' own connections over.
+    pub(super) direct: bool,
     /// Its events are reported.
     watched: bool,
     /// It could not follow its service at the last look, which was told.
@@ -47,7 +49,7 @@ pub(super) struct Forward {
 
 impl Forward {
     /// One to a service of a host, before anything came through it.
-    fn new(host: u32, held: HeldForward) -> Forward {
+    fn new(host: u32, direct: bool, held: HeldForward) -> Forward {
         let HeldForward { id, address, service_port, socket } = held;
         Forward {
             id,
@@ -55,6 +57,7 @@ impl Forward {
             host,
             service_port,
             socket,
+            direct,
             watched: false,
             stuck: false,
             service: None,
@@ -105,7 +108,7 @@ impl Forward {
     /// Takes clients from now on. Nobody is let in whom no event would tell of.
     fn open(&mut self, place: usize, poller: &Poller) -> io::Result<()> {
         if let HeldSocket::Tcp(port) = &self.socket {
-            port.listen(BACKLOG)?;
+            if self.direct { port.listen_plainly(BACKLOG) } else { port.listen(BACKLOG) }?;
         }
         self.watch(place, poller).inspect_err(|_| {
             // It has just begun.
@@ -138,13 +141,11 @@ impl Forward {
 impl Plane {
     /// Puts forwards in force. Without their host, which has just been removed, their ports are given back.
     pub(super) fn add_forwards(&mut self, host: u32, held: Vec<HeldForward>) {
-        if !self.hosts.contains_key(&host) {
-            return;
-        }
+        let Some(direct) = self.hosts.get(&host).map(|host| host.direct) else { return };
         self.admission.record(held.len());
         let mut added = Vec::with_capacity(held.len());
         for held in held {
-            added.push(self.forwards.insert(Forward::new(host, held)));
+            added.push(self.forwards.insert(Forward::new(host, direct, held)));
         }
         // A TCP port has no events before it listens.
         for place in &added {

@@ -53,6 +53,8 @@ pub(super) struct PlaneHost {
     pub(super) name: String,
     pub(super) addresses: Vec<IpAddr>,
     sockets: SockDiag,
+    /// Its programs hold sockets of the machine.
+    pub(super) direct: bool,
     pub(super) services: Services,
     /// Places of its forwards.
     pub(super) forwards: Vec<usize>,
@@ -184,7 +186,7 @@ fn listener(socket: &SocketInfo) -> Option<Listener> {
 
 impl Plane {
     pub(super) fn add_host(&mut self, setup: HostSetup) {
-        let HostSetup { serial, name, addresses, host_ports, egress, sockets } = setup;
+        let HostSetup { serial, name, addresses, host_ports, egress, sockets, direct } = setup;
         for address in &addresses {
             self.rules.open(*address, host_ports.iter().copied());
         }
@@ -199,6 +201,7 @@ impl Plane {
             name,
             addresses,
             sockets,
+            direct,
             services: Services::default(),
             forwards: Vec::new(),
             // No program runs in it yet.

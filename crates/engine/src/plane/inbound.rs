@@ -194,6 +194,10 @@ impl Plane {
             Entrance::Forward(id, place) => (Some(id), Some(place)),
             Entrance::Dial(..) => (None, None),
         };
+        if place.and_then(|place| self.forwards.get(place)).is_some_and(|forward| forward.direct) {
+            // One that is gone is found so when it is read.
+            let _ = sockets::prepare_accepted(socket.as_fd());
+        }
         let sides = SplicedSides {
             forward: place,
             client: socket,

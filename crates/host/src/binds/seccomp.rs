@@ -212,14 +212,21 @@ impl Notification {
     }
 
     /// Writes to the caller's memory. Fails where it has none that it could write to itself, or has ended.
-    pub(crate) fn set_memory(&self, pointer: u64, bytes: &[u8]) -> bool {
-        let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-        let remote = libc::iovec { iov_base: pointer as *mut libc::c_void, iov_len: bytes.len() };
-        // SAFETY: `local` describes `bytes`, which the kernel only reads; `remote` is an address of the other process, which
+    pub(crate) fn set_memory(&self, parts: [(u64, &[u8]); 2]) -> bool {
+        let local = parts.map(|(_, bytes)| libc::iovec {
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        });
+        let remote = parts.map(|(pointer, bytes)| libc::iovec {
+            iov_base: pointer as *mut libc::c_void,
+            iov_len: bytes.len(),
+        });
+        // SAFETY: `local` describes `parts`, which the kernel only reads; `remote` are addresses of the other process, which
         // it checks.
         let written =
-            unsafe { libc::process_vm_writev(self.thread() as i32, &raw const local, 1, &raw const remote, 1, 0) };
-        usize::try_from(written).is_ok_and(|written| written == bytes.len())
+            unsafe { libc::process_vm_writev(self.thread() as i32, local.as_ptr(), 2, remote.as_ptr(), 2, 0) };
+        let wanted: usize = parts.iter().map(|(_, bytes)| bytes.len()).sum();
+        usize::try_from(written).is_ok_and(|written| written == wanted)
     }
 
     /// Lets the kernel do what was called for.

@@ -6,16 +6,17 @@
 //! is lost: what can't be handed over is relayed, and what the program has no descriptor for queues up again.
 
 use std::{
-    fmt,
+    fmt, io,
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::OFlags,
     io::Errno,
-    net::{SocketAddrAny, SocketFlags, acceptfrom_with, getsockname, ipproto, sockopt},
+    net::{SendFlags, SocketAddrAny, SocketFlags, acceptfrom_with, getsockname, ipproto, sockopt},
 };
 
 use super::{Direct, alarm::Alarm, lock, options::Extent, programs::Held};
@@ -38,6 +39,16 @@ pub struct HeldClient {
     pub entrance: SocketAddr,
 }
 
+impl HeldClient {
+    /// `SO_COOKIE`, by which the socket table knows the socket too.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn cookie(&self) -> io::Result<u64> {
+        Ok(sockopt::socket_cookie(&self.socket)?)
+    }
+}
+
 /// What is known from one `accept(2)` to the next.
 #[derive(Default)]
 pub(super) struct Accepts {
@@ -47,8 +58,20 @@ pub(super) struct Accepts {
     /// next gets them; there are others behind them that call for it.
     strays: Vec<(u64, Connection)>,
     /// What is closed once the program goes on.
-    finished: Vec<OwnedFd>,
+    finished: Option<Finished>,
+    /// The last listener of which it was seen that it has nothing set, and when.
+    plain: Option<(u64, Instant)>,
 }
+
+/// A connection inside that is not needed: both ends, if the other one is known already.
+struct Finished {
+    accepted: OwnedFd,
+    other_end: Option<OwnedFd>,
+}
+
+/// So long it is believed that a listener still has nothing set. To look costs more than everything else here together, and
+/// the kernel too takes the options of the time when a connection was made, not of when it is accepted.
+const BELIEVED: Duration = Duration::from_millis(10);
 
 impl fmt::Debug for Accepts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,7 +83,6 @@ impl fmt::Debug for Accepts {
 struct Asked {
     /// The socket that listens.
     held: Held,
-    inode: u64,
     address: SocketAddr,
     /// Whether the call would wait.
     blocks: bool,
@@ -96,7 +118,7 @@ impl Direct {
     /// `accept(2)` and `accept4(2)`: gives the program a client's own connection. `false`: the kernel goes on.
     pub(super) fn accept(&mut self, call: &Notification, listener: BorrowedFd<'_>) -> bool {
         let Some(asked) = self.asked(call) else { return false };
-        if let Some(index) = self.accepts.strays.iter().position(|(inode, _)| *inode == asked.inode) {
+        if let Some(index) = self.accepts.strays.iter().position(|(inode, _)| *inode == asked.held.inode) {
             let (_, stray) = self.accepts.strays.swap_remove(index);
             return self.give_inner(call, listener, asked, stray);
         }
@@ -120,10 +142,15 @@ impl Direct {
 
     /// Closes what the program need not wait for.
     pub(super) fn close_finished(&mut self) {
-        if !self.accepts.finished.is_empty() {
+        if let Some(Finished { accepted, other_end }) = self.accepts.finished.take() {
             // It was woken to run here next.
             rustix::thread::sched_yield();
-            self.accepts.finished.drain(..).for_each(sockets::reset);
+            // RFC 2525 §2.17: what was not read makes the close a reset, and nothing lingers in TIME-WAIT. With `SO_LINGER`
+            // the kernel would forget the peer first, and the end look like that of the listener.
+            if let Some(other_end) = &other_end {
+                let _ = rustix::net::send(other_end, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+            }
+            drop(accepted);
         }
     }
 
@@ -146,8 +173,7 @@ impl Direct {
             return None;
         }
         let blocks = !rustix::fs::fcntl_getfl(socket).ok()?.contains(OFlags::NONBLOCK);
-        let inode = rustix::fs::fstat(socket).ok()?.st_ino;
-        Some(Asked { held, inode, address, blocks, flags, wants })
+        Some(Asked { held, address, blocks, flags, wants })
     }
 
     /// Takes the first connection in the queue. Another one may be faster, and the program may let the listener block
@@ -164,8 +190,8 @@ impl Direct {
 
     /// Gives the program a connection that was made inside.
     fn give_inner(&mut self, call: &Notification, listener: BorrowedFd<'_>, asked: Asked, inner: Connection) -> bool {
-        let Asked { held, inode, flags, wants, .. } = asked;
-        drop(held);
+        let Asked { held: Held { socket, inode, .. }, flags, wants, .. } = asked;
+        drop(socket);
         match give(call, listener, &inner.socket, &inner.peer, flags, wants) {
             // The program has its own copy.
             Ok(()) => drop(inner),
@@ -191,22 +217,21 @@ impl Direct {
         inner: Connection,
         client: HeldClient,
     ) -> bool {
-        let Some(cookie) = self.prepare_client(&asked, &client) else {
-            let _ = sockets::prepare(client.socket.as_fd());
+        if self.prepare_client(&asked, &client).is_none() {
             self.outside.relay(client);
             return self.give_inner(call, listener, asked, inner);
-        };
+        }
         let pid = asked.held.process;
         let Asked { held, flags, wants, .. } = asked;
         drop(held);
         match give(call, listener, &client.socket, &inner.peer, flags, wants) {
             Ok(()) => {
-                let other_end = self.outside.accepted(&client, pid, cookie);
-                self.accepts.finished.extend([inner.socket].into_iter().chain(other_end));
+                let other_end = self.outside.accepted(client, pid);
+                self.accepts.finished = Some(Finished { accepted: inner.socket, other_end });
             }
             Err(Failed::Behind(errno)) => {
-                let other_end = self.outside.dropped(&client);
-                self.accepts.finished.extend([inner.socket, client.socket].into_iter().chain(other_end));
+                let other_end = self.outside.dropped(client);
+                self.accepts.finished = Some(Finished { accepted: inner.socket, other_end });
                 call.answer(listener, &Err(errno.into()));
             }
             Err(failed) => {
@@ -221,21 +246,25 @@ impl Direct {
         true
     }
 
-    /// Makes the client's connection what the program would have got of this listener, and tells its cookie. `None` if
-    /// that can't be.
-    fn prepare_client(&mut self, asked: &Asked, client: &HeldClient) -> Option<u64> {
+    /// Makes the client's connection what the program would have got of this listener. `None` if that can't be.
+    fn prepare_client(&mut self, asked: &Asked, client: &HeldClient) -> Option<()> {
         let (family, socket) = (Family::of(asked.address.ip()), client.socket.as_fd());
         if Family::of(client.address.ip()) != family {
             return None;
         }
-        sockets::unprepare(socket).ok()?;
         let extent = if self.sets_seldom { Extent::All } else { Extent::Often };
-        // A connection inherits the options of the socket that listens, whose buffers nothing but the program has changed.
-        self.plain(family)?.options.carry_over(extent, asked.held.socket.as_fd(), socket).ok()?;
+        let inode = asked.held.inode;
+        let is_plain = self.accepts.plain.is_some_and(|(known, at)| known == inode && at.elapsed() < BELIEVED);
+        if extent == Extent::All || !is_plain {
+            // A connection inherits the options of the socket that listens, whose buffers nothing but the program has changed.
+            let plain = &self.plain(family)?.options;
+            let carried = plain.carry_over(extent, asked.held.socket.as_fd(), socket).ok()?;
+            self.accepts.plain = (carried == 0).then(|| (inode, Instant::now()));
+        }
         if self.outside.has_policy() {
             lock::to_peer(socket, client.address).ok()?;
         }
-        sockopt::socket_cookie(socket).ok()
+        Some(())
     }
 }
 
@@ -252,7 +281,7 @@ impl Wants {
     fn write(self, call: &Notification, address: &[u8]) -> bool {
         let length = address.len() as libc::socklen_t;
         let part = &address[..address.len().min(self.length)];
-        (part.is_empty() || call.set_memory(self.address, part)) && call.set_memory(self.length_at, &length.to_ne_bytes())
+        call.set_memory([(self.address, part), (self.length_at, &length.to_ne_bytes())])
     }
 }
 

@@ -127,11 +127,12 @@ impl Options {
         Self { used: true, ..self }
     }
 
-    /// Sets on `to` what is set on `from`, which was like this one.
+    /// Sets on `to` what is set on `from`, which was like this one, and tells how many options that were.
     ///
     /// # Errors
     /// Something is set that can't be carried over, or not by us.
-    pub(super) fn carry_over(&self, extent: Extent, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+    pub(super) fn carry_over(&self, extent: Extent, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<usize> {
+        let mut carried = 0;
         let count = match extent {
             Extent::Often => often(self.family).count(),
             Extent::All => self.values.len(),
@@ -144,6 +145,7 @@ impl Options {
             let (Some((bytes, length)), true) = (set, how != How::Peculiar) else {
                 return Err(io::ErrorKind::Unsupported.into());
             };
+            carried += 1;
             // Some can't be set any more on a connection, which may have them from where it was accepted.
             if value(to, name) == set {
                 continue;
@@ -155,7 +157,7 @@ impl Options {
                 sys::set_bytes(to.as_fd(), name.0, name.1, &bytes[..length])?;
             }
         }
-        Ok(())
+        Ok(carried)
     }
 }
 

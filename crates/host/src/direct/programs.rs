@@ -26,6 +26,7 @@ const SETTLING: Duration = Duration::from_secs(1);
 pub(super) struct Held {
     /// Our copy.
     pub(super) socket: OwnedFd,
+    pub(super) inode: u64,
     pub(super) descriptor: RawFd,
     pub(super) process: u32,
     pub(super) close_on_exec: bool,
@@ -67,6 +68,7 @@ impl Programs {
         }
         Some(Held {
             socket,
+            inode: info.inode,
             descriptor,
             process,
             close_on_exec: info.flags & libc::O_CLOEXEC != 0,

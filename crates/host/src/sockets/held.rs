@@ -65,6 +65,14 @@ impl HeldPort {
     pub fn listen(&self, backlog: u32) -> io::Result<()> {
         // Connections inherit the options. Who only holds thousands of ports needs none.
         prepare(self.socket.as_fd())?;
+        self.listen_plainly(backlog)
+    }
+
+    /// The same for connections that have nothing set beside `SO_REUSEADDR`.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn listen_plainly(&self, backlog: u32) -> io::Result<()> {
         sockopt::set_socket_reuseaddr(&self.socket, true)?;
         let result = listen(&self.socket, i32::try_from(backlog).unwrap_or(i32::MAX));
         if result.is_err() {
@@ -86,7 +94,7 @@ impl HeldPort {
         }
     }
 
-    /// Takes a connection from the queue, prepared as by [`super::connect`].
+    /// Takes a connection from the queue, prepared as by [`super::connect`] unless the port listens plainly.
     ///
     /// # Errors
     /// Out of file descriptors or memory: stop polling for a while.

@@ -4,7 +4,6 @@ use std::{
     io::{self, IoSlice},
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    sync::OnceLock,
     time::Duration,
 };
 
@@ -46,6 +45,14 @@ pub fn connect(remote: SocketAddr) -> Result<OwnedFd, Failure> {
     Ok(socket)
 }
 
+/// Sets on a connection of [`super::HeldPort::listen_plainly`] what one of [`super::HeldPort::listen`] has.
+///
+/// # Errors
+/// It is gone.
+pub fn prepare_accepted(socket: BorrowedFd<'_>) -> Result<(), Failure> {
+    Ok(prepare(socket)?)
+}
+
 /// Sets what every connection of ours has, or inherits from the socket that listens.
 pub(crate) fn prepare(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     sockopt::set_tcp_nodelay(socket, true)?;
@@ -55,39 +62,6 @@ pub(crate) fn prepare(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     sockopt::set_tcp_keepcnt(socket, KEEP_ALIVE_PROBES)?;
     // RFC 6093 §4: the byte that urgent data points to is one of the stream. Otherwise it would be lost on the way.
     sockopt::set_socket_oobinline(socket, true)
-}
-
-/// Makes a connection that has inherited what [`prepare`] sets one like any other of this network.
-pub(crate) fn unprepare(socket: BorrowedFd<'_>) -> io::Result<()> {
-    sockopt::set_tcp_nodelay(socket, false)?;
-    sockopt::set_socket_keepalive(socket, false)?;
-    let times = keep_alive_times()?;
-    sockopt::set_tcp_keepidle(socket, times.idle)?;
-    sockopt::set_tcp_keepintvl(socket, times.interval)?;
-    sockopt::set_tcp_keepcnt(socket, times.probes)?;
-    Ok(sockopt::set_socket_oobinline(socket, false)?)
-}
-
-#[derive(Clone, Copy, Debug)]
-struct KeepAliveTimes {
-    idle: Duration,
-    interval: Duration,
-    probes: u32,
-}
-
-/// Those of sockets that have set none, in the network of the first caller.
-fn keep_alive_times() -> io::Result<KeepAliveTimes> {
-    static KNOWN: OnceLock<KeepAliveTimes> = OnceLock::new();
-    if let Some(known) = KNOWN.get() {
-        return Ok(*known);
-    }
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, Some(ipproto::TCP))?;
-    let times = KeepAliveTimes {
-        idle: sockopt::tcp_keepidle(&socket)?,
-        interval: sockopt::tcp_keepintvl(&socket)?,
-        probes: sockopt::tcp_keepcnt(&socket)?,
-    };
-    Ok(*KNOWN.get_or_init(|| times))
 }
 
 /// Binds a socket from inside a host and starts to connect it; as [`connect`].

@@ -23,10 +23,9 @@ impl Plane {
             return Err(client);
         };
         let back = |socket: OwnedFd| WaitingClient { entrance: Entrance::Forward(id, place), socket, address };
-        let Some(forward) = self.forwards.get(place) else { return Err(back(socket)) };
-        if origin.seen_as != address || origin.service.ip().is_unspecified() {
-            return Err(back(socket));
-        }
+        let forward = self.forwards.get(place).filter(|forward| forward.direct);
+        let as_it_is = origin.seen_as == address && !origin.service.ip().is_unspecified();
+        let Some(forward) = forward.filter(|_| as_it_is) else { return Err(back(socket)) };
         let client =
             HeldClient { socket, address, service: origin.service, forward: id, place, entrance: forward.address };
         let ends = Inside::of(origin.host, &client);
