@@ -6,6 +6,8 @@
 //! some addresses are forbidden, a socket takes segments of one peer only then, the one that was judged (`lock`): any other
 //! connection over it is never made.
 //!
+//! Connections that come in through a forward are replaced when the program accepts them (`accept`).
+//!
 //! Whatever is unusual about a socket leaves it where it is, and the connection takes the way through the network.
 
 mod accept;

@@ -18,7 +18,7 @@ pub struct Flow {
     /// The machine's address and port that this forward holds.
     #[serde(default)]
     pub via: Option<SocketAddr>,
-    /// Whether its client holds a socket of the machine, so that no byte of it passes through the engine.
+    /// Whether the program in the host holds a socket of the machine, so that no byte of it passes through the engine.
     #[serde(default)]
     pub direct: bool,
     /// The client's address and port as the service sees them, where they differ: a client of the machine itself

@@ -27,7 +27,7 @@ pub struct Host {
     /// What it may reach beyond its network.
     #[serde(default)]
     pub policy: Policy,
-    /// Whether its programs connect to the outside over sockets of the machine.
+    /// Whether its programs hold sockets of the machine for their connections from and to the outside.
     #[serde(default)]
     pub direct: bool,
     /// Seconds since the host was created.

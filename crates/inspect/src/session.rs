@@ -34,7 +34,7 @@ pub struct HostRequest {
     /// Gives the host no address of its own on the machine's loopback.
     #[serde(default)]
     pub no_loopback: bool,
-    /// Gives programs sockets of the machine for their connections to the outside: at its speed, with its addresses.
+    /// Gives programs sockets of the machine for their connections from and to the outside: at its speed, with its addresses.
     #[serde(default)]
     pub direct: bool,
     /// How many seconds its programs may take to end after SIGTERM, 10 at most, when the client of its last session is gone

@@ -66,8 +66,8 @@ fn conditions(rounds: u32, milliseconds: u32) -> String {
         "Median of {rounds} rounds, in each of which all contenders run in turn for {:.1} s; the ratio is the median of the \
          rounds' ratios, ± is half the spread of the absolute figure. cubic at both ends, an ordinary \
          user's guest, the other end a socket on the machine's own outer address; MTU 1500 unless the column says otherwise. \
-         In brackets: the absolute figure. With minato --direct the guest's programs hold sockets of the machine, so \
-         that nothing relays their TCP. {}.\n",
+         In brackets: the absolute figure. All servers poll before they accept. With minato --direct the guest's programs \
+         hold sockets of the machine, so that nothing relays their TCP. {}.\n",
         f64::from(milliseconds) / 1e3,
         machine(&["passt", "slirp4netns", "rootlesskit"]),
     )

@@ -213,14 +213,10 @@ impl Notification {
 
     /// Writes to the caller's memory. Fails where it has none that it could write to itself, or has ended.
     pub(crate) fn set_memory(&self, parts: [(u64, &[u8]); 2]) -> bool {
-        let local = parts.map(|(_, bytes)| libc::iovec {
-            iov_base: bytes.as_ptr().cast_mut().cast(),
-            iov_len: bytes.len(),
-        });
-        let remote = parts.map(|(pointer, bytes)| libc::iovec {
-            iov_base: pointer as *mut libc::c_void,
-            iov_len: bytes.len(),
-        });
+        let local =
+            parts.map(|(_, bytes)| libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() });
+        let remote =
+            parts.map(|(pointer, bytes)| libc::iovec { iov_base: pointer as *mut libc::c_void, iov_len: bytes.len() });
         // SAFETY: `local` describes `parts`, which the kernel only reads; `remote` are addresses of the other process, which
         // it checks.
         let written =

@@ -132,7 +132,8 @@ impl Direct {
             return false;
         }
         let Some(inner) = self.take_inner(&asked) else { return false };
-        let ends = (SocketAddr::try_from(inner.peer.clone()), getsockname(&inner.socket).and_then(SocketAddr::try_from));
+        let ends =
+            (SocketAddr::try_from(inner.peer.clone()), getsockname(&inner.socket).and_then(SocketAddr::try_from));
         let (Ok(peer), Ok(service)) = ends else { return self.give_inner(call, listener, asked, inner) };
         match self.outside.take(plain(peer), plain(service)) {
             Some(client) => self.give_client(call, listener, asked, inner, client),

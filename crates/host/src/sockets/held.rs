@@ -150,7 +150,7 @@ impl HeldPort {
         bind(&self.socket, &address).map_err(|errno| HoldError::of(address, errno))?;
         // From here on nobody else with SO_REUSEADDR may join. The kernel caches in the port's bucket whether all of its
         // sockets may share it, and looks again only when one of them starts to listen.
-        if self.listen(1).is_err() || self.unlisten().is_err() {
+        if self.listen_plainly(1).is_err() || self.unlisten().is_err() {
             return Err(in_use);
         }
         Ok(())

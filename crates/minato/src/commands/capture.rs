@@ -17,7 +17,7 @@ use crate::terminal::Terminal;
 const HEADERS: u32 = 512;
 
 /// What no capture of a direct host has.
-const UNSEEN: &str = "TCP connections of its programs to the outside are over sockets of the machine, and none of their \
+const UNSEEN: &str = "TCP connections of its programs from and to the outside are over sockets of the machine, and none of their \
                       packets passes the host; minato flows shows them";
 
 /// Captures until somebody ends it, the host ends, or there are enough packets.

@@ -117,7 +117,7 @@ pub(crate) struct Run {
     pub(crate) policy: Policy,
     /// Whether the host goes without an address on the machine's loopback.
     pub(crate) no_loopback: bool,
-    /// Whether its programs connect to the outside over sockets of the machine.
+    /// Whether its programs hold sockets of the machine for their connections from and to the outside.
     pub(crate) direct: bool,
     /// The program.
     pub(crate) program: Program,

@@ -174,7 +174,7 @@ fn each_connection_is_accounted_for_until_it_is_gone() {
     });
 }
 
-fn event(line: &str) -> Event {
+pub(crate) fn event(line: &str) -> Event {
     let mut value: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
     serde_json::from_value(value["event"].take()).expect("an event")
 }

@@ -4,8 +4,11 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use crate::machine::{MACHINE_V4, MACHINE_V6, Machine, OUTSIDE_V4, SOON, wait_for};
-use crate::support::net;
+use minato_inspect::{Event, Flow, FlowState, Forward, Happening};
+
+use crate::machine::{MACHINE_V4, MACHINE_V6, Machine, OUTSIDE_V4, SOON, wait_for, wait_until};
+use crate::support::api::Api;
+use crate::support::{net, servers};
 
 const SERVERS: &str = include_str!("direct/servers.py");
 
@@ -66,5 +69,105 @@ fn servers_of_every_kind_work_as_ever() {
             assert_eq!(finished.stdout, parts, "{}", finished.stderr);
             assert_eq!(finished.stderr, "");
         }
+    });
+}
+
+/// A page that a client outside gets, with the answer's head.
+fn page(machine: &Machine, address: &str) -> Option<String> {
+    let address = address.to_owned();
+    machine.outside(move || net::http_get(&address, "/"))
+}
+
+#[test]
+fn real_servers_answer_and_see_their_clients() {
+    Machine::run(&["nginx", "apache2", "vsftpd", "python3"], |machine| {
+        let root = machine.root();
+        let (nginx, apache) = (servers::nginx(machine, 80, "nginx"), servers::apache(machine, 81, "apache"));
+        let vsftpd = servers::vsftpd(machine);
+        let forwards = format!("{MACHINE_V4}:8080-8083:80-83");
+        let ftp = format!("{MACHINE_V4}:2121:21");
+        let web = root.run(&["--name", "all", "--direct", "-p", &forwards, "-p", &ftp], &nginx.command);
+        Api::ROOT.host("all");
+        let others = [
+            root.exec("all", &apache.command),
+            root.exec("all", &["python3", "-m", "http.server", "82", "--bind", "0.0.0.0"]),
+            root.exec("all", &vsftpd.command),
+        ];
+        for (port, part) in [(8080, "nginx"), (8081, "apache"), (8082, "Directory listing")] {
+            let address = format!("{MACHINE_V4}:{port}");
+            for _ in 0..3 {
+                let text = wait_for(part, SOON, || page(machine, &address).filter(|text| text.contains(part)));
+                assert!(text.contains("200 OK"), "{text}");
+            }
+        }
+        for log in [&nginx.access_log, &apache.access_log] {
+            wait_until("the client in the log", SOON, || {
+                std::fs::read_to_string(log).is_ok_and(|text| text.contains(OUTSIDE_V4))
+            });
+        }
+        // It speaks first.
+        let greeting = machine.outside(|| {
+            wait_for("FTP", SOON, || net::greeting(&format!("{MACHINE_V4}:2121")).filter(|text| !text.is_empty()))
+        });
+        assert!(greeting.starts_with("220 minato test"), "{greeting}");
+        others.into_iter().for_each(|server| drop(server.stop()));
+        web.stop();
+    });
+}
+
+/// The flow through the forward to port 8080 that is established, if there is one.
+fn through(direct: bool) -> Option<Flow> {
+    let flows: Vec<Flow> = Api::USER.get("/v1/flows")?;
+    let mut found = flows.into_iter().filter(|flow| flow.via.is_some_and(|via| via.port() == 8080));
+    found.find(|flow| flow.direct == direct && flow.state == FlowState::Established)
+}
+
+#[test]
+fn each_connection_is_accounted_for() {
+    const SERVER: &str = "import select, socket, time
+s = socket.create_server(('', 80))
+select.select([s], [], [])
+c, _ = s.accept()
+c.sendall(bytes(100))
+select.select([], [], [], 200)";
+    Machine::run(&["python3"], |machine| {
+        let user = machine.user();
+        let forward = format!("{MACHINE_V4}:8080:80");
+        let keeper = user.run(&["--name", "web", "--direct", "-p", &forward], &["sleep", "200"]);
+        Api::USER.host("web");
+        let watch = user.start(user.minato(&["watch", "web", "--json"]));
+        let server = user.exec("web", &["python3", "-c", SERVER]);
+        let client = machine.outside(|| {
+            let mut client = wait_for("the service", SOON, || net::connect(&format!("{MACHINE_V4}:8080")).ok());
+            client.write_all(&[0; 1000]).expect("to send");
+            client.read_exact(&mut [0; 100]).expect("an answer");
+            client
+        });
+        let flow = wait_for("the bytes", SOON, || through(true).filter(|flow| flow.bytes_in == Some(1000)));
+        assert_eq!(
+            (flow.client.address.to_string(), flow.client.port),
+            (OUTSIDE_V4.into(), client.local_addr().unwrap().port())
+        );
+        assert_eq!((flow.server.host.as_deref(), flow.server.port, flow.bytes_out), (Some("web"), 80, Some(100)));
+        assert_eq!(flow.server.process.as_ref().map(|process| process.name.as_str()), Some("python3"), "{flow:?}");
+        let forwards: Vec<Forward> = Api::USER.get("/v1/forwards").expect("forwards");
+        assert_eq!(flow.forward, Some(forwards[0].id));
+        assert_eq!((forwards[0].connections, forwards[0].bytes_in), (1, 0));
+        assert!(through(false).is_none());
+        let shown = user.minato_finish(&["flows"]).expect_success().stdout;
+        assert!(shown.contains(OUTSIDE_V4) && shown.contains("direct"), "{shown}");
+        wait_until("word of it", SOON, || watch.stdout().contains("direct-1"));
+        // It goes on without its forward, and ends with its program.
+        user.minato_finish(&["forward", "rm", "-p", &forward, "web"]).expect_success();
+        assert!(through(true).is_some());
+        server.stop();
+        wait_until("its end", SOON, || through(true).is_none());
+        drop(client);
+        keeper.stop();
+        let events: Vec<Event> = watch.finish().expect_success().stdout.lines().map(crate::direct::event).collect();
+        let of = |flow: &Flow| flow.direct && flow.client.address.to_string() == OUTSIDE_V4;
+        let started = |event: &&Event| matches!(&event.what, Happening::FlowStarted { flow, .. } if of(flow));
+        let ended = |event: &&Event| matches!(&event.what, Happening::FlowEnded { flow, .. } if of(flow));
+        assert_eq!((events.iter().filter(started).count(), events.iter().filter(ended).count()), (1, 1), "{events:#?}");
     });
 }

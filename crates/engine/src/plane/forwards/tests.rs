@@ -13,7 +13,8 @@ fn a_forward_that_can_not_be_watched_refuses_until_it_can() {
     // The kernel takes a descriptor only once, as it takes none when there are too many.
     let in_the_way = Poller::new().expect("epoll");
     in_the_way.add(&port, Token::Forward(0, 1)).expect("to watch");
-    let mut forward = Forward::new(1, false, HeldForward { id: 1, address, service_port: 80, socket: HeldSocket::Tcp(port) });
+    let mut forward =
+        Forward::new(1, false, HeldForward { id: 1, address, service_port: 80, socket: HeldSocket::Tcp(port) });
     let own = [IpAddr::from(Ipv4Addr::new(10, 77, 0, 2))];
     let services = Services::new([Listener { transport: Transport::Tcp, address: own[0], port: 80, v6_only: false }]);
     forward.follow(0, &services, &own, &in_the_way);

@@ -9,10 +9,11 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use minato_host::direct::HeldClient;
+use minato_host::sync::lock;
 
 /// How long a client is held. A program that has been woken asks within a fraction of that.
 const HOLD: Duration = Duration::from_millis(20);
@@ -230,7 +231,7 @@ impl HeldClients {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -282,3 +283,6 @@ impl Inside {
         (self.host, self.service.port())
     }
 }
+
+#[cfg(test)]
+mod tests;

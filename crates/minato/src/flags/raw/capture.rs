@@ -16,7 +16,7 @@ Examples:
 
 What passes the host's own loopback is among them: forwards lead there. Programs send segments larger than the MTU, which
 the kernel cuts later or never (segmentation offload): they are shown as they are. TCP
-connections to the outside of a host that is --direct are not among them (minato flows shows them). A port leaves out what has none, as ICMP.
+connections from and to the outside of a host that is --direct are not among them (minato flows shows them). A port leaves out what has none, as ICMP.
 Ends with Ctrl-C, or with the host.";
 
 /// `minato capture`.

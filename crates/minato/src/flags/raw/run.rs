@@ -18,7 +18,7 @@ Examples:
   minato run -p 0.0.0.0:8080:80 -- PROGRAM
       reachable from other machines too
   minato run --direct -- rclone copy data remote:data
-      connections to the outside at the machine's own speed
+      connections from and to the outside at the machine's own speed
 
 Exit code: the program's own; 127 when there is no such program, 126 when it can't be executed.";
 

@@ -1,0 +1,124 @@
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::*;
+
+const PORT: u16 = 80;
+
+fn descriptor() -> OwnedFd {
+    eventfd(0, EventfdFlags::CLOEXEC).expect("a descriptor")
+}
+
+fn client(number: u8) -> HeldClient {
+    let service = SocketAddr::from(([10, 77, 0, 2], PORT));
+    let address = SocketAddr::from(([198, 51, 100, number], 5000));
+    let entrance = SocketAddr::from(([192, 0, 2, 1], 8080));
+    HeldClient { socket: descriptor(), address, service, forward: 7, place: 3, entrance }
+}
+
+/// Holds a client whose connection inside is made.
+fn hold(held: &HeldClients, now: Instant, number: u8) -> bool {
+    let client = client(number);
+    let ends = Inside::of(1, &client);
+    let is_held = held.hold(now, ends, client).is_ok();
+    if is_held {
+        held.connected(&ends, descriptor());
+    }
+    is_held
+}
+
+fn take(held: &HeldClients, number: u8) -> Option<HeldClient> {
+    let HeldClient { address, service, .. } = client(number);
+    held.take(1, address, service)
+}
+
+#[test]
+fn only_who_asks_is_waited_for() {
+    let (held, now) = (HeldClients::default(), Instant::now());
+    assert!(!hold(&held, now, 1), "nobody listens");
+    held.listens(1, PORT);
+    assert!(hold(&held, now, 1));
+    assert!(held.asks(1, PORT, 100) && !held.asks(1, 81, 100) && !held.asks(2, PORT, 100));
+    // A thread that waits in the kernel gets what is there, and what comes.
+    assert!(held.waits(1, PORT, 100));
+    assert_eq!(held.due(now).0.len(), 1);
+    assert!(!hold(&held, now, 2));
+    assert!(!held.waits(1, PORT, 101));
+    held.asks(1, PORT, 100);
+    assert!(!hold(&held, now, 2), "another one waits still");
+    held.asks(1, PORT, 101);
+    assert!(hold(&held, now, 2));
+}
+
+#[test]
+fn a_client_is_taken_once_and_counted() {
+    let (held, now) = (HeldClients::default(), Instant::now());
+    held.listens(1, PORT);
+    assert!(hold(&held, now, 1) && hold(&held, now, 2));
+    assert!(take(&held, 3).is_none());
+    let taken = take(&held, 1).expect("a client");
+    assert!(take(&held, 1).is_none());
+    // It is nobody else's while it is being handed over.
+    assert_eq!(held.due(now + HOLD).0.len(), 1, "the other one");
+    assert!(held.gone(1, &taken).is_some());
+    let mut counted = Vec::new();
+    held.taken(&mut counted);
+    assert_eq!(counted, [(7, 3)]);
+    assert!(!held.asks(1, PORT, 100));
+}
+
+#[test]
+fn what_can_not_be_handed_over_is_relayed_at_once() {
+    let (held, now) = (HeldClients::default(), Instant::now());
+    held.listens(1, PORT);
+    assert!(hold(&held, now, 1));
+    let taken = take(&held, 1).expect("a client");
+    held.relay(1, taken);
+    let (due, _) = held.due(now);
+    assert_eq!((due.len(), due[0].client.address, due[0].host), (1, client(1).address, 1));
+    // The connection inside may be made only after the client was taken.
+    let (taken, ends) = (client(2), Inside::of(1, &client(2)));
+    held.hold(now, ends, taken).expect("to hold it");
+    let taken = take(&held, 2).expect("a client");
+    assert!(held.gone(1, &taken).is_none());
+    held.connected(&ends, descriptor());
+    assert!(held.due(now + HOLD).0.is_empty());
+}
+
+#[test]
+fn who_leaves_clients_waiting_is_waited_for_more_and_more_seldom() {
+    let (held, mut now) = (HeldClients::default(), Instant::now());
+    held.listens(1, PORT);
+    for pause in [PAUSE, 2 * PAUSE, 4 * PAUSE] {
+        assert!(hold(&held, now, 1));
+        assert!(held.due(now).0.is_empty());
+        now += HOLD;
+        assert_eq!(held.due(now).0.len(), 1);
+        assert!(!hold(&held, now + pause, 1), "it has to ask first");
+        held.asks(1, PORT, 100);
+        assert!(!hold(&held, now + pause - HOLD, 1));
+        now += pause;
+    }
+    assert!(hold(&held, now, 1));
+    let taken = take(&held, 1).expect("a client");
+    held.gone(1, &taken);
+    assert!(hold(&held, now, 1));
+    held.due(now + HOLD);
+    held.asks(1, PORT, 100);
+    assert!(hold(&held, now + HOLD + PAUSE, 1), "it was forgiven");
+}
+
+#[test]
+fn forwards_and_hosts_end_with_what_is_held_for_them() {
+    let (held, now) = (HeldClients::default(), Instant::now());
+    held.listens(1, PORT);
+    assert!(hold(&held, now, 1));
+    assert!(held.of_forwards(&HashSet::from([8])).is_empty());
+    assert_eq!(held.of_forwards(&HashSet::from([7])).len(), 1);
+    assert!(hold(&held, now, 1));
+    held.hurry(&HashSet::from([7]));
+    assert_eq!(held.due(now).0.len(), 1);
+    assert!(hold(&held, now, 1));
+    assert!(held.forget_host(2).is_empty());
+    assert_eq!(held.forget_host(1).len(), 1);
+    assert!(!hold(&held, now, 1), "its services are forgotten");
+}
