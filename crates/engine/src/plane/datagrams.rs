@@ -21,8 +21,6 @@ use super::token::Token;
 const IDLE: Duration = Duration::from_secs(180);
 /// … except towards well-known ports, whose exchanges are short.
 const IDLE_WELL_KNOWN: Duration = Duration::from_secs(30);
-/// Most messages taken from one socket in one turn.
-pub(super) const BATCH: usize = 64;
 /// Receive buffer of a socket, in bytes as the kernel counts them.
 const ROOM: usize = 4 << 20;
 /// Largest payload of a datagram (RFC 768: the length field has 16 bits).
@@ -41,7 +39,7 @@ pub(super) struct DatagramIndex {
     pub(super) by_client: HashMap<(u64, SocketAddr), FlowId>,
     long: IdleQueue<FlowId>,
     short: IdleQueue<FlowId>,
-    /// Where the machine's sockets are read to.
+    /// Where the machine's sockets are read to, as much of one in a turn as it has room for.
     pub(super) inbox: Inbox,
     /// For what is to be sent once its flow is open, and for answers of resolvers.
     pub(super) buffer: Box<[u8]>,
@@ -209,37 +207,30 @@ impl Plane {
         }
     }
 
-    /// Whether there is more than one turn's worth.
+    /// Whether there may be more.
     fn receive_answers(&mut self, id: FlowId, inbox: &mut Inbox) -> bool {
-        for _ in 0..BATCH / Inbox::MOST {
-            let Some(flow) = self.flows.find_mut(id) else { return false };
-            let Kind::Datagrams(sides) = &mut flow.sides.kind else { return false };
-            let (source, destination) = (flow.client, flow.server);
-            let received = inbox.receive(sides.socket.as_fd());
-            if received == Ok(true) {
-                sides.expect_bulk();
-            }
-            for arrived in inbox.messages() {
-                flow.last_used = self.now;
-                flow.counters.to_initiating += arrived.train.payload.len() as u64;
-                for payload in arrived.train.datagrams() {
-                    // As any router does, drop what the link has no room for.
-                    let _ = self.stack.send_datagram(self.now, destination, source, payload);
-                }
-            }
-            let failure = match received {
-                Ok(true) => None,
-                // What waits only in the error queue (it has no more than that).
-                Ok(false) => sockets::take_error(sides.socket.as_fd()),
-                Err(failure) => sockets::take_error(sides.socket.as_fd()).or(Some(failure)),
-            };
-            if let Some(failure) = failure {
-                self.answer_datagram(source, destination, answer_for(failure));
-            } else if received == Ok(false) {
-                return false;
+        let Some(flow) = self.flows.find_mut(id) else { return false };
+        let Kind::Datagrams(sides) = &mut flow.sides.kind else { return false };
+        let (source, destination) = (flow.client, flow.server);
+        let received = inbox.receive(sides.socket.as_fd());
+        if received == Ok(true) {
+            sides.expect_bulk();
+        }
+        for arrived in inbox.messages() {
+            flow.last_used = self.now;
+            flow.counters.to_initiating += arrived.train.payload.len() as u64;
+            for payload in arrived.train.datagrams() {
+                // As any router does, drop what the link has no room for.
+                let _ = self.stack.send_datagram(self.now, destination, source, payload);
             }
         }
-        true
+        // Some errors wait only in the error queue, which has no more than that.
+        let failed = std::mem::take(&mut sides.failed) || received.is_err();
+        let failure = failed.then(|| sockets::take_error(sides.socket.as_fd())).flatten().or(received.err());
+        if let Some(failure) = failure {
+            self.answer_datagram(source, destination, answer_for(failure));
+        }
+        received != Ok(false)
     }
 
     pub(super) fn expire_datagrams(&mut self) {

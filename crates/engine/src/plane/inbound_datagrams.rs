@@ -15,7 +15,7 @@ use minato_relay::{FlowId, Operation, Side};
 
 use super::Plane;
 use super::command::HeldSocket;
-use super::datagrams::{BATCH, make_room};
+use super::datagrams::make_room;
 use super::forwards::More;
 use super::hosts::WaitingDatagrams;
 use super::inbound::random;
@@ -28,6 +28,7 @@ const MAX_WAITING: usize = 64;
 
 impl Plane {
     pub(super) fn take_client_datagrams(&mut self, place: usize) -> More {
+        self.spare.used(self.now);
         let mut inbox = std::mem::take(&mut self.datagrams.inbox);
         let more = self.receive_from_clients(place, &mut inbox);
         self.datagrams.inbox = inbox;
@@ -35,21 +36,18 @@ impl Plane {
     }
 
     fn receive_from_clients(&mut self, place: usize, inbox: &mut Inbox) -> More {
-        for _ in 0..BATCH / Inbox::MOST {
-            let Some(forward) = self.forwards.get(place) else { return More::No };
-            let HeldSocket::Udp(socket) = &forward.socket else { return More::No };
-            let received = inbox.receive(socket.as_fd());
-            for arrived in inbox.messages() {
-                self.client_datagrams(place, &arrived);
-            }
-            match received {
-                Ok(true) => {}
-                Ok(false) => return More::No,
-                // Short of memory, or the error of a datagram that was sent. There may be more to take.
-                Err(_) => return More::Later,
-            }
+        let Some(forward) = self.forwards.get(place) else { return More::No };
+        let HeldSocket::Udp(socket) = &forward.socket else { return More::No };
+        let received = inbox.receive(socket.as_fd());
+        for arrived in inbox.messages() {
+            self.client_datagrams(place, &arrived);
         }
-        More::Now
+        match received {
+            Ok(true) => More::Now,
+            Ok(false) => More::No,
+            // Short of memory, or the error of a datagram that was sent. There may be more to take.
+            Err(_) => More::Later,
+        }
     }
 
     /// Passes on what a client has sent.
@@ -191,27 +189,22 @@ impl Plane {
         }
     }
 
-    /// Whether there is more than one turn's worth.
+    /// Whether there may be more.
     fn receive_from_inside(&mut self, id: FlowId, inbox: &mut Inbox) -> bool {
-        for _ in 0..BATCH / Inbox::MOST {
-            let Some(flow) = self.flows.find_mut(id) else { return false };
-            let Kind::Forwarded(ForwardedSides { forward, inside: Some(socket), local, .. }) = &flow.sides.kind else {
-                return false;
-            };
-            let received = inbox.receive(socket.as_fd());
-            for arrived in inbox.messages() {
-                flow.last_used = self.now;
-                flow.counters.to_initiating += arrived.train.payload.len() as u64;
-                if let Some(forward) = self.forwards.get_mut(*forward) {
-                    forward.answer(*local, flow.client, arrived.train);
-                }
-            }
-            // After an error there may be more: the service is not bound (any more), and what was sent is lost.
-            if received == Ok(false) {
-                return false;
+        let Some(flow) = self.flows.find_mut(id) else { return false };
+        let Kind::Forwarded(ForwardedSides { forward, inside: Some(socket), local, .. }) = &flow.sides.kind else {
+            return false;
+        };
+        let received = inbox.receive(socket.as_fd());
+        for arrived in inbox.messages() {
+            flow.last_used = self.now;
+            flow.counters.to_initiating += arrived.train.payload.len() as u64;
+            if let Some(forward) = self.forwards.get_mut(*forward) {
+                forward.answer(*local, flow.client, arrived.train);
             }
         }
-        true
+        // An error is that the service is not bound (any more): what was sent is lost.
+        received != Ok(false)
     }
 
     pub(super) fn serve_waiting_datagrams(&mut self, host: u32, failed: bool) {

@@ -36,7 +36,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use minato_host::sockets::PipePool;
+use minato_host::sockets::{Inbox, PipePool};
 use minato_host::tap::{MAX_FRAME, Tap};
 use minato_ports::{EphemeralAllocator, PortRange};
 use minato_relay::{FlowId, FlowTable, Rules};
@@ -314,6 +314,7 @@ impl Plane {
     }
 
     fn receive_frames(&mut self) -> io::Result<()> {
+        let mut bytes = 0;
         for _ in 0..FRAMES {
             if !self.tap_readable {
                 break;
@@ -322,6 +323,12 @@ impl Plane {
                 Some(length) => {
                     self.spare.used(self.now);
                     self.stack.receive(self.now, &mut self.frame[..length]);
+                    bytes += length;
+                    if bytes > BUDGET {
+                        // The stack holds no more than some MiB of datagrams.
+                        self.take_datagrams();
+                        bytes = 0;
+                    }
                 }
                 None => self.tap_readable = false,
             }
@@ -338,6 +345,7 @@ impl Plane {
         self.ephemeral_udp.handle_timeout(now);
         if self.spare.is_due(now) {
             self.stack.release_spare_memory();
+            self.datagrams.inbox = Inbox::default();
         }
         self.expire_datagrams();
         self.expire_echoes();

@@ -42,7 +42,10 @@ impl Plane {
                 sides.splice.ready(side, readable, writable, hung_up);
                 self.enqueue(id);
             }
-            Kind::Datagrams(_) => self.enqueue(id),
+            Kind::Datagrams(sides) => {
+                sides.failed |= hung_up;
+                self.enqueue(id);
+            }
             Kind::Forwarded(_) => self.inside_datagrams_ready(id),
         }
     }

@@ -40,6 +40,8 @@ pub(super) struct DatagramSides {
     /// Connected to the target.
     pub(super) socket: OwnedFd,
     pub(super) cutting: Cutting,
+    /// It has an error to tell.
+    pub(super) failed: bool,
     /// Datagrams that come together are taken as one message. For a question and its answer that would be a system call for
     /// nothing.
     bulk: bool,
@@ -47,7 +49,7 @@ pub(super) struct DatagramSides {
 
 impl DatagramSides {
     pub(super) fn new(socket: OwnedFd) -> DatagramSides {
-        DatagramSides { socket, cutting: Cutting::default(), bulk: false }
+        DatagramSides { socket, cutting: Cutting::default(), failed: false, bulk: false }
     }
 
     /// Much comes at once.

@@ -61,7 +61,7 @@ impl Default for Slot {
 
 impl Inbox {
     /// Most messages of one call.
-    pub const MOST: usize = 32;
+    const MOST: usize = 32;
 
     /// Receives what waits at the socket, as far as there is room. Whether more may wait.
     ///

@@ -4,7 +4,8 @@ use crate::machine::{MACHINE_V4, MACHINE_V6, Machine, OUTSIDE_V4, OUTSIDE_V6, Pr
 use crate::support::api::Api;
 
 /// `send ADDRESS PORT`, `receive ADDRESS PORT`, or the same when the receiver speaks first: `answer ADDRESS PORT` and `ask
-/// ADDRESS PORT`. All print the size and the sum of each datagram, and the receiver confirms each burst.
+/// ADDRESS PORT`. All print the size and the sum of each datagram, and the receiver confirms each burst. `crowd ADDRESS PORT` is
+/// many senders that alternate, each of which gets back from `echo ADDRESS PORT` what it has sent.
 const PEER: &str = r#"
 import socket, sys, zlib
 role, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -48,7 +49,27 @@ def receive():
         else:
             tell(data)
 
-if role in ('receive', 'answer'):
+def echo():
+    own.settimeout(None)
+    while True:
+        own.sendto(*own.recvfrom(2000))
+
+def crowd(senders=20, rounds=30, burst=5):
+    crowd = [socket.socket(own.family, socket.SOCK_DGRAM) for _ in range(senders)]
+    for one in crowd:
+        one.settimeout(20)
+        one.connect((address, port))
+    for start in range(0, rounds, burst):
+        expected = [[bytes([number, start + each]) * (250 + number % 3) for each in range(burst)] for number in range(senders)]
+        for each in range(burst):
+            for number, one in enumerate(crowd):
+                one.send(expected[number][each])
+        for number, one in enumerate(crowd):
+            assert [one.recv(2000) for _ in range(burst)] == expected[number], number
+
+if role == 'crowd':
+    sys.exit(crowd())
+if role in ('receive', 'answer', 'echo'):
     own.bind((address, port))
     print('ready', file=sys.stderr, flush=True)
 else:
@@ -57,6 +78,8 @@ if role == 'answer':
     own.connect(own.recvfrom(100)[1])
 if role == 'ask':
     own.send(b'begin')
+if role == 'echo':
+    echo()
 send() if role in ('send', 'answer') else receive()
 "#;
 
@@ -114,5 +137,23 @@ fn every_datagram_through_a_forward_and_back_is_as_it_was_sent() {
             }
         }
         keeper.stop();
+    });
+}
+
+#[test]
+fn flows_that_alternate_are_not_mixed_up() {
+    Machine::run(&["python3"], |machine| {
+        let keeper = machine.user().run(&["--name", "server", "-p", "0.0.0.0:8080:7000/udp"], &["sleep", "100"]);
+        Api::USER.host("server");
+        let inside = machine.user().exec("server", &peer("echo", "0.0.0.0", 7000));
+        let outside = machine.root().start(&mut machine.outside_command(&peer("echo", "0.0.0.0", 7000)));
+        ready(&inside);
+        ready(&outside);
+        let words = peer("crowd", MACHINE_V4, 8080);
+        machine.root().start(machine.root().command(&words[0]).args(&words[1..])).finish().expect_success();
+        machine.user().exec("server", &peer("crowd", OUTSIDE_V4, 7000)).finish().expect_success();
+        for program in [inside, outside, keeper] {
+            program.stop();
+        }
     });
 }
