@@ -27,8 +27,8 @@ pub use self::{
     ping::{PING_OVERHEAD, PingSocket, Pong},
     splice::{Pipe, PipePool, Spliced, splice_in, splice_out},
     stream::{
-        Transfer, bind_and_connect, connect, discard, is_delivering, narrow_if_near, prepare_accepted, receive, reset,
-        send, shutdown_write, take_error, widen,
+        Transfer, bind_and_connect, connect, connect_with, connecting_socket, discard, is_delivering, narrow_if_near,
+        prepare_accepted, receive, reset, send, shutdown_write, take_error, widen,
     },
     train::{Cutting, Train, send_train_from, udp_send_train},
     udp::{send_to, udp_connect, udp_receive, udp_send},

@@ -118,6 +118,11 @@ impl Coupling {
         }
     }
 
+    /// The same, with a far side that has only just been connected: it takes bytes, and has none before it says so.
+    pub fn connected() -> Coupling {
+        Coupling { far_readable: false, ..Coupling::new() }
+    }
+
     /// The far side's socket has become ready.
     pub fn far_ready(&mut self, readable: bool, writable: bool, hung_up: bool) {
         self.far_readable |= readable || hung_up;

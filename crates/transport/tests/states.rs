@@ -270,12 +270,14 @@ impl Flow {
     fn any_options(&mut self) -> SocketOptions {
         let random = &mut self.random;
         let mut time = |most: u64| Duration::from_millis(random.below(most));
-        let (ack_delay, user_timeout, fin_wait, linger) = (time(1000), time(900_000), time(60_000), time(5000));
+        let (ack_delay, first_ack_delay, user_timeout) = (time(1000), time(1000), time(900_000));
+        let (fin_wait, linger) = (time(60_000), time(5000));
         let keep_alive = KeepAlive { idle: time(20_000), interval: time(5000), probes: time(10).as_millis() as u8 };
         let mut size = |most: u64| if random.chance(100) { 0 } else { random.below(most) as usize };
         SocketOptions {
             nagle: size(2) == 1,
             ack_delay,
+            first_ack_delay,
             keep_alive: (size(2) == 1).then_some(keep_alive),
             user_timeout,
             syn_retries: size(6) as u8,

@@ -22,6 +22,7 @@ mod obey;
 mod outbound;
 mod poller;
 mod pump;
+mod ready;
 mod resolver;
 mod shares;
 mod sides;
@@ -63,6 +64,7 @@ use hosts::PlaneHost;
 pub(crate) use inbound_datagrams::take_datagrams;
 use lingering::Lingering;
 use poller::Poller;
+use ready::ReadySockets;
 use resolver::Resolver;
 pub(crate) use resolver::{JoinedZone, Zone};
 use sides::{Kind, Sides};
@@ -136,6 +138,9 @@ pub(crate) struct Plane {
     by_connection: Vec<Option<FlowId>>,
     /// Requests whose target is being connected. Keyed by our stack's handles, which no peer chooses.
     by_incoming: HashMap<IncomingId, FlowId>,
+    /// Outbound connections that the poller does not know yet.
+    unwatched: Vec<FlowId>,
+    ready_sockets: ReadySockets,
     datagrams: DatagramIndex,
     echoes: Echoes,
     resolver: Resolver,
@@ -198,6 +203,8 @@ impl Plane {
             queue: VecDeque::new(),
             by_connection: Vec::new(),
             by_incoming: HashMap::new(),
+            unwatched: Vec::new(),
+            ready_sockets: ReadySockets::default(),
             datagrams: DatagramIndex::default(),
             echoes: Echoes::default(),
             resolver: Resolver::new(setup.zone, now),
@@ -240,6 +247,7 @@ impl Plane {
             self.pump_streams();
             self.look_at_drains();
             self.transmit()?;
+            self.after_transmit();
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
+use minato_host::Family;
 use minato_host::sockets::{self, Failure};
 use minato_ports::Transport;
 use minato_relay::{Coupling, FlowId, Operation, Refusal, Side, Target};
@@ -46,8 +47,10 @@ impl Plane {
             // It is tried again a second later (RFC 6298 §2.1), when there may be room.
             return self.answer_incoming(incoming.id, Answer::Silent);
         }
-        match sockets::connect(target) {
-            Ok(socket) => self.begin_connecting(incoming, socket),
+        let socket = self.ready_sockets.take(Family::of(target.ip()));
+        let begun = socket.and_then(|socket| Ok((sockets::connect_with(socket.as_fd(), target)?, socket)));
+        match begun {
+            Ok((connected, socket)) => self.begin_connecting(incoming, socket, connected),
             Err(failure) => {
                 self.admission.give_back(1);
                 self.answer_incoming(incoming.id, answer_for(failure));
@@ -55,7 +58,7 @@ impl Plane {
         }
     }
 
-    fn begin_connecting(&mut self, incoming: Incoming, socket: OwnedFd) {
+    fn begin_connecting(&mut self, incoming: Incoming, socket: OwnedFd, connected: bool) {
         let stage = Stage::Connecting { incoming: incoming.id };
         let kind = Kind::Outbound { socket, stage };
         let sides = Sides { queued: false, dying: false, kind };
@@ -67,11 +70,25 @@ impl Plane {
         self.policies.flow_begins(incoming.source.ip(), incoming.destination.ip());
         let Some(flow) = self.flows.find_mut(id) else { return };
         let _ = flow.apply(Operation::Connect);
-        let Kind::Outbound { socket, .. } = &flow.sides.kind else { return };
-        if self.poller.add(socket.as_fd(), Token::Flow(id, Side::Target)).is_err() {
-            self.remove_flow(id);
-            self.answer_incoming(incoming.id, Answer::Silent);
+        self.unwatched.push(id);
+        if connected {
+            self.target_connected(id, incoming.id);
         }
+    }
+
+    /// What nobody waits for goes after the frames of a turn: new connections are watched then, and the next sockets made.
+    pub(super) fn after_transmit(&mut self) {
+        while let Some(id) = self.unwatched.pop() {
+            let Some(flow) = self.flows.find(id) else { continue };
+            let Kind::Outbound { socket, stage } = &flow.sides.kind else { continue };
+            if matches!(stage, Stage::Relayed { .. }) {
+                sockets::widen(socket.as_fd());
+            }
+            if self.poller.add(socket.as_fd(), Token::Flow(id, Side::Target)).is_err() {
+                self.abort_flow(id);
+            }
+        }
+        self.ready_sockets.refill();
     }
 
     /// The machine's socket tells whether it is connected.
@@ -89,19 +106,24 @@ impl Plane {
             return self.answer_incoming(incoming, answer_for(failure));
         }
         sockets::widen(socket.as_fd());
+        self.target_connected(id, incoming);
+        self.flow_ready(id, Side::Target, readiness);
+    }
+
+    /// The guest's SYN is answered.
+    fn target_connected(&mut self, id: FlowId, incoming: IncomingId) {
         match self.stack.accept_incoming(self.now, incoming) {
-            Ok(connection) => self.relay(id, connection, readiness),
+            Ok(connection) => self.relay(id, connection),
             Err(_) => self.remove_flow(id),
         }
     }
 
     /// Both sides are connected (the guest's as soon as it has our SYN-ACK).
-    fn relay(&mut self, id: FlowId, connection: ConnectionId, readiness: Readiness) {
+    fn relay(&mut self, id: FlowId, connection: ConnectionId) {
         let Some(flow) = self.flows.find_mut(id) else { return };
         let _ = flow.apply(Operation::Establish);
         let Kind::Outbound { stage, .. } = &mut flow.sides.kind else { return };
-        let mut coupling = Coupling::new();
-        coupling.far_ready(readiness.readable, readiness.writable, readiness.hung_up);
+        let coupling = Coupling::connected();
         if let Stage::Connecting { incoming } = std::mem::replace(stage, Stage::Relayed { connection, coupling }) {
             self.by_incoming.remove(&incoming);
         }
@@ -111,7 +133,6 @@ impl Plane {
         }
         self.by_connection[place] = Some(id);
         self.tell_of_start(id);
-        self.enqueue(id);
     }
 
     fn answer_incoming(&mut self, id: IncomingId, answer: Answer) {

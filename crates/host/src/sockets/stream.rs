@@ -10,13 +10,13 @@ use std::{
 use rustix::{
     io::Errno,
     net::{
-        AddressFamily, RecvFlags, Shutdown, SocketAddrAny, SocketFlags, SocketType, bind, connect as start_connect,
-        getsockname, ipproto, recv, shutdown, socket_with, sockopt,
+        RecvFlags, Shutdown, SocketAddrAny, SocketFlags, SocketType, bind, connect as start_connect, getsockname,
+        ipproto, recv, shutdown, socket_with, sockopt,
     },
 };
 
 use super::Failure;
-use crate::{plain, sock_diag::State, sys};
+use crate::{Family, plain, sock_diag::State, sys};
 
 /// A peer that has vanished without a word is asked after this long without traffic …
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(600);
@@ -26,22 +26,25 @@ const KEEP_ALIVE_PROBES: u32 = 10;
 /// RFC 1122 §4.2.3.6 would wait for two hours; but nobody else would ever close what a relay holds.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(60);
 
-/// Starts a TCP connection, with no delay, keep-alive, and urgent data in line. The socket becomes writable when it is decided; then ask
-/// [`take_error`].
+/// A socket for [`connect_with`]: no delay, keep-alive, and urgent data in line.
+///
+/// # Errors
+/// The machine does not have this family, or is short of something.
+pub fn connecting_socket(family: Family) -> Result<OwnedFd, Failure> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family.domain(), SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    prepare(socket.as_fd())?;
+    Ok(socket)
+}
+
+/// Starts a TCP connection with a new socket. The socket becomes writable when it is decided; then ask [`take_error`].
 ///
 /// # Errors
 /// A failure that is known at once, such as no route.
 pub fn connect(remote: SocketAddr) -> Result<OwnedFd, Failure> {
-    let family = if remote.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
-    prepare(socket.as_fd())?;
+    let socket = connecting_socket(Family::of(remote.ip()))?;
     start(socket.as_fd(), remote)?;
-    // RFC 9293 §3.5: two SYNs that cross make a connection, and so do one that meets itself, when the kernel has chosen
-    // the very port that nobody listens at.
-    if getsockname(&socket).and_then(SocketAddr::try_from).is_ok_and(|local| local == remote) {
-        return Err(Failure::Refused);
-    }
+    not_to_itself(socket.as_fd(), remote)?;
     Ok(socket)
 }
 
@@ -51,6 +54,30 @@ pub fn connect(remote: SocketAddr) -> Result<OwnedFd, Failure> {
 /// It is gone.
 pub fn prepare_accepted(socket: BorrowedFd<'_>) -> Result<(), Failure> {
     Ok(prepare(socket)?)
+}
+
+/// Starts a TCP connection with a socket of [`connecting_socket`]. True if it is connected already, as to a peer on this
+/// machine, whose handshake takes place within the call. Otherwise as [`connect`].
+///
+/// # Errors
+/// A failure that is known at once, such as no route or a closed port of this machine.
+pub fn connect_with(socket: BorrowedFd<'_>, remote: SocketAddr) -> Result<bool, Failure> {
+    start(socket, remote)?;
+    // Said without waiting that the connection is under way; asked once more, the kernel says how far it is.
+    let connected = match start_connect(socket, &remote) {
+        Ok(()) | Err(Errno::ISCONN) => true,
+        Err(Errno::ALREADY | Errno::INPROGRESS) => false,
+        Err(errno) => return Err(errno.into()),
+    };
+    not_to_itself(socket, remote)?;
+    Ok(connected)
+}
+
+/// RFC 9293 §3.5: two SYNs that cross make a connection, and so do one that meets itself, when the kernel has chosen the
+/// very port that nobody listens at.
+fn not_to_itself(socket: BorrowedFd<'_>, remote: SocketAddr) -> Result<(), Failure> {
+    let itself = getsockname(socket).and_then(SocketAddr::try_from).is_ok_and(|local| local == remote);
+    if itself { Err(Failure::Refused) } else { Ok(()) }
 }
 
 /// Sets what every connection of ours has, or inherits from the socket that listens.

@@ -11,6 +11,7 @@ use rustix::{
 };
 
 use super::*;
+use crate::Family;
 
 const ADDRESSES: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
 
@@ -24,6 +25,34 @@ fn try_connect(remote: SocketAddr) -> Result<OwnedFd, Failure> {
     let socket = connect(remote)?;
     wait(&socket, PollFlags::OUT);
     take_error(socket.as_fd()).map_or(Ok(socket), Err)
+}
+
+#[test]
+fn a_connection_on_this_machine_is_decided_within_the_call() {
+    for address in ADDRESSES {
+        let Ok(listener) = TcpListener::bind(address) else { continue };
+        let remote = listener.local_addr().unwrap();
+        // Where the queue of those that wait to be accepted is full, an opening has no answer.
+        rustix::net::listen(&listener, 0).unwrap();
+        let open = || {
+            let socket = connecting_socket(Family::of(remote.ip())).unwrap();
+            (connect_with(socket.as_fd(), remote), socket)
+        };
+        let (first, mut socket) = open();
+        assert_eq!(first, Ok(true));
+        assert_eq!(send(socket.as_fd(), &[std::io::IoSlice::new(b"hello")]), Ok(Transfer::Moved(5)));
+        let mut others = Vec::new();
+        let undecided = (0..8).any(|_| {
+            let (opened, other) = open();
+            others.push(other);
+            opened == Ok(false)
+        });
+        assert!(undecided, "all of {} are connected", others.len() + 1);
+        drop(listener);
+        (_, socket) = open();
+        assert_eq!(connect_with(socket.as_fd(), remote), Err(Failure::Refused), "asked twice");
+        assert_eq!(open().0, Err(Failure::Refused));
+    }
 }
 
 /// Tries to take the address as a server does, with `SO_REUSEADDR`.

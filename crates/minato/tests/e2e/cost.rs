@@ -73,7 +73,7 @@ fn short_connections_and_datagrams_take_few_system_calls() {
             let client = user.exec("web", &machine.peer(&format!("lines {outward} {COUNT}")));
             client.finish_within(Duration::from_secs(60)).expect_success();
         });
-        assert_few("a connection to the outside", calls.useful(), COUNT, 48);
+        assert_few("a connection to the outside", calls.useful(), COUNT, 40);
 
         let keeper = user.run(&["--name", "direct", "--direct"], &["sleep", "100"]);
         Api::USER.host("direct");

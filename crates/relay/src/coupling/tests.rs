@@ -250,3 +250,17 @@ proptest! {
         prop_assert!(world.far.taken.is_empty());
     }
 }
+
+#[test]
+fn a_side_that_was_just_connected_is_read_once_it_says_so() {
+    let mut world = World { coupling: Coupling::connected(), ..World::default() };
+    for operation in [Op::NearRoom(100), Op::FarTakes(100), Op::NearArrives(vec![3; 10])] {
+        world.apply(operation);
+    }
+    world.far.incoming = vec![7; 5];
+    world.to_near = vec![7; 5];
+    let progress = world.pump(1000);
+    assert_eq!((progress.to_far, progress.to_near), (10, 0), "it takes bytes at once");
+    world.coupling.far_ready(true, false, false);
+    assert_eq!(world.pump(1000).to_near, 5);
+}

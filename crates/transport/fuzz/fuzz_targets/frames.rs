@@ -98,7 +98,7 @@ impl Machine<'_> {
         let time = Duration::from_millis(size as u64);
         self.stack.set_options(self.now, id, |options| match choices & 15 {
             0 => options.nagle = small & 1 == 1,
-            1 => options.ack_delay = time,
+            1 => (options.ack_delay, options.first_ack_delay) = (time, time / 2),
             2 => options.keep_alive = Some(KeepAlive { idle: time, interval: time / 2, probes: small }),
             3 => options.user_timeout = time,
             4 => options.syn_retries = small & 7,

@@ -27,6 +27,10 @@ pub struct SocketOptions {
     /// Longest time that an acknowledgement waits for company (at most 500 ms, RFC 9293 §3.8.6.3). Zero acknowledges each
     /// segment at once, as `TCP_QUICKACK` does for a while.
     pub ack_delay: Duration,
+    /// The same for small segments among the first sixteen. These are acknowledged at once by default: the peer's window is
+    /// small still, and a peer under Nagle's algorithm waits for each. A time that nobody notices lets an answer take the
+    /// acknowledgement of a request along.
+    pub first_ack_delay: Duration,
     /// `SO_KEEPALIVE`: probes of an idle peer; `None` sends none (RFC 9293 §3.8.4).
     pub keep_alive: Option<KeepAlive>,
     /// `TCP_USER_TIMEOUT`: how long unacknowledged data is retransmitted until the connection is given up (RFC 9293 §3.8.3 R2,
@@ -99,6 +103,7 @@ impl Default for SocketOptions {
         SocketOptions {
             nagle: false,
             ack_delay: Duration::from_millis(40),
+            first_ack_delay: Duration::ZERO,
             keep_alive: None,
             user_timeout: Duration::from_secs(900),
             syn_retries: 6,

@@ -1,5 +1,7 @@
 //! Receiving: acknowledgements, reordering, windows (RFC 9293 §3.8.6, RFC 5681 §4.2, RFC 2018, RFC 2883).
 
+use std::time::Duration;
+
 use minato_transport::Event;
 
 use super::script::Script;
@@ -39,6 +41,33 @@ fn data_takes_the_delayed_acknowledgement_along() {
     script.expect(&format!("P. 1:4 ack {}", at + 5));
     script.send(&format!(". {} ack 4", at + 5));
     script.quiet(10_000);
+}
+
+#[test]
+fn a_small_first_request_waits_for_its_answer_where_that_is_asked_for() {
+    let delay = Duration::from_millis(3);
+    let mut script = Script::established("", |config| config.tcp.options.first_ack_delay = delay);
+    script.send("P. 1:6 ack 1");
+    script.nothing();
+    script.send("P. 6:70 ack 1");
+    script.nothing();
+    script.write(64);
+    script.expect("P. 1:65 ack 70");
+    script.send("P. 70:75 ack 65");
+    script.expect_after(3, ". 65 ack 75");
+    // RFC 5681 §4.2 allows to wait for the second full-sized segment; but a small window waits for each.
+    script.send(". 75:1075 ack 65");
+    script.expect(". 65 ack 1075");
+    // Small ones that come to as much are not waited for either.
+    for start in [1075, 1975] {
+        script.send(&format!(". {start}:{} ack 65", start + 900));
+        script.nothing();
+    }
+    script.send(". 2875:3075 ack 65");
+    script.expect(". 65 ack 3075");
+    script.send("F. 3075 ack 65");
+    script.expect(". 65 ack 3076");
+    assert_eq!(script.read(), 3074);
 }
 
 #[test]

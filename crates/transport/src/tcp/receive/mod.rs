@@ -3,6 +3,8 @@
 mod gaps;
 mod window;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::buffer::{CHUNK, ChunkPool, ChunkQueue, SHARED_MIN};
@@ -12,7 +14,8 @@ use crate::wire::tcp::{SACK_BLOCKS, SackBlock, Segment};
 use gaps::Gaps;
 use window::Tuning;
 
-/// Segments that are acknowledged at once at the beginning, while the peer's window is small and waits for each.
+/// Full-sized segments are acknowledged at once among so many at the beginning, while the peer's window is small and waits
+/// for each; others when [`AckDelays`] says.
 const QUICK_ACKNOWLEDGEMENTS: u8 = 16;
 
 /// RFC 9293 §3.8.6.3.
@@ -60,6 +63,22 @@ pub(super) struct ReceiveHalf {
     /// The window that our SYN told before the peer's sequence numbers were known.
     told_in_syn: u16,
     pub(super) bytes_received: u64,
+}
+
+/// How long acknowledgements may wait for company.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AckDelays {
+    /// Those of small segments at the beginning.
+    first: Interval,
+    /// Those of all segments later.
+    later: Interval,
+}
+
+impl AckDelays {
+    pub(super) fn of(options: &SocketOptions) -> AckDelays {
+        let bounded = |delay: Duration| Interval::from(delay).min(ACK_DELAY_MAX);
+        AckDelays { first: bounded(options.first_ack_delay), later: bounded(options.ack_delay) }
+    }
 }
 
 /// What a segment's text did.
@@ -155,7 +174,7 @@ impl ReceiveHalf {
         now: Time,
         segment: &Segment<'_>,
         segment_size: usize,
-        ack_delay: Interval,
+        delays: AckDelays,
         pool: &mut ChunkPool,
     ) -> Taken {
         let text_start = segment.seq.plus(usize::from(segment.flags.syn));
@@ -186,7 +205,7 @@ impl ReceiveHalf {
         let bytes = arrived - usize::from(self.finished && arrived > 0 && self.fin == Some(self.next.minus(1)));
         self.bytes_received += bytes as u64;
         if segment.length() > 0 {
-            self.schedule_acknowledgement(now, segment, in_order && !cut, segment_size, ack_delay);
+            self.schedule_acknowledgement(now, segment, in_order && !cut, segment_size, delays);
         }
         Taken { readable: bytes > 0, finished: self.finished && before != self.next }
     }
@@ -232,16 +251,20 @@ impl ReceiveHalf {
         segment: &Segment<'_>,
         in_order: bool,
         segment_size: usize,
-        ack_delay: Interval,
+        delays: AckDelays,
     ) {
         self.unacknowledged = self.unacknowledged.saturating_add(segment.payload.len() as u32);
         let many = self.unacknowledged as usize >= 2 * segment_size;
-        let at_once = !in_order || segment.flags.fin || self.quick > 0 || many || ack_delay == Interval::ZERO;
+        let delay = match self.quick {
+            0 => delays.later,
+            _ if segment.payload.len() < segment_size => delays.first,
+            _ => Interval::ZERO,
+        };
         self.quick = self.quick.saturating_sub(1);
-        if at_once {
+        if !in_order || segment.flags.fin || many || delay == Interval::ZERO {
             self.acknowledge_now = true;
         } else if self.acknowledge_at.is_none() {
-            self.acknowledge_at = Some(now + ack_delay.min(ACK_DELAY_MAX));
+            self.acknowledge_at = Some(now + delay);
         }
     }
 

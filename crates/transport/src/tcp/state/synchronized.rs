@@ -1,6 +1,7 @@
 //! The states after the handshake: RFC 9293 §3.10.7.4.
 
 use super::Disposition;
+use crate::tcp::receive::AckDelays;
 use crate::tcp::send::AckVerdict;
 use crate::tcp::{Connection, Context};
 use crate::time::Interval;
@@ -60,7 +61,7 @@ impl Connection {
             return Disposition::Ended(super::Ended::NobodyReads);
         }
         let size = self.send.payload_size();
-        let taken = self.receive.take(ctx.now, segment, size, self.options.ack_delay.into(), ctx.pool);
+        let taken = self.receive.take(ctx.now, segment, size, AckDelays::of(&self.options), ctx.pool);
         self.notices.readable |= taken.readable;
         if taken.finished { self.on_peer_finished() } else { Disposition::Kept }
     }
