@@ -15,6 +15,14 @@ pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// glibc's cache.
 pub(crate) const SERVICES: [&str; 2] = ["/run/systemd/resolve/io.systemd.Resolve", "/run/nscd/socket"];
 
+/// What may happen to a file, or in its directory.
+const CHANGE: WatchFlags = WatchFlags::MODIFY
+    .union(WatchFlags::CLOSE_WRITE)
+    .union(WatchFlags::ATTRIB)
+    .union(APPEARANCE)
+    .union(WatchFlags::DELETE);
+const APPEARANCE: WatchFlags = WatchFlags::CREATE.union(WatchFlags::MOVED_TO);
+
 /// Becomes readable when one of these files is changed, replaced, made or removed, or perhaps was.
 #[derive(Debug)]
 pub struct Changes(OwnedFd);
@@ -28,22 +36,35 @@ impl Changes {
         Ok(Changes(inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?))
     }
 
-    /// Watches what stands in these places now: call it after each change.
+    /// Watches what stands in these places now: call it after each change was taken, and look at them afterwards.
     pub fn watch(&self) {
-        let changes = WatchFlags::MODIFY
-            | WatchFlags::CLOSE_WRITE
-            | WatchFlags::ATTRIB
-            | WatchFlags::CREATE
-            | WatchFlags::MOVED_TO
-            | WatchFlags::DELETE;
-        // The file that a link leads to may be replaced as well as the link; it may also be a mount of its own, of which its
-        // directory is told nothing.
-        let target = fs::canonicalize(RESOLV_CONF).unwrap_or_default();
-        let parents = SERVICES.iter().map(Path::new).chain([Path::new(RESOLV_CONF), &target]).filter_map(Path::parent);
-        for path in parents.chain([target.as_path()]) {
-            // What is not there can't be watched; its directory, or the one above, will tell.
-            let _ = inotify::add_watch(&self.0, path, changes);
+        // The file that a link leads to may be replaced as well as the link, and come later than it; it may also be a mount of
+        // its own, of which its directory is told nothing.
+        let target = fs::canonicalize(RESOLV_CONF).or_else(|_| {
+            let directory = Path::new(RESOLV_CONF).parent().unwrap_or(Path::new("/"));
+            fs::read_link(RESOLV_CONF).map(|link| directory.join(link))
+        });
+        let target = target.unwrap_or_default();
+        self.add(&target, CHANGE);
+        let files = SERVICES.iter().map(Path::new).chain([Path::new(RESOLV_CONF), &target]);
+        files.filter_map(Path::parent).for_each(|directory| self.watch_directory(directory));
+    }
+
+    /// Watches a directory; while it is not there, those above it, in which it or what leads to it will appear.
+    fn watch_directory(&self, directory: &Path) {
+        if self.add(directory, CHANGE) {
+            return;
         }
+        // From the top: what appears below one that is watched is told, and what was there before is watched next.
+        let above: Vec<&Path> = directory.ancestors().skip(1).collect();
+        if above.into_iter().rev().all(|directory| self.add(directory, APPEARANCE)) {
+            self.add(directory, CHANGE);
+        }
+    }
+
+    /// Whether it is there. What it is watched for already stays.
+    fn add(&self, path: &Path, what: WatchFlags) -> bool {
+        inotify::add_watch(&self.0, path, what | WatchFlags::MASK_ADD).is_ok()
     }
 
     /// Takes every change that was told.

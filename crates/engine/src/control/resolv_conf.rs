@@ -32,10 +32,11 @@ impl Control {
         )]
         let changes = AsyncFd::with_interest(Changes::follow()?, Interest::READABLE)?;
         loop {
-            changes.get_ref().watch();
             // Also at first: the first host's start is kept waiting by nothing.
             tokio::time::sleep(PAUSE).await;
+            // In this order: what changes after the drain is told anew, and what appeared before is watched.
             changes.get_ref().drain();
+            changes.get_ref().watch();
             let control = Arc::clone(self);
             if blocking(move || control.update_names()).await.is_err() {
                 return Ok(());

@@ -169,6 +169,33 @@ fn services_of_the_machine_that_resolve_names_are_out_of_reach() {
 }
 
 #[test]
+fn services_that_begin_later_are_out_of_reach_too() {
+    Machine::run(&["python3"], |machine| {
+        let user = machine.user();
+        let client = user.run(&["--name", "client"], &["sleep", "100"]);
+        Api::USER.host("client");
+        for path in ["/run/nscd/socket", "/run/systemd/resolve/io.systemd.Resolve"] {
+            let directory = std::path::Path::new(path).parent().expect("a directory");
+            assert!(!directory.exists(), "{path} is to be new");
+            // Each for so long that the engine has looked: no directory, and an empty one.
+            std::thread::sleep(Duration::from_millis(300));
+            std::fs::create_dir_all(directory).expect("a directory");
+            std::thread::sleep(Duration::from_millis(300));
+            let _listener = std::os::unix::net::UnixListener::bind(path).expect("a socket");
+            machine.root().finish("chmod", &["666", path]).expect_success();
+            let connect = format!("socket.socket(socket.AF_UNIX).connect('{path}')");
+            let script = format!("import socket; socket.setdefaulttimeout(1); {connect}");
+            user.finish("python3", &["-c", &script]).expect_success();
+            wait_until(&format!("{path} to be covered"), SOON, || {
+                let inside = user.exec("client", &["python3", "-c", &script]).finish();
+                inside.stderr.contains("ConnectionRefusedError")
+            });
+        }
+        client.stop();
+    });
+}
+
+#[test]
 fn names_of_the_machines_own_domain_are_still_completed() {
     Machine::run(&["getent"], |machine| {
         let server = NameServer::start(machine, &["printer.corp.test 60 192.0.2.9"]);
