@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
+use minato_engine::unheld;
 use minato_inspect::{Collision, EgressVerdict, Forward, Host, PortRow};
 use minato_ports::Transport;
 
@@ -40,6 +41,13 @@ pub(super) struct Facts {
     pub(super) next_free: Option<u16>,
     /// Firewalls that may stop the connections.
     pub(super) firewalls: Vec<Firewall>,
+}
+
+impl Facts {
+    /// A port of this machine that the user may bind: this one if it is such, else one to be used instead.
+    pub(super) fn bindable(&self, port: u16) -> u16 {
+        if port < self.first_bindable { unheld::unprivileged(port, self.first_bindable) } else { port }
+    }
 }
 
 /// What a target means.

@@ -208,6 +208,19 @@ fn every_way_that_a_machines_port_can_break_is_named() {
     insta::assert_snapshot!(texts.concat());
 }
 
+#[test]
+fn instead_of_a_port_that_may_not_be_bound_one_is_named_that_may() {
+    for (first, port, instead) in [(1024, 80, 8080), (20_000, 80, 20_000), (60_000, 58_000, 60_000), (0, 80, 80)] {
+        let mut world = World::machine().service("web", "0.0.0.0", port);
+        world.0.first_bindable = first;
+        let fix = format!("forward add -p {instead}:{port} web");
+        let text = world.clone().explain(&port.to_string());
+        assert!(text.contains(&fix), "{text}");
+        let text = world.udp().explain(&port.to_string());
+        assert!(text.contains(&fix.replace(" web", "/udp web")), "{text}");
+    }
+}
+
 fn exhausted() -> Outcome {
     let top = Some(Consumer { pid: 99, name: "loader".into(), ports: 8 });
     Outcome::PortsExhausted(Exhaustion { range: (50_000, 50_009), used: 10, top })

@@ -181,7 +181,7 @@ impl<'a> Diagnosis<'a> {
         if self.port < self.facts.first_bindable {
             let setting = format!("net.ipv4.ip_unprivileged_port_start = {}", self.facts.first_bindable);
             let why = format!("{host} serves the port, but on this machine you may not bind it ({setting})");
-            return self.result.because(code::PRIVILEGED, why, [add(self.port.saturating_add(8000))]);
+            return self.result.because(code::PRIVILEGED, why, [add(self.facts.bindable(self.port))]);
         }
         let own = self.network.forwards.iter().find(|forward| {
             forward.automatic

@@ -28,7 +28,7 @@ impl Diagnosis<'_> {
         let Some((row, host)) = unforwarded.and_then(|row| Some((row, row.host.clone()?))) else { return false };
         let flag = &self.facts.network_flag;
         let suffix = if other == Transport::Udp { "/udp" } else { "" };
-        let at = if port < self.facts.first_bindable { port.saturating_add(8000) } else { port };
+        let at = self.facts.bindable(port);
         self.is_another_port(row, format!("minato{flag} forward add -p {at}:{port}{suffix} {host}"));
         true
     }
