@@ -21,6 +21,11 @@ impl<T> Spare<T> {
         thing
     }
 
+    /// The next one, if it suits.
+    pub(crate) fn take_if(&mut self, suits: impl FnOnce(&T) -> bool) -> Option<T> {
+        if suits(self.things.last()?) { self.take() } else { None }
+    }
+
     /// Keeps it, or drops it if there are enough.
     pub(crate) fn give(&mut self, thing: T) {
         if self.things.len() < self.keep {

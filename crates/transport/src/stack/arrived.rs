@@ -8,13 +8,6 @@ use crate::spare::Spare;
 use crate::train::Train;
 use crate::wire::udp::UdpDatagram;
 
-/// Buffers kept for reuse, and how large: rare giants are not worth their memory, …
-const SPARE_BUFFERS: usize = 256;
-const SPARE_BUFFER_MAX: usize = 4 << 10;
-/// … but a few for trains are.
-const SPARE_LARGE: usize = 8;
-const SPARE_LARGE_MAX: usize = 128 << 10;
-
 /// How far from the end a datagram's train is looked for: flows that send at the same time alternate.
 const REACH: usize = 8;
 
@@ -39,21 +32,12 @@ pub(super) struct Datagrams {
     current: Option<Arrived>,
     /// How many datagrams of it were.
     given: usize,
-    spare: Spare<Vec<u8>>,
-    large: Spare<Vec<u8>>,
+    spare: Buffers,
 }
 
 impl Datagrams {
     pub(super) fn new(limit: usize) -> Datagrams {
-        Datagrams {
-            waiting: VecDeque::new(),
-            bytes: 0,
-            limit,
-            current: None,
-            given: 0,
-            spare: Spare::new(SPARE_BUFFERS),
-            large: Spare::new(SPARE_LARGE),
-        }
+        Datagrams { waiting: VecDeque::new(), bytes: 0, limit, current: None, given: 0, spare: Buffers::default() }
     }
 
     /// Whether there was room.
@@ -64,8 +48,7 @@ impl Datagrams {
         }
         self.bytes += cost;
         if !self.couple(datagram) {
-            let mut payload = self.spare.take().unwrap_or_default();
-            payload.clear();
+            let mut payload = self.spare.take();
             payload.extend_from_slice(datagram.payload);
             let train = Train::new(payload.len());
             let UdpDatagram { source, destination, .. } = *datagram;
@@ -82,13 +65,7 @@ impl Datagrams {
         if !last.train.add(datagram.payload.len()) {
             return false;
         }
-        if last.payload.capacity() < last.train.length()
-            && let Some(mut larger) = self.large.take()
-        {
-            larger.clear();
-            larger.extend_from_slice(&last.payload);
-            self.spare.give(std::mem::replace(&mut last.payload, larger));
-        }
+        self.spare.enlarge(&mut last.payload, last.train.length());
         last.payload.extend_from_slice(datagram.payload);
         true
     }
@@ -100,20 +77,18 @@ impl Datagrams {
 
     /// Gives the allocator the buffers that are kept for reuse.
     pub(super) fn release(&mut self) {
-        self.spare.clear();
-        self.large.clear();
+        self.spare = Buffers::default();
     }
 
     /// Gives the allocator what was not needed since the last call. Whether something is left.
     pub(super) fn decay(&mut self) -> bool {
         self.spare.decay();
-        self.large.decay();
         self.has_spare()
     }
 
     /// Whether buffers are kept for reuse.
     pub(super) fn has_spare(&self) -> bool {
-        !self.spare.is_empty() || !self.large.is_empty()
+        !self.spare.is_empty()
     }
 
     pub(super) fn pop(&mut self) -> Option<Datagram<'_>> {
@@ -140,20 +115,71 @@ impl Datagrams {
             return Some(());
         }
         if let Some(last) = self.current.take() {
-            self.reuse(last.payload);
+            self.spare.give(last.payload);
         }
         let next = self.waiting.pop_front()?;
         self.bytes -= next.payload.len() + next.train.count() * OVERHEAD;
         (self.current, self.given) = (Some(next), 0);
         Some(())
     }
+}
 
-    fn reuse(&mut self, buffer: Vec<u8>) {
-        if buffer.capacity() <= SPARE_BUFFER_MAX {
-            self.spare.give(buffer);
-        } else if buffer.capacity() <= SPARE_LARGE_MAX {
+/// Buffers kept for reuse, and how large: rare giants are not worth their memory, …
+const SMALL: usize = 256;
+const SMALL_MAX: usize = 4 << 10;
+/// … but a few for trains are.
+const LARGE: usize = 8;
+const LARGE_MAX: usize = 128 << 10;
+
+/// Buffers that are kept for reuse.
+#[derive(Debug)]
+struct Buffers {
+    /// Up to [`SMALL_MAX`] of room.
+    small: Spare<Vec<u8>>,
+    /// More than that, up to [`LARGE_MAX`].
+    large: Spare<Vec<u8>>,
+}
+
+impl Default for Buffers {
+    fn default() -> Buffers {
+        Buffers { small: Spare::new(SMALL), large: Spare::new(LARGE) }
+    }
+}
+
+impl Buffers {
+    /// An empty one.
+    fn take(&mut self) -> Vec<u8> {
+        let mut buffer = self.small.take().unwrap_or_default();
+        buffer.clear();
+        buffer
+    }
+
+    /// Exchanges a buffer for one with room for `length` bytes, if it has less and there is such a one.
+    fn enlarge(&mut self, buffer: &mut Vec<u8>, length: usize) {
+        if buffer.capacity() < length
+            && let Some(mut larger) = self.large.take_if(|larger| larger.capacity() >= length)
+        {
+            larger.clear();
+            larger.extend_from_slice(buffer);
+            self.give(std::mem::replace(buffer, larger));
+        }
+    }
+
+    fn give(&mut self, buffer: Vec<u8>) {
+        if buffer.capacity() <= SMALL_MAX {
+            self.small.give(buffer);
+        } else if buffer.capacity() <= LARGE_MAX {
             self.large.give(buffer);
         }
+    }
+
+    fn decay(&mut self) {
+        self.small.decay();
+        self.large.decay();
+    }
+
+    fn is_empty(&self) -> bool {
+        self.small.is_empty() && self.large.is_empty()
     }
 }
 
@@ -169,6 +195,33 @@ mod tests {
         datagrams.push(&UdpDatagram { source: at(source), destination: at(200), payload })
     }
 
+    fn stays_small(Buffers { small, large }: &Buffers) {
+        assert!(small.iter().count() <= SMALL && small.iter().all(|buffer| buffer.capacity() <= SMALL_MAX));
+        let is_large = |buffer: &Vec<u8>| (SMALL_MAX + 1..=LARGE_MAX).contains(&buffer.capacity());
+        assert!(large.iter().count() <= LARGE && large.iter().all(is_large));
+    }
+
+    #[test]
+    fn a_train_moves_to_larger_buffers_only() {
+        let mut datagrams = Datagrams::new(1 << 20);
+        let largest = |datagrams: &Datagrams| {
+            stays_small(&datagrams.spare);
+            datagrams.spare.large.iter().map(Vec::capacity).max()
+        };
+        // A buffer for trains that is none for these two.
+        assert!(push(&mut datagrams, 1, &[1; 5000]) && datagrams.pop().is_some() && datagrams.pop().is_none());
+        assert_eq!(largest(&datagrams), Some(5000));
+        assert!(push(&mut datagrams, 1, &[1; 60_000]) && push(&mut datagrams, 1, &[1; 5000]));
+        assert_eq!(largest(&datagrams), Some(5000), "it stays where it is");
+        while datagrams.pop().is_some() {}
+        let grown = largest(&datagrams).expect("what had the two");
+        assert!(grown >= 65_000);
+        // And now there is one for both.
+        assert!(push(&mut datagrams, 1, &[1; 40_000]) && push(&mut datagrams, 1, &[1; 5000]));
+        assert_eq!(datagrams.waiting[0].payload.capacity(), grown);
+        assert_eq!(largest(&datagrams), Some(40_000));
+    }
+
     #[test]
     fn spare_buffers_stay_small() {
         let mut datagrams = Datagrams::new(100 << 20);
@@ -177,9 +230,7 @@ mod tests {
             assert!(push(&mut datagrams, 1, if number % 2 == 0 { &large } else { &large[..1000] }));
         }
         while datagrams.pop().is_some() {}
-        assert!(datagrams.spare.iter().count() <= SPARE_BUFFERS && datagrams.large.iter().count() <= SPARE_LARGE);
-        assert!(datagrams.spare.iter().all(|buffer| buffer.capacity() <= SPARE_BUFFER_MAX));
-        assert!(datagrams.large.iter().all(|buffer| buffer.capacity() <= SPARE_LARGE_MAX));
+        stays_small(&datagrams.spare);
         datagrams.release();
         assert!(!datagrams.has_spare());
     }
