@@ -5,7 +5,9 @@ use std::thread;
 use minato_inspect::{EgressRefusal, Event, Happening};
 
 use crate::explain::{printed_fix, start_fix};
-use crate::machine::{Account, MACHINE_V4, Machine, OUTSIDE_SECOND_V4, OUTSIDE_V4, OUTSIDE_V6, SOON, wait_until};
+use crate::machine::{
+    Account, Finished, MACHINE_V4, Machine, OUTSIDE_SECOND_V4, OUTSIDE_V4, OUTSIDE_V6, SOON, wait_until,
+};
 use crate::support::api::Api;
 use crate::support::names::NameServer;
 use crate::support::world::{greet, world};
@@ -284,54 +286,65 @@ fn a_refusal_is_told_with_process_and_rule_and_explained() {
         ] {
             assert_eq!(curl(&user, &[&url]), "", "{url}");
         }
-        let explain = |target: &str| user.minato_finish(&["explain", target, "--from", "client"]);
-        let literal = explain(&format!("{OUTSIDE_V4}:8000")).expect_code(1).stdout;
-        assert!(literal.contains("WHY  no rule of client allows 198.51.100.2:8000"), "{literal}");
-        let file = "FIX  in minato.toml: allow = [\"rebound.test\", \"198.51.100.2:8000\"]";
-        assert!(literal.contains(file), "{literal}");
-        let denied = explain(&format!("{OUTSIDE_SECOND_V4}:8000")).expect_code(1).stdout;
-        assert!(denied.contains("WHY  the policy of client denies 198.51.100.3"), "{denied}");
-        let name = explain("http://unknown.test/").expect_code(1).stdout;
-        assert!(name.contains("WHY  no rule of client allows the name unknown.test"), "{name}");
-        let rebound = explain("rebound.test:8000").expect_code(1).stdout;
-        assert!(rebound.contains("✓ policy   the policy of client allows rebound.test"), "{rebound}");
-        assert!(rebound.contains("WHY  rebound.test leads to 10.1.2.3"), "{rebound}");
+        let literal = refusals_explained(&user);
         host.stop();
         // The fix has the rules that the host had, and one more.
         let mended = start_fix(&user, printed_fix(&literal), &["sleep".into(), "100".into()]);
         wait_until("the host", SOON, || curl(&user, &[&format!("http://{OUTSIDE_V4}:8000/")]) == "hello");
-        let text = explain(&format!("{OUTSIDE_V4}:8000")).expect_success().stdout;
+        let text = explain(&user, &format!("{OUTSIDE_V4}:8000")).expect_success().stdout;
         assert!(text.contains("accepted"), "{text}");
-        explain(&format!("{OUTSIDE_SECOND_V4}:8000")).expect_code(1);
-        assert!(
-            explain("rebound.test:8000").expect_code(1).stdout.contains("the policy of client allows rebound.test")
-        );
+        explain(&user, &format!("{OUTSIDE_SECOND_V4}:8000")).expect_code(1);
+        let rebound = explain(&user, "rebound.test:8000").expect_code(1).stdout;
+        assert!(rebound.contains("the policy of client allows rebound.test"), "{rebound}");
         mended.stop();
 
         let text = lines.finish().expect_success().stdout;
         for part in ["refused  client curl ", "→ 198.51.100.2:8000/tcp: no rule of client allows 198.51.100.2:8000"] {
             assert!(text.contains(part), "no {part:?} in\n{text}");
         }
-        let told = refusals(&json.finish().expect_success().stdout);
-        let of = |address: &str| {
-            let found = told.iter().find(|refusal| refusal.address.is_some_and(|other| other.to_string() == address));
-            found.unwrap_or_else(|| panic!("{address}: {told:#?}"))
-        };
-        for address in [OUTSIDE_V4, OUTSIDE_V6, OUTSIDE_SECOND_V4, "10.1.2.3"] {
-            let process = of(address).process.as_ref().unwrap_or_else(|| panic!("{address}: by whom? {told:#?}"));
-            assert_eq!((process.name.as_str(), of(address).port), ("curl", Some(8000)), "{address}");
-        }
-        assert_eq!(of(OUTSIDE_SECOND_V4).rule.as_deref(), Some(OUTSIDE_SECOND_V4));
-        assert_eq!(
-            (of("10.1.2.3").name.as_deref(), of("10.1.2.3").allow.as_deref()),
-            (Some("rebound.test"), Some("10.1.2.3:8000"))
-        );
-        let unknown = told.iter().find(|refusal| refusal.name.as_deref() == Some("unknown.test")).expect("the name");
-        assert_eq!((unknown.address, unknown.allow.as_deref()), (None, Some("unknown.test")));
+        refusals_told(&refusals(&json.finish().expect_success().stdout));
         let log = std::fs::read_to_string("/run/kept/engine-0.log").expect("the engine's log");
         assert!(log.contains("refused by policy: no rule of client allows 198.51.100.2:8000"), "{log}");
         assert!(log.contains("process=\"curl\"") && log.contains("rule=\"198.51.100.3\""), "{log}");
     });
+}
+
+fn explain(user: &Account<'_>, target: &str) -> Finished {
+    user.minato_finish(&["explain", target, "--from", "client"])
+}
+
+/// Asks why the client was refused, and gives what was said about an address that no rule allows.
+fn refusals_explained(user: &Account<'_>) -> String {
+    let literal = explain(user, &format!("{OUTSIDE_V4}:8000")).expect_code(1).stdout;
+    assert!(literal.contains("WHY  no rule of client allows 198.51.100.2:8000"), "{literal}");
+    let file = "FIX  in minato.toml: allow = [\"rebound.test\", \"198.51.100.2:8000\"]";
+    assert!(literal.contains(file), "{literal}");
+    let denied = explain(user, &format!("{OUTSIDE_SECOND_V4}:8000")).expect_code(1).stdout;
+    assert!(denied.contains("WHY  the policy of client denies 198.51.100.3"), "{denied}");
+    let name = explain(user, "http://unknown.test/").expect_code(1).stdout;
+    assert!(name.contains("WHY  no rule of client allows the name unknown.test"), "{name}");
+    let rebound = explain(user, "rebound.test:8000").expect_code(1).stdout;
+    assert!(rebound.contains("✓ policy   the policy of client allows rebound.test"), "{rebound}");
+    assert!(rebound.contains("WHY  rebound.test leads to 10.1.2.3"), "{rebound}");
+    literal
+}
+
+fn refusals_told(told: &[EgressRefusal]) {
+    let of = |address: &str| {
+        let found = told.iter().find(|refusal| refusal.address.is_some_and(|other| other.to_string() == address));
+        found.unwrap_or_else(|| panic!("{address}: {told:#?}"))
+    };
+    for address in [OUTSIDE_V4, OUTSIDE_V6, OUTSIDE_SECOND_V4, "10.1.2.3"] {
+        let process = of(address).process.as_ref().unwrap_or_else(|| panic!("{address}: by whom? {told:#?}"));
+        assert_eq!((process.name.as_str(), of(address).port), ("curl", Some(8000)), "{address}");
+    }
+    assert_eq!(of(OUTSIDE_SECOND_V4).rule.as_deref(), Some(OUTSIDE_SECOND_V4));
+    assert_eq!(
+        (of("10.1.2.3").name.as_deref(), of("10.1.2.3").allow.as_deref()),
+        (Some("rebound.test"), Some("10.1.2.3:8000"))
+    );
+    let unknown = told.iter().find(|refusal| refusal.name.as_deref() == Some("unknown.test")).expect("the name");
+    assert_eq!((unknown.address, unknown.allow.as_deref()), (None, Some("unknown.test")));
 }
 
 fn refusals(text: &str) -> Vec<EgressRefusal> {

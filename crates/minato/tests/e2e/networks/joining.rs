@@ -20,27 +20,7 @@ fn two_networks(machine: &Machine, account: &Account<'_>) {
     let (db_v4, db_v6) = (text(&db_there["address_v4"]), text(&db_there["address_v6"]));
     let (web_v4, web_v6) = (text(&joined["address_v4"]), text(&joined["address_v6"]));
 
-    // Their services have names, and so have their addresses, in both directions.
-    let dig = |network: &str, host: &str, words: &str| {
-        bash(account, network, host, &format!("dig +short +timeout=5 +tries=1 {words}")).stdout.trim().to_owned()
-    };
-    for (network, host, question, answer) in [
-        ("default", "web", "db.back.internal A", &*db_v4),
-        ("default", "web", "db.back.internal AAAA", &db_v6),
-        ("default", "web", "_postgresql._tcp.db.back.internal SRV", "0 0 5432 db.back.internal."),
-        ("default", "web", "_postgresql._tcp.db SRV", "0 0 5432 db.back.internal."),
-        ("default", "web", &format!("-x {db_v4}"), "db.back.internal."),
-        ("default", "web", &format!("-x {db_v6}"), "db.back.internal."),
-        ("default", "web", &format!("-x {web_v4}"), "web.back.internal."),
-        ("back", "db", "web.back.internal A", &web_v4),
-        ("back", "db", "web.back.internal AAAA", &web_v6),
-        ("back", "db", "_http._tcp.web.back.internal SRV", "0 0 80 web.back.internal."),
-        ("back", "db", "_http._tcp.web SRV", "0 0 80 web.back.internal."),
-        ("back", "db", &format!("-x {web_v4}"), "web.back.internal."),
-        ("back", "db", &format!("-x {web_v6}"), "web.back.internal."),
-    ] {
-        wait_until(&format!("{question} in {network}: {answer}"), SOON, || dig(network, host, question) == answer);
-    }
+    names(account, [&db_v4, &db_v6], [&web_v4, &web_v6]);
 
     // From the host that is in both, by name and address; it is seen with its address there.
     let from_web = |place: &str| wait_for(place, SOON, || seen_at(account, "default", "web", place));
@@ -74,6 +54,30 @@ fn two_networks(machine: &Machine, account: &Account<'_>) {
     web.stop();
     wait_until("the guest to be gone", SOON, || shown(account, "back", "web").is_none());
     db.stop();
+}
+
+/// The services of both have names, and so have their addresses, in both directions.
+fn names(account: &Account<'_>, [db_v4, db_v6]: [&str; 2], [web_v4, web_v6]: [&str; 2]) {
+    let dig = |network: &str, host: &str, words: &str| {
+        bash(account, network, host, &format!("dig +short +timeout=5 +tries=1 {words}")).stdout.trim().to_owned()
+    };
+    for (network, host, question, answer) in [
+        ("default", "web", "db.back.internal A", db_v4),
+        ("default", "web", "db.back.internal AAAA", db_v6),
+        ("default", "web", "_postgresql._tcp.db.back.internal SRV", "0 0 5432 db.back.internal."),
+        ("default", "web", "_postgresql._tcp.db SRV", "0 0 5432 db.back.internal."),
+        ("default", "web", &format!("-x {db_v4}"), "db.back.internal."),
+        ("default", "web", &format!("-x {db_v6}"), "db.back.internal."),
+        ("default", "web", &format!("-x {web_v4}"), "web.back.internal."),
+        ("back", "db", "web.back.internal A", web_v4),
+        ("back", "db", "web.back.internal AAAA", web_v6),
+        ("back", "db", "_http._tcp.web.back.internal SRV", "0 0 80 web.back.internal."),
+        ("back", "db", "_http._tcp.web SRV", "0 0 80 web.back.internal."),
+        ("back", "db", &format!("-x {web_v4}"), "web.back.internal."),
+        ("back", "db", &format!("-x {web_v6}"), "web.back.internal."),
+    ] {
+        wait_until(&format!("{question} in {network}: {answer}"), SOON, || dig(network, host, question) == answer);
+    }
 }
 
 #[test]
