@@ -5,6 +5,11 @@ mod owners;
 
 use std::{collections::HashMap, fs, io, time::Duration};
 
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
+
 pub(crate) use self::members::{Members, terminate};
 pub use self::owners::{Owner, SocketOwners};
 
@@ -50,6 +55,13 @@ pub fn describe_at(moment: Duration, pid: u32) -> Option<Process> {
         uid: uid.parse().ok()?,
         age: age(moment, fields.get(19)?.parse().ok()?),
     })
+}
+
+/// Whether a thread or a process with this ID is there.
+pub fn exists(id: u32) -> bool {
+    let id = id.try_into().ok().and_then(Pid::from_raw);
+    // Who may not be signalled is there.
+    id.is_some_and(|id| test_kill_process(id) != Err(Errno::SRCH))
 }
 
 /// Whether a process is stopped: by `SIGSTOP`, by Ctrl-Z in its terminal, or by a debugger.

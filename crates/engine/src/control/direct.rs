@@ -153,8 +153,11 @@ impl Outside for Surroundings {
     }
 
     fn relay(&self, client: HeldClient) {
-        self.plane.held().relay(self.serial, client);
-        self.plane.send(Command::RelayHeld);
+        self.plane.send(match self.plane.held().relay(Instant::now(), self.serial, client) {
+            None => Command::RelayHeld,
+            // Its forward is gone: it is turned away.
+            Some(client) => Command::ConnectAgain(client),
+        });
     }
 
     fn again(&self, client: HeldClient) {

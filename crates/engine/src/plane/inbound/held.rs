@@ -4,6 +4,10 @@
 //!
 //! Only who is expected to ask is waited for. A port's service is once it listens or accepts, and no more when it has left
 //! a client waiting for too long, or when a thread of it waits in the kernel, which then gives it the connection inside.
+//! Nor is a service that gets many clients one after the other: their connections are short, and relayed faster than handed
+//! over.
+
+mod allowance;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -13,7 +17,10 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use minato_host::direct::HeldClient;
+use minato_host::process;
 use minato_host::sync::lock;
+
+use self::allowance::Allowance;
 
 /// How long a client is held. A program that has been woken asks within a fraction of that.
 const HOLD: Duration = Duration::from_millis(20);
@@ -55,6 +62,8 @@ struct Service {
     missed: u32,
     /// It is not waited for before then.
     pause: Option<Instant>,
+    /// How many clients may be handed over to it.
+    allowance: Allowance,
 }
 
 /// A connection inside a host.
@@ -69,6 +78,8 @@ pub(super) struct Inside {
 /// A client that is held.
 #[derive(Debug)]
 struct Held {
+    /// The forward.
+    forward: u64,
     /// `None` while it is being handed over.
     client: Option<HeldClient>,
     /// Our end of the connection inside; `None` until it is made.
@@ -92,12 +103,12 @@ impl HeldClients {
     /// Its service is not expected to ask.
     pub(super) fn hold(&self, now: Instant, ends: Inside, client: HeldClient) -> Result<Instant, HeldClient> {
         let mut state = self.state();
-        if !state.services.get(&ends.port()).is_some_and(|service| service.is_expected(now)) {
+        if !state.services.get_mut(&ends.port()).is_some_and(|service| service.is_expected(now)) {
             return Err(client);
         }
         let Entry::Vacant(vacant) = state.clients.entry(ends) else { return Err(client) };
         let until = now + HOLD;
-        vacant.insert(Held { client: Some(client), inside: None, until });
+        vacant.insert(Held { forward: client.forward, client: Some(client), inside: None, until });
         state.times.push_back((until, ends));
         *state.counts.entry(ends.port()).or_default() += 1;
         Ok(until)
@@ -151,15 +162,14 @@ impl HeldClients {
 
     /// Takes out the clients of forwards.
     pub(super) fn of_forwards(&self, ids: &HashSet<u64>) -> Vec<HeldClient> {
-        self.state().take_all(|_, client| ids.contains(&client.forward))
+        self.state().take_all(|_, forward| ids.contains(&forward))
     }
 
     /// Has the clients of forwards relayed at once.
     pub(super) fn hurry(&self, ids: &HashSet<u64>) {
         let mut state = self.state();
-        let of = |(ends, held): (&Inside, &Held)| ids.contains(&held.client.as_ref()?.forward).then_some(*ends);
-        let ends: Vec<Inside> = state.clients.iter().filter_map(of).collect();
-        state.urgent.extend(ends);
+        let State { clients, urgent, .. } = &mut *state;
+        urgent.extend(clients.iter().filter(|(_, held)| ids.contains(&held.forward)).map(|(ends, _)| *ends));
     }
 
     /// The forwards through which those came that were taken since it was asked last, by ID and place. `taken` is empty
@@ -213,14 +223,19 @@ impl HeldClients {
         state.remove(&ends)?.inside
     }
 
-    /// A client that was taken is to be relayed. The packet loop has to look.
-    pub(crate) fn relay(&self, host: u32, client: HeldClient) {
+    /// A client that was taken can't be handed over, and is to be relayed: the packet loop has to look. It is the same with
+    /// the next one, so that its service is not waited for for a while. Who is not held any more, because the forward or the
+    /// host is gone, comes back.
+    pub(crate) fn relay(&self, now: Instant, host: u32, client: HeldClient) -> Option<HeldClient> {
         let ends = Inside::of(host, &client);
         let mut state = self.state();
-        if let Some(held) = state.clients.get_mut(&ends) {
-            held.client = Some(client);
-            state.urgent.push(ends);
+        let Some(held) = state.clients.get_mut(&ends) else { return Some(client) };
+        held.client = Some(client);
+        state.urgent.push(ends);
+        if let Some(service) = state.services.get_mut(&ends.port()) {
+            service.has_missed(now);
         }
+        None
     }
 
     /// A client that was taken needs another connection inside.
@@ -254,16 +269,30 @@ impl State {
         Some(Relayed { host: ends.host, client: client?, inside: inside? })
     }
 
-    fn take_all(&mut self, concerned: impl Fn(&Inside, &HeldClient) -> bool) -> Vec<HeldClient> {
-        let of = |(ends, held): (&Inside, &Held)| concerned(ends, held.client.as_ref()?).then_some(*ends);
+    /// Takes out clients by the ends of their connections and their forwards. Of those that are being handed over, nothing
+    /// is known any more.
+    fn take_all(&mut self, concerned: impl Fn(&Inside, u64) -> bool) -> Vec<HeldClient> {
+        let of = |(ends, held): (&Inside, &Held)| concerned(ends, held.forward).then_some(*ends);
         let ends: Vec<Inside> = self.clients.iter().filter_map(of).collect();
         ends.iter().filter_map(|ends| self.remove(ends)?.client).collect()
     }
 }
 
 impl Service {
-    fn is_expected(&self, now: Instant) -> bool {
-        self.asks && self.waiting.is_empty() && self.pause.is_none_or(|until| until <= now)
+    /// Whether it is to be waited for when a client comes, which counts.
+    fn is_expected(&mut self, now: Instant) -> bool {
+        self.asks && self.pause.is_none_or(|until| until <= now) && !self.waits() && self.allowance.take(now)
+    }
+
+    /// Whether a thread waits in the kernel. Those that have ended while they did are forgotten.
+    fn waits(&mut self) -> bool {
+        while let Some(thread) = self.waiting.iter().next().copied() {
+            if process::exists(thread) {
+                return true;
+            }
+            self.waiting.remove(&thread);
+        }
+        false
     }
 
     fn has_missed(&mut self, now: Instant) {

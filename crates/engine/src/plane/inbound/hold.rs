@@ -70,6 +70,10 @@ impl Plane {
         let (due, next) = self.held_clients().due(self.now);
         self.held_until = next;
         for Relayed { host, client, inside } in due {
+            if self.forwards.get(client.place).is_none_or(|forward| forward.id != client.forward) {
+                self.turn_away(waiting(client));
+                continue;
+            }
             let origin = Origin { seen_as: client.address, service: client.service, allocated: None, host };
             self.splice(waiting(client), inside, origin);
         }

@@ -35,17 +35,18 @@ fn take(held: &HeldClients, number: u8) -> Option<HeldClient> {
 fn only_who_asks_is_waited_for() {
     let (held, now) = (HeldClients::default(), Instant::now());
     assert!(!hold(&held, now, 1), "nobody listens");
+    let (ours, another) = (std::process::id(), rustix::process::getppid().expect("a parent").as_raw_nonzero().get() as u32);
     held.listens(1, PORT);
     assert!(hold(&held, now, 1));
-    assert!(held.asks(1, PORT, 100) && !held.asks(1, 81, 100) && !held.asks(2, PORT, 100));
+    assert!(held.asks(1, PORT, ours) && !held.asks(1, 81, ours) && !held.asks(2, PORT, ours));
     // A thread that waits in the kernel gets what is there, and what comes.
-    assert!(held.waits(1, PORT, 100));
+    assert!(held.waits(1, PORT, ours));
     assert_eq!(held.due(now).0.len(), 1);
     assert!(!hold(&held, now, 2));
-    assert!(!held.waits(1, PORT, 101));
-    held.asks(1, PORT, 100);
+    assert!(!held.waits(1, PORT, another));
+    held.asks(1, PORT, ours);
     assert!(!hold(&held, now, 2), "another one waits still");
-    held.asks(1, PORT, 101);
+    held.asks(1, PORT, another);
     assert!(hold(&held, now, 2));
 }
 
@@ -72,9 +73,12 @@ fn what_can_not_be_handed_over_is_relayed_at_once() {
     held.listens(1, PORT);
     assert!(hold(&held, now, 1));
     let taken = take(&held, 1).expect("a client");
-    held.relay(1, taken);
+    assert!(held.relay(now, 1, taken).is_none());
     let (due, _) = held.due(now);
     assert_eq!((due.len(), due[0].client.address, due[0].host), (1, client(1).address, 1));
+    held.asks(1, PORT, 100);
+    assert!(!hold(&held, now, 2), "it would be the same with the next one");
+    let now = now + PAUSE;
     // The connection inside may be made only after the client was taken.
     let (taken, ends) = (client(2), Inside::of(1, &client(2)));
     held.hold(now, ends, taken).expect("to hold it");
@@ -121,4 +125,46 @@ fn forwards_and_hosts_end_with_what_is_held_for_them() {
     assert!(held.forget_host(2).is_empty());
     assert_eq!(held.forget_host(1).len(), 1);
     assert!(!hold(&held, now, 1), "its services are forgotten");
+}
+
+#[test]
+fn a_client_whose_forward_goes_while_it_is_handed_over_does_not_come_back() {
+    let (held, now) = (HeldClients::default(), Instant::now());
+    held.listens(1, PORT);
+    for removed in [|held: &HeldClients| held.of_forwards(&HashSet::from([7])), |held: &HeldClients| held.forget_host(1)] {
+        held.listens(1, PORT);
+        assert!(hold(&held, now, 1));
+        let taken = take(&held, 1).expect("a client");
+        assert!(removed(&held).is_empty(), "it is somebody else's");
+        assert!(!held.asks(1, PORT, 100), "nobody is held");
+        assert!(held.relay(now, 1, taken).is_some());
+        assert!(held.due(now + HOLD).0.is_empty());
+    }
+}
+
+#[test]
+fn threads_that_have_ended_wait_no_more() {
+    let (held, now) = (HeldClients::default(), Instant::now());
+    held.listens(1, PORT);
+    held.waits(1, PORT, rustix::thread::gettid().as_raw_nonzero().get() as u32);
+    assert!(!hold(&held, now, 1), "this one has not");
+    let thread = || rustix::thread::gettid().as_raw_nonzero().get() as u32;
+    let ended = std::thread::spawn(thread).join().expect("a thread");
+    held.asks(1, PORT, thread());
+    held.waits(1, PORT, ended);
+    // A thread that is joined may be there for a moment still.
+    let is_held = (0..1000).any(|_| {
+        std::thread::sleep(Duration::from_millis(1));
+        hold(&held, now, 1)
+    });
+    assert!(is_held);
+}
+
+#[test]
+fn who_gets_many_clients_at_once_gets_them_relayed() {
+    let (held, now) = (HeldClients::default(), Instant::now());
+    held.listens(1, PORT);
+    let at_once = (0..200).take_while(|number| hold(&held, now, *number)).count();
+    assert!((1..200).contains(&at_once), "{at_once}");
+    assert!(hold(&held, now + Duration::from_secs(1), 200), "and one more later");
 }
