@@ -12,6 +12,7 @@ mod echo;
 mod egress;
 mod far;
 mod forwards;
+mod frames;
 mod guests;
 mod hosts;
 mod inbound;
@@ -41,7 +42,7 @@ use minato_host::sockets::{Inbox, PipePool};
 use minato_host::tap::{MAX_FRAME, Tap};
 use minato_ports::{EphemeralAllocator, PortRange};
 use minato_relay::{FlowId, FlowTable, Rules};
-use minato_transport::{ConnectionId, Event, IncomingId, Stack};
+use minato_transport::{ConnectionId, IncomingId, Stack};
 use slab::Slab;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -73,10 +74,6 @@ use spare::Spare;
 use token::{MAX_FLOWS, Token};
 use vigil::Vigil;
 
-/// Most frames taken from the TAP device in one turn.
-const FRAMES: usize = 128;
-/// Most frames written to it in one turn.
-const TRANSMITS: usize = 256;
 /// Most bytes that one flow moves in each direction in one turn.
 const BUDGET: usize = 512 << 10;
 /// Idle pipes kept for reuse, and their size.
@@ -321,29 +318,6 @@ impl Plane {
         }
     }
 
-    fn receive_frames(&mut self) -> io::Result<()> {
-        let mut bytes = 0;
-        for _ in 0..FRAMES {
-            if !self.tap_readable {
-                break;
-            }
-            match self.tap.recv(&mut self.frame)? {
-                Some(length) => {
-                    self.spare.used(self.now);
-                    self.stack.receive(self.now, &mut self.frame[..length]);
-                    bytes += length;
-                    if bytes > BUDGET {
-                        // The stack holds no more than some MiB of datagrams.
-                        self.take_datagrams();
-                        bytes = 0;
-                    }
-                }
-                None => self.tap_readable = false,
-            }
-        }
-        Ok(())
-    }
-
     fn handle_timeouts(&mut self) {
         let now = self.now;
         if self.stack.poll_timeout().is_some_and(|at| at <= now) {
@@ -367,57 +341,6 @@ impl Plane {
             self.stalled_until = None;
             self.again.append(&mut self.stalled);
         }
-    }
-
-    fn handle_stack_events(&mut self) {
-        while let Some(event) = self.stack.poll_event() {
-            match event {
-                Event::Incoming(incoming) => self.incoming(incoming),
-                Event::IncomingGone(incoming) => {
-                    if let Some(id) = self.by_incoming.get(&incoming).copied() {
-                        self.remove_flow(id);
-                    }
-                }
-                Event::Connected(id) | Event::Readable(id) | Event::Writable(id) | Event::PeerClosed(id) => {
-                    match self.flow_of(id) {
-                        Some(flow) => self.enqueue(flow),
-                        None => drop(self.stream_ready(id)),
-                    }
-                }
-                Event::Reset(id, _) if self.stream_reset(id) => {}
-                Event::Reset(id, _) => self.guest_reset(id),
-                // RFC 9293 §3.6: closed is what both have sent, not what was read. The flow closes its connection when
-                // it has passed on the last byte.
-                Event::Closed(id) => match self.flow_of(id) {
-                    Some(flow) => self.enqueue(flow),
-                    None if self.stream_ready(id) => {}
-                    None => self.stack.close(self.now, id),
-                },
-                Event::Echo(request) => self.echo(&request),
-                _ => {}
-            }
-        }
-        self.take_datagrams();
-    }
-
-    fn transmit(&mut self) -> io::Result<()> {
-        self.transmits_wait = false;
-        for sent in 0.. {
-            if !self.tap_writable {
-                return Ok(());
-            }
-            if sent == TRANSMITS {
-                self.transmits_wait = true;
-                return Ok(());
-            }
-            let Some(transmit) = self.stack.poll_transmit(self.now) else { return Ok(()) };
-            match self.tap.send(&transmit.io_slices()) {
-                Ok(taken) => self.tap_writable = taken,
-                // One frame that the device does not take is lost as on any link; a device that is gone is told by recv.
-                Err(error) => tracing::debug!(%error, "a frame was not taken by the TAP device"),
-            }
-        }
-        Ok(())
     }
 }
 

@@ -35,7 +35,8 @@ fn take(held: &HeldClients, number: u8) -> Option<HeldClient> {
 fn only_who_asks_is_waited_for() {
     let (held, now) = (HeldClients::default(), Instant::now());
     assert!(!hold(&held, now, 1), "nobody listens");
-    let (ours, another) = (std::process::id(), rustix::process::getppid().expect("a parent").as_raw_nonzero().get() as u32);
+    let (ours, another) =
+        (std::process::id(), rustix::process::getppid().expect("a parent").as_raw_nonzero().get() as u32);
     held.listens(1, PORT);
     assert!(hold(&held, now, 1));
     assert!(held.asks(1, PORT, ours) && !held.asks(1, 81, ours) && !held.asks(2, PORT, ours));
@@ -131,7 +132,9 @@ fn forwards_and_hosts_end_with_what_is_held_for_them() {
 fn a_client_whose_forward_goes_while_it_is_handed_over_does_not_come_back() {
     let (held, now) = (HeldClients::default(), Instant::now());
     held.listens(1, PORT);
-    for removed in [|held: &HeldClients| held.of_forwards(&HashSet::from([7])), |held: &HeldClients| held.forget_host(1)] {
+    for removed in
+        [|held: &HeldClients| held.of_forwards(&HashSet::from([7])), |held: &HeldClients| held.forget_host(1)]
+    {
         held.listens(1, PORT);
         assert!(hold(&held, now, 1));
         let taken = take(&held, 1).expect("a client");
