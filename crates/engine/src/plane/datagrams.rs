@@ -92,12 +92,12 @@ impl Plane {
             let train = Train { payload: arrived.payload, size: arrived.size };
             if let Some(id) = self.datagrams.inbound.get(&(source, destination)).copied() {
                 if let Some(flow) = self.flows.find_mut(id)
-                    && let Kind::Forwarded(sides) = &flow.sides.kind
+                    && let Kind::Forwarded(sides) = &mut flow.sides.kind
                     && let Some(forward) = self.forwards.get_mut(sides.forward)
                 {
                     flow.last_used = self.now;
                     flow.counters.to_initiating += train.payload.len() as u64;
-                    forward.answer(sides.local, flow.client, train);
+                    forward.answer(sides.local, flow.client, train, &mut sides.cutting);
                 }
                 continue;
             }

@@ -43,8 +43,6 @@ pub(super) struct Forward {
     pub(super) clients: usize,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
-    /// Of a UDP socket.
-    cutting: Cutting,
 }
 
 impl Forward {
@@ -65,15 +63,14 @@ impl Forward {
             clients: 0,
             bytes_in: 0,
             bytes_out: 0,
-            cutting: Cutting::default(),
         }
     }
 
     /// Sends a service's datagrams to the client that it answers, from the address that the client spoke to.
-    pub(super) fn answer(&mut self, local: Option<Local>, client: SocketAddr, train: Train<'_>) {
+    pub(super) fn answer(&mut self, local: Option<Local>, client: SocketAddr, train: Train<'_>, cutting: &mut Cutting) {
         if let HeldSocket::Udp(socket) = &self.socket {
             self.bytes_out += train.payload.len() as u64;
-            let _ = sockets::send_train_from(socket.as_fd(), local, client, train, &mut self.cutting);
+            let _ = sockets::send_train_from(socket.as_fd(), local, client, train, cutting);
         }
     }
 

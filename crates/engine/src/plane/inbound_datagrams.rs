@@ -73,7 +73,7 @@ impl Plane {
         }
         // As any router does, drop what there is no room for, or nobody to take it.
         if let Some(socket) = &sides.inside {
-            let _ = sockets::udp_send_train(socket.as_fd(), train, &mut sides.cutting);
+            let _ = sockets::udp_send_train(socket.as_fd(), train, &mut sides.cutting_inside);
             return;
         }
         for payload in train.datagrams() {
@@ -127,6 +127,7 @@ impl Plane {
             forward: place,
             origin,
             inside,
+            cutting_inside: Cutting::default(),
             cutting: Cutting::default(),
             local: None,
         });
@@ -192,15 +193,14 @@ impl Plane {
     /// Whether there may be more.
     fn receive_from_inside(&mut self, id: FlowId, inbox: &mut Inbox) -> bool {
         let Some(flow) = self.flows.find_mut(id) else { return false };
-        let Kind::Forwarded(ForwardedSides { forward, inside: Some(socket), local, .. }) = &flow.sides.kind else {
-            return false;
-        };
+        let Kind::Forwarded(sides) = &mut flow.sides.kind else { return false };
+        let ForwardedSides { forward, inside: Some(socket), local, cutting, .. } = sides else { return false };
         let received = inbox.receive(socket.as_fd());
         for arrived in inbox.messages() {
             flow.last_used = self.now;
             flow.counters.to_initiating += arrived.train.payload.len() as u64;
             if let Some(forward) = self.forwards.get_mut(*forward) {
-                forward.answer(*local, flow.client, arrived.train);
+                forward.answer(*local, flow.client, arrived.train, cutting);
             }
         }
         // An error is that the service is not bound (any more): what was sent is lost.

@@ -91,6 +91,8 @@ pub(super) struct ForwardedSides {
     /// A socket inside the host, for services that are bound to its loopback only.
     pub(super) inside: Option<OwnedFd>,
     /// Of that socket.
+    pub(super) cutting_inside: Cutting,
+    /// Of the way to the client.
     pub(super) cutting: Cutting,
     /// The machine's address that the client speaks to, if the forward is bound to several.
     pub(super) local: Option<Local>,

@@ -80,17 +80,27 @@ impl Cutting {
 /// # Errors
 /// A failure that is known at once, or of an earlier datagram that nobody answered.
 pub fn udp_send_train(socket: BorrowedFd<'_>, train: Train<'_>, cutting: &mut Cutting) -> Result<(), Failure> {
+    let mut earlier = None;
     if cutting.serves(train) {
         let control = train.control();
         let send = || message::send(socket, None, train.payload, &control);
-        match send() {
+        let mut sent = send();
+        if let Err(errno) = sent
+            && !udp::is_lost(errno)
+        {
+            // It may have been the error of an earlier datagram, which says nothing of the kernel's cutting.
+            earlier = Some(udp::failure(socket, errno)).filter(|failure| *failure == Failure::Refused);
+            sent = send();
+        }
+        match sent {
             Err(errno) if cutting.is_refused(train.size, errno) => drop(take_error(socket)),
-            sent => return udp::settle(socket, sent, send),
+            Err(errno) if !udp::is_lost(errno) => return Err(udp::failure(socket, errno)),
+            _ => return earlier.map_or(Ok(()), Err),
         }
     }
     // Each has its own fate, and the first failure is told.
-    let failures: Vec<Failure> = train.datagrams().filter_map(|payload| udp::udp_send(socket, payload).err()).collect();
-    failures.first().map_or(Ok(()), |failure| Err(*failure))
+    let failures = train.datagrams().filter_map(|payload| udp::udp_send(socket, payload).err());
+    earlier.into_iter().chain(failures).reduce(|first, _| first).map_or(Ok(()), Err)
 }
 
 /// Sends datagrams on a socket without a peer, from `local` if that is given; otherwise from where the kernel would. What

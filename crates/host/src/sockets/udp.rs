@@ -35,26 +35,22 @@ pub fn udp_connect(remote: SocketAddr) -> Result<OwnedFd, Failure> {
 /// A failure that is known at once, or of an earlier datagram that nobody answered.
 pub fn udp_send(socket: BorrowedFd<'_>, payload: &[u8]) -> Result<(), Failure> {
     let send = || send(socket, payload, SendFlags::NOSIGNAL);
-    settle(socket, send(), send)
-}
-
-/// What became of datagrams on a connected socket, which can be sent again.
-pub(super) fn settle(
-    socket: BorrowedFd<'_>,
-    sent: Result<usize, Errno>,
-    again: impl FnOnce() -> Result<usize, Errno>,
-) -> Result<(), Failure> {
-    match sent {
-        Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::INTR) => Ok(()),
-        Err(errno) => {
+    match send() {
+        Err(errno) if !is_lost(errno) => {
             let failure = failure(socket, errno);
             // It may have been the error of an earlier datagram, and this one was not sent: if so, it is sent now.
-            if again().is_ok() && failure != Failure::Refused {
+            if send().is_ok() && failure != Failure::Refused {
                 return Ok(());
             }
             Err(failure)
         }
+        _ => Ok(()),
     }
+}
+
+/// Whether a datagram is lost as on any link: there is no room for it.
+pub(super) fn is_lost(errno: Errno) -> bool {
+    matches!(errno, Errno::AGAIN | Errno::NOBUFS | Errno::INTR)
 }
 
 /// Receives a datagram on a connected socket; `None` when there is none.
@@ -71,7 +67,7 @@ pub fn udp_receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<u
 }
 
 /// The failure that a call reported, with the socket's error queue emptied.
-fn failure(socket: BorrowedFd<'_>, errno: Errno) -> Failure {
+pub(super) fn failure(socket: BorrowedFd<'_>, errno: Errno) -> Failure {
     let _ = take_error(socket);
     errno.into()
 }
