@@ -56,7 +56,8 @@ fn about(host: &str, is_direct: bool) -> String {
     let unseen = if is_direct { format!(" The host is direct: {UNSEEN}.") } else { String::new() };
     format!(
         "Packets of the minato host {host}, as its kernel sees them: its link and its loopback. Segments larger than the \
-         MTU, and checksums that are not filled in yet, come from offloading. Comments name the processes at both ends.{unseen}"
+         MTU, datagrams larger than that (several equal ones, which programs receive each by itself), and checksums that are \
+         not filled in yet, come from offloading. Comments name the processes at both ends.{unseen}"
     )
 }
 

@@ -15,7 +15,8 @@ Examples:
   minato capture web -w - | wireshark -k -i -
 
 What passes the host's own loopback is among them: forwards lead there. Programs send segments larger than the MTU, which
-the kernel cuts later or never (segmentation offload): they are shown as they are. TCP
+the kernel cuts later or never (segmentation offload): they are shown as they are. So are equal UDP datagrams of a flow that
+come together: up to 64 of them are one packet here, and the program receives each by itself. TCP
 connections from and to the outside of a host that is --direct are not among them (minato flows shows them). A port leaves out what has none, as ICMP.
 Ends with Ctrl-C, or with the host.";
 
