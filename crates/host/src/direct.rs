@@ -12,6 +12,7 @@
 
 mod accept;
 mod alarm;
+mod gift;
 mod lock;
 mod options;
 mod programs;
@@ -60,10 +61,10 @@ pub trait Outside: Send {
     /// A program listens at a port, or is about to.
     fn listens(&self, port: u16);
 
-    /// A thread asks for connections to a port. Whether clients are held for it, whose connections inside are there already.
-    fn asks(&self, port: u16, thread: u32) -> bool;
+    /// A thread asks for connections to a port.
+    fn asks(&self, port: u16, thread: u32);
 
-    /// It now waits for one in the kernel.
+    /// The kernel gives it one, now or later. No client is to be held until it asks again.
     fn waits(&self, port: u16, thread: u32);
 
     /// Takes the client that is held whose connection inside is this one. One of the following tells what became of it.

@@ -56,6 +56,16 @@ pub(crate) fn network_of(socket: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(u64::from_ne_bytes(cookie))
 }
 
+/// How many descriptors a thread's process may have, as far as we may know.
+pub(crate) fn descriptor_limit(thread: u32) -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: nothing is set. The other pointer is to a structure as the call wants it, which lives until it returns.
+    let result = unsafe {
+        libc::prlimit(libc::pid_t::try_from(thread).ok()?, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limit)
+    };
+    (result == 0).then_some(limit.rlim_cur)
+}
+
 /// Whether an epoll instance of a process watches a descriptor of that process (`kcmp(2)`).
 pub(crate) fn epoll_watches(process: u32, epoll: RawFd, descriptor: RawFd) -> Result<bool, Errno> {
     /// `KCMP_EPOLL_TFD`.

@@ -126,8 +126,8 @@ impl Outside for Surroundings {
         self.plane.held().listens(self.serial, port);
     }
 
-    fn asks(&self, port: u16, thread: u32) -> bool {
-        self.plane.held().asks(self.serial, port, thread)
+    fn asks(&self, port: u16, thread: u32) {
+        self.plane.held().asks(self.serial, port, thread);
     }
 
     fn waits(&self, port: u16, thread: u32) {

@@ -194,9 +194,19 @@ impl Notification {
             newfd: place as u32,
             newfd_flags: if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 },
         };
-        // SAFETY: the pointer is to a structure as this request wants it, which lives until the call returns.
-        let result = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw const request) };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        loop {
+            // SAFETY: the pointer is to a structure as this request wants it, which lives until the call returns.
+            let result =
+                unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw const request) };
+            if result >= 0 {
+                return Ok(());
+            }
+            // A signal for us may come while the caller is about to take it.
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
     }
 
     /// Reads the caller's memory. `None` where it has none, or has ended.

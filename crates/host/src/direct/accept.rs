@@ -19,7 +19,15 @@ use rustix::{
     net::{SendFlags, SocketAddrAny, SocketFlags, acceptfrom_with, getsockname, ipproto, sockopt},
 };
 
-use super::{Direct, alarm::Alarm, lock, options::Extent, programs::Held};
+use super::{
+    Direct,
+    alarm::Alarm,
+    gift::{Failed, Wants, give},
+    lock,
+    options::Extent,
+    programs,
+    programs::Held,
+};
 use crate::{Family, binds::seccomp::Notification, plain, sockets, sys};
 
 /// A client of a forward: its connection, through which nothing has passed.
@@ -54,13 +62,22 @@ impl HeldClient {
 pub(super) struct Accepts {
     /// Of the thread that serves.
     alarm: Option<Alarm>,
-    /// Connections that were taken for a program which could not get them, with their listener's inode. Whoever accepts
-    /// next gets them; there are others behind them that call for it.
-    strays: Vec<(u64, Connection)>,
+    /// Connections of no client of ours that were taken for a program whose last descriptor another thread took meanwhile.
+    strays: Vec<Stray>,
+    /// A program may not be given sockets: the kernel serves it.
+    refuses: bool,
     /// What is closed once the program goes on.
     finished: Option<Finished>,
     /// The last listener of which it was seen that it has nothing set, and when.
     plain: Option<(u64, Instant)>,
+}
+
+/// Whoever accepts next gets it.
+struct Stray {
+    /// Inode.
+    listener: u64,
+    connection: Connection,
+    since: Instant,
 }
 
 /// A connection inside that is not needed: both ends, if the other one is known already.
@@ -72,6 +89,10 @@ struct Finished {
 /// So long it is believed that a listener still has nothing set. To look costs more than everything else here together, and
 /// the kernel too takes the options of the time when a connection was made, not of when it is accepted.
 const BELIEVED: Duration = Duration::from_millis(10);
+
+/// So long a connection waits for its program to accept again. Then it is reset, as by a listener that was closed, which it
+/// may have been.
+const STRAYS: Duration = Duration::from_secs(10);
 
 impl fmt::Debug for Accepts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,54 +111,56 @@ struct Asked {
     wants: Option<Wants>,
 }
 
-/// Where a program wants an address, and how many bytes of it.
-#[derive(Clone, Copy, Debug)]
-struct Wants {
-    address: u64,
-    length_at: u64,
-    length: usize,
-}
-
 /// A connection that was taken from a queue.
 struct Connection {
     socket: OwnedFd,
     peer: SocketAddrAny,
 }
 
-/// Why a program did not get a connection.
-enum Failed {
-    /// The kernel's own call would have failed like this, and left the connection in the queue.
-    Before(Errno),
-    /// The kernel's own call would have failed like this, and closed the connection.
-    Behind(Errno),
-    /// It waits no more.
-    Gone,
-}
-
 impl Direct {
-    /// `accept(2)` and `accept4(2)`: gives the program a client's own connection. `false`: the kernel goes on.
+    /// `accept(2)` and `accept4(2)`: gives the program a client's own connection, or the one inside that is next. `false`: the
+    /// kernel goes on.
     pub(super) fn accept(&mut self, call: &Notification, listener: BorrowedFd<'_>) -> bool {
+        self.reset_strays();
         let Some(asked) = self.asked(call) else { return false };
-        if let Some(index) = self.accepts.strays.iter().position(|(inode, _)| *inode == asked.held.inode) {
-            let (_, stray) = self.accepts.strays.swap_remove(index);
-            return self.give_inner(call, listener, asked, stray);
-        }
         let (port, thread) = (asked.address.port(), call.thread());
-        let any_held = self.outside.asks(port, thread);
-        if asked.blocks && !has_connection(asked.held.socket.as_fd()) {
+        // The kernel looks for a descriptor before it takes a connection from the queue.
+        if self.accepts.refuses || !programs::has_room(thread) {
             self.outside.waits(port, thread);
             return false;
         }
-        if !any_held {
-            return false;
+        if let Some(index) = self.accepts.strays.iter().position(|stray| stray.listener == asked.held.inode) {
+            let stray = self.accepts.strays.swap_remove(index);
+            return self.give_other(call, listener, asked, stray.connection);
         }
-        let Some(inner) = self.take_inner(&asked) else { return false };
+        self.outside.asks(port, thread);
+        // What the kernel takes of its own accord may belong to a client that is held only now. So it takes nothing unless no
+        // client is held until this thread asks again.
+        match self.take_inner(&asked) {
+            Ok(inner) => self.give_next(call, listener, asked, inner),
+            Err(Errno::AGAIN) if !asked.blocks => {
+                drop(asked);
+                call.answer(listener, &Err(Errno::AGAIN.into()));
+                true
+            }
+            Err(_) => {
+                self.outside.waits(port, thread);
+                false
+            }
+        }
+    }
+
+    /// Gives the program a connection that was taken for it, or that of its client.
+    fn give_next(&mut self, call: &Notification, listener: BorrowedFd<'_>, asked: Asked, inner: Connection) -> bool {
         let ends =
             (SocketAddr::try_from(inner.peer.clone()), getsockname(&inner.socket).and_then(SocketAddr::try_from));
-        let (Ok(peer), Ok(service)) = ends else { return self.give_inner(call, listener, asked, inner) };
+        let (Ok(peer), Ok(service)) = ends else { return self.give_other(call, listener, asked, inner) };
         match self.outside.take(plain(peer), plain(service)) {
-            Some(client) => self.give_client(call, listener, asked, inner, client),
-            None => self.give_inner(call, listener, asked, inner),
+            Some(client) if self.prepare_client(&asked, &client).is_some() => {
+                self.give_client(call, listener, asked, inner, client)
+            }
+            Some(client) => self.give_inner(call, listener, asked, inner, client),
+            None => self.give_other(call, listener, asked, inner),
         }
     }
 
@@ -177,36 +200,67 @@ impl Direct {
         Some(Asked { held, address, blocks, flags, wants })
     }
 
-    /// Takes the first connection in the queue. Another one may be faster, and the program may let the listener block
-    /// meanwhile.
-    fn take_inner(&mut self, asked: &Asked) -> Option<Connection> {
-        if self.accepts.alarm.is_none() {
-            self.accepts.alarm = Some(Alarm::new().ok()?);
-        }
-        let alarm = self.accepts.alarm.as_ref()?;
-        let accepted = alarm.during(|| acceptfrom_with(&asked.held.socket, SocketFlags::CLOEXEC));
-        let (socket, peer) = accepted.ok()?;
-        Some(Connection { socket, peer: peer? })
+    fn reset_strays(&mut self) {
+        let is_old = |stray: &mut Stray| stray.since.elapsed() > STRAYS;
+        self.accepts.strays.extract_if(.., is_old).for_each(|stray| sockets::reset(stray.connection.socket));
     }
 
-    /// Gives the program a connection that was made inside.
-    fn give_inner(&mut self, call: &Notification, listener: BorrowedFd<'_>, asked: Asked, inner: Connection) -> bool {
+    /// Takes the first connection in the queue. Another one may be faster, and the program may let the listener block
+    /// meanwhile.
+    fn take_inner(&mut self, asked: &Asked) -> Result<Connection, Errno> {
+        if !has_connection(asked.held.socket.as_fd()) {
+            return Err(Errno::AGAIN);
+        }
+        if self.accepts.alarm.is_none() {
+            self.accepts.alarm = Some(Alarm::new().map_err(|_| Errno::NOMEM)?);
+        }
+        let alarm = self.accepts.alarm.as_ref().ok_or(Errno::NOMEM)?;
+        let (socket, peer) = alarm.during(|| acceptfrom_with(&asked.held.socket, SocketFlags::CLOEXEC))?;
+        Ok(Connection { socket, peer: peer.ok_or(Errno::CONNABORTED)? })
+    }
+
+    /// Gives the program a connection that was made inside for no client of ours.
+    fn give_other(&mut self, call: &Notification, listener: BorrowedFd<'_>, asked: Asked, inner: Connection) -> bool {
         let Asked { held: Held { socket, inode, .. }, flags, wants, .. } = asked;
         drop(socket);
         match give(call, listener, &inner.socket, &inner.peer, flags, wants) {
-            // The program has its own copy.
-            Ok(()) => drop(inner),
+            // The program has its own copy. Or it was killed, and the kernel would close it too.
+            Ok(()) | Err(Failed::Gone) => {}
             Err(Failed::Before(errno)) => {
-                self.accepts.strays.push((inode, inner));
+                self.accepts.strays.push(Stray { listener: inode, connection: inner, since: Instant::now() });
+                call.answer(listener, &Err(errno.into()));
+            }
+            Err(Failed::Refused(errno)) => {
+                self.accepts.refuses = true;
                 call.answer(listener, &Err(errno.into()));
             }
             Err(Failed::Behind(errno)) => {
                 drop(inner);
                 call.answer(listener, &Err(errno.into()));
             }
-            Err(Failed::Gone) => self.accepts.strays.push((inode, inner)),
         }
         true
+    }
+
+    /// Gives the program the connection that was made inside for a client, which is relayed then.
+    fn give_inner(
+        &mut self,
+        call: &Notification,
+        listener: BorrowedFd<'_>,
+        asked: Asked,
+        inner: Connection,
+        client: HeldClient,
+    ) -> bool {
+        let port = asked.address.port();
+        let Asked { held, flags, wants, .. } = asked;
+        drop(held);
+        match give(call, listener, &inner.socket, &inner.peer, flags, wants) {
+            Ok(()) => {
+                self.outside.relay(client);
+                true
+            }
+            Err(failed) => self.not_given(call, listener, port, inner, client, failed),
+        }
     }
 
     /// Gives the program the client's own connection for the one inside.
@@ -218,31 +272,47 @@ impl Direct {
         inner: Connection,
         client: HeldClient,
     ) -> bool {
-        if self.prepare_client(&asked, &client).is_none() {
-            self.outside.relay(client);
-            return self.give_inner(call, listener, asked, inner);
-        }
-        let pid = asked.held.process;
+        let (port, pid) = (asked.address.port(), asked.held.process);
         let Asked { held, flags, wants, .. } = asked;
         drop(held);
         match give(call, listener, &client.socket, &inner.peer, flags, wants) {
             Ok(()) => {
                 let other_end = self.outside.accepted(client, pid);
                 self.accepts.finished = Some(Finished { accepted: inner.socket, other_end });
+                true
             }
-            Err(Failed::Behind(errno)) => {
-                let other_end = self.outside.dropped(client);
-                self.accepts.finished = Some(Finished { accepted: inner.socket, other_end });
-                call.answer(listener, &Err(errno.into()));
-            }
-            Err(failed) => {
-                // A new connection inside makes the listener readable again.
-                sockets::reset(inner.socket);
-                self.outside.again(client);
-                if let Failed::Before(errno) = failed {
-                    call.answer(listener, &Err(errno.into()));
-                }
-            }
+            Err(failed) => self.not_given(call, listener, port, inner, client, failed),
+        }
+    }
+
+    /// A program did not get a client's connection, neither its own nor the one inside.
+    fn not_given(
+        &mut self,
+        call: &Notification,
+        listener: BorrowedFd<'_>,
+        port: u16,
+        inner: Connection,
+        client: HeldClient,
+        failed: Failed,
+    ) -> bool {
+        if let Failed::Behind(errno) = failed {
+            let other_end = self.outside.dropped(client);
+            self.accepts.finished = Some(Finished { accepted: inner.socket, other_end });
+            call.answer(listener, &Err(errno.into()));
+            return true;
+        }
+        if let Failed::Refused(_) = failed {
+            // No client is held any more when the kernel goes on.
+            self.accepts.refuses = true;
+            self.outside.waits(port, call.thread());
+        }
+        // A new connection inside makes the listener readable again.
+        sockets::reset(inner.socket);
+        self.outside.again(client);
+        match failed {
+            Failed::Before(errno) => call.answer(listener, &Err(errno.into())),
+            Failed::Refused(_) => return false,
+            Failed::Behind(_) | Failed::Gone => {}
         }
         true
     }
@@ -253,6 +323,10 @@ impl Direct {
         if Family::of(client.address.ip()) != family {
             return None;
         }
+        // To be locked does not matter to a client that is relayed after all; the options would.
+        if self.outside.has_policy() {
+            lock::to_peer(socket, client.address).ok()?;
+        }
         let extent = if self.sets_seldom { Extent::All } else { Extent::Often };
         let inode = asked.held.inode;
         let is_plain = self.accepts.plain.is_some_and(|(known, at)| known == inode && at.elapsed() < BELIEVED);
@@ -262,51 +336,7 @@ impl Direct {
             let carried = plain.carry_over(extent, asked.held.socket.as_fd(), socket).ok()?;
             self.accepts.plain = (carried == 0).then(|| (inode, Instant::now()));
         }
-        if self.outside.has_policy() {
-            lock::to_peer(socket, client.address).ok()?;
-        }
         Some(())
-    }
-}
-
-impl Wants {
-    /// `None` where the kernel would fail.
-    fn of(call: &Notification) -> Option<Self> {
-        let (address, length_at) = (call.argument(1), call.argument(2));
-        let length = call.memory(length_at, size_of::<libc::socklen_t>())?;
-        let length = i32::from_ne_bytes(length.try_into().ok()?);
-        Some(Self { address, length_at, length: usize::try_from(length).ok()? })
-    }
-
-    /// Writes an address as `accept(2)` does: as much of it as there is room for, and how long it is.
-    fn write(self, call: &Notification, address: &[u8]) -> bool {
-        let length = address.len() as libc::socklen_t;
-        let part = &address[..address.len().min(self.length)];
-        call.set_memory([(self.address, part), (self.length_at, &length.to_ne_bytes())])
-    }
-}
-
-/// Makes a socket the result of the call.
-fn give(
-    call: &Notification,
-    listener: BorrowedFd<'_>,
-    socket: &OwnedFd,
-    peer: &SocketAddrAny,
-    flags: SocketFlags,
-    wants: Option<Wants>,
-) -> Result<(), Failed> {
-    let status = if flags.contains(SocketFlags::NONBLOCK) { OFlags::NONBLOCK } else { OFlags::empty() };
-    rustix::fs::fcntl_setfl(socket, OFlags::RDWR | status).map_err(Failed::Before)?;
-    let wrote = wants.is_none_or(|wants| wants.write(call, sys::address_bytes(peer)));
-    if !wrote {
-        return Err(if call.is_valid(listener) { Failed::Behind(Errno::FAULT) } else { Failed::Gone });
-    }
-    match call.give(listener, socket.as_fd(), flags.contains(SocketFlags::CLOEXEC)) {
-        Ok(()) => Ok(()),
-        Err(error) => match Errno::from_io_error(&error) {
-            Some(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => Err(Failed::Before(errno)),
-            _ => Err(Failed::Gone),
-        },
     }
 }
 

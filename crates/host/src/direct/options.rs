@@ -1,9 +1,6 @@
 //! What a program has set on a socket, carried over to another one.
 
-use std::{
-    io,
-    os::fd::{AsFd, BorrowedFd},
-};
+use std::{io, os::fd::BorrowedFd};
 
 use libc::{IPPROTO_TCP, SOL_IP, SOL_IPV6, SOL_SOCKET, c_int};
 
@@ -130,34 +127,62 @@ impl Options {
     /// Sets on `to` what is set on `from`, which was like this one, and tells how many options that were.
     ///
     /// # Errors
-    /// Something is set that can't be carried over, or not by us.
+    /// Something is set that can't be carried over, or not by us. `to` is as it was.
     pub(super) fn carry_over(&self, extent: Extent, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<usize> {
-        let mut carried = 0;
+        let wanted = self.set_on(from, extent)?;
+        let mut changed = Vec::new();
+        for option in &wanted {
+            let before = value(to, option.name);
+            // Some can't be set any more on a connection, which may have them from where it was accepted.
+            if before == Some(option.value) {
+                continue;
+            }
+            if let Err(error) = option.put(to) {
+                changed.iter().rev().for_each(|before: &Set| drop(before.put(to)));
+                return Err(error);
+            }
+            changed.extend(before.map(|value| Set { value, ..*option }));
+        }
+        Ok(wanted.len())
+    }
+
+    /// What is set on a socket.
+    fn set_on(&self, socket: BorrowedFd<'_>, extent: Extent) -> io::Result<Vec<Set>> {
+        let mut set = Vec::new();
         let count = match extent {
             Extent::Often => often(self.family).count(),
             Extent::All => self.values.len(),
         };
         for ((name, how), before) in all(self.family).zip(&self.values).take(count) {
-            let set = value(from, name);
-            if set == *before || self.used && UNSTEADY.contains(&name) {
+            let now = value(socket, name);
+            if now == *before || self.used && UNSTEADY.contains(&name) {
                 continue;
             }
-            let (Some((bytes, length)), true) = (set, how != How::Peculiar) else {
+            let (Some(value), true) = (now, how != How::Peculiar) else {
                 return Err(io::ErrorKind::Unsupported.into());
             };
-            carried += 1;
-            // Some can't be set any more on a connection, which may have them from where it was accepted.
-            if value(to, name) == set {
-                continue;
-            }
-            if how == How::Halved {
-                let [a, b, c, d, ..] = bytes;
-                sys::set_option(to.as_fd(), name.0, name.1, c_int::from_ne_bytes([a, b, c, d]) / 2)?;
-            } else {
-                sys::set_bytes(to.as_fd(), name.0, name.1, &bytes[..length])?;
-            }
+            set.push(Set { name, how, value });
         }
-        Ok(carried)
+        Ok(set)
+    }
+}
+
+/// An option with a value.
+#[derive(Clone, Copy, Debug)]
+struct Set {
+    name: Name,
+    how: How,
+    value: ([u8; 16], usize),
+}
+
+impl Set {
+    fn put(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let Self { name: (level, name, _), how, value: (bytes, length) } = self;
+        if *how == How::Halved {
+            let [a, b, c, d, ..] = *bytes;
+            return sys::set_option(socket, *level, *name, c_int::from_ne_bytes([a, b, c, d]) / 2);
+        }
+        sys::set_bytes(socket, *level, *name, &bytes[..*length])
     }
 }
 

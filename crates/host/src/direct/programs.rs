@@ -129,6 +129,14 @@ impl Programs {
     }
 }
 
+/// Whether a thread can have another descriptor. `false`: it may not, as some may be above its limit. Before Linux 6.2, which
+/// counts them, `true`.
+pub(super) fn has_room(thread: u32) -> bool {
+    let count = rustix::fs::stat(format!("/proc/{thread}/fd")).map_or(0, |directory| directory.st_size);
+    let count = u64::try_from(count).unwrap_or(0);
+    crate::sys::descriptor_limit(thread).is_none_or(|limit| count < limit)
+}
+
 /// What `/proc/THREAD/fdinfo/DESCRIPTOR` tells.
 struct Info {
     inode: u64,
@@ -166,9 +174,16 @@ fn any_watches(process: u32, epolls: &[RawFd], descriptor: RawFd) -> Result<bool
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd;
+    use std::{
+        io::{Read, Write},
+        os::fd::AsRawFd,
+        process::{Command, Stdio},
+    };
 
-    use rustix::event::epoll;
+    use rustix::{
+        event::epoll,
+        process::{Resource, Rlimit},
+    };
 
     use super::*;
 
@@ -194,6 +209,26 @@ mod tests {
         }
         drop((copy, instance));
         assert!(!programs.watches(own, other.as_raw_fd()));
+    }
+
+    #[test]
+    fn whoever_has_all_its_descriptors_has_no_room() {
+        let mut program = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // It has begun, and opens nothing more.
+        program.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        program.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let id = program.id();
+        let limit = |current: usize| {
+            let limit = Rlimit { current: Some(current as u64), ..rustix::process::getrlimit(Resource::Nofile) };
+            rustix::process::prlimit(Some(Pid::from_child(&program)), Resource::Nofile, limit).unwrap();
+        };
+        let count = fs::read_dir(format!("/proc/{id}/fd")).unwrap().count();
+        for (current, expected) in [(count + 1, true), (count, false), (count - 1, false), (count + 1, true)] {
+            limit(current);
+            assert_eq!(has_room(id), expected, "{current}");
+        }
+        drop(program.stdin.take());
+        program.wait().unwrap();
     }
 
     #[test]

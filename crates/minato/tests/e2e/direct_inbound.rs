@@ -15,7 +15,8 @@ const SERVERS: &str = include_str!("direct/servers.py");
 /// Where [`SERVERS`] listens.
 const PORTS: &str = "8100-8119";
 
-/// A place outside that gives whoever connects a client of an address: it says hello there, and sends back what it gets.
+/// A place outside that gives whoever connects a client of an address: it says hello there, as soon as it is told to where
+/// that is asked for, and sends back what it gets.
 fn clients_at_will(machine: &Machine) {
     machine.outside(|| {
         let listener = TcpListener::bind("[::]:7100").expect("a port");
@@ -29,12 +30,16 @@ fn clients_at_will(machine: &Machine) {
 
 /// Tells the client's own address, and how its connection ended.
 fn client(mut control: TcpStream) {
-    let mut address = String::new();
-    BufReader::new(&control).read_line(&mut address).expect("an address");
+    let mut words = BufReader::new(control.try_clone().expect("a copy")).lines();
+    let address = words.next().expect("an address").expect("an address");
+    let (address, is_told) = address.strip_suffix(" told").map_or((&*address, false), |address| (address, true));
     // Its forward opens soon.
-    let mut stream = wait_for("the service", SOON, || net::connect(address.trim()).ok());
+    let mut stream = wait_for("the service", SOON, || net::connect(address).ok());
     let own = stream.local_addr().expect("an address");
     writeln!(control, "{} {}", own.ip(), own.port()).expect("to tell it");
+    if is_told {
+        words.next();
+    }
     let end = match echo(&mut stream) {
         Ok(()) => "end",
         Err(error) if error.kind() == ErrorKind::ConnectionReset || error.kind() == ErrorKind::BrokenPipe => "reset",
@@ -64,7 +69,7 @@ fn servers_of_every_kind_work_as_ever() {
             let flags = ["--direct", "-p", &forwards[0], "-p", &forwards[1]];
             let python = ["python3", "-c", SERVERS, OUTSIDE_V4, MACHINE_V4, MACHINE_V6];
             let finished = account.run(&flags, &python).finish().expect_success();
-            let parts = "plain_servers\ncalls\nout_of_descriptors\nnobody_there\nthreads\nprocesses\nwaiting\nlate\noptions\n\
+            let parts = "plain_servers\ncalls\nout_of_descriptors\nidle_meanwhile\nboth_families\nasking_all_the_time\nnobody_there\nthreads\nprocesses\nwaiting\nlate\noptions\n\
                          others\n";
             assert_eq!(finished.stdout, parts, "{}", finished.stderr);
             assert_eq!(finished.stderr, "");

@@ -64,6 +64,36 @@ fn what_is_of_one_network_only_is_refused() {
 }
 
 #[test]
+fn where_something_is_refused_nothing_is_changed() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let connected = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let all = libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: u32::MAX };
+    // One that we refuse, and one that the kernel refuses for what is connected.
+    for refused in [true, false] {
+        let (plain, from, _) = pair(Family::V4);
+        let linger: Vec<u8> = [1i32, 0].iter().flat_map(|number| number.to_ne_bytes()).collect();
+        sys::set_bytes(from.as_fd(), SOL_SOCKET, libc::SO_LINGER, &linger).unwrap();
+        for (level, name, number) in [
+            (SOL_SOCKET, libc::SO_RCVLOWAT, 100),
+            (SOL_SOCKET, libc::SO_SNDBUF, 30_000),
+            (IPPROTO_TCP, libc::TCP_CORK, 1),
+        ] {
+            sys::set_option(from.as_fd(), level, name, number).unwrap();
+        }
+        let names: Vec<Name> = super::all(Family::V4).map(|(name, _)| name).collect();
+        let values = || -> Vec<Value> { names.iter().map(|name| value(connected.as_fd(), *name)).collect() };
+        let before = values();
+        if refused {
+            sys::attach_filter(from.as_fd(), &[all]).unwrap();
+        } else {
+            sys::set_option(from.as_fd(), IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1).unwrap();
+        }
+        assert!(plain.carry_over(Extent::All, from.as_fd(), connected.as_fd()).is_err());
+        assert_eq!(values(), before);
+    }
+}
+
+#[test]
 fn an_attempt_that_failed_sets_nothing() {
     for family in [Family::V4, Family::V6] {
         let (plain, from, to) = pair(family);

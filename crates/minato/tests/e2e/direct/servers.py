@@ -1,6 +1,6 @@
 # Servers of many kinds in a host whose connections are direct. Each asks the test for its clients; it must see and get just
 # what it would without, and hold the client's own connection where that is to be. Fails at the first that does not.
-import ctypes, errno, fcntl, os, resource, select, signal, socket, struct, sys, threading, time
+import ctypes, errno, fcntl, os, resource, select, signal, socket, struct, subprocess, sys, threading, time
 
 dialer, machine = (sys.argv[1], 7100), {socket.AF_INET: sys.argv[2], socket.AF_INET6: '[' + sys.argv[3] + ']'}
 libc = ctypes.CDLL(None, use_errno=True)
@@ -19,15 +19,18 @@ def is_direct(s):
 
 
 class Client:
-    """One that the test starts outside: it says hello, and then sends back whatever it gets."""
+    """One that the test starts outside: it says hello, when it is told to or at once, and then sends back whatever it gets."""
 
-    def __init__(self, listener, family=None):
+    def __init__(self, listener, family=None, told=False):
         self.control = socket.create_connection(dialer)
         address = machine[family or listener.family]
-        self.control.sendall(f'{address}:{listener.getsockname()[1]}\n'.encode())
+        self.control.sendall(f'{address}:{listener.getsockname()[1]}{" told" * told}\n'.encode())
         self.words = self.control.makefile()
         address, port = self.words.readline().split()
         self.address = (address, int(port))
+
+    def speak(self):
+        self.control.sendall(b'speak\n')
 
     def end(self):
         """How its connection has ended."""
@@ -71,7 +74,7 @@ def serve(connection, client=None):
 
 
 def check(connection, peer, client, direct=True):
-    assert is_direct(connection) == direct, connection
+    assert direct is None or is_direct(connection) == direct, connection
     assert connection.family == (socket.AF_INET6 if len(peer) == 4 else socket.AF_INET)
     for seen in peer, connection.getpeername():
         plain = seen[0].removeprefix('::ffff:')
@@ -142,25 +145,83 @@ def calls():
     assert libc.accept4(12345, None, None, 0) == -1 and ctypes.get_errno() == errno.EBADF
 
 
-def out_of_descriptors():
-    s = listen(8102)
-    client = Client(s)
-    assert select.select([s], [], [], LONG)[0]
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, before[1]))
-    filled = []
-    while True:
-        try:
-            filled.append(os.dup(0))
-        except OSError:
-            break
-    for _ in range(3):
+class WithoutDescriptors:
+    def __enter__(self):
+        self.before, self.filled = resource.getrlimit(resource.RLIMIT_NOFILE), []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, self.before[1]))
+        while True:
+            try:
+                self.filled.append(os.dup(0))
+            except OSError:
+                return self
+
+    def __exit__(self, *_):
+        [os.close(number) for number in self.filled]
+        resource.setrlimit(resource.RLIMIT_NOFILE, self.before)
+
+
+def refused(s, times):
+    for _ in range(times):
         assert select.select([s], [], [], LONG)[0], 'the connection is lost'
         assert accept4(s)[0] == -errno.EMFILE
-    [os.close(number) for number in filled]
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    connection, peer = polled(s)
-    check(connection, peer, client)
+        time.sleep(0.01)
+
+
+def out_of_descriptors():
+    s, alone = listen(8102), listen(8115)
+    client = Client(s)
+    assert select.select([s], [], [], LONG)[0]
+    with WithoutDescriptors():
+        refused(s, 10)
+        # For whom nobody is there, neither.
+        assert accept4(alone)[0] == -errno.EMFILE
+    check(*polled(s), client, direct=None)
+
+
+def idle_meanwhile():
+    s, other = listen(8112), listen(8113)
+    client = Client(s, told=True)
+    assert select.select([s], [], [], LONG)[0]
+    with WithoutDescriptors():
+        refused(s, 1)
+        # Longer than it is held.
+        time.sleep(0.1)
+    # Whoever relays it does not wait for it.
+    another = Client(other)
+    check(*polled(other), another, direct=None)
+    client.speak()
+    check(*polled(s), client, direct=None)
+
+
+def both_families():
+    s = listen(8114, socket.AF_INET6, dual=True)
+    client = Client(s, socket.AF_INET)
+    assert select.select([s], [], [], LONG)[0]
+    with WithoutDescriptors():
+        refused(s, 3)
+    assert select.select([s], [], [], LONG)[0], 'the connection is lost'
+    check(*polled(s), client, direct=DUAL_STACK)
+
+
+def asking_all_the_time():
+    # Whether a client comes just before, within or just after a call, its connection inside is nobody else's.
+    s, direct = listen(8116), 0
+    busy = [subprocess.Popen([sys.executable, '-c', 'while True: pass']) for _ in range(2)]
+    for _ in range(100):
+        client, end, pair = Client(s), time.monotonic() + LONG, None
+        while not pair:
+            assert time.monotonic() < end, 'nobody comes'
+            try:
+                pair = s.accept()
+            except BlockingIOError:
+                pass
+        direct += is_direct(pair[0])
+        check(*pair, client, direct=None)
+    for process in busy:
+        process.kill()
+        process.wait()
+    # A machine with much to do may have been too late for some.
+    assert direct >= 75, direct
 
 
 def nobody_there():
@@ -287,6 +348,15 @@ def others():
     assert not is_direct(stranger)
     [(connection, peer)] = [pair for pair in both if pair[0] is not stranger]
     check(connection, peer, client)
+    # Its address is not its host's: nothing can be bound to it, such as a socket for FTP's data.
+    client = Client(s)
+    connection, peer = polled(s)
+    try:
+        socket.socket().bind((connection.getsockname()[0], 0))
+        raise AssertionError('an address of the machine is bound')
+    except OSError as error:
+        assert error.errno == errno.EADDRNOTAVAIL
+    check(connection, peer, client)
     # One that was taken over can be disconnected, and is its host's again.
     client = Client(s)
     connection, peer = polled(s)
@@ -303,6 +373,7 @@ def others():
 
 
 DUAL_STACK = False
-for part in plain_servers, calls, out_of_descriptors, nobody_there, threads, processes, waiting, late, options, others:
+for part in (plain_servers, calls, out_of_descriptors, idle_meanwhile, both_families, asking_all_the_time, nobody_there, threads, processes, waiting,
+             late, options, others):
     part()
     print(part.__name__, flush=True)
