@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::DONE;
 use crate::failure::{Failure, code};
-use crate::flags::ServiceQuery;
+use crate::flags::{ServiceKey, ServiceQuery};
 use crate::render;
 use crate::terminal::Terminal;
 
@@ -29,20 +29,32 @@ pub(crate) struct Entry {
 
 /// Looks up and shows.
 pub(super) fn service(query: &ServiceQuery, terminal: &Terminal) -> Result<u8, Failure> {
-    let entries = match query {
-        ServiceQuery::Range(range) => by_number(*range),
-        ServiceQuery::Name(name) => by_name(name),
-    };
+    let entries = entries_of(query);
     terminal.view("services", &entries, |look| {
         if entries.is_empty() { String::new() } else { render::services(&entries, look) }
     });
-    match query {
-        ServiceQuery::Name(name) if entries.is_empty() => {
-            Err(Failure::new(code::NOTHING, format!("no name registered with IANA contains '{name}'"))
-                .detail(format!("of the registry as of: {}", registry::source().collect::<Vec<_>>().join(", "))))
-        }
-        _ => Ok(DONE),
+    if !entries.is_empty() {
+        return Ok(DONE);
     }
+    let protocol = query.protocol.map(|protocol| format!(" for {}", protocol.name())).unwrap_or_default();
+    let title = match &query.key {
+        ServiceKey::Name(name) => format!("no name registered with IANA{protocol} contains '{name}'"),
+        ServiceKey::Range(range) => format!("nothing is registered with IANA at {range}{protocol}"),
+    };
+    Err(Failure::new(code::NOTHING, title)
+        .detail(format!("of the registry as of: {}", registry::source().collect::<Vec<_>>().join(", "))))
+}
+
+fn entries_of(query: &ServiceQuery) -> Vec<Entry> {
+    let mut entries = match &query.key {
+        ServiceKey::Range(range) => by_number(*range),
+        ServiceKey::Name(name) => by_name(name),
+    };
+    if let Some(protocol) = query.protocol {
+        entries.retain(|entry| entry.protocols.contains(&protocol.name()));
+        entries.iter_mut().for_each(|entry| entry.protocols = vec![protocol.name()]);
+    }
+    entries
 }
 
 /// Everything registered in a range, and what the numbers are where nothing is.
@@ -121,4 +133,23 @@ fn entry(service: Service) -> Entry {
 #[cfg(test)]
 pub(crate) fn entries(number: u16) -> Vec<Entry> {
     minato_ports::Port::new(number).map(|port| by_number(port.into())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(key: ServiceKey, protocol: Protocol) -> Vec<(Option<&'static str>, Vec<&'static str>)> {
+        let entries = entries_of(&ServiceQuery { key, protocol: Some(protocol) });
+        entries.into_iter().map(|entry| (entry.name, entry.protocols)).collect()
+    }
+
+    #[test]
+    fn one_protocol_is_asked_for() {
+        let range = |first, last| ServiceKey::Range(PortRange::from_numbers(first, last).expect("a range"));
+        assert_eq!(found(range(22, 22), Protocol::Sctp), [(Some("ssh"), vec!["sctp"])]);
+        assert_eq!(found(range(5432, 5432), Protocol::Sctp), []);
+        assert_eq!(found(ServiceKey::Name("postgresql".into()), Protocol::Udp), [(Some("postgresql"), vec!["udp"])]);
+        assert_eq!(found(range(50000, 50000), Protocol::Tcp), [(None, vec!["tcp"])]);
+    }
 }

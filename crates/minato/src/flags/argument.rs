@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use minato_inspect::{ForwardSpec, Policy, PolicyDefault, Transport};
+use minato_ports::registry::Protocol;
 use minato_ports::{EgressRule, EgressTarget, ForwardArgument, ParseError, Port, PortArgument, PortRange};
 
-use super::{PortFilter, ServiceQuery};
+use super::{PortFilter, ServiceKey, ServiceQuery};
 use crate::explain::{Place, Target};
 use crate::failure::Failure;
 use crate::relay::{Entrance, Relay};
@@ -37,12 +38,28 @@ pub(super) fn ports(text: &str) -> Result<PortFilter, Failure> {
     Ok(PortFilter { text: text.into(), ports: argument.ports, transport: argument.transport.map(transport) })
 }
 
-/// The argument of `minato service`: numbers, or a name.
+/// The argument of `minato service`: numbers or a name, with or without protocol.
 pub(super) fn service(text: &str) -> Result<ServiceQuery, Failure> {
-    if text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(|c| c.is_ascii_digit() || c == '-') {
-        return range(text).map(ServiceQuery::Range).map_err(|error| wrong(&format!("'{text}' names no port"), &error));
-    }
-    Ok(ServiceQuery::Name(text.into()))
+    let (key, protocol) = match text.split_once('/') {
+        Some((key, name)) => (key, Some(protocol(text, name)?)),
+        None => (text, None),
+    };
+    let key = if key.starts_with(|c: char| c.is_ascii_digit()) && key.chars().all(|c| c.is_ascii_digit() || c == '-') {
+        ServiceKey::Range(range(key).map_err(|error| wrong(&format!("'{text}' names no port"), &error))?)
+    } else {
+        ServiceKey::Name(key.into())
+    };
+    Ok(ServiceQuery { key, protocol })
+}
+
+fn protocol(text: &str, name: &str) -> Result<Protocol, Failure> {
+    let known = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp, Protocol::Dccp];
+    known.into_iter().find(|protocol| protocol.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
+        let names = known.map(Protocol::name).join(", ");
+        Failure::usage(format!(
+            "'{text}' names no port: '{name}' is none of the registry's protocols, which are {names}"
+        ))
+    })
 }
 
 /// `minato relay`: addresses, and a transport behind the first.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use minato_engine::FixedSubnet;
 use minato_host::enter::Identity;
 use minato_inspect::{ForwardSpec, Policy, PortRow, Transport};
+use minato_ports::registry::Protocol;
 use minato_ports::{Port, PortRange};
 
 use crate::explain::Target;
@@ -281,7 +282,16 @@ impl PortFilter {
 
 /// What to look for in the registry.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum ServiceQuery {
+pub(crate) struct ServiceQuery {
+    /// What is registered.
+    pub(crate) key: ServiceKey,
+    /// Only for this protocol; `None` is all.
+    pub(crate) protocol: Option<Protocol>,
+}
+
+/// How a service is known.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ServiceKey {
     /// Numbers.
     Range(PortRange),
     /// A name or a part of one.

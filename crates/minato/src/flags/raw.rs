@@ -159,9 +159,11 @@ pub(crate) enum Command {
     #[command(after_help = LEASE_HELP)]
     Lease(Lease),
     /// Look into IANA's registry of service names and port numbers.
-    #[command(after_help = "Examples:\n  minato service 443\n  minato service postgresql\n  minato service 5050-5060")]
+    #[command(
+        after_help = "Examples:\n  minato service 443\n  minato service postgresql\n  minato service 53/udp\n  minato service 5050-5060"
+    )]
     Service {
-        /// A number, a name or a part of one, or a range of numbers.
+        /// A number, a name or a part of one, or a range of numbers; /tcp, /udp, /sctp or /dccp behind it for one protocol.
         #[arg(value_name = "NUMBER|NAME|RANGE")]
         what: String,
     },

@@ -2,7 +2,7 @@ use clap::Parser;
 use minato_inspect::Transport;
 
 use super::raw::Flags;
-use super::{Command, Invocation, ServiceQuery, Show, View, resolve};
+use super::{Command, Invocation, ServiceKey, ServiceQuery, Show, View, resolve};
 use crate::failure::Failure;
 
 /// Parses a command line; clap's own refusals come back as their text and exit code.
@@ -243,14 +243,24 @@ fn ports_are_filtered_by_number_transport_range_and_name() {
 #[test]
 fn services_are_asked_by_number_range_and_name() {
     let query = |line: &str| match parse(line).expect("good").command {
-        Command::Service(ServiceQuery::Range(range)) => range.to_string(),
-        Command::Service(ServiceQuery::Name(name)) => format!("name {name}"),
+        Command::Service(ServiceQuery { key, protocol }) => {
+            let protocol = protocol.map(|protocol| format!(" for {}", protocol.name())).unwrap_or_default();
+            match key {
+                ServiceKey::Range(range) => format!("{range}{protocol}"),
+                ServiceKey::Name(name) => format!("name {name}{protocol}"),
+            }
+        }
         other => panic!("{other:?}"),
     };
     assert_eq!(query("service 443"), "443");
     assert_eq!(query("service 1-9"), "1-9");
     assert_eq!(query("service https"), "name https");
     assert_eq!(query("service 3com-tsmux"), "name 3com-tsmux");
+    assert_eq!(query("service 80/tcp"), "80 for tcp");
+    assert_eq!(query("service 20-25/SCTP"), "20-25 for sctp");
+    assert_eq!(query("service domain/udp"), "name domain for udp");
+    let wrong = format!("{:?}", parse("service 80/http").expect_err("no protocol"));
+    assert!(wrong.contains("'http'") && wrong.contains("tcp, udp, sctp, dccp"), "{wrong}");
 }
 
 #[test]
