@@ -186,13 +186,12 @@ impl HeldClients {
         self.state().services.insert((host, port), Service { asks: true, ..Service::default() });
     }
 
-    /// A thread asks for connections to a port. Whether clients are held for it.
-    pub(crate) fn asks(&self, host: u32, port: u16, thread: u32) -> bool {
+    /// A thread asks for connections to a port.
+    pub(crate) fn asks(&self, host: u32, port: u16, thread: u32) {
         let mut state = self.state();
         let service = state.services.entry((host, port)).or_default();
         service.asks = true;
         service.waiting.remove(&thread);
-        state.counts.contains_key(&(host, port))
     }
 
     /// A thread waits in the kernel. Whether the packet loop has to look.
