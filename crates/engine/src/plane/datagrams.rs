@@ -199,12 +199,17 @@ impl Plane {
 
     /// Takes what the machine's socket of a flow has received.
     pub(super) fn pump_datagrams(&mut self, id: FlowId) {
-        let mut inbox = std::mem::take(&mut self.datagrams.inbox);
-        let more = self.receive_answers(id, &mut inbox);
-        self.datagrams.inbox = inbox;
-        if more {
+        if self.with_inbox(|plane, inbox| plane.receive_answers(id, inbox)) {
             self.enqueue(id);
         }
+    }
+
+    /// Lends the inbox, which is one for all sockets.
+    pub(super) fn with_inbox<T>(&mut self, receive: impl FnOnce(&mut Plane, &mut Inbox) -> T) -> T {
+        let mut inbox = std::mem::take(&mut self.datagrams.inbox);
+        let received = receive(self, &mut inbox);
+        self.datagrams.inbox = inbox;
+        received
     }
 
     /// Whether there may be more.

@@ -29,10 +29,7 @@ const MAX_WAITING: usize = 64;
 impl Plane {
     pub(super) fn take_client_datagrams(&mut self, place: usize) -> More {
         self.spare.used(self.now);
-        let mut inbox = std::mem::take(&mut self.datagrams.inbox);
-        let more = self.receive_from_clients(place, &mut inbox);
-        self.datagrams.inbox = inbox;
-        more
+        self.with_inbox(|plane, inbox| plane.receive_from_clients(place, inbox))
     }
 
     fn receive_from_clients(&mut self, place: usize, inbox: &mut Inbox) -> More {
@@ -182,10 +179,7 @@ impl Plane {
 
     /// Takes what a service that is bound to its host's loopback has answered.
     pub(super) fn inside_datagrams_ready(&mut self, id: FlowId) {
-        let mut inbox = std::mem::take(&mut self.datagrams.inbox);
-        let more = self.receive_from_inside(id, &mut inbox);
-        self.datagrams.inbox = inbox;
-        if more {
+        if self.with_inbox(|plane, inbox| plane.receive_from_inside(id, inbox)) {
             self.enqueue(id);
         }
     }
