@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use minato_host::routes::Changes;
 use minato_inspect::{Collision, Happening, SessionEvent};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
-use super::{Control, blocking};
+use super::{Control, blocking, readable};
 use crate::machine::Machine;
 
 /// Changes come together, and on routers without end: after one, so long is waited before the next look.
@@ -28,11 +26,7 @@ impl Control {
     }
 
     async fn follow_machine(self: &Arc<Self>) -> io::Result<()> {
-        #[expect(
-            deprecated,
-            reason = "sound for what owns its descriptor as long as it lives; the successor is unsafe"
-        )]
-        let changes = AsyncFd::with_interest(Changes::follow()?, Interest::READABLE)?;
+        let changes = readable(Changes::follow()?)?;
         loop {
             // Also at first: nobody is kept waiting by it then, and there are machines without a free subnet.
             tokio::time::sleep(PAUSE).await;

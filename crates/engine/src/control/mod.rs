@@ -27,7 +27,9 @@ mod resolv_conf;
 mod sessions;
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -39,6 +41,8 @@ use minato_host::sync::lock;
 use minato_inspect::{Collision, Enter, Happening, Host, Policy, Problem, ProblemKind, SessionEvent, SessionId};
 use minato_ports::PortTable;
 use minato_relay::{Rules, Services};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::events::Events;
@@ -354,6 +358,12 @@ impl HostRecord {
 
 fn no_such_host(name: &str) -> Problem {
     problem(ProblemKind::NotFound, format!("there is no host named {name:?}"))
+}
+
+/// Waits for a descriptor to become readable.
+fn readable<T: AsRawFd>(descriptor: T) -> io::Result<AsyncFd<T>> {
+    #[expect(deprecated, reason = "sound for what owns its descriptor as long as it lives; the successor is unsafe")]
+    AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
 
 /// Runs what blocks, such as a request to the agent, on a thread that may.

@@ -9,10 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use minato_host::names::{Changes, RESOLV_CONF};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
-use super::{Control, Phase, blocking};
+use super::{Control, Phase, blocking, readable};
 
 /// Changes come together, as when a file is written anew and then renamed.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -26,11 +24,7 @@ impl Control {
     }
 
     async fn follow_names(self: &Arc<Self>) -> io::Result<()> {
-        #[expect(
-            deprecated,
-            reason = "sound for what owns its descriptor as long as it lives; the successor is unsafe"
-        )]
-        let changes = AsyncFd::with_interest(Changes::follow()?, Interest::READABLE)?;
+        let changes = readable(Changes::follow()?)?;
         loop {
             // Also at first: the first host's start is kept waiting by nothing.
             tokio::time::sleep(PAUSE).await;
