@@ -4,7 +4,7 @@
 //! The program goes on with exactly the result that its own call would have had. What can't be told, or is none of our
 //! business, the kernel does by itself: sockets of other families, port 0, programs that have confined themselves, and
 //! those that have left the host's network. It also refuses by itself whoever lacks the privilege that a port needs, which we
-//! have.
+//! have. `listen(2)` is performed likewise, so that forwards are open before anybody hears of the port.
 
 mod faults;
 mod place;
@@ -159,7 +159,8 @@ impl Binds {
     }
 
     /// Serves binds until every program is gone. Before a program learns that its bind has failed, `failed` is called,
-    /// while what is in its way is still there. `inside` makes an IPv4 socket in the network in which they count.
+    /// while what is in its way is still there; and before it learns that it listens, `listens`. `inside` makes an IPv4
+    /// socket in the network in which they count.
     ///
     /// # Errors
     /// The listener can't be used.
@@ -167,6 +168,7 @@ impl Binds {
         &mut self,
         inside: impl Fn() -> Option<OwnedFd>,
         mut failed: impl FnMut(FailedBind),
+        listens: impl Fn(),
     ) -> io::Result<()> {
         seccomp::wake_at_once(self.listener.as_fd());
         while let Some(notification) = next(self.listener.as_fd())? {
@@ -175,6 +177,7 @@ impl Binds {
             match notification.call() {
                 _ if done => {}
                 libc::SYS_bind => self.answer(&notification, &inside, &mut failed),
+                libc::SYS_listen => self.listen(&notification, &listens),
                 _ => notification.go_on(listener),
             }
             if let Some(direct) = &mut self.direct {
@@ -213,6 +216,23 @@ impl Binds {
             failed(reason);
         }
         notification.answer(self.listener.as_fd(), &result);
+    }
+
+    /// Listens on the program's behalf, so that what is to follow has done so when it goes on.
+    fn listen(&self, notification: &Notification, listens: &impl Fn()) {
+        let listener = self.listener.as_fd();
+        let socket = target::listener(notification, &self.place).filter(|_| notification.is_valid(listener));
+        let Some(socket) = socket else {
+            notification.go_on(listener);
+            return listens();
+        };
+        // The lower half of the register; the kernel limits it to what the socket's network has as `somaxconn`.
+        let result = rustix::net::listen(&socket, notification.argument(1) as i32).map_err(io::Error::from);
+        drop(socket);
+        if result.is_ok() {
+            listens();
+        }
+        notification.answer(listener, &result);
     }
 }
 

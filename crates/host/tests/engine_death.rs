@@ -48,17 +48,17 @@ fn eventually(what: &str, mut check: impl FnMut() -> bool) {
 
 fn nothing_is_left(engine: &Engine, directory: &Path) {
     eventually("the agent is left", || !runs(engine.agent));
-    assert!(process::in_network(engine.network).is_empty());
+    // Another test's namespace may have the number by now, for a while.
+    eventually("processes are left", || process::in_network(engine.network).is_empty());
     eventually("the program is left", || !runs(engine.program));
     eventually("the directory is left", || !directory.exists());
     // No process holds the namespace open, so the kernel has freed it.
     let link = format!("net:[{}]", engine.network);
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        for descriptor in fs::read_dir(entry.path().join("fd")).into_iter().flatten().flatten() {
-            let target = fs::read_link(descriptor.path()).unwrap_or_default();
-            assert_ne!(target.to_str(), Some(link.as_str()), "{}", entry.path().display());
-        }
-    }
+    let holds = |entry: fs::DirEntry| {
+        let descriptors = fs::read_dir(entry.path().join("fd")).into_iter().flatten().flatten();
+        descriptors.filter_map(|one| fs::read_link(one.path()).ok()).any(|target| target.to_str() == Some(&link))
+    };
+    eventually("the namespace is held open", || !fs::read_dir("/proc").unwrap().flatten().any(holds));
 }
 
 /// A zombie does not run: in a test's world nobody may be there to reap it.
@@ -136,13 +136,13 @@ fn the_agents_death_is_noticed_and_leaves_nothing() {
         let agent = world.fabric.agent_pid();
         let pid = rustix::process::Pid::from_raw(agent as i32).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        let timeout = rustix::event::Timespec { tv_sec: 2, tv_nsec: 0 };
+        let timeout = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
         let descriptor = rustix::event::PollFd::from_borrowed_fd(world.fabric.as_fd(), rustix::event::PollFlags::IN);
         assert_eq!(rustix::event::poll(&mut [descriptor], Some(&timeout)).unwrap(), 1);
         assert!(world.fabric.add_host(&world.host_config(3)).is_err());
         world.fabric.end();
         drop(world);
-        assert!(process::in_network(host.network_inode).is_empty());
+        eventually("the program is left", || process::in_network(host.network_inode).is_empty());
         program.wait().unwrap();
     });
 }

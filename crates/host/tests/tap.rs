@@ -24,7 +24,7 @@ const OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 fn frame(tap: &Tap, what: &str, wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut buffer = vec![0; MAX_FRAME];
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(3) {
+    while start.elapsed() < Duration::from_secs(60) {
         let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
         poll(&mut [PollFd::new(tap, PollFlags::IN)], Some(&timeout)).unwrap();
         while let Some(length) = tap.recv(&mut buffer).unwrap() {

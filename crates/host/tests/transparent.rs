@@ -71,7 +71,7 @@ fn exchange(world: &World, host: &HostNamespace, bind: SocketAddr, destination: 
     relay.set_nonblocking(false).unwrap();
     accepted.set_nonblocking(false).unwrap();
     for stream in [&relay, &accepted] {
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     }
     let bulk: Vec<u8> = (0..300_000u32).map(|n| n as u8).collect();
     let sent = bulk.clone();
@@ -167,9 +167,9 @@ fn transparent(world: &World, host: &HostNamespace, client: SocketAddr) -> Owned
     world.fabric.sockets(&host.name, kind, Family::of(client.ip()), 1).unwrap().remove(0)
 }
 
-/// Waits until a connection is decided, at most three seconds.
+/// Waits until a connection is decided, at most a minute.
 fn wait(socket: &OwnedFd) {
-    let timeout = Timespec { tv_sec: 3, tv_nsec: 0 };
+    let timeout = Timespec { tv_sec: 60, tv_nsec: 0 };
     let ready = poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&timeout)).unwrap();
     assert_eq!(ready, 1, "the connection is not decided");
 }

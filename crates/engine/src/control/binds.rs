@@ -16,11 +16,13 @@ use minato_host::process;
 use minato_host::sync::lock;
 use minato_inspect::{Policy, Problem, ProblemKind, SessionEvent, SessionId};
 use tokio::sync::mpsc::WeakUnboundedSender;
+use tokio::sync::oneshot;
 
 use super::direct::Surroundings;
 use super::programs::Programs;
 use super::{Control, HostRecord, Inside};
 use crate::convert;
+use crate::plane::{Command, PlaneHandle};
 use crate::problem::{problem, with_fix};
 use crate::rows;
 
@@ -40,6 +42,9 @@ pub(crate) struct BindWatch {
     programs: Arc<Programs>,
     fabric: Arc<Fabric>,
     told: Mutex<HashSet<(FailedBind, Vec<u32>)>>,
+    /// The packet loop, and the host's number there.
+    plane: PlaneHandle,
+    serial: u32,
     /// For programs whose sockets are replaced.
     direct: Option<Surroundings>,
 }
@@ -60,6 +65,8 @@ impl Control {
                 programs: Arc::clone(&host.programs),
                 fabric: Arc::clone(&self.fabric),
                 told: Mutex::default(),
+                plane: self.plane.clone(),
+                serial: host.serial,
                 direct: host.direct.then(|| self.surroundings(name, host, inside)),
             })
         });
@@ -105,13 +112,22 @@ impl BindWatch {
         let mut binds = Binds::of(listener, self.place.clone(), direct);
         let serve = move || {
             let inside = || self.fabric.sockets(&self.host, InsideSocket::Plain, Family::V4, 1).ok()?.pop();
-            match binds.serve(inside, |failed| self.tell(&failed)) {
+            match binds.serve(inside, |failed| self.tell(&failed), || self.follow()) {
                 // Nobody is left who could ask.
                 Ok(()) => self.programs.ended(self.id),
                 Err(error) => tracing::error!(%error, "binds can't be served any more"),
             }
         };
         thread::Builder::new().name("binds".into()).stack_size(STACK).spawn(serve).map(drop)
+    }
+
+    /// Returns when the host's forwards have followed what listens there now: a program may tell a client of its new port at
+    /// once, as file transfer does.
+    fn follow(&self) {
+        let (answer, followed) = oneshot::channel();
+        self.plane.send(Command::Listening(self.serial, answer));
+        // Without a packet loop there are no forwards.
+        let _ = followed.blocking_recv();
     }
 
     fn warn(&self, message: String) {

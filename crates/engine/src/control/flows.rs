@@ -71,23 +71,31 @@ impl Sockets {
 
     fn look(running: &[(String, Inside)], hosts: AddressOwners) -> Sockets {
         let mut all = Sockets::of(hosts);
-        let mut pids = process::by_network();
+        let mut found = Vec::with_capacity(running.len());
         for (name, inside) in running {
-            let owners = SocketOwners::of(&pids.remove(&inside.network_inode).unwrap_or_default());
+            let begins = all.sockets.len();
             let mut table = lock(&inside.sockets);
             let connected = [(Transport::Tcp, States::ALL), (Transport::Udp, States::of(SocketState::Established))];
             for (transport, states) in connected {
                 for family in [Family::V4, Family::V6] {
                     let query = Query { details: transport == Transport::Tcp, ..Query::new(family, transport, states) };
-                    let _ = table.dump(query, |socket| all.add(name, *socket, &owners));
+                    let _ = table.dump(query, |socket| all.add(name, *socket));
                 }
             }
+            found.push((inside.network_inode, begins..all.sockets.len()));
+        }
+        // Processes after sockets: whoever has one of these is there, unless it has ended meanwhile.
+        let mut pids = process::by_network();
+        for (network, sockets) in found {
+            let owners = SocketOwners::of(&pids.remove(&network).unwrap_or_default());
+            sockets.for_each(|index| all.own(index, &owners));
         }
         all
     }
 
-    fn add(&mut self, host: &str, socket: SocketInfo, owners: &SocketOwners) {
-        let Some(socket) = self.add_unowned(host, socket) else { return };
+    /// Looks up whose a socket is.
+    fn own(&mut self, index: usize, owners: &SocketOwners) {
+        let socket = self.sockets[index].1;
         if let Owner::Processes([first, ..]) = owners.owner(socket.inode) {
             let describe = || process::describe(*first).map(convert::process);
             if let Some(process) = self.described.entry(*first).or_insert_with(describe) {
@@ -96,17 +104,15 @@ impl Sockets {
         }
     }
 
-    /// Adds a socket without asking whose it is. Returns it, with plain addresses, if it is connected.
-    pub(super) fn add_unowned(&mut self, host: &str, socket: SocketInfo) -> Option<SocketInfo> {
+    /// Adds a socket without asking whose it is.
+    pub(super) fn add(&mut self, host: &str, socket: SocketInfo) {
         let socket = socket.with_plain_addresses();
         if socket.state == SocketState::Listen {
             self.listening.insert((host.to_owned(), socket.local.port()));
         }
-        if socket.remote.port() == 0 {
-            return None;
+        if socket.remote.port() != 0 {
+            self.sockets.push((host.to_owned(), socket));
         }
-        self.sockets.push((host.to_owned(), socket));
-        Some(socket)
     }
 
     fn process(&self, transport: minato_inspect::Transport, local: SocketAddr, remote: SocketAddr) -> Option<Process> {

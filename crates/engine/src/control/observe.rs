@@ -112,7 +112,7 @@ impl Table {
                         if socket.remote.port() == 0 && socket.local.port() != 0 && socket.inode != 0 {
                             bound.push((name.clone(), *socket));
                         }
-                        connected.add_unowned(name, *socket);
+                        connected.add(name, *socket);
                     });
                     if let Err(error) = result {
                         tracing::warn!(%error, host = name, "can't read a host's socket table");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use minato_host::process::{self, SocketOwners};
+use minato_host::sock_diag::SocketInfo;
 use minato_host::sync::lock;
 use minato_inspect::{Forward, PortRow, Problem, Unknown};
 
@@ -20,24 +21,29 @@ impl Control {
         serials.into_iter().for_each(|serial| self.plane.send(Command::Look(serial)));
         let forwards = self.forwards().await?;
         blocking(move || {
-            let mut pids = process::by_network();
-            let mut pids_of = |inside: &Inside| pids.remove(&inside.network_inode).unwrap_or_default();
-            running.iter().flat_map(|(host, inside)| rows(host, inside, &pids_of(inside), &forwards)).collect()
+            let bound: Vec<Vec<SocketInfo>> = running.iter().map(|(_, inside)| bound(inside)).collect();
+            // Processes after sockets: whoever holds one of these is there, unless it has ended meanwhile.
+            let pids = process::by_network();
+            let pids_of = |inside: &Inside| pids.get(&inside.network_inode).map_or(&[][..], Vec::as_slice);
+            let with = running.iter().zip(&bound);
+            with.flat_map(|((host, inside), sockets)| rows(host, sockets, pids_of(inside), &forwards)).collect()
         })
         .await
     }
 }
 
+/// The bound sockets of one host.
+fn bound(inside: &Inside) -> Vec<SocketInfo> {
+    let mut table = lock(&inside.sockets);
+    rows::bound_sockets(&mut table).unwrap_or_else(|error| {
+        tracing::warn!(%error, "can't read a host's socket table");
+        Vec::new()
+    })
+}
+
 /// The rows of one host.
-fn rows(host: &str, inside: &Inside, pids: &[u32], forwards: &[Forward]) -> Vec<PortRow> {
-    let sockets = {
-        let mut table = lock(&inside.sockets);
-        rows::bound_sockets(&mut table).unwrap_or_else(|error| {
-            tracing::warn!(%error, "can't read a host's socket table");
-            Vec::new()
-        })
-    };
-    let mut rows = rows::merge(&sockets, &SocketOwners::of(pids), Some(Unknown::Vanished), process::describe);
+fn rows(host: &str, sockets: &[SocketInfo], pids: &[u32], forwards: &[Forward]) -> Vec<PortRow> {
+    let mut rows = rows::merge(sockets, &SocketOwners::of(pids), Some(Unknown::Vanished), process::describe);
     for row in &mut rows {
         let leads_here = |forward: &&Forward| {
             forward.host == host && (forward.service_port, forward.transport) == (row.port, row.transport)

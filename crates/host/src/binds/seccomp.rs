@@ -26,7 +26,7 @@ const SECOND: u32 = 24;
 const THIRD: u32 = 32;
 
 /// The calls that a filter asks about.
-pub(super) const BINDS: &[libc::c_long] = &[libc::SYS_bind];
+pub(super) const BINDS: &[libc::c_long] = &[libc::SYS_bind, libc::SYS_listen];
 /// The same for programs whose connections are replaced; see [`crate::direct`].
 pub(super) const BINDS_AND_CONNECTIONS: &[libc::c_long] = &[
     libc::SYS_bind,

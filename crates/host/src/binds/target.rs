@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::{
-    net::{SocketType, sockopt},
+    net::{SocketType, getsockname, sockopt},
     process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
     thread::CapabilitySet,
 };
@@ -45,30 +45,43 @@ impl Target {
         let thread = notification.thread();
         let bytes = spelled(notification)?;
         let address = parse(&bytes).filter(|address| address.port() != 0)?;
-        if !place.has_thread(thread) {
-            return None;
-        }
-        let confinement = Confinement::of(&thread.to_string())?;
+        let (socket, transport, confinement) = held(notification, place)?;
         if !confinement.is_as(own_confinement()?) {
-            return None;
-        }
-        // The lower half of the register; descriptors are ints.
-        let descriptor = notification.argument(0) as i32;
-        let socket = take(confinement.process, descriptor)?;
-        // A thread may have descriptors of its own.
-        let link = fs::read_link(format!("/proc/{thread}/fd/{descriptor}")).ok()?;
-        let inode = rustix::fs::fstat(&socket).ok()?.st_ino;
-        if link.to_str() != Some(&format!("socket:[{inode}]")) {
-            return None;
-        }
-        let transport = transport(&socket)?;
-        if !place.has_socket(socket.as_fd()) {
             return None;
         }
         let first_allowed = place.first_allowed(address.port(), thread, confinement.capabilities).ok()?;
         let wanted = Wanted { address, transport, bytes };
         Some(Self { socket, wanted, pid: confinement.process, first_allowed })
     }
+}
+
+/// Our copy of the TCP socket that a `listen(2)` is about, which is bound. `None` where the kernel is to do it by itself.
+/// Landlock says where a program may bind, not where it may listen then, so that it is of no account here.
+pub(super) fn listener(notification: &Notification, place: &Place) -> Option<OwnedFd> {
+    let (socket, transport, confinement) = held(notification, place)?;
+    let bound = || getsockname(&socket).and_then(SocketAddr::try_from).is_ok_and(|bound| bound.port() != 0);
+    let may = transport == Transport::Tcp && confinement.label == own_confinement()?.label && bound();
+    may.then_some(socket)
+}
+
+/// Our copy of the socket that a call has as its first argument, if it is of the host.
+fn held(notification: &Notification, place: &Place) -> Option<(OwnedFd, Transport, Confinement)> {
+    let thread = notification.thread();
+    if !place.has_thread(thread) {
+        return None;
+    }
+    let confinement = Confinement::of(&thread.to_string())?;
+    // The lower half of the register; descriptors are ints.
+    let descriptor = notification.argument(0) as i32;
+    let socket = take(confinement.process, descriptor)?;
+    // A thread may have descriptors of its own.
+    let link = fs::read_link(format!("/proc/{thread}/fd/{descriptor}")).ok()?;
+    let inode = rustix::fs::fstat(&socket).ok()?.st_ino;
+    if link.to_str() != Some(&format!("socket:[{inode}]")) {
+        return None;
+    }
+    let transport = transport(&socket)?;
+    place.has_socket(socket.as_fd()).then_some((socket, transport, confinement))
 }
 
 /// The address that a call has as its second argument, as the program has spelled it.

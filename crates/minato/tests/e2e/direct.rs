@@ -14,6 +14,7 @@ use crate::machine::{
 };
 use crate::support::api::Api;
 use crate::support::names::NameServer;
+use crate::support::watching::watch;
 use crate::support::world::world;
 use crate::support::{net, peer};
 
@@ -134,10 +135,10 @@ fn each_connection_is_accounted_for_until_it_is_gone() {
         let user = machine.user();
         let keeper = user.run(&["--name", "client", "--direct"], &["sleep", "200"]);
         Api::USER.host("client");
-        let watch = user.start(user.minato(&["watch", "client", "--json"]));
-        thread::sleep(std::time::Duration::from_millis(300));
+        let watch = watch(&user, "client", &["client", "--json"]);
         let holder = user.exec("client", &["python3", "-c", HOLDER, OUTSIDE_V4]);
-        let flow = wait_for("the bytes", SOON, || held(None).filter(|flow| flow.bytes_in == Some(100_000)));
+        let measured = |flow: &Flow| flow.bytes_in == Some(100_000) && flow.rtt_micros.is_some();
+        let flow = wait_for("the bytes", SOON, || held(None).filter(measured));
         assert_eq!(flow.client.host.as_deref(), Some("client"));
         assert_eq!(
             (flow.client.address.to_string(), flow.server.address.to_string()),

@@ -69,7 +69,7 @@ fn a_missing_family_is_found_and_mended() {
     Machine::run(&[], |machine| {
         let user = machine.user();
         let run = user.run(&["--name", "web", "-p", "127.0.0.1:8080:80"], &machine.peer("who 80"));
-        wait_until("the service", SOON, || Api::USER.port("web", 80).is_some());
+        wait_until("the service", SOON, || net::read_from("127.0.0.1:8080").is_some());
         let text = explain(&user, &["8080"], 11, &["nothing is on [::1]:8080    ← first failure", "IPv4 only"]);
         run_fix(&user, &text);
         works(&user, "8080", "[::1]:8080");

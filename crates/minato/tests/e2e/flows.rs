@@ -62,9 +62,9 @@ fn every_flow_names_both_ends() {
         let seen = flow(&user, "the flow between hosts", |flow| {
             // It is there before a process has accepted it.
             let accepted = flow["server"]["process"]["name"].is_string();
-            flow["client"]["host"] == "db" && flow["server"]["port"] == 80 && accepted
+            flow["client"]["host"] == "db" && flow["server"]["port"] == 80 && accepted && sleeper(&flow["client"])
         });
-        assert!(sleeper(&seen["client"]), "{seen}");
+        assert_eq!(seen["server"]["host"], "web", "{seen}");
         let within = client(&user, Some("web"), "127.0.0.1/80");
         flow(&user, "the flow within a host", |flow| flow["client"]["host"] == "web" && sleeper(&flow["client"]));
         // Through a forward, from programs of this machine: the user's own, and somebody else's.

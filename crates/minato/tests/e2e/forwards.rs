@@ -158,7 +158,7 @@ fn forwards_are_changed_while_the_service_runs() {
         user.minato_finish(&["forward", "add", "-p", "127.0.0.1:8080:80", "-p", "127.0.0.1:8081:80", "web"])
             .expect_success();
         wait_until("the new forward", SOON, || net::read_from("127.0.0.1:8080").is_some());
-        assert!(net::read_from("127.0.0.1:8081").is_some());
+        wait_until("the other one", SOON, || net::read_from("127.0.0.1:8081").is_some());
         let list = user.minato_finish(&["forward", "ls"]).expect_success().stdout;
         assert!(list.contains("127.0.0.1:8080"), "{list}");
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::time::Duration;
 
 use crate::machine::{Machine, SOON, wait_for, wait_until};
 use crate::support::schema::{self, judge};
+use crate::support::watching::watch;
 use crate::support::{net, servers};
 
 /// Commands that print a view and succeed, in a network with the host `web` whose port 80 is forwarded from 8080.
@@ -38,8 +38,7 @@ fn every_view_fits_its_schema() {
         fs::write(machine.work().join("wrong.toml"), "[host.one]\ncomand = 1\n").expect("a file");
         let keeper = user.run(&["--name", "keeper"], &["sleep", "100"]);
         wait_until("the network", SOON, || user.minato_finish(&["ps"]).stdout.contains("keeper"));
-        let events = user.start(user.minato(&["watch", "--json"]));
-        std::thread::sleep(Duration::from_millis(300));
+        let events = watch(&user, "keeper", &["--json"]);
         let nginx = servers::nginx(machine, 80, "page");
         let web = user.run(&["--name", "web", "-p", "8080:80"], &nginx.command);
         wait_for("a page", SOON, || net::http_get("127.0.0.1:8080", "/"));

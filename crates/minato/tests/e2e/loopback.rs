@@ -91,8 +91,8 @@ fn a_port_that_is_taken_is_a_warning_and_what_somebody_asks_for_goes_first() {
         wait_until("a program of the machine", SOON, || net::connect("127.0.0.1:5432").is_ok());
         let run = user.run(&["--name", "db"], &machine.peer("line 5432"));
         let address = own("db");
-        wait_until("a warning", SOON, || run.stderr().contains(&format!("{address}:5432/tcp is in use")));
-        assert!(run.stderr().contains(&format!("(pid {})", taken.id())), "the holder is named: {}", run.stderr());
+        let words = [format!("{address}:5432/tcp is in use"), format!("(pid {})", taken.id())];
+        wait_until("a warning that names the holder", SOON, || words.iter().all(|word| run.stderr().contains(word)));
         let other = user.exec("db", &machine.peer("who 6000"));
         wait_until("another port", SOON, || net::read_from(&format!("{address}:6000")).is_some());
         taken.stop();

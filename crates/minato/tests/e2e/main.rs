@@ -24,6 +24,7 @@ mod examples;
 mod explain;
 mod flows;
 mod forwards;
+mod ftp;
 mod harness;
 mod hosts;
 mod json;

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::machine::{Machine, SOON, wait_until};
 use crate::support::api::Api;
@@ -22,10 +22,10 @@ fn fifteen_thousand_forwards_are_added_at_once_and_cost_little() {
         let [engine] = machine.engines().try_into().unwrap_or_else(|_| panic!("not one engine"));
         let before = engine.resident_kib();
 
-        let start = Instant::now();
+        let ticks = engine.ticks();
         user.minato_finish(&["forward", "add", "-p", RANGE, "many"]).expect_success();
-        let added = start.elapsed();
-        let bytes = (engine.resident_kib() - before) * 1024 / 15_000;
+        let added = engine.ticks() - ticks;
+        let bytes = engine.resident_kib().saturating_sub(before) * 1024 / 15_000;
         assert!(net::read_from("127.0.0.1:20000").is_some(), "the first leads to the service");
         assert!(net::is_refused("127.0.0.1:34999"));
         assert!(TcpListener::bind("127.0.0.1:34999").is_err(), "the last is not held");
@@ -34,8 +34,8 @@ fn fifteen_thousand_forwards_are_added_at_once_and_cost_little() {
         let ticks = engine.ticks();
         thread::sleep(Duration::from_secs(3));
         let idle = engine.ticks() - ticks;
-        eprintln!("15,000 forwards: added in {added:?}, {bytes} bytes each, {idle} ticks of 10 ms in 3 s");
-        assert!(added < SLACK * Duration::from_millis(500), "{added:?}");
+        eprintln!("15,000 forwards: added in {added} ticks of 10 ms, {bytes} bytes each, {idle} ticks in 3 s");
+        assert!(added < 50 * u64::from(SLACK), "added in {added} ticks of 10 ms");
         assert!(bytes < 4096, "{bytes} bytes each");
         assert!(idle < 30 * u64::from(SLACK), "{idle} ticks of 10 ms in 3 s");
 

@@ -1,7 +1,5 @@
 //! Egress policies: what is allowed passes, and nothing gets around the rest.
 
-use std::thread;
-
 use minato_inspect::{EgressRefusal, Event, Happening};
 
 use crate::explain::{printed_fix, start_fix};
@@ -10,6 +8,7 @@ use crate::machine::{
 };
 use crate::support::api::Api;
 use crate::support::names::NameServer;
+use crate::support::watching::watch;
 use crate::support::world::{greet, world};
 
 /// Starts the host `client` with these flags.
@@ -55,10 +54,11 @@ fn a_name_opens_its_addresses_and_ports_and_nothing_else_is_open() {
 
         // IP literals, before any name was asked for.
         for address in [format!("{OUTSIDE_V4}:8000"), format!("[{OUTSIDE_V6}]:8000")] {
-            let attempts: Vec<_> = (0..3).map(|_| connect(&user, machine, &address)).collect();
-            eprintln!("refused after: {attempts:?}");
-            assert!(attempts.iter().all(|(outcome, _)| outcome == "ConnectionRefused"), "{address}: {attempts:?}");
-            assert!(attempts.iter().any(|(_, milliseconds)| *milliseconds < 50.0), "{address}: {attempts:?}");
+            wait_until(&format!("a quick refusal of {address}"), SOON, || {
+                let (outcome, milliseconds) = connect(&user, machine, &address);
+                assert_eq!(outcome, "ConnectionRefused", "{address}");
+                milliseconds < 50.0
+            });
         }
         assert_eq!(curl(&user, &["-4", "http://good.example.test:8000/"]), "hello");
         assert_eq!(curl(&user, &["-6", "http://good.example.test:8000/"]), "hello");
@@ -274,9 +274,7 @@ fn a_refusal_is_told_with_process_and_rule_and_explained() {
         world(machine);
         let user = machine.user();
         let host = client(&user, &["--allow", "rebound.test", "--deny", OUTSIDE_SECOND_V4]);
-        let lines = user.start(user.minato(&["watch"]));
-        let json = user.start(user.minato(&["watch", "client", "--json"]));
-        thread::sleep(std::time::Duration::from_millis(500));
+        let [lines, json] = [&[][..], &["client", "--json"]].map(|arguments| watch(&user, "client", arguments));
         for url in [
             format!("http://{OUTSIDE_V4}:8000/"),
             format!("http://[{OUTSIDE_V6}]:8000/"),

@@ -203,16 +203,19 @@ fn a_proxy_of_another_user_that_is_just_ending_is_waited_for() {
         fs::write(machine.work().join("server.py"), SERVER).expect("a file");
         let file = "network = \"shop\"\n[host.web]\nready = 80\ncommand = \"python3 server.py 80 web\"\n";
         fs::write(machine.work().join("minato.toml"), file).expect("a file");
+        // Whether the proxy was still there when all else had gone.
         let up_and_down = |account: &Account<'_>| {
             let up = account.minato_finish(&["up", "-d"]).expect_success();
             assert!(!up.stderr.contains("the proxy"), "{}", up.stderr);
             assert!(curl(account, &["http://web.shop.localhost:7080/"]).contains("web GET /"));
             account.minato_finish(&["down"]).expect_success();
-            let still = TcpListener::bind("127.0.0.1:7080").is_err();
-            assert!(still, "the proxy ends with its network: this test shows nothing");
+            TcpListener::bind("127.0.0.1:7080").is_err()
         };
-        up_and_down(&machine.root());
-        up_and_down(&machine.user());
+        for account in [machine.root(), machine.user()] {
+            // A busy machine may take as long to go down as the proxy waits.
+            let in_time = (0..5).any(|_| up_and_down(&account));
+            assert!(in_time, "the proxy ends with its network: this test shows nothing");
+        }
         up_and_down(&machine.root());
         // One that stays is told, and everything else works.
         wait_until("the proxy's end", SOON, || TcpListener::bind("127.0.0.1:7080").is_ok());

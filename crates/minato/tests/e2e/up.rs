@@ -10,7 +10,7 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use crate::machine::{Machine, Program, SOON, leftovers, wait_until};
+use crate::machine::{Machine, Program, SOON, leftovers, wait_for, wait_until};
 use crate::support::net;
 
 /// A database that takes a while, and a page that is served only when it is there.
@@ -80,8 +80,10 @@ fn a_file_comes_up_in_order_and_goes_down_to_nothing() {
         assert_eq!(shown["up"]["hosts"]["web"]["state"], "ready", "{shown}");
         assert_eq!(shown["up"]["services"].as_array().map(Vec::len), Some(2));
         assert_eq!(shown["hosts"].as_array().map(Vec::len), Some(2));
-        let logs = user.minato_finish(&["logs", "web"]).expect_success();
-        assert!(logs.stdout.contains("web | ") && logs.stdout.contains("GET / HTTP") && !logs.stdout.contains("db"));
+        let logs = wait_for("the request in the log", SOON, || {
+            Some(user.minato_finish(&["logs", "web"]).stdout).filter(|logs| logs.contains("GET / HTTP"))
+        });
+        assert!(logs.contains("web | ") && !logs.contains("db"), "{logs}");
         user.minato_finish(&["logs", "nobody"]).expect_code(10);
 
         user.minato_finish(&["down"]).expect_success();
@@ -165,9 +167,10 @@ fn a_second_up_is_refused_and_an_instance_is_not() {
         let port =
             forwards["forwards"][0]["host_port"].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port");
         assert!(is_served(8080) && is_served(port) && port != 8080);
-        let environment = user.minato_finish(&["logs", "--instance", "feature/Other", "tell"]).expect_success();
         for variable in ["MINATO_HOST=tell", "MINATO_NETWORK=one-feature-other"] {
-            assert!(environment.stdout.contains(variable), "{variable}: {}", environment.stdout);
+            wait_until(variable, SOON, || {
+                user.minato_finish(&["logs", "--instance", "feature/Other", "tell"]).stdout.contains(variable)
+            });
         }
         user.minato_finish(&["down", "--instance", "feature/Other"]).expect_success();
         assert!(is_served(8080), "the first one is untouched");
@@ -285,11 +288,13 @@ fn a_program_that_is_missing_for_a_moment_is_tried_again() {
 fn logs_are_followed_to_the_end() {
     Machine::run(&[], |machine| {
         let user = machine.user();
-        let count = "command = ['sh', '-c', 'for i in 1 2 3 4 5; do echo line $i; sleep 0.2; done']\n";
+        let count = "command = ['sh', '-c', 'echo line 1; until test -e go; do sleep 0.1; done; for i in 2 3 4 5; do echo line $i; done']\n";
         write(machine, "minato.toml", &format!("[host.a]\n{count}[host.b]\n{count}"));
         let up = user.start(user.minato(&["up"]));
         says(&up, "network 'work' is ready");
         let followed = user.start(user.minato(&["logs", "-f", "a"]));
+        wait_until("the first line", SOON, || followed.stdout().contains("line 1"));
+        write(machine, "go", "");
         let up = up.finish().expect_success();
         assert_eq!(up.stdout.matches("line 5").count(), 2, "{}", up.stdout);
         let followed = followed.finish().expect_success();

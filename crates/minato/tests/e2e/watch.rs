@@ -4,6 +4,7 @@ use minato_inspect::{Event, Happening};
 
 use crate::machine::{Machine, SOON, wait_for};
 use crate::support::api::Api;
+use crate::support::watching::watch;
 use crate::support::{net, servers};
 
 #[test]
@@ -14,12 +15,9 @@ fn watch_tells_what_happens_to_programs_ports_and_flows() {
 
         let keeper = user.run(&["--name", "keeper"], &["sleep", "100"]);
         Api::USER.host("keeper");
-        let lines = user.start(user.minato(&["watch"]));
-        let json = user.start(user.minato(&["watch", "--json"]));
-        let of_keeper = user.start(user.minato(&["watch", "keeper", "--json"]));
+        let [lines, json, of_keeper] =
+            [&[][..], &["--json"], &["keeper", "--json"]].map(|arguments| watch(&user, "keeper", arguments));
         let nginx = servers::nginx(machine, 80, "page");
-        // Whoever watches must have begun to.
-        std::thread::sleep(std::time::Duration::from_millis(300));
         let web = user.run(&["--name", "web", "-p", "8080:80"], &nginx.command);
         wait_for("a page", SOON, || net::http_get("127.0.0.1:8080", "/"));
         user.minato_finish(&["forward", "add", "-p", "8081:80", "web"]).expect_success();

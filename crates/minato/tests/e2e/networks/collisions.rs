@@ -6,6 +6,7 @@ use crate::explain::{explain, printed_fix, start_fix};
 use crate::machine::{Account, Machine, SOON, wait_until};
 use crate::support::api::Api;
 use crate::support::net;
+use crate::support::watching::watch;
 
 fn route(machine: &Machine, verb: &str) {
     machine.root().finish("ip", &["route", verb, "10.77.0.0/16", "dev", "up0"]).expect_success();
@@ -22,7 +23,7 @@ fn a_route_that_comes_later_is_told_and_avoided_the_next_time() {
         let user = machine.user();
         let web = user.run(&["--name", "web"], &machine.peer("line 3000"));
         wait_until("the service", SOON, || Api::USER.port("web", 3000).is_some());
-        let watch = user.start(user.minato(&["watch"]));
+        let watch = watch(&user, "web", &[]);
         user.minato_finish(&["doctor"]).expect_success();
         let told = |text: String| text.contains("a route to 10.77.0.0/16 (up0)");
 
@@ -54,8 +55,8 @@ fn a_route_that_comes_later_is_told_and_avoided_the_next_time() {
         elsewhere.stop();
         // Everything else goes on.
         assert!(!net::is_refused("127.77.0.2:3000"));
-        let ask = machine.peer("ask 10.77.0.2:3000 hello");
-        user.run(&["--name", "other"], &ask).finish().expect_success();
+        let asks = machine.peer("lines 10.77.0.2:3000 1");
+        user.run(&["--name", "other"], &asks).finish().expect_success();
 
         route(machine, "del");
         wait_until("the end of it", SOON, || watch.stdout().contains("no longer has a route to 10.77.0.0/16"));

@@ -12,9 +12,9 @@ fn two_networks(machine: &Machine, account: &Account<'_>) {
     let (web_home, _) = (home("web"), home("plain"));
     let joined = &web_home["networks"][0];
     assert_eq!(joined["network"], "back");
-    let guest = wait_for("the guest", SOON, || shown(account, "back", "web"));
+    let runs = |host: &serde_json::Value| host["processes"][0]["name"].is_string();
+    let guest = wait_for("the guest and its program", SOON, || shown(account, "back", "web").filter(runs));
     assert_eq!((&guest["home"], &guest["address_v4"]), (&"default".into(), &joined["address_v4"]));
-    assert!(guest["processes"][0]["name"].is_string(), "{guest}");
     let db_there = wait_for("the host", SOON, || shown(account, "back", "db"));
     let text = |value: &serde_json::Value| value.as_str().expect("an address").to_owned();
     let (db_v4, db_v6) = (text(&db_there["address_v4"]), text(&db_there["address_v6"]));
@@ -104,9 +104,9 @@ fn what_joined_a_network_that_is_killed_goes_on_without_it() {
         engine.signal(rustix::process::Signal::KILL);
         wait_until("the interface to be gone", SOON, || !has_second());
         wait_until("a warning", SOON, || web.stderr().contains("network \"back\" has ended"));
-        assert_eq!(Api::USER.host("web").networks, []);
-        let ask = machine.peer("ask 10.77.0.2:80 hello");
-        user.run(&["--name", "other"], &ask).finish().expect_success();
+        wait_until("a host of one network", SOON, || Api::USER.host("web").networks.is_empty());
+        let asks = machine.peer("lines 10.77.0.2:80 1");
+        user.run(&["--name", "other"], &asks).finish().expect_success();
 
         // It joins again when there is a network of that name again.
         let db = user.run(&["--name", "db", "--network", "back"], &machine.peer("who 5432"));
@@ -114,8 +114,8 @@ fn what_joined_a_network_that_is_killed_goes_on_without_it() {
         wait_for("the way there", SOON, || seen_at(&user, "default", "web", "db/5432"));
         let there =
             shown(&user, "back", "web").expect("a guest")["address_v4"].as_str().expect("an address").to_owned();
-        let ask = machine.peer(&format!("ask {there}:80 hello"));
-        user.run(&["--name", "other", "--network", "back"], &ask).finish().expect_success();
+        let asks = machine.peer(&format!("lines {there}:80 1"));
+        user.run(&["--name", "other", "--network", "back"], &asks).finish().expect_success();
         db.stop();
         wait_until("two engines", SOON, || machine.engines().len() == 2);
         web.stop();

@@ -8,5 +8,6 @@ pub(crate) mod net;
 pub(crate) mod peer;
 pub(crate) mod schema;
 pub(crate) mod servers;
+pub(crate) mod watching;
 pub(crate) mod web_server;
 pub(crate) mod world;

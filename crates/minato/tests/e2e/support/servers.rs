@@ -57,16 +57,21 @@ pub(crate) fn nginx_in(directory: &Path, port: u16, page: &str) -> Server {
     Server { command, access_log: directory.join("access.log") }
 }
 
-/// vsftpd on port 21; needs root.
+/// vsftpd on port 21 of both families, which gives the files of `site/` to everybody, on the data ports 30000 to 30009; needs
+/// root.
 pub(crate) fn vsftpd(machine: &Machine) -> Server {
     let directory = directory(machine, "vsftpd");
     let path = directory.join("vsftpd.conf");
     let empty = directory.join("empty");
     fs::create_dir(&empty).expect("a directory");
+    let site = directory.join("site");
+    // What everybody may write, vsftpd gives to nobody.
+    fs::set_permissions(&site, fs::Permissions::from_mode(0o755)).expect("its permissions");
     let configuration = format!(
-        "listen=YES\nbackground=NO\nanonymous_enable=YES\nftpd_banner=minato test\nsecure_chroot_dir={}\n\
-         vsftpd_log_file={}\n",
+        "listen_ipv6=YES\nbackground=NO\nanonymous_enable=YES\nftpd_banner=minato test\nsecure_chroot_dir={}\n\
+         anon_root={}\npasv_min_port=30000\npasv_max_port=30009\nvsftpd_log_file={}\n",
         empty.display(),
+        site.display(),
         directory.join("vsftpd.log").display()
     );
     write(&path, &configuration);

@@ -39,12 +39,13 @@ fn everything_ends_in_reverse_order() {
 #[test]
 fn a_second_signal_ends_everything_at_once() {
     Machine::run(&[], |machine| {
-        let deaf = "command = [\"sh\", \"-c\", \"trap '' TERM; echo deaf; while :; do sleep 0.1; done\"]\nstop-timeout = 600\n";
+        let deaf = "command = [\"sh\", \"-c\", \"trap 'echo asked' TERM; echo deaf; while :; do sleep 0.1; done\"]\nstop-timeout = 600\n";
         write(machine, "minato.toml", &format!("[host.a]\n{deaf}depends-on = ['b']\n[host.b]\n{deaf}"));
         let mut up = machine.user().start(machine.user().minato(&["up"]));
         wait_until("both", SOON, || up.stdout().matches("deaf").count() == 2);
         says(&up, "network 'work' is ready");
         up.signal(Signal::INT);
+        wait_until("a to be asked to end", SOON, || up.stdout().contains("a | asked"));
         std::thread::sleep(std::time::Duration::from_millis(300));
         assert!(up.is_running(), "they have ten minutes");
         up.signal(Signal::INT);

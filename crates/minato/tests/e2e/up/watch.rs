@@ -55,7 +55,7 @@ fn ports_pass_from_one_host_to_another() {
         write(machine, "minato.toml", &hosts(8081, 8080));
         says(&up, "the forwards of a are changed");
         says(&up, "the forwards of b are changed");
-        assert!(is_served(8080) && is_served(8081));
+        wait_until("both ports", SOON, || is_served(8080) && is_served(8081));
         up.stop().expect_success();
     });
 }
