@@ -1,5 +1,6 @@
 //! Conclusions from facts: pure, so that every case is a table in a test.
 
+mod data_ports;
 mod firewall;
 mod machine;
 mod policy;
@@ -71,6 +72,7 @@ impl<'a> Diagnosis<'a> {
         }
         self.host_rivals(&forward.host, service, None);
         self.readiness(row);
+        self.data_ports(forward);
     }
 
     /// What has a port of a host: if there are several, what is reached at `address`, or from other hosts at all.

@@ -319,3 +319,24 @@ fn targets_are_ports_places_and_urls() {
         assert!(parse(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn file_transfer_needs_more_than_one_port() {
+    let ftp = || World::machine().service("web", "0.0.0.0 ::", 21);
+    let told = |world: World, target: &str| {
+        let text = world.explain(target);
+        let line = text.lines().find(|line| line.contains("opens another port for each file"));
+        line.map(|line| line.rsplit(" and ").next().unwrap_or_default().to_owned())
+    };
+    let pair = |world: World, host_port: u16, port: u16| {
+        let forward = |world: World, address: &str| world.forward(&format!("{address}:{host_port}"), "web", port);
+        forward(forward(world, "127.0.0.1"), "[::1]")
+    };
+    let add = |at: &str| Some(format!("minato forward add -p {at}30000-30009:30000-30009 web"));
+    assert_eq!(told(pair(ftp(), 2121, 21), "2121"), add(""));
+    assert_eq!(told(ftp().forward("127.0.0.1:2121", "web", 21), "127.0.0.1:2121"), add("127.0.0.1:"));
+    // Another number is of no use to the client; the own one is.
+    assert_eq!(told(pair(pair(ftp(), 2121, 21), 8080, 80), "2121"), add(""));
+    assert_eq!(told(pair(pair(ftp(), 2121, 21), 30000, 30000), "2121"), None);
+    assert_eq!(told(pair(World::machine().service("web", "0.0.0.0 ::", 80), 8080, 80), "8080"), None);
+}

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::explain::explain;
 use crate::machine::{Account, Finished, MACHINE_V4, MACHINE_V6, Machine, Program, SOON, wait_until};
 use crate::support::api::Api;
 use crate::support::{net, servers};
@@ -48,6 +49,11 @@ fn files_come_through_forwards() {
         root.minato_finish(&["forward", "rm", "-p", DATA_PORTS, "files"]).expect_success();
         assert!(net::greeting("127.0.0.1:2121").is_some_and(|text| text.starts_with("220 minato test")));
         here(&["curl", "--silent", "ftp://127.0.0.1:2121/hello.txt"]).expect_code(7);
+        let told = explain(&root, &["2121"], 0, &["! data", "opens another port for each file"]);
+        let fix = told.lines().find_map(|line| line.split_once(", and minato ")).expect("what to do").1;
+        root.finish("sh", &["-c", &format!("/run/bin/minato {fix}")]).expect_success();
+        transfer(here, PASSIVE[0], "127.0.0.1:2121");
+        assert!(!explain(&root, &["2121"], 0, &[]).contains("! data"));
         files.stop();
     });
 }

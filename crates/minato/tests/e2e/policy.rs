@@ -178,7 +178,7 @@ fn a_name_does_not_lead_to_what_is_denied() {
         greet(&format!("{MACHINE_V4}:8000"));
         greet("127.0.0.1:8000");
         machine.root().finish("ip", &["address", "add", "10.1.2.3/32", "dev", "lo"]).expect_success();
-        machine.root().finish("ip", &["address", "add", "fd99::1/128", "dev", "lo"]).expect_success();
+        machine.root().finish("ip", &["address", "add", "fd99::1/128", "dev", "lo", "nodad"]).expect_success();
         greet("10.1.2.3:8000");
         greet("[fd99::1]:8000");
         let user = machine.user();
