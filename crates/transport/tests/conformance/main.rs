@@ -15,4 +15,5 @@ mod paths;
 mod resets;
 mod script;
 mod sending;
+mod spurious;
 mod timestamps;

@@ -9,5 +9,6 @@ mod links;
 mod path_mtu;
 mod random_links;
 mod scenario;
+mod spikes;
 mod throughput;
 mod transfers;

@@ -152,7 +152,21 @@ impl Congestion {
     /// What was taken for congestion was none (RFC 9438 §4.9.2): back to how it was `before`, unless it is better now.
     pub(crate) fn restore(&mut self, before: Congestion) {
         let window = self.window.max(before.window);
-        *self = Congestion { window, ..before };
+        *self = Congestion { window, segment_size: self.segment_size, ..before };
+    }
+
+    /// A timeout was none (RFC 4015 §3.2, steps 0 and 5): what arrives lets as much out again, in slow start up to where it was
+    /// `before`, with `flight_then` bytes under way. Now there are `flight`, after `acknowledged` bytes arrived.
+    pub(crate) fn resume(&mut self, before: Congestion, flight_then: usize, flight: usize, acknowledged: usize) {
+        let window = self.window().max(flight + acknowledged.min(initial_window(before.segment_size) as usize));
+        let threshold = before.slow_start_threshold.max(flight_then.min(WINDOW_MAX - 1) as u32);
+        *self = Congestion { slow_start_threshold: threshold, segment_size: self.segment_size, ..before };
+        self.set_window(window);
+    }
+
+    /// Another window, in bytes.
+    pub(crate) fn set_window(&mut self, window: usize) {
+        self.window = window.clamp(usize::from(self.segment_size), WINDOW_MAX) as u32;
     }
 
     /// The retransmission timer ran out: RFC 5681 §3.1, the loss window is one segment.

@@ -19,12 +19,13 @@ pub(in crate::tcp) enum AckVerdict {
 }
 
 impl SendHalf {
-    /// Processes the acknowledgement, window and SACK fields of `segment`. `echo_rtt` is a measurement by timestamps.
+    /// Processes the acknowledgement, window and SACK fields of `segment`. `echoed` is what our clock showed, in milliseconds,
+    /// when what it answers was sent.
     pub(in crate::tcp) fn on_acknowledgement(
         &mut self,
         ctx: &mut Context<'_>,
         segment: &Segment<'_>,
-        echo_rtt: Option<Interval>,
+        echoed: Option<u32>,
     ) -> AckVerdict {
         let now = ctx.now;
         let Some(ack) = segment.ack else { return AckVerdict::Unacceptable };
@@ -43,15 +44,17 @@ impl SendHalf {
         let before = self.in_flight();
         let flight = self.outstanding();
         let mut delivered = Delivered::after(self.scoreboard.sacked());
+        delivered.echoed = echoed;
+        delivered.marked = self.ecn && segment.flags.ece && !segment.flags.syn;
         let advanced = ack.is_after(self.unacknowledged);
         if advanced {
             self.advance(ack, &mut delivered, ctx.pool);
         }
         let newly_sacked = if self.sack { self.take_sacks(segment, &mut delivered) } else { 0 };
         delivered.bytes = (delivered.cumulative + self.scoreboard.sacked()).saturating_sub(delivered.sacked_before);
-        let sample = self.measure(now, &delivered, advanced, echo_rtt);
+        let sample = self.measure(now, &delivered, advanced);
         self.update_window(segment, window);
-        let reduced = self.note_marks(segment, flight);
+        let reduced = self.note_marks(delivered.marked, flight);
         let acked = Acked {
             now,
             bytes: delivered.cumulative,
@@ -109,16 +112,14 @@ impl SendHalf {
 
     /// RFC 6298 §3 (Karn): only transmissions that happened once measure; RFC 7323 §4.1: an echo measures any. If a
     /// retransmission is acknowledged with them, they may have waited for it at the receiver, which says nothing.
-    fn measure(
-        &mut self,
-        now: Time,
-        delivered: &Delivered,
-        advanced: bool,
-        echo_rtt: Option<Interval>,
-    ) -> Option<Interval> {
+    fn measure(&mut self, now: Time, delivered: &Delivered, advanced: bool) -> Option<Interval> {
         let once = delivered.newest_once.filter(|_| !delivered.repaired);
         let own = once.map(|at| now.since(at));
-        let sample = own.or(if advanced { echo_rtt } else { None })?;
+        let echoed = delivered.echoed.filter(|_| advanced);
+        let sample = own.or_else(|| {
+            let milliseconds = now.milliseconds().wrapping_sub(echoed?).max(1);
+            Some(Interval::from_millis(u64::from(milliseconds)))
+        })?;
         self.round_trip.measure(now, sample);
         Some(sample)
     }
@@ -147,12 +148,11 @@ impl SendHalf {
     }
 
     /// RFC 3168 §6.1.2: ECE reduces the window as loss would, once per window of data. Whether it did now.
-    fn note_marks(&mut self, segment: &Segment<'_>, flight: usize) -> bool {
+    fn note_marks(&mut self, marked: bool, flight: usize) -> bool {
         // CWR is on the segment that begins there, so an acknowledgement of no more still tells of the old mark.
         if self.mark_end.is_some_and(|end| self.unacknowledged.is_after(end)) {
             self.mark_end = None;
         }
-        let marked = self.ecn && segment.flags.ece && !segment.flags.syn;
         let reduces = marked && self.mark_end.is_none() && self.recovery.is_open();
         if reduces {
             self.congestion.on_congestion(flight);

@@ -29,11 +29,15 @@ pub(super) struct Delivered {
     /// When the latest of those that were sent only once was sent.
     pub(super) newest_once: Option<Time>,
     /// The highest delivered that was sent only once.
-    highest_once: Option<Seq>,
+    pub(super) highest_once: Option<Seq>,
     /// Something that was sent again is among it.
     pub(super) repaired: bool,
     /// DSACK (RFC 2883): this arrived twice.
     pub(super) duplicate: Option<SackBlock>,
+    /// What our clock showed, in milliseconds, when what is answered was sent (RFC 7323 §3.2).
+    pub(super) echoed: Option<u32>,
+    /// ECE (RFC 3168).
+    pub(super) marked: bool,
 }
 
 impl Delivered {
@@ -51,6 +55,11 @@ impl Delivered {
             self.newest_once = self.newest_once.max(Some(record.at));
             self.highest_once = Some(self.highest_once.map_or(record.end, |end| end.max(record.end)));
         }
+    }
+
+    /// Whether what is answered was sent before that.
+    pub(super) fn echoes_before(&self, at: Time) -> bool {
+        self.echoed.is_some_and(|clock| (clock.wrapping_sub(at.milliseconds()) as i32) < 0)
     }
 }
 
@@ -97,6 +106,13 @@ impl Recovery {
     }
 }
 
+impl Rack {
+    /// What arrived last is not known any more.
+    pub(super) fn forget_latest(&mut self) {
+        self.latest = None;
+    }
+}
+
 impl SendHalf {
     /// Bytes that are believed to be in the network. Without SACK each duplicate acknowledgement says that one segment left
     /// it, which is what RFC 3042 and RFC 5681 §3.2 step 4 express by a larger window.
@@ -115,6 +131,10 @@ impl SendHalf {
         newly_sacked: usize,
         flight: usize,
     ) {
+        let spurious = self.is_timeout_spurious(delivered, duplicate);
+        if spurious {
+            self.take_timeout_back(delivered);
+        }
         self.leave_recovery();
         self.note_probe_delivered();
         let lost = if self.sack {
@@ -127,7 +147,7 @@ impl SendHalf {
         self.end_tail_probe(delivered, duplicate || newly_sacked > 0, flight);
         if lost {
             self.on_lost(now, flight, delivered.sacked_before);
-        } else if !matches!(self.recovery, Recovery::Fast { .. }) && acked.bytes > 0 {
+        } else if !spurious && !matches!(self.recovery, Recovery::Fast { .. }) && acked.bytes > 0 {
             self.congestion.on_acknowledged(acked);
         }
         self.reduce_proportionally(delivered, lost);
@@ -170,7 +190,7 @@ impl SendHalf {
     /// Reduces the window once per recovery.
     fn enter_recovery(&mut self, flight: usize, sacked: usize) {
         if self.recovery.is_open() {
-            self.prepare_undo();
+            self.prepare_undo(None);
             self.congestion.on_congestion(flight);
             self.congestion_window_reduced = self.ecn;
             self.recovery = Recovery::Fast { end: self.next };
@@ -185,8 +205,9 @@ impl SendHalf {
     fn update_rack(&mut self, now: Time, delivered: &Delivered) {
         if let Some((at, end, retransmitted)) = delivered.newest {
             let round_trip = now.since(at);
-            // Too early for an answer to the second transmission: it answers the first.
-            let ambiguous = retransmitted && self.round_trip.minimum().is_some_and(|least| round_trip < least);
+            // Too early for an answer to the second transmission, or to what was sent before it: it answers the first.
+            let early = self.round_trip.minimum().is_some_and(|least| round_trip < least);
+            let ambiguous = retransmitted && (early || delivered.echoes_before(at));
             if !ambiguous {
                 self.rack.round_trip = round_trip;
                 let later = self.rack.latest.is_none_or(|(then, seq)| at > then || (at == then && end.is_after(seq)));
@@ -291,12 +312,12 @@ impl SendHalf {
 
     /// RFC 6298 §5 and RFC 5681 §3.1: everything counts as lost.
     pub(super) fn enter_loss(&mut self) {
+        self.doubt_timeout();
         let first = !matches!(self.recovery, Recovery::Loss { .. });
         self.congestion.on_timeout(self.outstanding(), first);
         self.congestion_window_reduced = self.ecn;
         self.scoreboard.forget_sacks();
         self.scoreboard.mark_lost(|_| true);
-        self.undo = None;
         self.reduction = None;
         self.recovery = Recovery::Loss { end: self.next };
         self.rack.duplicates = 0;

@@ -6,6 +6,7 @@ mod path;
 mod reduction;
 mod rtt;
 mod scoreboard;
+mod spurious;
 mod timers;
 mod transmit;
 mod undo;

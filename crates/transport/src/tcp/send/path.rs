@@ -67,6 +67,7 @@ impl SendHalf {
             self.on_probe_too_big(segment_size);
         } else if segment_size >= self.segment_size_min {
             self.shrink_segments(ctx.now, segment_size);
+            self.undo = None;
             if let Some(search) = &mut self.search {
                 (search.too_large, search.hopeful) = (segment_size + 1, false);
             }
@@ -101,7 +102,6 @@ impl SendHalf {
         let ceiling = self.search.as_ref().map_or(self.segment_size, |search| search.ceiling);
         self.search = Some(Box::new(Search::new(now, ceiling)));
         self.set_segment_size(segment_size, self.option_bytes);
-        self.undo = None;
     }
 
     /// Without probes the former size is tried again when it is time. If the path still takes less, ICMP says so again.
@@ -184,6 +184,7 @@ impl SendHalf {
         let Some(search) = &mut self.search else { return };
         if let Some(probe) = search.probe.take_if(|probe| probe.start == self.unacknowledged) {
             search.fail(now, probe.size);
+            self.undo = None;
         }
         search.probe = None;
     }

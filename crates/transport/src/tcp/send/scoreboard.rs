@@ -59,6 +59,10 @@ impl Scoreboard {
         self.sacked
     }
 
+    pub(super) fn first(&self) -> Option<&Sent> {
+        self.records.front()
+    }
+
     pub(super) fn last(&self) -> Option<&Sent> {
         self.records.back()
     }
@@ -186,6 +190,14 @@ impl Scoreboard {
             record.sacked = false;
         }
         self.sacked = 0;
+    }
+
+    /// What counted as lost is believed to be under way after all.
+    pub(super) fn forget_losses(&mut self) {
+        for record in &mut self.records {
+            record.lost = false;
+        }
+        self.lost = 0;
     }
 
     pub(super) fn has_lost(&self) -> bool {

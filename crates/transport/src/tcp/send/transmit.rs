@@ -33,11 +33,11 @@ const PROBE_FOLLOWERS: usize = 4;
 
 /// How much one segment may carry.
 #[derive(Clone, Copy, Debug)]
-struct Sizes {
+pub(super) struct Sizes {
     /// Payload of one segment on the wire.
-    segment: usize,
+    pub(super) segment: usize,
     /// Payload of one segment as it is given to the link.
-    most: usize,
+    pub(super) most: usize,
 }
 
 impl SendHalf {
@@ -55,6 +55,9 @@ impl SendHalf {
                 return Transmission::Span(span);
             }
             self.timers.probe_due = false;
+        }
+        if let Some(transmission) = self.forward_transmission(ctx, sizes) {
+            return transmission;
         }
         if let Some(span) = self.lost_span(ctx, sizes) {
             return Transmission::Span(span);
@@ -101,7 +104,7 @@ impl SendHalf {
         let stop = start.plus(length + usize::from(fin));
         self.scoreboard.retransmit(start, stop, ctx.now);
         self.retransmits += length.div_ceil(sizes.segment).max(1) as u64;
-        self.note_repair(length);
+        self.note_repair(ctx.now, length);
         self.note_reduced(length);
         self.start_timers(ctx.now, ctx.config);
         let last = stop.is_at_or_after(data_end);
@@ -127,7 +130,7 @@ impl SendHalf {
     }
 
     /// New data (or FIN) within the peer's window and the congestion window.
-    fn new_span(&mut self, ctx: &mut Context<'_>, sizes: Sizes, beyond_congestion: bool) -> Option<Span> {
+    pub(super) fn new_span(&mut self, ctx: &mut Context<'_>, sizes: Sizes, beyond_congestion: bool) -> Option<Span> {
         let unsent = self.unsent();
         let fin_waits = self.shut && !self.fin_sent();
         if !self.has_something_new() {

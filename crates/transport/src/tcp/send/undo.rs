@@ -1,19 +1,25 @@
 //! Taking a recovery back whose every retransmission turned out to be needless, because packets were late and not lost:
-//! found by duplicate SACKs (RFC 3708), answered as RFC 9438 §4.9.2 and RFC 4015 advise.
+//! found by duplicate SACKs (RFC 3708), answered as RFC 9438 §4.9.2 and, after a timeout, RFC 4015 advise.
 
 use super::SendHalf;
 use super::loss::{Delivered, Recovery};
+use super::spurious::ForwardRecovery;
 use crate::tcp::Seq;
 use crate::tcp::congestion::Congestion;
+use crate::time::Time;
 
 /// What it takes to take a recovery back.
 #[derive(Debug)]
 pub(super) struct Undo {
     /// The congestion window and its curve before the recovery.
-    before: Congestion,
+    pub(super) before: Congestion,
     /// What was under way then.
-    start: Seq,
-    end: Seq,
+    pub(super) start: Seq,
+    pub(super) end: Seq,
+    /// A timeout was what began it.
+    timeout: bool,
+    /// RFC 5682, until it is known whether that was spurious.
+    pub(super) forward: Option<ForwardRecovery>,
     /// Bytes that were sent again and not reported as duplicates.
     unproven: usize,
     /// Something was sent again at all.
@@ -24,17 +30,27 @@ pub(super) struct Undo {
 
 impl SendHalf {
     /// A recovery begins.
-    pub(super) fn prepare_undo(&mut self) {
-        let (start, end) = (self.unacknowledged, self.next);
-        let before = self.congestion.clone();
-        self.undo = Some(Box::new(Undo { before, start, end, unproven: 0, repaired: false, expires: None }));
+    pub(super) fn prepare_undo(&mut self, forward: Option<ForwardRecovery>) {
+        self.undo = Some(Box::new(Undo {
+            before: self.congestion.clone(),
+            start: self.unacknowledged,
+            end: self.next,
+            timeout: forward.is_some(),
+            forward,
+            unproven: 0,
+            repaired: false,
+            expires: None,
+        }));
     }
 
     /// Bytes are sent again.
-    pub(super) fn note_repair(&mut self, length: usize) {
+    pub(super) fn note_repair(&mut self, now: Time, length: usize) {
         if let Some(undo) = &mut self.undo {
             undo.unproven += length;
             undo.repaired = true;
+            if let Some(forward) = &mut undo.forward {
+                forward.note_repair(now);
+            }
         }
     }
 
@@ -47,6 +63,9 @@ impl SendHalf {
         {
             undo.unproven = undo.unproven.saturating_sub(to.since(from));
             if undo.repaired && undo.unproven == 0 {
+                if undo.timeout {
+                    return self.take_timeout_back(delivered);
+                }
                 let before = undo.before.clone();
                 self.congestion.restore(before);
                 self.recovery = Recovery::Open;

@@ -4,8 +4,10 @@ use super::Disposition;
 use crate::tcp::receive::AckDelays;
 use crate::tcp::send::AckVerdict;
 use crate::tcp::{Connection, Context};
-use crate::time::Interval;
 use crate::wire::tcp::Segment;
+
+/// Milliseconds after which an echo of our clock is none: four and a half hours.
+const ECHO_AGE_MAX: u32 = 1 << 24;
 
 impl Connection {
     pub(super) fn on_segment_synchronized(&mut self, ctx: &mut Context<'_>, segment: &Segment<'_>) -> Disposition {
@@ -31,19 +33,20 @@ impl Connection {
 
     /// Fifth: the acknowledgement, and what the caller should know of it.
     pub(super) fn take_acknowledgement(&mut self, ctx: &mut Context<'_>, segment: &Segment<'_>) -> AckVerdict {
-        let echo = self.echoed_round_trip(ctx, segment);
-        let verdict = self.send.on_acknowledgement(ctx, segment, echo);
+        let echoed = self.echoed_clock(ctx, segment);
+        let verdict = self.send.on_acknowledgement(ctx, segment, echoed);
         if verdict == (AckVerdict::Accepted { advanced: true }) {
             self.offer_space(ctx);
         }
         verdict
     }
 
-    /// RFC 7323 §4.1: the echo of our clock, in milliseconds.
-    fn echoed_round_trip(&self, ctx: &Context<'_>, segment: &Segment<'_>) -> Option<Interval> {
+    /// RFC 7323 §4.1: the echo of our clock, in milliseconds and without the connection's offset.
+    fn echoed_clock(&self, ctx: &Context<'_>, segment: &Segment<'_>) -> Option<u32> {
         let timestamp = segment.options.timestamp.filter(|_| self.agreed.timestamps)?;
-        let elapsed = ctx.now.milliseconds().wrapping_add(self.timestamp_offset).wrapping_sub(timestamp.echo);
-        (timestamp.echo != 0 && elapsed < 1 << 24).then(|| Interval::from_millis(u64::from(elapsed.max(1))))
+        let clock = timestamp.echo.wrapping_sub(self.timestamp_offset);
+        let elapsed = ctx.now.milliseconds().wrapping_sub(clock);
+        (timestamp.echo != 0 && elapsed < ECHO_AGE_MAX).then_some(clock)
     }
 
     /// Seventh and eighth: text and FIN.
