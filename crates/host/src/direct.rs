@@ -28,7 +28,7 @@ use rustix::{
     net::{SocketFlags, SocketType, getsockname, ipproto, socket_with, sockopt},
 };
 
-pub use self::accept::HeldClient;
+pub use self::accept::{Accepting, HeldClient};
 pub(crate) use self::options::asked_about;
 use self::{
     accept::Accepts,
@@ -61,11 +61,12 @@ pub trait Outside: Send {
     /// A program listens at a port, or is about to.
     fn listens(&self, port: u16);
 
-    /// A thread asks for connections to a port.
-    fn asks(&self, port: u16, thread: u32);
+    /// A thread asks for connections to a port. `false`: nobody is held for it, nor will be for now, and what is there is the
+    /// kernel's to give, as after [`waits`](Self::waits).
+    fn asks(&self, who: Accepting) -> bool;
 
-    /// The kernel gives it one, now or later. No client is to be held until it asks again.
-    fn waits(&self, port: u16, thread: u32);
+    /// The kernel gives it one, now or later. No client is to be held until it has, or asks again.
+    fn waits(&self, who: Accepting);
 
     /// Takes the client that is held whose connection inside is this one. One of the following tells what became of it.
     fn take(&self, peer: SocketAddr, service: SocketAddr) -> Option<HeldClient>;
@@ -251,6 +252,9 @@ impl Direct {
     /// `bind(2)` and `listen(2)`: a socket of the machine that has failed to connect is taken back first. The program's
     /// services are its host's.
     fn before_serving(&mut self, call: &Notification, listener: BorrowedFd<'_>) {
+        if call.call() == libc::SYS_listen {
+            self.forget_listeners();
+        }
         let Some(socket) = self.candidate(call) else { return };
         if socket.network == self.machine && socket.is_closed {
             let _ = self.take_back(call, listener, &socket);

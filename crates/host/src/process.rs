@@ -64,6 +64,14 @@ pub fn exists(id: u32) -> bool {
     id.is_some_and(|id| test_kill_process(id) != Err(Errno::SRCH))
 }
 
+/// Whether a thread is in `accept(2)`, waiting for a connection. `true` where that can't be seen and the thread is there.
+pub fn accepts(id: u32) -> bool {
+    let Ok(call) = fs::read_to_string(format!("/proc/{id}/syscall")) else { return exists(id) };
+    // "running", if it does not wait.
+    let number = call.split(' ').next().and_then(|number| number.parse().ok());
+    [libc::SYS_accept, libc::SYS_accept4].map(Some).contains(&number)
+}
+
 /// Whether a process is stopped: by `SIGSTOP`, by Ctrl-Z in its terminal, or by a debugger.
 pub fn is_stopped(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

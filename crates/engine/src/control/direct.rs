@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use minato_host::agent::{Fabric, InsideSocket};
-use minato_host::direct::{Direct, HandedOver, HeldClient, NotDirect, Outside};
+use minato_host::direct::{Accepting, Direct, HandedOver, HeldClient, NotDirect, Outside};
 use minato_host::process::{self, Owner, SocketOwners};
 use minato_host::sock_diag::{Query, SockDiag, SocketInfo, State as SocketState, States};
 use minato_host::sync::lock;
@@ -126,12 +126,12 @@ impl Outside for Surroundings {
         self.plane.held().listens(self.serial, port);
     }
 
-    fn asks(&self, port: u16, thread: u32) {
-        self.plane.held().asks(self.serial, port, thread);
+    fn asks(&self, who: Accepting) -> bool {
+        self.plane.held().asks(Instant::now(), self.serial, who)
     }
 
-    fn waits(&self, port: u16, thread: u32) {
-        if self.plane.held().waits(self.serial, port, thread) {
+    fn waits(&self, who: Accepting) {
+        if self.plane.held().waits(Instant::now(), self.serial, who) {
             self.plane.send(Command::RelayHeld);
         }
     }

@@ -6,6 +6,7 @@
 //! is lost: what can't be handed over is relayed, and what the program has no descriptor for queues up again.
 
 use std::{
+    collections::HashMap,
     fmt, io,
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -14,7 +15,6 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::OFlags,
     io::Errno,
     net::{SendFlags, SocketAddrAny, SocketFlags, acceptfrom_with, getsockname, ipproto, sockopt},
 };
@@ -70,6 +70,8 @@ pub(super) struct Accepts {
     finished: Option<Finished>,
     /// The last listener of which it was seen that it has nothing set, and when.
     plain: Option<(u64, Instant)>,
+    /// Listeners of the host's network, by inode, and where they listen. Another address takes another `listen(2)`.
+    listeners: HashMap<u64, SocketAddr>,
 }
 
 /// Whoever accepts next gets it.
@@ -100,13 +102,33 @@ impl fmt::Debug for Accepts {
     }
 }
 
-/// A call of `accept(2)` or `accept4(2)`.
+/// How many listeners are known before all are forgotten.
+const MOST_LISTENERS: usize = 64;
+
+/// Who calls `accept(2)` or `accept4(2)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepting {
+    /// The port that its listener listens on.
+    pub port: u16,
+    /// Its number.
+    pub thread: u32,
+    /// Whether the call waits until somebody comes.
+    pub blocks: bool,
+}
+
+/// A call of `accept(2)` or `accept4(2)`, and the socket that it is about.
+struct Listening {
+    inode: u64,
+    address: SocketAddr,
+    who: Accepting,
+}
+
+/// What such a call asks for.
 struct Asked {
     /// The socket that listens.
     held: Held,
     address: SocketAddr,
-    /// Whether the call would wait.
-    blocks: bool,
+    who: Accepting,
     flags: SocketFlags,
     wants: Option<Wants>,
 }
@@ -122,32 +144,41 @@ impl Direct {
     /// kernel goes on.
     pub(super) fn accept(&mut self, call: &Notification, listener: BorrowedFd<'_>) -> bool {
         self.reset_strays();
-        let Some(asked) = self.asked(call) else { return false };
-        let (port, thread) = (asked.address.port(), call.thread());
-        // The kernel looks for a descriptor before it takes a connection from the queue.
-        if self.accepts.refuses || !programs::has_room(thread) {
-            self.outside.waits(port, thread);
+        let Some(listening) = self.listening(call) else { return false };
+        let who = listening.who;
+        let stray = self.accepts.strays.iter().position(|stray| stray.listener == listening.inode);
+        if stray.is_none() && !self.outside.asks(who) {
             return false;
         }
-        if let Some(index) = self.accepts.strays.iter().position(|stray| stray.listener == asked.held.inode) {
+        // The kernel looks for a descriptor before it takes a connection from the queue.
+        let can_be_given = !self.accepts.refuses && programs::has_room(who.thread);
+        let Some(asked) = can_be_given.then(|| self.asked(call, &listening)).flatten() else {
+            self.outside.waits(who);
+            return false;
+        };
+        if let Some(index) = stray {
             let stray = self.accepts.strays.swap_remove(index);
             return self.give_other(call, listener, asked, stray.connection);
         }
-        self.outside.asks(port, thread);
         // What the kernel takes of its own accord may belong to a client that is held only now. So it takes nothing unless no
         // client is held until this thread asks again.
         match self.take_inner(&asked) {
             Ok(inner) => self.give_next(call, listener, asked, inner),
-            Err(Errno::AGAIN) if !asked.blocks => {
+            Err(Errno::AGAIN) if !who.blocks => {
                 drop(asked);
                 call.answer(listener, &Err(Errno::AGAIN.into()));
                 true
             }
             Err(_) => {
-                self.outside.waits(port, thread);
+                self.outside.waits(who);
                 false
             }
         }
+    }
+
+    /// A program is about to listen: where a socket of its listens may be another address from now on.
+    pub(super) fn forget_listeners(&mut self) {
+        self.accepts.listeners.clear();
     }
 
     /// Gives the program a connection that was taken for it, or that of its client.
@@ -156,10 +187,7 @@ impl Direct {
             (SocketAddr::try_from(inner.peer.clone()), getsockname(&inner.socket).and_then(SocketAddr::try_from));
         let (Ok(peer), Ok(service)) = ends else { return self.give_other(call, listener, asked, inner) };
         match self.outside.take(plain(peer), plain(service)) {
-            Some(client) if self.prepare_client(&asked, &client).is_some() => {
-                self.give_client(call, listener, asked, inner, client)
-            }
-            Some(client) => self.give_inner(call, listener, asked, inner, client),
+            Some(client) => self.give_client(call, listener, asked, inner, client),
             None => self.give_other(call, listener, asked, inner),
         }
     }
@@ -178,8 +206,35 @@ impl Direct {
         }
     }
 
+    /// The listener of a call, if it is one of the host's. It costs little where it is known already.
+    fn listening(&mut self, call: &Notification) -> Option<Listening> {
+        let (thread, descriptor) = (call.thread(), call.argument(0) as i32);
+        let info = self.programs.info(thread, descriptor)?;
+        let at = |inode, address: SocketAddr| {
+            let who = Accepting { port: address.port(), thread, blocks: info.flags & libc::O_NONBLOCK == 0 };
+            Some(Listening { inode, address, who })
+        };
+        if let Some(address) = self.accepts.listeners.get(&info.inode) {
+            return at(info.inode, *address);
+        }
+        let Held { socket, inode, .. } = self.programs.copy(thread, descriptor)?;
+        if sockopt::socket_protocol(&socket).ok()? != Some(ipproto::TCP) || !sockopt::socket_acceptconn(&socket).ok()? {
+            return None;
+        }
+        let address = getsockname(&socket).and_then(SocketAddr::try_from).ok()?;
+        let network = sys::network_of(socket.as_fd()).ok()?;
+        if self.plain(Family::of(address.ip()))?.network != network {
+            return None;
+        }
+        if self.accepts.listeners.len() >= MOST_LISTENERS {
+            self.accepts.listeners.clear();
+        }
+        self.accepts.listeners.insert(inode, address);
+        at(inode, address)
+    }
+
     /// `None` where the kernel is to do everything.
-    fn asked(&mut self, call: &Notification) -> Option<Asked> {
+    fn asked(&mut self, call: &Notification, listening: &Listening) -> Option<Asked> {
         let flags = if call.call() == libc::SYS_accept { 0 } else { call.argument(3) as u32 };
         let flags = SocketFlags::from_bits(flags)?;
         if !(SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).contains(flags) {
@@ -187,17 +242,8 @@ impl Direct {
         }
         let wants = if call.argument(1) == 0 { None } else { Some(Wants::of(call)?) };
         let held = self.programs.copy(call.thread(), call.argument(0) as i32)?;
-        let socket = held.socket.as_fd();
-        if sockopt::socket_protocol(socket).ok()? != Some(ipproto::TCP) || !sockopt::socket_acceptconn(socket).ok()? {
-            return None;
-        }
-        let address = getsockname(socket).and_then(SocketAddr::try_from).ok()?;
-        let network = sys::network_of(socket).ok()?;
-        if self.plain(Family::of(address.ip()))?.network != network {
-            return None;
-        }
-        let blocks = !rustix::fs::fcntl_getfl(socket).ok()?.contains(OFlags::NONBLOCK);
-        Some(Asked { held, address, blocks, flags, wants })
+        let Listening { inode, address, who } = *listening;
+        (held.inode == inode).then_some(Asked { held, address, who, flags, wants })
     }
 
     fn reset_strays(&mut self) {
@@ -242,28 +288,8 @@ impl Direct {
         true
     }
 
-    /// Gives the program the connection that was made inside for a client, which is relayed then.
-    fn give_inner(
-        &mut self,
-        call: &Notification,
-        listener: BorrowedFd<'_>,
-        asked: Asked,
-        inner: Connection,
-        client: HeldClient,
-    ) -> bool {
-        let port = asked.address.port();
-        let Asked { held, flags, wants, .. } = asked;
-        drop(held);
-        match give(call, listener, &inner.socket, &inner.peer, flags, wants) {
-            Ok(()) => {
-                self.outside.relay(client);
-                true
-            }
-            Err(failed) => self.not_given(call, listener, port, inner, client, failed),
-        }
-    }
-
-    /// Gives the program the client's own connection for the one inside.
+    /// Gives the program the client's own connection for the one inside. Where that can't be, the one inside, and the client
+    /// is relayed.
     fn give_client(
         &mut self,
         call: &Notification,
@@ -272,16 +298,22 @@ impl Direct {
         inner: Connection,
         client: HeldClient,
     ) -> bool {
-        let (port, pid) = (asked.address.port(), asked.held.process);
-        let Asked { held, flags, wants, .. } = asked;
+        let is_prepared = self.prepare_client(&asked, &client).is_some();
+        let Asked { held, who, flags, wants, .. } = asked;
+        let pid = held.process;
         drop(held);
-        match give(call, listener, &client.socket, &inner.peer, flags, wants) {
-            Ok(()) => {
+        let socket = if is_prepared { &client.socket } else { &inner.socket };
+        match give(call, listener, socket, &inner.peer, flags, wants) {
+            Ok(()) if is_prepared => {
                 let other_end = self.outside.accepted(client, pid);
                 self.accepts.finished = Some(Finished { accepted: inner.socket, other_end });
                 true
             }
-            Err(failed) => self.not_given(call, listener, port, inner, client, failed),
+            Ok(()) => {
+                self.outside.relay(client);
+                true
+            }
+            Err(failed) => self.not_given(call, listener, who, inner, client, failed),
         }
     }
 
@@ -290,7 +322,7 @@ impl Direct {
         &mut self,
         call: &Notification,
         listener: BorrowedFd<'_>,
-        port: u16,
+        who: Accepting,
         inner: Connection,
         client: HeldClient,
         failed: Failed,
@@ -304,7 +336,7 @@ impl Direct {
         if let Failed::Refused(_) = failed {
             // No client is held any more when the kernel goes on.
             self.accepts.refuses = true;
-            self.outside.waits(port, call.thread());
+            self.outside.waits(who);
         }
         // A new connection inside makes the listener readable again.
         sockets::reset(inner.socket);

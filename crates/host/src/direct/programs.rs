@@ -76,7 +76,8 @@ impl Programs {
         })
     }
 
-    fn info(&mut self, thread: u32, descriptor: RawFd) -> Option<Info> {
+    /// What a descriptor of a thread is at this moment.
+    pub(super) fn info(&mut self, thread: u32, descriptor: RawFd) -> Option<Info> {
         let key = (thread, descriptor);
         if let Some(info) = self.descriptors.get(&key).and_then(Info::read) {
             return Some(info);
@@ -138,9 +139,10 @@ pub(super) fn has_room(thread: u32) -> bool {
 }
 
 /// What `/proc/THREAD/fdinfo/DESCRIPTOR` tells.
-struct Info {
-    inode: u64,
-    flags: i32,
+pub(super) struct Info {
+    pub(super) inode: u64,
+    /// Of file and descriptor.
+    pub(super) flags: i32,
 }
 
 impl Info {

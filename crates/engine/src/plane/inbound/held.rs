@@ -5,9 +5,10 @@
 //! Only who is expected to ask is waited for. A port's service is once it listens or accepts, and no more when it has left
 //! a client waiting for too long, or when a thread of it waits in the kernel, which then gives it the connection inside.
 //! Nor is a service that gets many clients one after the other: their connections are short, and relayed faster than handed
-//! over.
+//! over. While nobody is held for a port, nor will be, its threads are left to the kernel, which is faster too.
 
 mod allowance;
+mod service;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -16,20 +17,13 @@ use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use minato_host::direct::HeldClient;
-use minato_host::process;
+use minato_host::direct::{Accepting, HeldClient};
 use minato_host::sync::lock;
 
-use self::allowance::Allowance;
+use self::service::Service;
 
 /// How long a client is held. A program that has been woken asks within a fraction of that.
 const HOLD: Duration = Duration::from_millis(20);
-
-/// For how long a service is not waited for that has left a client waiting. Twice as long each time, until it takes one:
-/// so what its other ways to take connections cost its clients is nothing in the long run.
-const PAUSE: Duration = Duration::from_millis(200);
-/// And at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// All clients that are held, in all hosts.
 #[derive(Debug, Default)]
@@ -49,21 +43,6 @@ struct State {
     urgent: Vec<Inside>,
     /// Through which forwards those came that were taken since the packet loop has asked: ID and place.
     taken: Vec<(u64, usize)>,
-}
-
-/// What is known about the service at a port.
-#[derive(Debug, Default)]
-struct Service {
-    /// It takes its connections by calls that are asked about.
-    asks: bool,
-    /// Threads that wait for a connection in the kernel, or have got it there.
-    waiting: HashSet<u32>,
-    /// How many clients it has left waiting since it has taken one.
-    missed: u32,
-    /// It is not waited for before then.
-    pause: Option<Instant>,
-    /// How many clients may be handed over to it.
-    allowance: Allowance,
 }
 
 /// A connection inside a host.
@@ -183,26 +162,33 @@ impl HeldClients {
 impl HeldClients {
     /// A program listens at a port, or is about to.
     pub(crate) fn listens(&self, host: u32, port: u16) {
-        self.state().services.insert((host, port), Service { asks: true, ..Service::default() });
+        self.state().services.entry((host, port)).or_default().listens();
     }
 
-    /// A thread asks for connections to a port.
-    pub(crate) fn asks(&self, host: u32, port: u16, thread: u32) {
+    /// A thread asks for connections to a port. `false`: no client is held for it, nor may be for now, and what is there is
+    /// left to the kernel. Until the thread has that, none is held.
+    pub(crate) fn asks(&self, now: Instant, host: u32, who: Accepting) -> bool {
         let mut state = self.state();
-        let service = state.services.entry((host, port)).or_default();
-        service.asks = true;
-        service.waiting.remove(&thread);
+        let port = (host, who.port);
+        let is_held = state.counts.contains_key(&port);
+        let service = state.services.entry(port).or_default();
+        if service.asks(now, who.thread) || is_held {
+            return true;
+        }
+        service.leave(now, who);
+        false
     }
 
-    /// A thread waits in the kernel. Whether the packet loop has to look.
-    pub(crate) fn waits(&self, host: u32, port: u16, thread: u32) -> bool {
+    /// The kernel serves a thread. Whether the packet loop has to look.
+    pub(crate) fn waits(&self, now: Instant, host: u32, who: Accepting) -> bool {
         let mut state = self.state();
-        state.services.entry((host, port)).or_default().waiting.insert(thread);
-        if !state.counts.contains_key(&(host, port)) {
+        let port = (host, who.port);
+        state.services.entry(port).or_default().leave(now, who);
+        if !state.counts.contains_key(&port) {
             return false;
         }
         let State { clients, urgent, .. } = &mut *state;
-        urgent.extend(clients.keys().filter(|ends| ends.port() == (host, port)));
+        urgent.extend(clients.keys().filter(|ends| ends.port() == port));
         true
     }
 
@@ -216,7 +202,7 @@ impl HeldClients {
         let ends = Inside::of(host, client);
         let mut state = self.state();
         if let Some(service) = state.services.get_mut(&ends.port()) {
-            (service.missed, service.pause) = (0, None);
+            service.has_taken();
         }
         state.taken.push((client.forward, client.place));
         state.remove(&ends)?.inside
@@ -274,31 +260,6 @@ impl State {
         let of = |(ends, held): (&Inside, &Held)| concerned(ends, held.forward).then_some(*ends);
         let ends: Vec<Inside> = self.clients.iter().filter_map(of).collect();
         ends.iter().filter_map(|ends| self.remove(ends)?.client).collect()
-    }
-}
-
-impl Service {
-    /// Whether it is to be waited for when a client comes, which counts.
-    fn is_expected(&mut self, now: Instant) -> bool {
-        self.asks && self.pause.is_none_or(|until| until <= now) && !self.waits() && self.allowance.take(now)
-    }
-
-    /// Whether a thread waits in the kernel. Those that have ended while they did are forgotten.
-    fn waits(&mut self) -> bool {
-        while let Some(thread) = self.waiting.iter().next().copied() {
-            if process::exists(thread) {
-                return true;
-            }
-            self.waiting.remove(&thread);
-        }
-        false
-    }
-
-    fn has_missed(&mut self, now: Instant) {
-        let pause = PAUSE.saturating_mul(1 << self.missed.min(16)).min(LONGEST_PAUSE);
-        self.asks = false;
-        self.missed += 1;
-        self.pause = Some(now + pause);
     }
 }
 

@@ -5,6 +5,8 @@ import ctypes, errno, fcntl, os, resource, select, signal, socket, struct, subpr
 dialer, machine = (sys.argv[1], 7100), {socket.AF_INET: sys.argv[2], socket.AF_INET6: '[' + sys.argv[3] + ']'}
 libc = ctypes.CDLL(None, use_errno=True)
 LONG = 10
+# The numbers of accept(2) and accept4(2).
+ACCEPTS = ('43', '288') if os.uname().machine == 'x86_64' else ('202', '242')
 
 
 def network(s):
@@ -203,18 +205,24 @@ def both_families():
     check(*polled(s), client, direct=DUAL_STACK)
 
 
+def next_one(s):
+    """The next connection, asked for all the time."""
+    end = time.monotonic() + LONG
+    while time.monotonic() < end:
+        try:
+            return s.accept()
+        except BlockingIOError:
+            pass
+    raise AssertionError('nobody comes')
+
+
 def asking_all_the_time():
     # Whether a client comes just before, within or just after a call, its connection inside is nobody else's.
     services, direct = [listen(port) for port in (8116, 8117, 8118)], 0
     busy = [subprocess.Popen([sys.executable, '-c', 'while True: pass']) for _ in range(2)]
     for s in services * 50:
-        client, end, pair = Client(s), time.monotonic() + LONG, None
-        while not pair:
-            assert time.monotonic() < end, 'nobody comes'
-            try:
-                pair = s.accept()
-            except BlockingIOError:
-                pass
+        client = Client(s)
+        pair = next_one(s)
         direct += is_direct(pair[0])
         check(*pair, client, direct=None)
     for process in busy:
@@ -222,6 +230,76 @@ def asking_all_the_time():
         process.wait()
     # A machine with much to do may have been too late for some.
     assert direct >= 130, direct
+
+
+def more_than_are_handed_over():
+    # The kernel gives what nobody is held for, and only that: who is held is handed over, and so are others later.
+    s, direct, count, start = listen(8118), 0, 300, time.monotonic()
+    for _ in range(count):
+        client = Client(s)
+        connection, peer = next_one(s)
+        direct += is_direct(connection)
+        assert peer == connection.getpeername() == client.address
+        connection.close()
+    allowed = 64 + 100 * (time.monotonic() - start)
+    assert direct >= min(count, allowed) / 2, (direct, allowed)
+
+
+def use_up(s):
+    """Until somebody is relayed. On a machine that is too slow for more, all are handed over."""
+    for _ in range(1000):
+        client = Client(s)
+        connection, _ = polled(s)
+        was_direct = is_direct(connection)
+        connection.close()
+        if not was_direct:
+            break
+
+
+def quiet_again():
+    # A thread that the kernel has served, and that never asks again, is in nobody's way.
+    for blocking in False, True:
+        s, used_up, idle = listen(8119, blocking=blocking), threading.Event(), threading.Event()
+        thread = threading.Thread(target=lambda: (use_up(s), used_up.set(), idle.wait()))
+        thread.start()
+        used_up.wait()
+        end, is_handed_over = time.monotonic() + LONG, False
+        while not is_handed_over:
+            assert time.monotonic() < end, 'nobody is handed over any more'
+            time.sleep(0.2)
+            client = Client(s)
+            connection, peer = polled(s)
+            is_handed_over = is_direct(connection)
+            check(connection, peer, client, direct=None)
+        idle.set()
+        thread.join()
+        s.close()
+
+
+def waiting_since_then():
+    # A thread that waits in the kernel, since nobody may be handed over to it, is in the way of those who come later: they
+    # are relayed at once. Whoever is held is relayed after 20 ms.
+    took = []
+    for port in range(8110, 8115):
+        s, accepted, used_up = listen(port, blocking=True), [], threading.Event()
+        thread = threading.Thread(target=lambda: (use_up(s), used_up.set(), accepted.append(s.accept())))
+        thread.start()
+        used_up.wait()
+        while not is_waiting(thread):
+            time.sleep(0.01)
+        time.sleep(0.2)
+        start = time.monotonic()
+        client = Client(s)
+        thread.join()
+        check(*accepted[0], client, direct=False)
+        took.append(time.monotonic() - start)
+        s.close()
+    assert min(took) < 0.02, took
+
+
+def is_waiting(thread):
+    with open(f'/proc/self/task/{thread.native_id}/syscall') as file:
+        return file.read().split()[0] in ACCEPTS
 
 
 def nobody_there():
@@ -373,7 +451,9 @@ def others():
 
 
 DUAL_STACK = False
-for part in (plain_servers, calls, out_of_descriptors, idle_meanwhile, both_families, asking_all_the_time, nobody_there, threads, processes, waiting,
-             late, options, others):
+KINDS = (plain_servers, calls, out_of_descriptors, idle_meanwhile, both_families, asking_all_the_time, nobody_there, threads,
+         processes, waiting, late, options, others)
+CROWDS = (more_than_are_handed_over, quiet_again, waiting_since_then)
+for part in {'kinds': KINDS, 'crowds': CROWDS}[sys.argv[4]]:
     part()
     print(part.__name__, flush=True)

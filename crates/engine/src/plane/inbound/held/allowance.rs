@@ -31,6 +31,12 @@ impl Allowance {
         true
     }
 
+    /// Whether there is one left.
+    pub(super) fn has_some(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.left > 0
+    }
+
     fn refill(&mut self, now: Instant) {
         let since = *self.since.get_or_insert(now);
         let back = (now.saturating_duration_since(since).as_nanos() / EACH.as_nanos()).min(u128::from(MOST)) as u32;

@@ -1,5 +1,11 @@
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+
+use minato_host::process;
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::service::{ANSWERED, PAUSE};
 use super::*;
 
 const PORT: u16 = 80;
@@ -26,6 +32,11 @@ fn hold(held: &HeldClients, now: Instant, number: u8) -> bool {
     is_held
 }
 
+/// A thread in a call that does not wait.
+fn asking(thread: u32) -> Accepting {
+    Accepting { port: PORT, thread, blocks: false }
+}
+
 fn take(held: &HeldClients, number: u8) -> Option<HeldClient> {
     let HeldClient { address, service, .. } = client(number);
     held.take(1, address, service)
@@ -35,19 +46,18 @@ fn take(held: &HeldClients, number: u8) -> Option<HeldClient> {
 fn only_who_asks_is_waited_for() {
     let (held, now) = (HeldClients::default(), Instant::now());
     assert!(!hold(&held, now, 1), "nobody listens");
-    let (ours, another) =
-        (std::process::id(), rustix::process::getppid().expect("a parent").as_raw_nonzero().get() as u32);
+    let (ours, another) = (100, 101);
     held.listens(1, PORT);
     assert!(hold(&held, now, 1));
-    held.asks(1, PORT, ours);
+    held.asks(now, 1, asking(ours));
     // A thread that waits in the kernel gets what is there, and what comes.
-    assert!(held.waits(1, PORT, ours));
+    assert!(held.waits(now, 1, asking(ours)));
     assert_eq!(held.due(now).0.len(), 1);
     assert!(!hold(&held, now, 2));
-    assert!(!held.waits(1, PORT, another));
-    held.asks(1, PORT, ours);
+    assert!(!held.waits(now, 1, asking(another)));
+    held.asks(now, 1, asking(ours));
     assert!(!hold(&held, now, 2), "another one waits still");
-    held.asks(1, PORT, another);
+    held.asks(now, 1, asking(another));
     assert!(hold(&held, now, 2));
 }
 
@@ -65,7 +75,7 @@ fn a_client_is_taken_once_and_counted() {
     let mut counted = Vec::new();
     held.taken(&mut counted);
     assert_eq!(counted, [(7, 3)]);
-    assert!(!held.waits(1, PORT, 100), "nobody is held");
+    assert!(!held.waits(now, 1, asking(100)), "nobody is held");
 }
 
 #[test]
@@ -77,7 +87,7 @@ fn what_can_not_be_handed_over_is_relayed_at_once() {
     assert!(held.relay(now, 1, taken).is_none());
     let (due, _) = held.due(now);
     assert_eq!((due.len(), due[0].client.address, due[0].host), (1, client(1).address, 1));
-    held.asks(1, PORT, 100);
+    held.asks(now, 1, asking(100));
     assert!(!hold(&held, now, 2), "it would be the same with the next one");
     let now = now + PAUSE;
     // The connection inside may be made only after the client was taken.
@@ -99,7 +109,7 @@ fn who_leaves_clients_waiting_is_waited_for_more_and_more_seldom() {
         now += HOLD;
         assert_eq!(held.due(now).0.len(), 1);
         assert!(!hold(&held, now + pause, 1), "it has to ask first");
-        held.asks(1, PORT, 100);
+        held.asks(now, 1, asking(100));
         assert!(!hold(&held, now + pause - HOLD, 1));
         now += pause;
     }
@@ -108,7 +118,7 @@ fn who_leaves_clients_waiting_is_waited_for_more_and_more_seldom() {
     held.gone(1, &taken);
     assert!(hold(&held, now, 1));
     held.due(now + HOLD);
-    held.asks(1, PORT, 100);
+    held.asks(now, 1, asking(100));
     assert!(hold(&held, now + HOLD + PAUSE, 1), "it was forgiven");
 }
 
@@ -145,21 +155,70 @@ fn a_client_whose_forward_goes_while_it_is_handed_over_does_not_come_back() {
 }
 
 #[test]
-fn threads_that_have_ended_wait_no_more() {
+fn who_does_not_wait_in_the_kernel_has_its_answer_soon() {
     let (held, now) = (HeldClients::default(), Instant::now());
     held.listens(1, PORT);
-    held.waits(1, PORT, rustix::thread::gettid().as_raw_nonzero().get() as u32);
-    assert!(!hold(&held, now, 1), "this one has not");
-    let thread = || rustix::thread::gettid().as_raw_nonzero().get() as u32;
-    let ended = std::thread::spawn(thread).join().expect("a thread");
-    held.asks(1, PORT, thread());
-    held.waits(1, PORT, ended);
-    // A thread that is joined may be there for a moment still.
-    let is_held = (0..1000).any(|_| {
-        std::thread::sleep(Duration::from_millis(1));
-        hold(&held, now, 1)
+    held.waits(now, 1, asking(100));
+    assert!(!hold(&held, now + ANSWERED / 2, 1));
+    assert!(hold(&held, now + ANSWERED, 1), "it need not ask again");
+}
+
+#[test]
+fn who_waits_in_the_kernel_does_so_until_somebody_comes() {
+    let (held, now) = (HeldClients::default(), Instant::now());
+    held.listens(1, PORT);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("its address");
+    let (tell, told) = mpsc::channel();
+    let (go_on, end) = mpsc::channel::<()>();
+    let program = thread::spawn(move || {
+        tell.send(rustix::thread::gettid().as_raw_nonzero().get() as u32).expect("to tell");
+        drop(listener.accept());
+        end.recv().expect_err("nothing");
     });
-    assert!(is_held);
+    let waits = Accepting { port: PORT, thread: told.recv().expect("a thread"), blocks: true };
+    while !process::accepts(waits.thread) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    held.waits(now, 1, waits);
+    let later = now + 10 * ANSWERED;
+    assert!(!hold(&held, later, 1));
+    // It has its connection, and never asks again.
+    TcpStream::connect(address).expect("a connection");
+    while process::accepts(waits.thread) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(!hold(&held, later, 1), "for a while it is believed that it waits");
+    assert!(hold(&held, later + ANSWERED, 1));
+    drop(go_on);
+    program.join().expect("its end");
+}
+
+#[test]
+fn what_nobody_is_held_for_is_left_to_the_kernel() {
+    let (held, mut now) = (HeldClients::default(), Instant::now());
+    held.listens(1, PORT);
+    assert!(held.asks(now, 1, asking(100)), "a client may come");
+    let clients = (0..200).take_while(|number| hold(&held, now, *number)).count() as u8;
+    assert!(held.asks(now, 1, asking(100)), "those that are held are for whoever asks");
+    let taken: Vec<HeldClient> = (0..clients).filter_map(|number| take(&held, number)).collect();
+    assert!(held.asks(now, 1, asking(100)), "one that is being handed over may come back");
+    taken.iter().for_each(|client| drop(held.gone(1, client)));
+    assert!(!held.asks(now, 1, asking(100)), "no client more may be handed over");
+    assert!(!held.asks(now, 1, asking(101)));
+    // One more may be by then, but the kernel may be giving its connection to one of the two.
+    now += ANSWERED / 2;
+    assert!(!hold(&held, now, 1));
+    assert!(held.asks(now, 1, asking(100)));
+    assert!(!hold(&held, now, 1));
+    assert!(held.asks(now, 1, asking(101)));
+    assert!(hold(&held, now, 1));
+    // It is missed, and nobody is held for a while.
+    now += HOLD;
+    assert_eq!(held.due(now).0.len(), 1);
+    assert!(!held.asks(now, 1, asking(100)));
+    assert!(held.asks(now + PAUSE, 1, asking(100)));
+    assert!(hold(&held, now + PAUSE, 1));
 }
 
 #[test]
