@@ -18,7 +18,7 @@ use minato_inspect::{Policy, Problem, ProblemKind, SessionEvent, SessionId};
 use tokio::sync::mpsc::WeakUnboundedSender;
 use tokio::sync::oneshot;
 
-use super::direct::Surroundings;
+use super::direct::{Home, Surroundings};
 use super::programs::Programs;
 use super::{Control, HostRecord, Inside};
 use crate::convert;
@@ -80,10 +80,9 @@ impl Control {
             sockets: Arc::clone(&self.direct),
             fabric: Arc::clone(&self.fabric),
             plane: self.plane.clone(),
-            host: name.to_owned(),
+            home: Arc::new(Home { host: name.to_owned(), network_inode: inside.network_inode }),
             serial: host.serial,
             addresses: host.addresses(),
-            network_inode: inside.network_inode,
             joined: Arc::clone(&host.joined),
             has_policy: host.policy != Policy::default(),
         }

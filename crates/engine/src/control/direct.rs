@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use minato_host::agent::{Fabric, InsideSocket};
@@ -22,8 +23,9 @@ use crate::plane::{Command, PlaneHandle};
 
 /// How long a socket that was handed over may take to appear in the socket table.
 const APPEARS: Duration = Duration::from_secs(1);
-/// How many may be known before it is looked which of them are gone.
-const FEW: usize = 256;
+/// How many may be known before it is looked which of them are gone. To look costs a microsecond for each connection of the
+/// machine, those in TIME-WAIT included, of which there may be tens of thousands.
+const FEW: usize = 1 << 14;
 /// How much a process may seem younger than it is.
 const SLACK: Duration = Duration::from_millis(100);
 
@@ -39,17 +41,25 @@ struct State {
     sockets: HashMap<u64, Record>,
     /// How many there may be before it is looked again which of them are gone.
     limit: usize,
+    /// Whether a thread looks for that reason.
+    is_looking: bool,
 }
 
 /// One that was handed over.
 #[derive(Clone, Debug)]
 struct Record {
-    host: String,
-    network_inode: u64,
+    home: Arc<Home>,
     pid: u32,
     since: Instant,
     /// For those that came in.
-    through: Option<Through>,
+    through: Option<Box<Through>>,
+}
+
+/// Where the programs are.
+#[derive(Debug)]
+pub(super) struct Home {
+    pub(super) host: String,
+    pub(super) network_inode: u64,
 }
 
 /// How a connection came in.
@@ -67,11 +77,10 @@ pub(super) struct Surroundings {
     pub(super) sockets: Arc<DirectSockets>,
     pub(super) fabric: Arc<Fabric>,
     pub(super) plane: PlaneHandle,
-    pub(super) host: String,
-    /// Its serial number.
+    pub(super) home: Arc<Home>,
+    /// The host's serial number.
     pub(super) serial: u32,
     pub(super) addresses: Vec<IpAddr>,
-    pub(super) network_inode: u64,
     /// Other networks in which the host is now.
     pub(super) joined: Arc<Mutex<Vec<Network>>>,
     /// Whether the packet loop has to be asked what the host may reach.
@@ -85,8 +94,8 @@ impl Surroundings {
     }
 
     fn record(&self, pid: u32, cookie: u64, through: Option<Through>) {
-        let (host, network_inode) = (self.host.clone(), self.network_inode);
-        self.sockets.add(cookie, Record { host, network_inode, pid, since: Instant::now(), through });
+        let (home, through) = (Arc::clone(&self.home), through.map(Box::new));
+        self.sockets.add(cookie, Record { home, pid, since: Instant::now(), through });
     }
 }
 
@@ -115,7 +124,7 @@ impl Outside for Surroundings {
     }
 
     fn plain_socket(&self, family: Family) -> Option<OwnedFd> {
-        self.fabric.sockets(&self.host, InsideSocket::Plain, family, 1).ok()?.pop()
+        self.fabric.sockets(&self.home.host, InsideSocket::Plain, family, 1).ok()?.pop()
     }
 
     fn handed_over(&self, HandedOver { pid, cookie, .. }: HandedOver) {
@@ -170,7 +179,7 @@ impl DirectSockets {
     pub(super) fn new(rules: Rules) -> Arc<DirectSockets> {
         Arc::new(DirectSockets {
             rules: Mutex::new(rules),
-            state: Mutex::new(State { sockets: HashMap::new(), limit: FEW }),
+            state: Mutex::new(State { sockets: HashMap::new(), limit: FEW, is_looking: false }),
         })
     }
 
@@ -191,21 +200,27 @@ impl DirectSockets {
 
     /// Forgets those of a host that is gone, and what the kernel still does for them.
     pub(super) fn forget_host(&self, host: &str) {
-        self.state().sockets.retain(|_, record| record.host != host);
+        self.state().sockets.retain(|_, record| record.home.host != host);
     }
 
-    fn add(&self, cookie: u64, record: Record) {
-        let many = {
-            let mut state = self.state();
-            state.sockets.insert(cookie, record);
-            state.sockets.len() > state.limit
-        };
-        if many {
-            self.look();
-            let mut state = self.state();
-            // Looked at again when they are twice as many: so each costs the same, however many there are.
-            state.limit = FEW.max(2 * state.sockets.len());
+    fn add(self: &Arc<Self>, cookie: u64, record: Record) {
+        let mut state = self.state();
+        state.sockets.insert(cookie, record);
+        if state.sockets.len() <= state.limit || state.is_looking {
+            return;
         }
+        // The program that connects does not wait for it.
+        let sockets = Arc::clone(self);
+        let look = move || sockets.forget_gone();
+        state.is_looking = thread::Builder::new().name("direct".into()).spawn(look).is_ok();
+    }
+
+    fn forget_gone(&self) {
+        self.look();
+        let mut state = self.state();
+        // Looked at again when they are twice as many: so each costs the same, however many there are.
+        state.limit = FEW.max(2 * state.sockets.len());
+        state.is_looking = false;
     }
 
     /// Those that the machine's socket table has. The others are forgotten.
@@ -253,15 +268,15 @@ fn flow(record: &Record, socket: &SocketInfo, owners: &mut Owners) -> Flow {
         process_unknown: None,
         name: None,
     };
-    let own = |address| endpoint(Some(record.host.clone()), address, None);
+    let own = |address| endpoint(Some(record.home.host.clone()), address, None);
     let process = owners.process(record, socket);
     let details = socket.tcp;
-    let (client, server) = match record.through {
+    let (client, server) = match &record.through {
         Some(through) => (endpoint(None, socket.remote, None), Endpoint { process, ..own(through.service) }),
         None => (Endpoint { process, ..own(socket.local) }, endpoint(None, socket.remote, None)),
     };
     let received = details.map(|details| details.bytes_received);
-    let (bytes_in, bytes_out) = match record.through {
+    let (bytes_in, bytes_out) = match &record.through {
         Some(_) => (received, details.map(|details| accepted_data(socket.state, details.bytes_acked))),
         None => (details.map(|details| acknowledged_data(socket.state, details.bytes_acked)), received),
     };
@@ -269,8 +284,8 @@ fn flow(record: &Record, socket: &SocketInfo, owners: &mut Owners) -> Flow {
         transport: minato_inspect::Transport::Tcp,
         client,
         server,
-        forward: record.through.map(|through| through.forward),
-        via: record.through.map(|through| through.entrance),
+        forward: record.through.as_ref().map(|through| through.forward),
+        via: record.through.as_ref().map(|through| through.entrance),
         direct: true,
         seen_as: None,
         state: state(socket.state),
@@ -305,8 +320,8 @@ impl Owners {
         if let Some(process) = known.filter(|process| process.age + SLACK >= since) {
             return Some(convert::process(process));
         }
-        let look = || SocketOwners::of(&process::in_network(record.network_inode));
-        let owners = self.networks.entry(record.network_inode).or_insert_with(look);
+        let look = || SocketOwners::of(&process::in_network(record.home.network_inode));
+        let owners = self.networks.entry(record.home.network_inode).or_insert_with(look);
         let Owner::Processes([first, ..]) = owners.owner(socket.inode) else { return None };
         let first = *first;
         self.describe(first).map(convert::process)
@@ -314,5 +329,37 @@ impl Owners {
 
     fn describe(&mut self, pid: u32) -> Option<process::Process> {
         self.described.entry(pid).or_insert_with(|| process::describe(pid)).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use super::*;
+
+    #[test]
+    fn when_there_are_many_those_that_are_gone_are_forgotten() {
+        let (gateway_v4, gateway_v6) = ([10, 77, 0, 1].into(), Ipv6Addr::LOCALHOST);
+        let network = Network { gateway_v4, prefix_v4: 24, gateway_v6, prefix_v6: 128 };
+        let sockets = DirectSockets::new(Rules::new(network));
+        let home = Arc::new(Home { host: "web".to_owned(), network_inode: 1 });
+        let record = |since| Record { home: Arc::clone(&home), pid: 1, since, through: None };
+        let now = Instant::now();
+        // Cookies are counted up from 1: none of the machine's sockets has one of these.
+        for index in 0..FEW as u64 {
+            sockets.add(u64::MAX - index, record(now - 2 * APPEARS));
+        }
+        assert_eq!(sockets.state().sockets.len(), FEW);
+        let young = 1 << 63;
+        sockets.add(young, record(now + 1000 * APPEARS));
+        let deadline = now + Duration::from_secs(30);
+        while sockets.state().is_looking {
+            assert!(Instant::now() < deadline, "it looks for ever");
+            thread::sleep(Duration::from_millis(1));
+        }
+        let state = sockets.state();
+        assert_eq!(state.sockets.keys().copied().collect::<Vec<_>>(), [young], "it may appear yet");
+        assert_eq!(state.limit, FEW);
     }
 }
