@@ -8,6 +8,8 @@ use minato_host::routes::network_v4;
 
 /// Shortest and longest prefix: so that hosts differ in their last byte, and that there is room for a few of them.
 const PREFIXES: std::ops::RangeInclusive<u8> = 16..=29;
+/// The prefix of a network's subnet that nobody has chosen.
+pub(crate) const FREE_PREFIX: u8 = 24;
 /// Where networks of one's own may be: RFC 1918 §3, and RFC 6598 §7.
 const PRIVATE: [(Ipv4Addr, u8); 4] = [
     (Ipv4Addr::new(10, 0, 0, 0), 8),
@@ -30,6 +32,13 @@ const PRIVATE: [(Ipv4Addr, u8); 4] = [
 pub struct FixedSubnet {
     base: Ipv4Addr,
     prefix: u8,
+}
+
+/// How many hosts a network has addresses for: in this subnet, or in one that is free. Its first and last address are no
+/// host's, and one is the gateway's.
+pub fn most_hosts(subnet: Option<FixedSubnet>) -> u32 {
+    let prefix = subnet.map_or(FREE_PREFIX, FixedSubnet::prefix);
+    (1 << (32 - u32::from(prefix))) - 3
 }
 
 /// Why a text is no subnet for a network.

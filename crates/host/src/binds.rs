@@ -14,7 +14,7 @@ pub(crate) mod target;
 use std::{
     io::{self, IoSlice},
     mem::MaybeUninit,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::process::CommandExt,
@@ -26,7 +26,7 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     net::{
         AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg,
-        socketpair,
+        socketpair, sockopt,
     },
 };
 
@@ -120,6 +120,8 @@ pub struct FailedBind {
     pub address: SocketAddr,
     /// TCP or UDP.
     pub transport: Transport,
+    /// Whether `[::]` is every IPv4 address too, as it is unless the program has set `IPV6_V6ONLY`.
+    pub dual_stack: bool,
     /// Why not.
     pub reason: BindRefusal,
 }
@@ -138,6 +140,14 @@ pub enum BindRefusal {
     },
     /// The kernel forbids it for another reason (`EACCES`).
     Forbidden,
+}
+
+impl FailedBind {
+    /// Every address that the bind would have taken.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let v4 = self.dual_stack.then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        std::iter::once(self.address.ip()).chain(v4).collect()
+    }
 }
 
 impl BindRefusal {
@@ -201,7 +211,9 @@ impl Binds {
             return notification.go_on(self.listener.as_fd());
         };
         let Wanted { address, transport, .. } = wanted;
-        let mut failed = |reason| failed(FailedBind { pid, address: plain(address), transport, reason });
+        let dual_stack =
+            address.is_ipv6() && address.ip().is_unspecified() && sockopt::ipv6_v6only(&socket) == Ok(false);
+        let mut failed = |reason| failed(FailedBind { pid, address: plain(address), transport, dual_stack, reason });
         if let Some(first) = first_allowed {
             // We would be let, as the owner of the namespace or as root; the kernel refuses the program.
             let reason = faults::first_of(socket.as_fd(), &wanted, first, inside);

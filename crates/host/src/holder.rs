@@ -51,7 +51,8 @@ pub fn holders(transport: Transport, address: IpAddr, port: u16) -> io::Result<V
     Ok(sockets.iter().map(|socket| holder(socket, &owners)).collect())
 }
 
-/// As [`holders`], in the network namespace with the inode number `network`, whose socket table this is.
+/// As [`holders`], for a bind to all of these addresses, in the network namespace with the inode number `network`, whose
+/// socket table this is.
 ///
 /// # Errors
 /// The socket table can't be read.
@@ -59,25 +60,30 @@ pub fn holders_inside(
     table: &mut SockDiag,
     network: u64,
     transport: Transport,
-    address: IpAddr,
+    addresses: &[IpAddr],
     port: u16,
 ) -> io::Result<Vec<Holder>> {
-    let sockets = in_the_way(table, transport, address, port)?;
+    let sockets = in_the_way(table, transport, addresses, port)?;
     let owners = SocketOwners::of(&process::in_network(network));
     Ok(sockets.iter().map(|socket| holder(socket, &owners)).collect())
 }
 
 /// The sockets of [`holders`], without their processes.
 pub(crate) fn sockets(transport: Transport, address: IpAddr, port: u16) -> io::Result<Vec<SocketInfo>> {
-    in_the_way(&mut SockDiag::open()?, transport, address, port)
+    in_the_way(&mut SockDiag::open()?, transport, &[address], port)
 }
 
-fn in_the_way(table: &mut SockDiag, transport: Transport, address: IpAddr, port: u16) -> io::Result<Vec<SocketInfo>> {
+fn in_the_way(
+    table: &mut SockDiag,
+    transport: Transport,
+    addresses: &[IpAddr],
+    port: u16,
+) -> io::Result<Vec<SocketInfo>> {
     let mut sockets = Vec::new();
     for family in [Family::V4, Family::V6] {
         let query = Query { port: Some(port), ..Query::new(family, transport, States::ALL) };
         table.dump(query, |socket| {
-            if socket.local.port() == port && is_in_the_way(socket, address) {
+            if socket.local.port() == port && addresses.iter().any(|address| is_in_the_way(socket, *address)) {
                 sockets.push(*socket);
             }
         })?;

@@ -157,10 +157,10 @@ impl BindWatch {
     }
 
     fn holders(&self, failed: &FailedBind) -> Vec<Holder> {
-        let (address, port) = (failed.address.ip(), failed.address.port());
         let look = || -> io::Result<Vec<Holder>> {
             let mut sockets = self.fabric.sock_diag(&self.host).map_err(io::Error::other)?;
-            holder::holders_inside(&mut sockets, self.place.inode(), failed.transport, address, port)
+            let (addresses, port) = (failed.addresses(), failed.address.port());
+            holder::holders_inside(&mut sockets, self.place.inode(), failed.transport, &addresses, port)
         };
         look().unwrap_or_else(|error| {
             tracing::warn!(%error, "can't read a host's socket table");
@@ -169,7 +169,7 @@ impl BindWatch {
     }
 
     fn problem(&self, failed: &FailedBind, holder: Option<&Holder>) -> Problem {
-        let FailedBind { pid, address, transport, reason } = failed;
+        let FailedBind { pid, address, transport, reason, .. } = failed;
         let transport = convert::from_host(*transport);
         let program = process::describe(*pid).map_or_else(|| "a program".to_owned(), |process| process.name);
         let host = &self.host;

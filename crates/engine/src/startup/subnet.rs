@@ -16,8 +16,8 @@ use super::directory::is_locked;
 use crate::FixedSubnet;
 use crate::machine::Machine;
 use crate::problem::{internal, problem, with_fix};
+use crate::subnet::FREE_PREFIX;
 
-const PREFIX_V4: u8 = 24;
 const PREFIX_V6: u8 = 64;
 /// The file in which an engine notes its choice: gateway and prefix, and the first address of its loopback block.
 const NOTE: &str = "subnet";
@@ -163,7 +163,7 @@ fn candidates() -> impl Iterator<Item = Subnet> {
 fn subnet(a: u8, b: u8, number: u8, base: u16) -> Subnet {
     Subnet {
         gateway_v4: Ipv4Addr::new(a, b, number, 1),
-        prefix_v4: PREFIX_V4,
+        prefix_v4: FREE_PREFIX,
         gateway_v6: Ipv6Addr::new(0xfd77, 0, 0, base + u16::from(number), 0, 0, 0, 1),
         prefix_v6: PREFIX_V6,
     }

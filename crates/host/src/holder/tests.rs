@@ -33,6 +33,16 @@ fn a_dual_stack_wildcard_is_in_the_way_of_ipv4() {
     assert_eq!(sockets(Transport::Udp, "127.0.0.1".parse().unwrap(), port).unwrap().len(), 1);
 }
 
+#[test]
+fn an_ipv4_socket_is_in_the_way_of_a_dual_stack_wildcard() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let addresses = ["::".parse().unwrap(), "0.0.0.0".parse().unwrap()];
+    let mut table = SockDiag::open().unwrap();
+    assert_eq!(in_the_way(&mut table, Transport::Tcp, &addresses[..1], port).unwrap(), []);
+    assert_eq!(in_the_way(&mut table, Transport::Tcp, &addresses, port).unwrap().len(), 1);
+}
+
 /// A client's ephemeral port holds its number too.
 #[test]
 fn a_connection_is_named_with_its_remote_end() {

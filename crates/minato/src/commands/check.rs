@@ -63,7 +63,7 @@ mod tests {
         let check = |text: &str| {
             let file = directory.path().join("minato.toml");
             std::fs::write(&file, text).expect("a file");
-            Choice { files: vec![file], network: None, instance: None }.plan()
+            Choice { files: vec![file], network: None, instance: None, subnet: None }.plan()
         };
         let fine = check(
             "network = \"shop\"\n[host.web]\ncommand = \"x\"\ndepends-on = [\"db\"]\n[host.db]\ncommand = \"x\"\n",

@@ -15,6 +15,7 @@ mod resolve;
 
 use std::path::{Path, PathBuf};
 
+use minato_engine::FixedSubnet;
 pub(crate) use plan::{
     FREE_PORTS, Forward, HostPlan, HostPorts, Plan, ReadyPort, Restart, ServicePlan, instance_label,
 };
@@ -37,6 +38,8 @@ pub(crate) struct Choice {
     pub(crate) network: Option<Name>,
     /// Which of many networks from this file.
     pub(crate) instance: Option<Name>,
+    /// The network's subnet, whatever the file says.
+    pub(crate) subnet: Option<FixedSubnet>,
 }
 
 impl Choice {

@@ -31,6 +31,9 @@ impl<T: PartialEq> PartialEq for At<T> {
     }
 }
 
+/// Most bytes of a line that is shown; nobody reads a longer one, and no mark below it could be found.
+const LONGEST_DRAWN: usize = 2000;
+
 /// The files that were read.
 #[derive(Debug, Default)]
 pub(crate) struct Sources(Vec<(PathBuf, String)>);
@@ -171,11 +174,12 @@ fn finding(sources: &Sources, problem: &Problem) -> Finding {
 /// The lines of a report: where, the lines of the file with a mark, and what to do.
 fn shown(sources: &Sources, problem: &Problem) -> Vec<String> {
     let file = problem.labels[0].0.file;
+    let drawn = can_be_drawn(sources, problem, file).then_some(file);
     let report = Report {
         problem,
-        file,
+        drawn,
         source: NamedSource::new(sources.path(file).display().to_string(), sources.text(file).to_owned()),
-        elsewhere: elsewhere(sources, problem, file),
+        elsewhere: elsewhere(sources, problem, drawn),
     };
     let mut text = String::new();
     let handler =
@@ -185,9 +189,22 @@ fn shown(sources: &Sources, problem: &Problem) -> Vec<String> {
     text.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// What the labels in other files say: a report shows one file.
-fn elsewhere(sources: &Sources, problem: &Problem, file: usize) -> Option<String> {
-    let others = problem.labels.iter().filter(|(place, _)| place.file != file);
+/// Whether the lines that the labels in a file point at, and those beside them, are short enough to be shown.
+fn can_be_drawn(sources: &Sources, problem: &Problem, file: usize) -> bool {
+    let text = sources.text(file);
+    let is_short = |place: &Place| {
+        let line_before = |end: usize| text[..end].rfind('\n').unwrap_or(0);
+        let line_after = |start: usize| text[start..].find('\n').map_or(text.len(), |length| start + length);
+        let behind = line_after(place.end.max(place.start));
+        let shown = &text[line_before(line_before(place.start))..line_after((behind + 1).min(text.len()))];
+        shown.lines().all(|line| line.len() <= LONGEST_DRAWN)
+    };
+    problem.labels.iter().map(|(place, _)| place).filter(|place| place.file == file).all(is_short)
+}
+
+/// What the labels say that are not in the file that is drawn, each with its line.
+fn elsewhere(sources: &Sources, problem: &Problem, drawn: Option<usize>) -> Option<String> {
+    let others = problem.labels.iter().filter(|(place, _)| Some(place.file) != drawn);
     let line = |place: &Place| sources.text(place.file)[..place.start].matches('\n').count() + 1;
     let said = others.map(|(place, label)| format!("{}:{}: {label}", sources.path(place.file).display(), line(place)));
     let lines: Vec<String> = said.chain(problem.help.clone()).collect();
@@ -197,7 +214,8 @@ fn elsewhere(sources: &Sources, problem: &Problem, file: usize) -> Option<String
 /// A problem as miette takes it.
 struct Report<'a> {
     problem: &'a Problem,
-    file: usize,
+    /// The file whose lines are shown.
+    drawn: Option<usize>,
     source: NamedSource<String>,
     elsewhere: Option<String>,
 }
@@ -226,7 +244,7 @@ impl Diagnostic for Report<'_> {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let here = self.problem.labels.iter().filter(|(place, _)| place.file == self.file);
+        let here = self.problem.labels.iter().filter(|(place, _)| Some(place.file) == self.drawn);
         Some(Box::new(here.map(|(place, label)| {
             LabeledSpan::new(Some(label.clone()), place.start, place.end.saturating_sub(place.start))
         })))

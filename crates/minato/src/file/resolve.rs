@@ -1,5 +1,7 @@
 //! From what files say to what is to be done: defaults, cross-references, and what contradicts itself.
 
+mod order;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +12,7 @@ use super::ports::PortKey;
 use super::problem::{At, Place, Problem, Sources};
 use super::{Choice, environment};
 use crate::flags::{self, Name};
+use minato_engine::FixedSubnet;
 
 /// How long programs may take to end unless the file says so.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,6 +22,13 @@ const LABEL: usize = 63;
 /// Makes sense of a draft. What does not is noted in `problems`; `None` means that there are some.
 pub(super) fn plan(draft: &Draft, choice: &Choice, sources: &Sources, problems: &mut Vec<Problem>) -> Option<Plan> {
     let network = network(draft, choice, sources, problems);
+    // An instance leaves the file's subnet, as its ports, to the one that is none.
+    let of_file = draft.subnet.as_ref().filter(|_| choice.instance.is_none()).map(|subnet| subnet.value);
+    let subnet = choice.subnet.or(of_file);
+    if let Some(problem) = too_many_hosts(draft, subnet) {
+        problems.push(problem);
+        return None;
+    }
     let mut resolver = Resolver { sources, problems, env_files: Vec::new() };
     if draft.hosts.is_empty() {
         let start = Place { file: 0, start: 0, end: 0 };
@@ -37,9 +47,17 @@ pub(super) fn plan(draft: &Draft, choice: &Choice, sources: &Sources, problems: 
     if !problems.is_empty() {
         return None;
     }
-    // An instance leaves the file's subnet, as its ports, to the one that is none.
-    let subnet = draft.subnet.as_ref().filter(|_| choice.instance.is_none()).map(|subnet| subnet.value);
-    Some(Plan { network: network?, subnet, instance: choice.instance.clone(), files, hosts: in_order(hosts) })
+    Some(Plan { network: network?, subnet, instance: choice.instance.clone(), files, hosts: order::in_order(hosts) })
+}
+
+/// Whether the network's subnet has no addresses for all hosts.
+fn too_many_hosts(draft: &Draft, subnet: Option<FixedSubnet>) -> Option<Problem> {
+    let most = usize::try_from(minato_engine::most_hosts(subnet)).ok()?;
+    let (first_too_many, _) = draft.hosts.get(most)?;
+    let where_ = subnet.map_or_else(|| "a network's subnet".to_owned(), |subnet| format!("the subnet {subnet}"));
+    let what = format!("{} hosts are too many: {where_} has addresses for {most}", draft.hosts.len());
+    let problem = Problem::new(what, first_too_many.place, "the first that would have none");
+    Some(problem.help("subnet = \"10.99.0.0/20\"    # a larger one, or several networks, which a host can join"))
 }
 
 /// The network's name: from the command line, the file, or the file's directory; and the instance.
@@ -265,48 +283,21 @@ impl Resolver<'_> {
 
     /// Refuses hosts that depend on what is not there, or on themselves.
     fn check_dependencies(&mut self, draft: &Draft) {
-        let host = |name: &Name| draft.hosts.iter().find(|(other, _)| other.value == *name);
+        let waits = order::Waits::of(draft);
         for (name, dependent) in &draft.hosts {
             for on in dependent.depends_on.iter().flatten() {
-                if host(&on.value).is_none() {
+                if !waits.knows(&on.value) {
                     let names: Vec<&str> = draft.hosts.iter().map(|(name, _)| name.value.as_str()).collect();
                     let what = format!("there is no host '{}' to depend on", on.value);
                     let problem = Problem::new(what, on.place, "this one");
                     self.problems.push(problem.help(format!("hosts: {}", names.join(", "))));
-                } else if leads_to(draft, &on.value, &name.value, &mut Vec::new()) {
+                } else if waits.for_each_other(&name.value, &on.value) {
                     let what = format!("host '{}' would wait for itself", name.value);
                     self.problems.push(Problem::new(what, on.place, "this host waits, in the end, for that one"));
                 }
             }
         }
     }
-}
-
-/// Whether `from` is `to`, or depends on it.
-fn leads_to<'d>(draft: &'d Draft, from: &'d Name, to: &Name, seen: &mut Vec<&'d Name>) -> bool {
-    if from == to {
-        return true;
-    }
-    if seen.contains(&from) {
-        return false;
-    }
-    seen.push(from);
-    let host = draft.hosts.iter().find(|(name, _)| name.value == *from);
-    let next = host.into_iter().flat_map(|(_, host)| host.depends_on.iter().flatten());
-    next.into_iter().any(|on| leads_to(draft, &on.value, to, seen))
-}
-
-/// Those that others depend on first; otherwise as they were written.
-fn in_order(hosts: Vec<HostPlan>) -> Vec<HostPlan> {
-    let mut waiting = hosts;
-    let mut ordered: Vec<HostPlan> = Vec::with_capacity(waiting.len());
-    while !waiting.is_empty() {
-        let is_next = |host: &HostPlan| host.depends_on.iter().all(|on| ordered.iter().any(|other| other.name == *on));
-        // There is always one, as no host waits for itself.
-        let next = waiting.iter().position(is_next).unwrap_or(0);
-        ordered.push(waiting.remove(next));
-    }
-    ordered
 }
 
 fn values<T: Clone>(list: Option<&Vec<At<T>>>) -> Vec<T> {

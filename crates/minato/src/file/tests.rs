@@ -18,7 +18,7 @@ fn plan_of(files: &[(&str, &str)], instance: Option<&str>) -> Result<Plan, Strin
     }
     let is_toml = |name: &&str| Path::new(name).extension().is_some_and(|extension| extension == "toml");
     let named = files.iter().map(|(name, _)| *name).filter(is_toml).map(|name| directory.join(name)).collect();
-    let choice = Choice { files: named, network: None, instance: instance.and_then(instance_label) };
+    let choice = Choice { files: named, network: None, instance: instance.and_then(instance_label), subnet: None };
     let shorten = |text: String| text.replace(&directory.display().to_string(), "DIR");
     choice.plan().map_err(|problems| shorten(problems.into_failure().lines().join("\n")))
 }
@@ -250,4 +250,33 @@ fn commands_are_split_and_nothing_else() {
     {
         assert!(refusal(&format!("[host.a]\ncommand = {wrong}\n")).contains(why), "{wrong}");
     }
+}
+
+/// Hosts of which each depends on the one before it.
+fn chain(length: usize) -> String {
+    let host = |number: usize| format!("[host.h{number}]\ncommand = \"true\"\n");
+    let dependent = |number: usize| format!("{}depends-on = [\"h{}\"]\n", host(number), number + 1);
+    (0..length - 1).map(dependent).chain([host(length - 1)]).collect()
+}
+
+#[test]
+fn more_hosts_than_the_subnet_has_addresses_for_are_refused() {
+    assert_eq!(plan(&chain(253)).hosts.len(), 253);
+    let why = refusal(&chain(254));
+    assert!(why.contains("254 hosts are too many: a network's subnet has addresses for 253"), "{why}");
+    assert!(why.contains("[host.h253]") && why.contains("subnet = \"10.99.0.0/20\""), "{why}");
+    let of_six = |length| format!("subnet = \"10.99.3.0/29\"\n{}", chain(length));
+    assert_eq!(plan(&of_six(5)).hosts.len(), 5);
+    let why = refusal(&of_six(8));
+    assert!(why.contains("8 hosts are too many: the subnet 10.99.3.0/29 has addresses for 5"), "{why}");
+    assert!(why.contains("[host.h5]"), "{why}");
+}
+
+/// With time that grew with the square of it, this took minutes.
+#[test]
+fn a_long_chain_of_hosts_is_put_in_order() {
+    let plan = plan(&format!("subnet = \"10.99.0.0/16\"\n{}", chain(3000)));
+    assert_eq!(plan.hosts.len(), 3000);
+    assert!(plan.hosts[0].depends_on.is_empty() && plan.hosts[0].name.as_str() == "h2999");
+    assert_eq!(plan.hosts[2999].name.as_str(), "h0");
 }

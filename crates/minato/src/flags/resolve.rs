@@ -82,11 +82,12 @@ fn command(raw: raw::Command, network: Option<&Name>) -> Result<Command, Failure
 }
 
 fn up(raw: raw::Up, network: Option<&Name>) -> Up {
-    Up { choice: choice(raw.files, network), subnet: raw.subnet, watch: raw.watch, detach: raw.detach }
+    let choice = Choice { subnet: raw.subnet, ..choice(raw.files, network) };
+    Up { choice, watch: raw.watch, detach: raw.detach }
 }
 
 fn choice(raw: raw::Files, network: Option<&Name>) -> Choice {
-    Choice { files: raw.file, network: network.cloned(), instance: raw.instance }
+    Choice { files: raw.file, network: network.cloned(), instance: raw.instance, subnet: None }
 }
 
 fn run(raw: raw::Run) -> Result<Run, Failure> {

@@ -82,7 +82,7 @@ fn command(up: &Up, plan: &Plan) -> Command {
     if let Some(instance) = &up.choice.instance {
         command.args(["--instance", instance.as_str()]);
     }
-    if let Some(subnet) = up.subnet {
+    if let Some(subnet) = up.choice.subnet {
         command.args(["--subnet", &subnet.to_string()]);
     }
     if up.watch {

@@ -26,8 +26,6 @@ mod supervisor;
 
 use std::sync::Arc;
 
-use minato_engine::FixedSubnet;
-
 use crate::client::{self, Client};
 use crate::failure::Failure;
 use crate::file::{Choice, Plan};
@@ -52,8 +50,6 @@ use supervisor::Supervisor;
 pub(crate) struct Up {
     /// Which file.
     pub(crate) choice: Choice,
-    /// The network's subnet, whatever the file says.
-    pub(crate) subnet: Option<FixedSubnet>,
     /// Whether changes of the file are applied while it runs.
     pub(crate) watch: bool,
     /// Whether it goes on in the background once everything is ready.
@@ -76,9 +72,8 @@ pub(crate) async fn up(up: Up, terminal: &Terminal) -> Result<u8, Failure> {
 async fn run(up: &Up, plan: Plan, display: Arc<Display>) -> Result<u8, Failure> {
     let signals = Signals::catch()?;
     let client = Client::new(RuntimeDir::of(&plan.network))?;
-    let subnet = up.subnet.or(plan.subnet);
     // The network is there from now on, and its directory as long as we want.
-    let stay = client::stay(&client, subnet).await?;
+    let stay = client::stay(&client, plan.subnet).await?;
     let presence = Presence::claim(client.directory(), &plan)?;
     let context = Context::new(client, plan.network.clone(), presence, display)?;
     let client = context.client.clone();

@@ -126,7 +126,7 @@ mod tests {
         let db = "[host.db]\ncommand = 'x'\n";
         let text = format!("network = 'shop'\n{db}[host.web]\ncommand = 'x'\nports = {ports}\n");
         std::fs::write(&file, text).expect("a file");
-        let choice = Choice { files: vec![file], network: None, instance: None };
+        let choice = Choice { files: vec![file], network: None, instance: None, subnet: None };
         let lines = all_ready(&choice.plan().expect("a plan"));
         insta::assert_snapshot!(whole(|_| lines.iter().map(|line| format!("{line}\n")).collect()));
     }

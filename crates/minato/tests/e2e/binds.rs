@@ -100,6 +100,47 @@ else:
     });
 }
 
+/// Binds `[::]` for both families, and for IPv6 alone, on ports that IPv4 sockets hold: another program's, and its own.
+const BOTH_FAMILIES: &str = "
+import socket
+def bind(kind, family, address, port, only=0):
+    s = socket.socket(family, kind)
+    if family == socket.AF_INET6: s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+    s.bind((address, port))
+    return s
+for kind, port in [(socket.SOCK_STREAM, 3000), (socket.SOCK_DGRAM, 3001)]:
+    try: bind(kind, socket.AF_INET6, '::', port)
+    except OSError as error: print(error.strerror)
+    bind(kind, socket.AF_INET6, '::', port, 1).close()
+    own = bind(kind, socket.AF_INET, '0.0.0.0', 7)
+    try: bind(kind, socket.AF_INET6, '::', 7)
+    except OSError as error: print(error.strerror)
+";
+
+#[test]
+fn a_socket_of_ipv4_is_named_that_is_in_the_way_of_both_families() {
+    Machine::run(&["python3"], |machine| {
+        let user = machine.user();
+        let holder = "import socket, time
+t = socket.socket(); t.bind(('127.0.0.1', 3000)); t.listen()
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(('127.0.0.1', 3001))
+time.sleep(100)";
+        let run = user.run(&["--name", "pd"], &["python3", "-c", holder]);
+        wait_for("the holder", SOON, || Api::USER.port("pd", 3001));
+        let finished = user.exec("pd", &["python3", "-c", BOTH_FAMILIES]).finish().expect_success();
+        assert_eq!(finished.stdout, "Address already in use\n".repeat(4));
+        let finished = finished.expect_stderr(&[
+            "can't bind [::]:3000/tcp in host \"pd\": the port is in use",
+            "127.0.0.1:3000/tcp is held by python3 (pid ",
+            "can't bind [::]:3001/udp in host \"pd\": the port is in use",
+            "127.0.0.1:3001/udp is held by python3 (pid ",
+        ]);
+        // Its own: it knows.
+        assert!(!finished.stderr.contains("[::]:7"), "{}", finished.stderr);
+        run.stop();
+    });
+}
+
 #[test]
 fn binds_have_the_result_that_they_would_have_had() {
     Machine::run(&["python3"], |machine| {

@@ -37,6 +37,22 @@ fn changed() -> impl Strategy<Value = String> {
     })
 }
 
+#[test]
+fn a_problem_in_a_line_that_is_too_long_to_be_shown_is_told_without_the_line() {
+    let long = "x".repeat(70_000);
+    let why = refusal(&format!("[host.a]\ncommand = [\"{long}\", 5]\n"));
+    assert!(why.contains("minato.toml:2: ") && why.len() < 500, "{} bytes: {why:.500}", why.len());
+    // A line beside it would be shown too.
+    let why = refusal(&format!("[host.a]\ncommand = 5\n# ä{long}"));
+    assert!(why.contains("minato.toml:2: ") && why.len() < 500, "{} bytes: {why:.500}", why.len());
+    // Many problems, each of them short.
+    let why = refusal(&format!("a={}", "[".repeat(100_000)));
+    assert!(why.contains("minato.toml:1: ") && why.len() < 20_000, "{} bytes: {why:.500}", why.len());
+    // One further on is not.
+    let why = refusal(&format!("[host.a]\ncommand = 5\n\n# {long}"));
+    assert!(why.contains("2 │ command = 5"), "{why:.500}");
+}
+
 proptest! {
     #[test]
     fn nothing_that_a_file_says_is_fatal(text in changed()) {

@@ -6,7 +6,7 @@ fn hosts(text: &str) -> Vec<HostPlan> {
     // All in one place, so that the working directories are the same.
     let path = directory.path().join("minato.toml");
     std::fs::write(&path, text).expect("a file");
-    let choice = Choice { files: vec![path], network: Some("shop".parse().unwrap()), instance: None };
+    let choice = Choice { files: vec![path], network: Some("shop".parse().unwrap()), instance: None, subnet: None };
     let mut hosts = choice.plan().expect("a plan").hosts;
     hosts.iter_mut().flat_map(|host| &mut host.services).for_each(|service| service.directory = "/".into());
     hosts
@@ -44,7 +44,7 @@ async fn a_file_that_is_replaced_is_noticed() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("minato.toml");
     std::fs::write(&path, "[host.a]\ncommand = 'a'\n").expect("a file");
-    let choice = Choice { files: vec![path.clone()], network: None, instance: None };
+    let choice = Choice { files: vec![path.clone()], network: None, instance: None, subnet: None };
     let plan = choice.plan().expect("a plan");
     let mut watched = Watched::new(choice, &plan);
     let unchanged = tokio::time::timeout(PAUSE * 3, watched.changed()).await;
