@@ -189,3 +189,30 @@ select.select([], [], [], 200)";
         assert_eq!((events.iter().filter(started).count(), events.iter().filter(ended).count()), (1, 1), "{events:#?}");
     });
 }
+
+/// A socket of the machine is no way around its host's policy, whatever the program does with it: no filter can be taken off
+/// that lets in the client alone.
+#[test]
+fn a_connection_of_a_host_with_a_policy_is_locked_to_its_client() {
+    /// Tells each client its own address, and whether the connection is locked (`SO_LOCK_FILTER`).
+    const SERVER: &str = "import select, socket
+s = socket.create_server(('', 80))
+while True:
+    select.select([s], [], [])
+    c, _ = s.accept()
+    c.sendall(f'{c.getsockname()[0]} {c.getsockopt(socket.SOL_SOCKET, 44)}'.encode())
+    c.close()";
+    Machine::run(&["python3"], |machine| {
+        let (root, forward) = (machine.root(), format!("{MACHINE_V4}:8080:80"));
+        for (policy, locked) in [(&["--allow", OUTSIDE_V4][..], 1), (&[], 0)] {
+            let flags = [&["--name", "web", "--direct", "-p", &forward], policy].concat();
+            let web = root.run(&flags, &["python3", "-c", SERVER]);
+            let told = || machine.outside(|| net::read_from(&format!("{MACHINE_V4}:8080")));
+            // One that is not handed over comes to an address of the host.
+            let direct = wait_for("a direct connection", SOON, || told().filter(|told| told.starts_with(MACHINE_V4)));
+            assert_eq!(direct, format!("{MACHINE_V4} {locked}"), "{policy:?}");
+            web.stop();
+            wait_until("the engine's end", SOON, || machine.engines().is_empty());
+        }
+    });
+}
