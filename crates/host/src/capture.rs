@@ -9,6 +9,7 @@ use std::{
     mem::{MaybeUninit, size_of},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     ptr,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -32,7 +33,29 @@ const BUFFER: usize = 32 << 20;
 
 /// A packet socket.
 #[derive(Debug)]
-pub struct PacketSocket(OwnedFd);
+pub struct PacketSocket {
+    socket: OwnedFd,
+    /// Whether a [`VirtioHeader`] comes before each packet.
+    tells_offload: AtomicBool,
+    /// Packets that were lost otherwise than for want of room.
+    lost: AtomicU64,
+}
+
+/// `PACKET_VNET_HDR`: before each packet comes what is left to do with it.
+const PACKET_VNET_HDR: libc::c_int = 15;
+
+/// The beginning of `struct virtio_net_hdr`, in this machine's order of bytes.
+type VirtioHeader = [u8; 10];
+
+/// `VIRTIO_NET_HDR_GSO_UDP_L4`: datagrams that are to be cut apart.
+const DATAGRAMS: u8 = 5;
+
+/// The payload of each datagram, if there are several.
+fn datagram(header: VirtioHeader) -> Option<u16> {
+    // `gso_type`, `hdr_len` and `gso_size` follow the flags.
+    let [_, kind, _, _, low, high, ..] = header;
+    Some(u16::from_ne_bytes([low, high])).filter(|size| kind == DATAGRAMS && *size > 0)
+}
 
 /// What the kernel tells about a packet besides its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +73,8 @@ pub struct PacketInfo {
     /// How many bytes it has. More than the interface's MTU where the kernel leaves cutting to whoever comes later
     /// (segmentation offload).
     pub length: usize,
+    /// Of datagrams that the kernel carries as one, the payload of each but the last.
+    pub datagram: Option<u16>,
 }
 
 /// What a packet begins with.
@@ -81,6 +106,7 @@ impl PacketSocket {
         sys::attach_filter(socket.as_fd(), &filter.program())?;
         sys::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
         sys::set_option(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
+        sys::set_option(socket.as_fd(), libc::SOL_PACKET, PACKET_VNET_HDR, 1)?;
         // SAFETY: all bytes zero is a value of this structure of integers.
         let mut address: libc::sockaddr_ll = unsafe { MaybeUninit::zeroed().assume_init() };
         address.sll_family = libc::AF_PACKET as u16;
@@ -89,29 +115,39 @@ impl PacketSocket {
         let result = unsafe {
             libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as libc::socklen_t)
         };
-        if result == 0 { Ok(Self(socket)) } else { Err(io::Error::last_os_error()) }
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self { socket, tells_offload: AtomicBool::new(true), lost: AtomicU64::new(0) })
     }
 
     /// Takes the next packet, of which as much as fits goes to `buffer`.
     ///
     /// # Errors
-    /// `WouldBlock`: there is none. `NetworkDown`: an interface went away.
+    /// `WouldBlock`: there is none. `NetworkDown`: an interface went away. `Interrupted`: the next one is to be asked for.
     pub fn next(&self, buffer: &mut [u8]) -> io::Result<PacketInfo> {
         // SAFETY: all bytes zero is a value of these structures of integers and pointers.
         let mut address: libc::sockaddr_ll = unsafe { MaybeUninit::zeroed().assume_init() };
         let mut control = Control([0; CONTROL]);
-        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        let mut header = VirtioHeader::default();
+        let tells_offload = self.tells_offload.load(Ordering::Relaxed);
+        let header_length = if tells_offload { header.len() } else { 0 };
+        let mut parts = [
+            libc::iovec { iov_base: header.as_mut_ptr().cast(), iov_len: header_length },
+            libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() },
+        ];
         // SAFETY: as above.
         let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
         message.msg_name = (&raw mut address).cast();
         message.msg_namelen = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-        message.msg_iov = &raw mut part;
-        message.msg_iovlen = 1;
+        message.msg_iov = parts.as_mut_ptr();
+        message.msg_iovlen = parts.len() as _;
         message.msg_control = control.0.as_mut_ptr().cast();
         message.msg_controllen = CONTROL as _;
         // SAFETY: every pointer in `message` is to something that lives until the call returns, with its true length.
-        let received = unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
-        let captured = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        let received = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+        let Ok(received) = usize::try_from(received) else { return Err(self.failed(tells_offload)) };
+        let captured = received.saturating_sub(header_length);
         let mut info = PacketInfo {
             time: Duration::ZERO,
             interface: address.sll_ifindex.cast_unsigned(),
@@ -119,6 +155,7 @@ impl PacketSocket {
             direction: if address.sll_pkttype == libc::PACKET_OUTGOING { Direction::Out } else { Direction::In },
             captured,
             length: captured,
+            datagram: datagram(header),
         };
         for_each_control(&message, |level, kind, data| match (level, kind) {
             (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
@@ -137,7 +174,23 @@ impl PacketSocket {
         Ok(info)
     }
 
-    /// Packets that were dropped since the last call because nobody took them in time.
+    /// Why there is no packet. A kernel that has no word for what is left to do drops the packet (before Linux 6.2, if it
+    /// is datagrams): then it is asked no more.
+    fn failed(&self, tells_offload: bool) -> io::Error {
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EINVAL) || !tells_offload {
+            return error;
+        }
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        self.tells_offload.store(false, Ordering::Relaxed);
+        match sys::set_option(self.socket.as_fd(), libc::SOL_PACKET, PACKET_VNET_HDR, 0) {
+            Ok(()) => io::ErrorKind::Interrupted.into(),
+            Err(error) => error,
+        }
+    }
+
+    /// Packets that were dropped since the last call, because nobody took them in time or the kernel could not tell what
+    /// they are.
     ///
     /// # Errors
     /// None that is expected.
@@ -147,25 +200,26 @@ impl PacketSocket {
         // SAFETY: the pointers are to `statistics`, whose length is `length`, and to `length` itself.
         let result = unsafe {
             libc::getsockopt(
-                self.0.as_raw_fd(),
+                self.socket.as_raw_fd(),
                 libc::SOL_PACKET,
                 libc::PACKET_STATISTICS,
                 (&raw mut statistics).cast(),
                 &raw mut length,
             )
         };
-        if result == 0 { Ok(statistics.tp_drops.into()) } else { Err(io::Error::last_os_error()) }
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if result == 0 { Ok(u64::from(statistics.tp_drops) + lost) } else { Err(io::Error::last_os_error()) }
     }
 
     /// The name of an interface of the host; `None` if it is gone.
     pub fn interface_name(&self, index: u32) -> Option<String> {
-        rustix::net::netdevice::index_to_name(&self.0, index).ok()
+        rustix::net::netdevice::index_to_name(&self.socket, index).ok()
     }
 }
 
 impl AsFd for PacketSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 

@@ -4,6 +4,7 @@
 //! packet has an end that is not known yet. Such a packet, and those behind it, wait for the answer, so that they stay
 //! in order; not for long, and not too many.
 
+mod datagrams;
 mod dissect;
 mod names;
 mod packets;

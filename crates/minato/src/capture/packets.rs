@@ -8,6 +8,8 @@ use minato_host::capture::{PacketInfo, PacketSocket};
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use super::datagrams;
+
 /// A packet as it came.
 #[derive(Debug)]
 pub(super) struct Seen {
@@ -79,7 +81,7 @@ fn take_all(
         // Where packets never end, so many must be enough.
         for _ in 0..if stop { LAST } else { 1 } {
             let batch = take(socket, &mut buffer)?;
-            let more = batch.len() == BATCH;
+            let more = batch.len() >= BATCH;
             if sender.blocking_send(Ok(batch)).is_err() {
                 return Ok(());
             }
@@ -93,12 +95,12 @@ fn take_all(
     }
 }
 
-/// Takes packets until there are none, or [`BATCH`].
+/// Takes packets until there are none, or [`BATCH`] and what the last one was cut into.
 fn take(socket: &PacketSocket, buffer: &mut [u8]) -> io::Result<Vec<Seen>> {
     let mut batch = Vec::new();
     while batch.len() < BATCH {
         match socket.next(buffer) {
-            Ok(info) => batch.push(Seen { info, bytes: buffer[..info.captured].to_vec() }),
+            Ok(info) => batch.extend(datagrams::apart(Seen { info, bytes: buffer[..info.captured].to_vec() })),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             // NetworkDown: an interface went; the others stay.
             Err(error) if matches!(error.kind(), io::ErrorKind::NetworkDown | io::ErrorKind::Interrupted) => {}

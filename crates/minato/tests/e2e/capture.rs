@@ -153,3 +153,53 @@ fn a_capture_ends_in_good_order() {
         assert!(all.stdout.contains("python3"), "{}", all.stdout);
     });
 }
+
+/// Sends 30 datagrams of 1,000 bytes and one of 500, which its kernel is to cut (`UDP_SEGMENT`).
+const TRAIN: &str = "import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((sys.argv[1], int(sys.argv[2])))
+s.setsockopt(socket.IPPROTO_UDP, 103, 1000)
+s.send(bytes(30500))";
+
+/// From another host, and through a forward.
+#[test]
+fn datagrams_that_travel_together_are_shown_one_by_one() {
+    Machine::run(&["python3", "tshark"], |machine| {
+        let user = machine.user();
+        let server = user.run(&["--name", "server", "-p", "8080:7000/udp"], &machine.peer("who 7000"));
+        let client = user.run(&["--name", "client"], &["sleep", "100"]);
+        wait_until("the service", SOON, || net::ask("127.0.0.1:8080", "who").is_ok());
+        Api::USER.host("client");
+        let file = "/run/work/datagrams.pcapng";
+        let lines = capture(&user, &["server", "7000/udp", "--json"]);
+        let writing = capture(&user, &["server", "7000/udp", "-w", file, "--snap-length", "1200"]);
+        let address = Api::USER.host("server").address_v4.to_string();
+        user.exec("client", &["python3", "-c", TRAIN, &address, "7000"]).finish().expect_success();
+        user.finish("python3", &["-c", TRAIN, "127.0.0.1", "8080"]).expect_success();
+
+        let to_server =
+            |line: &&str| line.contains("a datagram of 1000 bytes") || line.contains("a datagram of 500 bytes");
+        let all = || lines.stdout().lines().filter(to_server).count() == 62;
+        wait_until("all datagrams", SOON, all);
+        lines.signal(Signal::INT);
+        for line in lines.finish().expect_success().stdout.lines().filter(to_server) {
+            let packet: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let length = if line.contains("of 1000 bytes") { 1042 } else { 542 };
+            assert_eq!(packet["packet"]["length"], length, "{line}");
+        }
+        writing.signal(Signal::INT);
+        writing.finish().expect_success().expect_stderr(&["none was dropped"]);
+        let sent = "udp.dstport == 7000 && udp.length >= 508";
+        let good = format!("{sent} && udp.checksum.status == Good");
+        let tshark = |filter: &str| {
+            let arguments = ["-n", "-r", file, "-o", "udp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"];
+            let found = user.finish("tshark", &[&arguments[..], &["-Y", filter]].concat()).expect_success().stdout;
+            found.lines().count()
+        };
+        // What was cut away by the snap length can't be summed: it is what lies beyond the first of each train.
+        assert_eq!((tshark(sent), tshark(&good)), (62, 2));
+        assert_eq!(tshark("ip.checksum.status == Bad || _ws.malformed"), 0);
+        client.stop();
+        server.stop();
+    });
+}

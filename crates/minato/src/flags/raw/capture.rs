@@ -15,9 +15,9 @@ Examples:
   minato capture web -w - | wireshark -k -i -
 
 What passes the host's own loopback is among them: forwards lead there. Programs send segments larger than the MTU, which
-the kernel cuts later or never (segmentation offload): they are shown as they are. So are equal UDP datagrams of a flow that
-come together: up to 64 of them are one packet here, and the program receives each by itself. TCP
-connections from and to the outside of a host that is --direct are not among them (minato flows shows them). A port leaves out what has none, as ICMP.
+the kernel cuts later or never (segmentation offload): they are shown as they are. UDP datagrams that travel together are cut
+apart, and shown as their receiver gets them. TCP connections from and to the outside of a host that is --direct are not among
+them (minato flows shows them). A port leaves out what has none, as ICMP.
 Ends with Ctrl-C, or with the host.";
 
 /// `minato capture`.
@@ -35,7 +35,7 @@ pub(crate) struct Capture {
     /// End after so many packets.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
-    /// Keep so many bytes of each packet.
+    /// Keep so many bytes of each packet; of datagrams that travel together, so many of all.
     #[arg(long, value_name = "BYTES", requires = "write", default_value_t = 262_144, value_parser = clap::value_parser!(u32).range(64..=262_144))]
     pub(crate) snap_length: u32,
 }

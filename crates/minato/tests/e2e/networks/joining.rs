@@ -105,7 +105,7 @@ fn what_joined_a_network_that_is_killed_goes_on_without_it() {
         wait_until("the interface to be gone", SOON, || !has_second());
         wait_until("a warning", SOON, || web.stderr().contains("network \"back\" has ended"));
         wait_until("a host of one network", SOON, || Api::USER.host("web").networks.is_empty());
-        let asks = machine.peer("lines 10.77.0.2:80 1");
+        let asks = machine.peer(&format!("lines {}:80 1", Api::USER.host("web").address_v4));
         user.run(&["--name", "other"], &asks).finish().expect_success();
 
         // It joins again when there is a network of that name again.
