@@ -126,6 +126,15 @@ pub struct FailedBind {
     pub reason: BindRefusal,
 }
 
+/// A TCP socket that a program has begun to listen at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// What it is bound to.
+    pub address: SocketAddr,
+    /// Whether it leaves IPv4 alone (`IPV6_V6ONLY`).
+    pub v6_only: bool,
+}
+
 /// Why a bind fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BindRefusal {
@@ -169,7 +178,8 @@ impl Binds {
     }
 
     /// Serves binds until every program is gone. Before a program learns that its bind has failed, `failed` is called,
-    /// while what is in its way is still there; and before it learns that it listens, `listens`. `inside` makes an IPv4
+    /// while what is in its way is still there; and before it learns that it listens, `listens`, where we could listen on
+    /// its behalf. `inside` makes an IPv4
     /// socket in the network in which they count.
     ///
     /// # Errors
@@ -178,7 +188,7 @@ impl Binds {
         &mut self,
         inside: impl Fn() -> Option<OwnedFd>,
         mut failed: impl FnMut(FailedBind),
-        listens: impl Fn(),
+        listens: impl Fn(Listening),
     ) -> io::Result<()> {
         seccomp::wake_at_once(self.listener.as_fd());
         while let Some(notification) = next(self.listener.as_fd())? {
@@ -231,18 +241,15 @@ impl Binds {
     }
 
     /// Listens on the program's behalf, so that what is to follow has done so when it goes on.
-    fn listen(&self, notification: &Notification, listens: &impl Fn()) {
+    fn listen(&self, notification: &Notification, listens: &impl Fn(Listening)) {
         let listener = self.listener.as_fd();
         let socket = target::listener(notification, &self.place).filter(|_| notification.is_valid(listener));
-        let Some(socket) = socket else {
-            notification.go_on(listener);
-            return listens();
-        };
+        let Some((socket, listening)) = socket else { return notification.go_on(listener) };
         // The lower half of the register; the kernel limits it to what the socket's network has as `somaxconn`.
         let result = rustix::net::listen(&socket, notification.argument(1) as i32).map_err(io::Error::from);
         drop(socket);
         if result.is_ok() {
-            listens();
+            listens(listening);
         }
         notification.answer(listener, &result);
     }

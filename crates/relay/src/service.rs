@@ -61,6 +61,17 @@ impl Services {
         services
     }
 
+    /// A socket listens that did not before. `false`: one was there that is bound alike.
+    pub fn add(&mut self, listener: Listener) -> bool {
+        let same_port = self.listeners.entry((listener.transport, listener.port)).or_default();
+        let is_new = !same_port.contains(&listener);
+        if is_new {
+            same_port.push(listener);
+            same_port.sort_by_key(|listener| (listener.address, listener.v6_only));
+        }
+        is_new
+    }
+
     /// Whether a socket that is bound like this was among them. Several may be (`SO_REUSEPORT`), so that the end of one
     /// does not tell that the service has ended.
     pub fn includes(&self, listener: &Listener) -> bool {
@@ -136,6 +147,15 @@ mod tests {
             let listeners = [listener(address, v6_only)];
             assert_eq!((reach(&listeners, true), reach(&listeners, false)), (by_v4, by_v6), "bound to {address}");
         }
+    }
+
+    #[test]
+    fn who_has_begun_to_listen_is_as_if_it_had_been_found() {
+        let found = Services::new([listener("0.0.0.0", false), listener("10.77.0.2", false), listener("::", true)]);
+        let mut told = Services::new([listener("10.77.0.2", false)]);
+        assert!(told.add(listener("::", true)) && told.add(listener("0.0.0.0", false)));
+        assert!(!told.add(listener("0.0.0.0", false)), "it is known");
+        assert_eq!(told, found);
     }
 
     #[test]

@@ -9,12 +9,13 @@ use std::thread;
 
 use minato_host::Family;
 use minato_host::agent::{Fabric, InsideSocket};
-use minato_host::binds::{BindRefusal, Binds, FailedBind, Place};
+use minato_host::binds::{BindRefusal, Binds, FailedBind, Listening, Place};
 use minato_host::direct::NotDirect;
 use minato_host::holder::{self, Holder, HolderProcesses};
 use minato_host::process;
 use minato_host::sync::lock;
 use minato_inspect::{Policy, Problem, ProblemKind, SessionEvent, SessionId};
+use minato_relay::Listener;
 use tokio::sync::mpsc::WeakUnboundedSender;
 use tokio::sync::oneshot;
 
@@ -111,7 +112,7 @@ impl BindWatch {
         let mut binds = Binds::of(listener, self.place.clone(), direct);
         let serve = move || {
             let inside = || self.fabric.sockets(&self.host, InsideSocket::Plain, Family::V4, 1).ok()?.pop();
-            match binds.serve(inside, |failed| self.tell(&failed), || self.follow()) {
+            match binds.serve(inside, |failed| self.tell(&failed), |began| self.follow(began)) {
                 // Nobody is left who could ask.
                 Ok(()) => self.programs.ended(self.id),
                 Err(error) => tracing::error!(%error, "binds can't be served any more"),
@@ -120,11 +121,13 @@ impl BindWatch {
         thread::Builder::new().name("binds".into()).stack_size(STACK).spawn(serve).map(drop)
     }
 
-    /// Returns when the host's forwards have followed what listens there now: a program may tell a client of its new port at
-    /// once, as file transfer does.
-    fn follow(&self) {
-        let (answer, followed) = oneshot::channel();
-        self.plane.send(Command::Listening(self.serial, answer));
+    /// Returns when the host's forwards have followed a socket that listens now: a program may tell a client of its new port
+    /// at once, as file transfer does.
+    fn follow(&self, Listening { address, v6_only }: Listening) {
+        let transport = minato_ports::Transport::Tcp;
+        let listener = Listener { transport, address: address.ip(), port: address.port(), v6_only };
+        let (done, followed) = oneshot::channel();
+        self.plane.send(Command::Begins(self.serial, listener, done));
         // Without a packet loop there are no forwards.
         let _ = followed.blocking_recv();
     }

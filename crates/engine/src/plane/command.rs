@@ -13,7 +13,7 @@ use minato_host::sock_diag::SockDiag;
 use minato_host::sockets::HeldPort;
 use minato_inspect::{EgressVerdict, Offers};
 use minato_ports::Transport;
-use minato_relay::{Egress, Network, Services};
+use minato_relay::{Egress, Listener, Network, Services};
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
@@ -124,6 +124,8 @@ pub(crate) enum Command {
     SetJoined(u32, Vec<JoinedZone>),
     /// Looks at the host's listeners before the next command is taken.
     Look(u32),
+    /// A socket of the host listens now. Answered when its forwards are open.
+    Begins(u32, Listener, oneshot::Sender<()>),
     /// The TCP ports on which services of the host listen now.
     Listening(u32, oneshot::Sender<Vec<u16>>),
     /// Joins a stream to a service.

@@ -155,6 +155,7 @@ impl Plane {
         }
         if let Some(host) = self.hosts.get_mut(&host) {
             host.forwards.extend(&added);
+            host.forwards.sort_by_key(|place| self.forwards[*place].service_port);
         }
         self.tell_of_forwards(host, &added, Happening::ForwardsAdded);
         // Services that are known already are no news that a look would bring.

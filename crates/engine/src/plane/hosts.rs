@@ -1,8 +1,4 @@
-//! The hosts, as the packet loop knows them: their services, and the sockets made ahead inside them.
-//!
-//! That a service ends is an event of the kernel. That one begins is found by looking at the listeners, whenever the
-//! kernel's counts of the host's sockets have changed. The counts are read often after a change, rarely after a while
-//! without.
+//! The hosts, as the packet loop knows them, and the sockets made ahead inside them.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -11,27 +7,14 @@ use std::time::{Duration, Instant};
 
 use minato_host::Family;
 use minato_host::agent::InsideSocket;
-use minato_host::sock_diag::{EventsError, InUse, Query, SockDiag, SocketInfo, States};
+use minato_host::sock_diag::{InUse, SockDiag};
 use minato_host::sockets::Local;
-use minato_inspect::Happening;
-use minato_ports::Transport;
-use minato_relay::{FlowId, Listener, Services};
+use minato_relay::{FlowId, Services};
 
-use super::command::{HostSetup, ServicesChanged, Supply};
+use super::command::{HostSetup, Supply};
+use super::listening::{EAGER, EAGER_FOR};
 use super::{Flow, Plane, Token};
-use crate::convert;
 
-/// Between two glances at the counts while something changes.
-const EAGER: Duration = Duration::from_millis(20);
-/// How long that lasts after a change.
-const EAGER_FOR: Duration = Duration::from_secs(10);
-/// Between two glances after that.
-const PATIENT: Duration = Duration::from_millis(200);
-/// Glances that are due soon are made at once, so that many hosts don't wake the loop one by one.
-const TOGETHER: Duration = Duration::from_millis(10);
-/// A host that has sockets is looked at after so long, whatever the counts say: one socket may have ended and another
-/// one begun.
-const ANYWAY: Duration = Duration::from_secs(2);
 /// Sockets ordered at once, at least and at most.
 const BATCH: std::ops::RangeInclusive<usize> = 8..=128;
 /// How long large batches are ordered after there was no socket left.
@@ -52,18 +35,20 @@ pub(crate) struct Order {
 pub(super) struct PlaneHost {
     pub(super) name: String,
     pub(super) addresses: Vec<IpAddr>,
-    sockets: SockDiag,
+    pub(super) sockets: SockDiag,
     /// Its programs hold sockets of the machine.
     pub(super) direct: bool,
     pub(super) services: Services,
-    /// Places of its forwards.
+    /// Some of them are known by what their programs asked for, and nobody else has been told.
+    pub(super) untold: bool,
+    /// Places of its forwards, by service port.
     pub(super) forwards: Vec<usize>,
     /// When to glance at it next.
-    look_at: Instant,
-    eager_until: Instant,
+    pub(super) look_at: Instant,
+    pub(super) eager_until: Instant,
     /// The last look at its listeners, and the counts as they were before it.
     pub(super) looked: Instant,
-    in_use: Option<InUse>,
+    pub(super) in_use: Option<InUse>,
     streams: [Stock; 2],
     datagrams: [Stock; 2],
     /// Accepted connections that wait for a socket inside the host.
@@ -145,43 +130,6 @@ impl PlaneHost {
         };
         &mut of_kind[usize::from(family == Family::V6)]
     }
-
-    /// What listens in the host now.
-    fn look(&mut self, now: Instant) -> std::io::Result<Services> {
-        self.looked = now;
-        self.in_use = self.sockets.in_use();
-        let mut listeners = Vec::new();
-        let wanted =
-            [(minato_host::Transport::Tcp, States::LISTEN), (minato_host::Transport::Udp, States::UNCONNECTED)];
-        for (transport, states) in wanted {
-            for family in [Family::V4, Family::V6] {
-                let query = Query::new(family, transport, states);
-                self.sockets.dump(query, |socket| listeners.extend(listener(socket)))?;
-            }
-        }
-        Ok(Services::new(listeners))
-    }
-
-    fn plan_glance(&mut self, now: Instant) {
-        self.look_at = now + if now < self.eager_until { EAGER } else { PATIENT };
-    }
-
-    /// Whether a look could show something new.
-    fn may_have_changed(&self, now: Instant) -> bool {
-        let known = self.in_use.filter(|known| self.sockets.in_use() == Some(*known));
-        known.is_none_or(|known| !known.is_empty() && now.saturating_duration_since(self.looked) >= ANYWAY)
-    }
-}
-
-/// A socket that takes connections or datagrams from anybody.
-fn listener(socket: &SocketInfo) -> Option<Listener> {
-    let unconnected = socket.remote.port() == 0 && socket.local.port() != 0;
-    unconnected.then(|| Listener {
-        transport: convert::from_host(socket.transport),
-        address: socket.local.ip(),
-        port: socket.local.port(),
-        v6_only: socket.v6only,
-    })
 }
 
 impl Plane {
@@ -203,6 +151,7 @@ impl Plane {
             sockets,
             direct,
             services: Services::default(),
+            untold: false,
             forwards: Vec::new(),
             // No program runs in it yet.
             look_at: self.now + EAGER,
@@ -253,114 +202,6 @@ impl Plane {
         self.end_echoes_of(addresses);
     }
 
-    /// Looks at the host's listeners in this turn.
-    pub(super) fn look_soon(&mut self, serial: u32) {
-        if let Some(host) = self.hosts.get_mut(&serial) {
-            host.look_at = self.now;
-            host.in_use = None;
-            self.next_look = Some(self.now);
-        }
-    }
-
-    /// As [`Plane::look_soon`], and often for a while.
-    pub(super) fn look_eagerly(&mut self, serial: u32) {
-        if let Some(host) = self.hosts.get_mut(&serial) {
-            host.eager_until = self.now + EAGER_FOR;
-        }
-        self.look_soon(serial);
-    }
-
-    /// Looks at those hosts whose time has come, if their counts have changed.
-    pub(super) fn look_at_hosts(&mut self) {
-        let now = self.now;
-        if self.next_look.is_none_or(|at| at > now) {
-            return;
-        }
-        let mut changed = Vec::new();
-        for (serial, host) in self.hosts.iter_mut().filter(|(_, host)| host.look_at <= now + TOGETHER) {
-            if host.may_have_changed(now) {
-                changed.push(*serial);
-            }
-            host.plan_glance(now);
-        }
-        changed.into_iter().for_each(|serial| self.look(serial));
-        self.next_look = self.hosts.values().map(|host| host.look_at).min();
-    }
-
-    /// The TCP ports on which services of a host listen.
-    pub(super) fn listening(&mut self, serial: u32) -> Vec<u16> {
-        self.look(serial);
-        let Some(host) = self.hosts.get(&serial) else { return Vec::new() };
-        let tcp = |(transport, port)| (transport == Transport::Tcp).then_some(port);
-        host.services.reachable(&host.addresses).filter_map(tcp).collect()
-    }
-
-    /// Looks at what listens in a host now, and opens and closes forwards accordingly.
-    pub(super) fn look(&mut self, serial: u32) {
-        let Some(host) = self.hosts.get_mut(&serial) else { return };
-        match host.look(self.now) {
-            Ok(services) if services != host.services => {
-                host.services = services;
-                host.eager_until = self.now + EAGER_FOR;
-                let ports = host.services.reachable(&host.addresses).collect();
-                let services = host.services.clone();
-                self.follow_services(serial);
-                // It fails when the engine is just ending.
-                let _ = self.services.send(ServicesChanged { host: serial, ports, services });
-            }
-            // One that could not follow its service is tried again.
-            Ok(_)
-                if host.forwards.iter().any(|place| self.forwards.get(*place).is_some_and(|forward| forward.stuck)) =>
-            {
-                self.follow_services(serial);
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, host = host.name, "can't read the host's socket table"),
-        }
-    }
-
-    /// Opens and closes the host's forwards as its services demand.
-    pub(super) fn follow_services(&mut self, serial: u32) {
-        let Some(host) = self.hosts.get(&serial) else { return };
-        let mut families = [false; 2];
-        let (mut opened, mut closed) = (Vec::new(), Vec::new());
-        for place in &host.forwards {
-            let Some(forward) = self.forwards.get_mut(*place) else { continue };
-            let was_open = forward.service.is_some();
-            forward.follow(*place, &host.services, &host.addresses, &self.poller);
-            match (was_open, forward.service.is_some()) {
-                (false, true) => opened.push(*place),
-                (true, false) => closed.push(*place),
-                _ => {}
-            }
-            if let Some(service) = forward.service.filter(|_| forward.socket.transport() == Transport::Tcp) {
-                families[usize::from(service.is_ipv6())] = true;
-            }
-        }
-        for (family, wanted) in [Family::V4, Family::V6].into_iter().zip(families) {
-            if wanted {
-                self.order(serial, InsideSocket::TransparentStream, family);
-            }
-        }
-        self.tell_of_forwards(serial, &opened, Happening::ForwardsOpened);
-        self.tell_of_forwards(serial, &closed, Happening::ForwardsClosed);
-    }
-
-    /// Takes the announcements of sockets that have ended in a host.
-    pub(super) fn host_events(&mut self, serial: u32) {
-        let Some(host) = self.hosts.get_mut(&serial) else { return };
-        let PlaneHost { sockets, services, .. } = host;
-        let mut ended = false;
-        let result = sockets.events(|socket| ended |= listener(socket).is_some_and(|end| services.includes(&end)));
-        if let Err(EventsError::Io(error)) = &result {
-            tracing::warn!(%error, host = host.name, "can't read the events of the host's sockets");
-        }
-        // Another socket may be bound alike, or have taken the place already; and lost events may have told of any.
-        if ended || result.is_err() {
-            self.look_soon(serial);
-        }
-    }
-
     /// A socket inside the host. Orders more when few are left; `None` when there is none now.
     pub(super) fn inside_socket(&mut self, serial: u32, kind: InsideSocket, family: Family) -> Option<OwnedFd> {
         let stock = self.hosts.get_mut(&serial)?.stock(kind, family);
@@ -374,7 +215,7 @@ impl Plane {
     }
 
     /// Orders sockets unless enough are there or on their way.
-    fn order(&mut self, serial: u32, kind: InsideSocket, family: Family) {
+    pub(super) fn order(&mut self, serial: u32, kind: InsideSocket, family: Family) {
         let Some(host) = self.hosts.get_mut(&serial) else { return };
         let name = host.name.clone();
         let stock = host.stock(kind, family);

@@ -19,6 +19,7 @@ mod inbound;
 mod inbound_datagrams;
 mod lanes;
 mod lingering;
+mod listening;
 mod obey;
 mod outbound;
 mod poller;

@@ -71,6 +71,10 @@ impl Plane {
             }
             Command::SetJoined(serial, zones) => self.resolver.zone.set_joined(serial, zones),
             Command::Look(serial) => self.look(serial),
+            Command::Begins(serial, listener, done) => {
+                self.begins(serial, listener);
+                let _ = done.send(());
+            }
             Command::Listening(serial, answer) => drop(answer.send(self.listening(serial))),
             Command::Dial(dialed) => self.dial(dialed),
             Command::RelayHeld => self.relay_held(),

@@ -13,7 +13,7 @@ use rustix::{
     thread::CapabilitySet,
 };
 
-use super::{Place, seccomp::Notification};
+use super::{Listening, Place, seccomp::Notification};
 use crate::Transport;
 
 /// A socket that a program binds.
@@ -57,11 +57,12 @@ impl Target {
 
 /// Our copy of the TCP socket that a `listen(2)` is about, which is bound. `None` where the kernel is to do it by itself.
 /// Landlock says where a program may bind, not where it may listen then, so that it is of no account here.
-pub(super) fn listener(notification: &Notification, place: &Place) -> Option<OwnedFd> {
+pub(super) fn listener(notification: &Notification, place: &Place) -> Option<(OwnedFd, Listening)> {
     let (socket, transport, confinement) = held(notification, place)?;
-    let bound = || getsockname(&socket).and_then(SocketAddr::try_from).is_ok_and(|bound| bound.port() != 0);
-    let may = transport == Transport::Tcp && confinement.label == own_confinement()?.label && bound();
-    may.then_some(socket)
+    let address = getsockname(&socket).and_then(SocketAddr::try_from).ok()?;
+    let may = transport == Transport::Tcp && confinement.label == own_confinement()?.label && address.port() != 0;
+    let v6_only = address.is_ipv6() && sockopt::ipv6_v6only(&socket).ok()?;
+    may.then_some((socket, Listening { address, v6_only }))
 }
 
 /// Our copy of the socket that a call has as its first argument, if it is of the host.

@@ -1,0 +1,208 @@
+//! What listens in the hosts, and the forwards that follow it.
+//!
+//! That a service ends is an event of the kernel. That one begins, whoever asked for it tells, where programs are asked; and it is
+//! found by looking at the listeners, whenever the kernel's counts of the host's sockets have changed. The counts are read
+//! often after a change, rarely after a while without.
+
+use std::time::{Duration, Instant};
+
+use minato_host::Family;
+use minato_host::agent::InsideSocket;
+use minato_host::sock_diag::{EventsError, Query, SocketInfo, States};
+use minato_inspect::Happening;
+use minato_ports::Transport;
+use minato_relay::{Listener, Services};
+
+use super::Plane;
+use super::command::ServicesChanged;
+use super::hosts::PlaneHost;
+use crate::convert;
+
+/// Between two glances at the counts while something changes.
+pub(super) const EAGER: Duration = Duration::from_millis(20);
+/// How long that lasts after a change.
+pub(super) const EAGER_FOR: Duration = Duration::from_secs(10);
+/// Between two glances after that.
+const PATIENT: Duration = Duration::from_millis(200);
+/// Glances that are due soon are made at once, so that many hosts don't wake the loop one by one.
+const TOGETHER: Duration = Duration::from_millis(10);
+/// A host that has sockets is looked at after so long, whatever the counts say: one socket may have ended and another
+/// one begun.
+const ANYWAY: Duration = Duration::from_secs(2);
+
+impl PlaneHost {
+    /// What listens in the host now.
+    fn look(&mut self, now: Instant) -> std::io::Result<Services> {
+        self.looked = now;
+        self.in_use = self.sockets.in_use();
+        let mut listeners = Vec::new();
+        let wanted =
+            [(minato_host::Transport::Tcp, States::LISTEN), (minato_host::Transport::Udp, States::UNCONNECTED)];
+        for (transport, states) in wanted {
+            for family in [Family::V4, Family::V6] {
+                let query = Query::new(family, transport, states);
+                self.sockets.dump(query, |socket| listeners.extend(listener(socket)))?;
+            }
+        }
+        Ok(Services::new(listeners))
+    }
+
+    fn plan_glance(&mut self, now: Instant) {
+        self.look_at = now + if now < self.eager_until { EAGER } else { PATIENT };
+    }
+
+    /// Whether a look could show something new.
+    fn may_have_changed(&self, now: Instant) -> bool {
+        let known = self.in_use.filter(|known| self.sockets.in_use() == Some(*known));
+        known.is_none_or(|known| !known.is_empty() && now.saturating_duration_since(self.looked) >= ANYWAY)
+    }
+}
+
+/// A socket that takes connections or datagrams from anybody.
+fn listener(socket: &SocketInfo) -> Option<Listener> {
+    let unconnected = socket.remote.port() == 0 && socket.local.port() != 0;
+    unconnected.then(|| Listener {
+        transport: convert::from_host(socket.transport),
+        address: socket.local.ip(),
+        port: socket.local.port(),
+        v6_only: socket.v6only,
+    })
+}
+
+impl Plane {
+    /// Looks at the host's listeners in this turn.
+    pub(super) fn look_soon(&mut self, serial: u32) {
+        if let Some(host) = self.hosts.get_mut(&serial) {
+            host.look_at = self.now;
+            host.in_use = None;
+            self.next_look = Some(self.now);
+        }
+    }
+
+    /// As [`Plane::look_soon`], and often for a while.
+    pub(super) fn look_eagerly(&mut self, serial: u32) {
+        if let Some(host) = self.hosts.get_mut(&serial) {
+            host.eager_until = self.now + EAGER_FOR;
+        }
+        self.look_soon(serial);
+    }
+
+    /// Looks at those hosts whose time has come, if their counts have changed.
+    pub(super) fn look_at_hosts(&mut self) {
+        let now = self.now;
+        if self.next_look.is_none_or(|at| at > now) {
+            return;
+        }
+        let mut changed = Vec::new();
+        for (serial, host) in self.hosts.iter_mut().filter(|(_, host)| host.look_at <= now + TOGETHER) {
+            if host.may_have_changed(now) {
+                changed.push(*serial);
+            }
+            host.plan_glance(now);
+        }
+        changed.into_iter().for_each(|serial| self.look(serial));
+        self.next_look = self.hosts.values().map(|host| host.look_at).min();
+    }
+
+    /// The TCP ports on which services of a host listen.
+    pub(super) fn listening(&mut self, serial: u32) -> Vec<u16> {
+        self.look(serial);
+        let Some(host) = self.hosts.get(&serial) else { return Vec::new() };
+        let tcp = |(transport, port)| (transport == Transport::Tcp).then_some(port);
+        host.services.reachable(&host.addresses).filter_map(tcp).collect()
+    }
+
+    /// Looks at what listens in a host now, and opens and closes forwards accordingly.
+    pub(super) fn look(&mut self, serial: u32) {
+        let Some(host) = self.hosts.get_mut(&serial) else { return };
+        match host.look(self.now) {
+            Ok(services) if services != host.services || host.untold => {
+                host.services = services;
+                host.untold = false;
+                host.eager_until = self.now + EAGER_FOR;
+                let ports = host.services.reachable(&host.addresses).collect();
+                let services = host.services.clone();
+                self.follow_services(serial);
+                // It fails when the engine is just ending.
+                let _ = self.services.send(ServicesChanged { host: serial, ports, services });
+            }
+            // One that could not follow its service is tried again.
+            Ok(_)
+                if host.forwards.iter().any(|place| self.forwards.get(*place).is_some_and(|forward| forward.stuck)) =>
+            {
+                self.follow_services(serial);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, host = host.name, "can't read the host's socket table"),
+        }
+    }
+
+    /// A socket listens now. Its forwards are open when this returns; a look tells the others.
+    pub(super) fn begins(&mut self, serial: u32, listener: Listener) {
+        let Some(host) = self.hosts.get_mut(&serial) else { return };
+        if !host.services.add(listener) {
+            return;
+        }
+        host.untold = true;
+        host.eager_until = self.now + EAGER_FOR;
+        host.look_at = host.look_at.min(self.now + EAGER);
+        self.next_look = Some(self.next_look.map_or(host.look_at, |next| next.min(host.look_at)));
+        let port = |place: &usize| self.forwards[*place].service_port;
+        let begin = host.forwards.partition_point(|place| port(place) < listener.port);
+        let concerned = host.forwards[begin..].iter().copied().take_while(|place| port(place) == listener.port);
+        let concerned: Vec<usize> = concerned.collect();
+        self.follow(serial, &concerned);
+    }
+
+    /// Opens and closes the host's forwards as its services demand.
+    pub(super) fn follow_services(&mut self, serial: u32) {
+        let Some(host) = self.hosts.get_mut(&serial) else { return };
+        let forwards = std::mem::take(&mut host.forwards);
+        self.follow(serial, &forwards);
+        if let Some(host) = self.hosts.get_mut(&serial) {
+            host.forwards = forwards;
+        }
+    }
+
+    /// The same for some of them.
+    fn follow(&mut self, serial: u32, places: &[usize]) {
+        let Some(host) = self.hosts.get(&serial) else { return };
+        let mut families = [false; 2];
+        let (mut opened, mut closed) = (Vec::new(), Vec::new());
+        for place in places {
+            let Some(forward) = self.forwards.get_mut(*place) else { continue };
+            let was_open = forward.service.is_some();
+            forward.follow(*place, &host.services, &host.addresses, &self.poller);
+            match (was_open, forward.service.is_some()) {
+                (false, true) => opened.push(*place),
+                (true, false) => closed.push(*place),
+                _ => {}
+            }
+            if let Some(service) = forward.service.filter(|_| forward.socket.transport() == Transport::Tcp) {
+                families[usize::from(service.is_ipv6())] = true;
+            }
+        }
+        for (family, wanted) in [Family::V4, Family::V6].into_iter().zip(families) {
+            if wanted {
+                self.order(serial, InsideSocket::TransparentStream, family);
+            }
+        }
+        self.tell_of_forwards(serial, &opened, Happening::ForwardsOpened);
+        self.tell_of_forwards(serial, &closed, Happening::ForwardsClosed);
+    }
+
+    /// Takes the announcements of sockets that have ended in a host.
+    pub(super) fn host_events(&mut self, serial: u32) {
+        let Some(host) = self.hosts.get_mut(&serial) else { return };
+        let PlaneHost { sockets, services, .. } = host;
+        let mut ended = false;
+        let result = sockets.events(|socket| ended |= listener(socket).is_some_and(|end| services.includes(&end)));
+        if let Err(EventsError::Io(error)) = &result {
+            tracing::warn!(%error, host = host.name, "can't read the events of the host's sockets");
+        }
+        // Another socket may be bound alike, or have taken the place already; and lost events may have told of any.
+        if ended || result.is_err() {
+            self.look_soon(serial);
+        }
+    }
+}
