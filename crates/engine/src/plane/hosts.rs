@@ -46,6 +46,8 @@ pub(super) struct PlaneHost {
     /// When to glance at it next.
     pub(super) look_at: Instant,
     pub(super) eager_until: Instant,
+    /// But not before then.
+    pub(super) rests_until: Instant,
     /// The last look at its listeners, and the counts as they were before it.
     pub(super) looked: Instant,
     pub(super) in_use: Option<InUse>,
@@ -156,6 +158,7 @@ impl Plane {
             // No program runs in it yet.
             look_at: self.now + EAGER,
             eager_until: self.now + EAGER_FOR,
+            rests_until: self.now,
             looked: self.now,
             in_use: None,
             streams: Default::default(),

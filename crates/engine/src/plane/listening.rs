@@ -29,10 +29,14 @@ const TOGETHER: Duration = Duration::from_millis(10);
 /// A host that has sockets is looked at after so long, whatever the counts say: one socket may have ended and another
 /// one begun.
 const ANYWAY: Duration = Duration::from_secs(2);
+/// A look is followed by so many times what it took without another one: a host with thousands of listeners does not keep the
+/// loop from its other work.
+const REST: u32 = 8;
 
 impl PlaneHost {
     /// What listens in the host now.
     fn look(&mut self, now: Instant) -> std::io::Result<Services> {
+        let begun = Instant::now();
         self.looked = now;
         self.in_use = self.sockets.in_use();
         let mut listeners = Vec::new();
@@ -44,11 +48,19 @@ impl PlaneHost {
                 self.sockets.dump(query, |socket| listeners.extend(listener(socket)))?;
             }
         }
-        Ok(Services::new(listeners))
+        let services = Services::new(listeners);
+        let end = Instant::now();
+        self.rests_until = end + (end - begun) * REST;
+        Ok(services)
     }
 
     fn plan_glance(&mut self, now: Instant) {
         self.look_at = now + if now < self.eager_until { EAGER } else { PATIENT };
+    }
+
+    /// When to glance at it next, if nothing happens before.
+    fn next_look(&self) -> Instant {
+        self.look_at.max(self.rests_until)
     }
 
     /// Whether a look could show something new.
@@ -94,14 +106,15 @@ impl Plane {
             return;
         }
         let mut changed = Vec::new();
-        for (serial, host) in self.hosts.iter_mut().filter(|(_, host)| host.look_at <= now + TOGETHER) {
+        let is_due = |host: &PlaneHost| host.look_at <= now + TOGETHER && host.rests_until <= now;
+        for (serial, host) in self.hosts.iter_mut().filter(|(_, host)| is_due(host)) {
             if host.may_have_changed(now) {
                 changed.push(*serial);
             }
             host.plan_glance(now);
         }
         changed.into_iter().for_each(|serial| self.look(serial));
-        self.next_look = self.hosts.values().map(|host| host.look_at).min();
+        self.next_look = self.hosts.values().map(PlaneHost::next_look).min();
     }
 
     /// The TCP ports on which services of a host listen.
@@ -146,7 +159,8 @@ impl Plane {
         host.untold = true;
         host.eager_until = self.now + EAGER_FOR;
         host.look_at = host.look_at.min(self.now + EAGER);
-        self.next_look = Some(self.next_look.map_or(host.look_at, |next| next.min(host.look_at)));
+        let next = host.next_look();
+        self.next_look = Some(self.next_look.map_or(next, |known| known.min(next)));
         let port = |place: &usize| self.forwards[*place].service_port;
         let begin = host.forwards.partition_point(|place| port(place) < listener.port);
         let concerned = host.forwards[begin..].iter().copied().take_while(|place| port(place) == listener.port);
