@@ -88,6 +88,29 @@ fn short_connections_and_datagrams_take_few_system_calls() {
     });
 }
 
+/// However many there are: each is told of by itself, and its forward is open when the program goes on.
+#[test]
+fn listeners_take_few_system_calls_each() {
+    const COUNT: u64 = 2000;
+    Machine::run(&["strace"], |machine| {
+        let user = machine.user();
+        let forwards = format!("0.0.0.0:10000-{0}:10000-{0}", 9999 + COUNT);
+        let keeper = user.run(&["--name", "many", "--no-loopback", "-p", &forwards], &["sleep", "100"]);
+        Api::USER.host("many");
+        let engine = engine(machine);
+        let calls = system_calls(machine, &engine, || {
+            let service = user.exec("many", &machine.peer(&format!("listen 10000 {COUNT}")));
+            let told = service.finish_within(Duration::from_secs(60)).expect_success().stderr;
+            assert_eq!(told, format!("{COUNT} listeners\n"));
+        });
+        assert_few("a listener", calls.useful(), COUNT, 120);
+        // Four ask for all that listen.
+        let questions = calls.of("sendto");
+        assert!(questions <= 2 * COUNT, "{questions} questions about {COUNT} listeners");
+        keeper.stop();
+    });
+}
+
 /// Of those that arrive: while each of its system calls is counted the engine is slow, and both kernels drop what comes too
 /// fast.
 #[test]
@@ -241,8 +264,11 @@ struct Calls(Vec<(String, u64)>);
 impl Calls {
     /// Those that did something: a look for events before sleeping is two calls, one of which yields the processor.
     fn useful(&self) -> u64 {
-        let looks: u64 = self.0.iter().filter(|(name, _)| name == "sched_yield").map(|(_, count)| count).sum();
-        self.0.iter().map(|(_, count)| count).sum::<u64>() - 2 * looks
+        self.0.iter().map(|(_, count)| count).sum::<u64>() - 2 * self.of("sched_yield")
+    }
+
+    fn of(&self, name: &str) -> u64 {
+        self.0.iter().filter(|(of, _)| of == name).map(|(_, count)| count).sum()
     }
 }
 

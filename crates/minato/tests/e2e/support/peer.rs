@@ -31,6 +31,7 @@ pub(crate) fn play(role: &str) -> i32 {
         ["mesh", address, file] => mesh(address, file),
         ["sockets", first] => crate::machine_ports::open_sockets(first.parse().expect("PORT")),
         ["babble", address] => crate::names::babble(address),
+        ["listen", first, count] => listen(first.parse().expect("PORT"), count.parse().expect("COUNT")),
         ["lines", address, count] => lines(address, count.parse().expect("COUNT")),
         ["hold", address, count] => hold(address, count.parse().expect("COUNT")),
         ["spray", address, count] => spray(address, count.parse().expect("COUNT")),
@@ -39,6 +40,13 @@ pub(crate) fn play(role: &str) -> i32 {
         _ => panic!("no such role: {role}"),
     }
     0
+}
+
+/// Listens at so many ports, one after the other.
+fn listen(first: u16, count: u16) {
+    raise_file_limit();
+    let all: Vec<_> = (first..first + count).map(|port| TcpListener::bind(("0.0.0.0", port)).expect("a port")).collect();
+    eprintln!("{} listeners", all.len());
 }
 
 /// A port alone means every address of both families.
