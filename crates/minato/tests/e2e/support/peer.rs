@@ -45,7 +45,8 @@ pub(crate) fn play(role: &str) -> i32 {
 /// Listens at so many ports, one after the other.
 fn listen(first: u16, count: u16) {
     raise_file_limit();
-    let all: Vec<_> = (first..first + count).map(|port| TcpListener::bind(("0.0.0.0", port)).expect("a port")).collect();
+    let all: Vec<_> =
+        (first..first + count).map(|port| TcpListener::bind(("0.0.0.0", port)).expect("a port")).collect();
     eprintln!("{} listeners", all.len());
 }
 
