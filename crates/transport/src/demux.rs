@@ -185,12 +185,16 @@ impl Demux {
     }
 
     pub(crate) fn insert(&mut self, tuple: FourTuple, owner: Owner) {
-        self.recent = None;
+        // Its next segment is most often the next of all.
+        self.recent = Some((tuple, owner));
         self.flows.insert(tuple, owner);
     }
 
     /// Removes the flow if it is still `owner`'s.
     pub(crate) fn remove(&mut self, tuple: &FourTuple, owner: Owner) {
+        if self.recent.is_some_and(|(recent, current)| recent == *tuple && current != owner) {
+            return;
+        }
         if let Entry::Occupied(entry) = self.flows.entry(*tuple)
             && *entry.get() == owner
         {

@@ -11,6 +11,56 @@
 //!
 //! Every other call with effects (`accept_incoming`, `commit`, `consume`, `shutdown`, …) may be made at any point, and is
 //! followed by 3 before the loop sleeps.
+//!
+//! Two stacks whose link is a loop:
+//!
+//! ```
+//! use std::net::SocketAddr;
+//! use std::time::Instant;
+//!
+//! use minato_transport::{Config, Event, IpCidr, Link, Stack};
+//!
+//! /// Hands every frame over until neither side has one.
+//! fn exchange(now: Instant, one: &mut Stack, other: &mut Stack) {
+//!     let mut moved = true;
+//!     while std::mem::take(&mut moved) {
+//!         while let Some(frame) = one.poll_transmit(now) {
+//!             other.receive(now, &mut frame.to_vec());
+//!             moved = true;
+//!         }
+//!         while let Some(frame) = other.poll_transmit(now) {
+//!             one.receive(now, &mut frame.to_vec());
+//!             moved = true;
+//!         }
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let now = Instant::now();
+//! let [mut client, mut server] = [1, 2].map(|number| {
+//!     // The key makes sequence numbers and ports unpredictable: 16 random bytes, but not here.
+//!     let mut config = Config::new(Link::Ip { mtu: 1500, virtio: false }, [number; 16]);
+//!     config.addresses = vec![IpCidr::new([10, 0, 0, number].into(), 24).expect("a prefix length of IPv4")];
+//!     Stack::new(now, config)
+//! });
+//! let address = SocketAddr::from(([10, 0, 0, 2], 80));
+//! let listener = server.listen(address, 16)?;
+//! // Without an address of its own it gets one, and an ephemeral port, for which the last argument is random.
+//! let connection = client.connect(now, None, address, 7)?;
+//! exchange(now, &mut client, &mut server);
+//! assert_eq!(client.poll_event(), Some(Event::Connected(connection)));
+//!
+//! let accepted = server.accept(listener).expect("connected");
+//! assert_eq!(client.send(now, connection, b"hello"), 5);
+//! exchange(now, &mut client, &mut server);
+//! let mut buffer = [0; 16];
+//! assert_eq!(server.receive_into(now, accepted, &mut buffer), Ok(5));
+//! assert_eq!(&buffer[..5], b"hello");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! docs/embedding.md in the repository says which call stands for which socket call.
 #![forbid(unsafe_code)]
 
 mod config;

@@ -40,7 +40,9 @@ impl Stack {
                 self.statistics.frames_sent += 1;
                 return Some(Transmit::whole(&self.frame));
             }
-            let (index, station, outgoing) = match self.run.take() {
+            // Most often there is none, and it is large to take out.
+            let run = if self.run.is_some() { self.run.take() } else { None };
+            let (index, station, outgoing) = match run {
                 Some(run) => {
                     let Some(outgoing) = self.rest_of(&run) else { continue };
                     (run.connection.0, run.station, outgoing)

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet};
 
-use super::checksum;
+use super::checksum::{self, Sum};
 use super::ip::IpPacket;
 use crate::types::Unreachable;
 
@@ -207,9 +207,9 @@ fn kind_v6(reason: Unreachable) -> (u8, u8, u32) {
 pub(crate) fn fill_checksum(source: IpAddr, destination: IpAddr, message: &mut [u8]) {
     message[2..4].fill(0);
     let pseudo = match source {
-        IpAddr::V4(_) => 0,
-        IpAddr::V6(_) => checksum::pseudo_header(source, destination, IpProtocol::Icmpv6, message.len()),
+        IpAddr::V4(_) => Sum::default(),
+        IpAddr::V6(_) => Sum::of_pseudo_header(source, destination, IpProtocol::Icmpv6, message.len()),
     };
-    let sum = !checksum::combine(&[pseudo, checksum::data(message)]);
+    let sum = !pseudo.and(message).fold();
     message[2..4].copy_from_slice(&sum.to_be_bytes());
 }

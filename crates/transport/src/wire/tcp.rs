@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use smoltcp::wire::{IpProtocol, TcpOption};
 
-use super::checksum;
+use super::checksum::{self, Sum};
 use super::ip::{Backing, IpPacket};
 use crate::tcp::Seq;
 
@@ -17,6 +17,9 @@ pub(crate) const CHECKSUM_OFFSET: usize = 16;
 
 /// Most selective acknowledgements that one segment carries beside a timestamp.
 pub(crate) const SACK_BLOCKS: usize = 3;
+
+/// The option that is one byte of padding.
+const NO_OPERATION: u8 = 1;
 
 /// A range of received sequence numbers: first, and the one after the last.
 pub(crate) type SackBlock = (Seq, Seq);
@@ -135,9 +138,8 @@ fn has_right_checksum(packet: &IpPacket<'_>) -> bool {
         return checksum::verify(packet.source, packet.destination, IpProtocol::Tcp, packet.payload);
     }
     let length = packet.payload.len() + parts.iter().map(Bytes::len).sum::<usize>();
-    let pseudo = checksum::pseudo_header(packet.source, packet.destination, IpProtocol::Tcp, length);
-    let all = std::iter::once(packet.payload).chain(parts.iter().map(|part| &part[..]));
-    checksum::combine(&[pseudo, checksum::of_parts(all)]) == u16::MAX
+    let pseudo = Sum::of_pseudo_header(packet.source, packet.destination, IpProtocol::Tcp, length);
+    parts.iter().fold(pseudo.and(packet.payload), |sum, part| sum.and(part)).fold() == u16::MAX
 }
 
 #[inline(always)]
@@ -158,6 +160,10 @@ fn parse_options(bytes: &[u8]) -> Options {
 fn parse_any_options(mut bytes: &[u8]) -> Options {
     let mut options = Options::default();
     while !bytes.is_empty() {
+        if let Some(rest) = bytes.strip_prefix(&[NO_OPERATION]) {
+            bytes = rest;
+            continue;
+        }
         let Ok((rest, option)) = TcpOption::parse(bytes) else { break };
         match option {
             TcpOption::EndOfList => break,
@@ -246,8 +252,8 @@ impl Header {
             rest = TcpOption::MaxSegmentSize(size).emit(rest);
         }
         if let Some(shift) = self.options.window_scale {
-            rest = TcpOption::NoOperation.emit(rest);
-            rest = TcpOption::WindowScale(shift).emit(rest);
+            rest[0] = NO_OPERATION;
+            rest = TcpOption::WindowScale(shift).emit(&mut rest[1..]);
         }
         if self.options.sack_permitted {
             rest = padding(rest);
@@ -265,11 +271,13 @@ impl Header {
 }
 
 fn padding(rest: &mut [u8]) -> &mut [u8] {
-    let rest = TcpOption::NoOperation.emit(rest);
-    TcpOption::NoOperation.emit(rest)
+    let (padding, rest) = rest.split_at_mut(2);
+    padding.fill(NO_OPERATION);
+    rest
 }
 
-/// Completes the checksum of a header with `payload` after it, or only starts it where the link finishes it.
+/// Completes the checksum of a header with `payload` after it, whose empty parts come last, or only starts it where the link
+/// finishes it.
 pub(crate) fn fill_checksum(
     source: SocketAddr,
     destination: SocketAddr,
@@ -278,12 +286,12 @@ pub(crate) fn fill_checksum(
     partial: bool,
 ) {
     let length = header.len() + payload.iter().map(|part| part.len()).sum::<usize>();
-    let pseudo = checksum::pseudo_header(source.ip(), destination.ip(), IpProtocol::Tcp, length);
+    let pseudo = Sum::of_pseudo_header(source.ip(), destination.ip(), IpProtocol::Tcp, length);
     let value = if partial {
-        pseudo
+        pseudo.fold()
     } else {
-        let sum = checksum::of_parts(payload.iter().copied());
-        !checksum::combine(&[pseudo, checksum::data(header), sum])
+        let parts = payload.iter().take_while(|part| !part.is_empty());
+        !parts.fold(pseudo.and(header), |sum, part| sum.and(part)).fold()
     };
     header[CHECKSUM_OFFSET..CHECKSUM_OFFSET + 2].copy_from_slice(&value.to_be_bytes());
 }

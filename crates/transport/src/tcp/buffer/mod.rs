@@ -221,6 +221,11 @@ impl ChunkQueue {
 
     /// The index of the chunk that has the byte at `offset`, and where in it.
     fn find(&self, offset: usize) -> (usize, usize) {
+        // Most queues are one chunk.
+        if let Some(first) = self.chunks.front().filter(|first| offset < first.length()) {
+            debug_assert_eq!(first.position, self.position);
+            return (0, offset);
+        }
         let position = self.position + offset as u64;
         let after = self.chunks.partition_point(|chunk| chunk.position <= position);
         let index = after.saturating_sub(1);
