@@ -122,7 +122,7 @@ mod tests {
         for first in 0..70 {
             for second in first..140 {
                 let parts = [&bytes[..first], &bytes[first..second], &bytes[second..]];
-                let sum = parts.into_iter().fold(super::Sum::default(), |sum, part| sum.and(part));
+                let sum = parts.into_iter().fold(super::Sum::default(), super::Sum::and);
                 assert_eq!(sum.fold(), super::data(&bytes), "{first} {second}");
             }
         }
