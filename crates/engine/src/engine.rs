@@ -34,6 +34,9 @@ pub(crate) const MTU: u16 = 1500;
 /// millisecond away, and what the way beyond needs is in the buffers of the machine's sockets: more would only leave the
 /// processor's cache before it is passed on.
 const BUFFER_MAX: usize = 1 << 20;
+/// How long the answer to a small first request may take to spare a frame for its acknowledgement; not if the packet loop
+/// sleeps before. A program under Nagle's algorithm that sends a request in two pieces waits for it.
+const FIRST_ACK_DELAY: Duration = Duration::from_micros(60);
 /// Locally administered, the same in every network: each is a link of its own.
 pub(crate) const GATEWAY_MAC: [u8; 6] = [0x02, 0x4d, 0x49, 0x4e, 0x41, 0x54];
 /// File descriptors that are not for flows (TAP, agent, API, hosts, pipes, sockets made ahead): a quarter of all, but
@@ -221,6 +224,7 @@ fn stack(addresses: &minato_relay::Network, key: [u8; 16], datagram_segmentation
     config.datagram_segmentation = datagram_segmentation;
     config.tcp.options.receive_buffer_max = BUFFER_MAX;
     config.tcp.options.send_buffer_max = BUFFER_MAX;
+    config.tcp.options.first_ack_delay = FIRST_ACK_DELAY;
     Stack::new(std::time::Instant::now(), config)
 }
 

@@ -10,6 +10,7 @@ mod datagrams;
 mod drain;
 mod echo;
 mod egress;
+mod ended;
 mod far;
 mod forwards;
 mod frames;
@@ -60,6 +61,7 @@ use drain::Drain;
 use echo::Echoes;
 use egress::Policies;
 pub(crate) use egress::{Place, Report};
+use ended::Ended;
 use forwards::Forward;
 pub(crate) use hosts::Order;
 use hosts::PlaneHost;
@@ -77,6 +79,8 @@ use vigil::Vigil;
 
 /// Most bytes that one flow moves in each direction in one turn.
 const BUDGET: usize = 512 << 10;
+/// From one look to the next; if it is longer, another thread has run in between.
+const LOOK: Duration = Duration::from_micros(4);
 /// Idle pipes kept for reuse, and their size.
 const IDLE_PIPES: usize = 32;
 /// What one splice moves is read again soon: it should still be in the processor's cache.
@@ -118,6 +122,12 @@ pub(crate) struct Plane {
     _agent: OwnedFd,
     tap_readable: bool,
     tap_writable: bool,
+    /// The last look found nothing.
+    in_vain: bool,
+    /// More than one frame may have come since the last look.
+    frames_wait: bool,
+    /// Connections whose acknowledgement waits for an answer, but not while the loop sleeps; and perhaps some more.
+    unacknowledged: Vec<ConnectionId>,
     /// The stack has more to send than this turn wrote.
     transmits_wait: bool,
     frame: Box<[u8]>,
@@ -160,6 +170,9 @@ pub(crate) struct Plane {
     /// Hosts whose programs are gone.
     drains: Vec<Drain>,
     lingering: Lingering,
+    ended: Ended,
+    /// A flow's end has gone to its program in this turn.
+    end_passed_on: bool,
     forwards: Slab<Forward>,
     /// When the first client that is held may have to be relayed.
     held_until: Option<Instant>,
@@ -175,7 +188,7 @@ impl Plane {
     pub(crate) fn new(setup: PlaneSetup) -> io::Result<(PlaneHandle, Plane)> {
         let poller = Poller::new()?;
         let (handle, commands) = Commands::new()?;
-        poller.add(&setup.tap, Token::Tap)?;
+        poller.add_tap(&setup.tap)?;
         poller.add(&setup.agent, Token::Agent)?;
         poller.add(commands.descriptor(), Token::Commands)?;
         let now = Instant::now();
@@ -188,6 +201,9 @@ impl Plane {
             _agent: setup.agent,
             tap_readable: true,
             tap_writable: true,
+            in_vain: false,
+            frames_wait: true,
+            unacknowledged: Vec::new(),
             transmits_wait: false,
             frame: vec![0; MAX_FRAME].into_boxed_slice(),
             spare: Spare::new(now),
@@ -216,6 +232,8 @@ impl Plane {
             next_look: None,
             drains: Vec::new(),
             lingering: Lingering::default(),
+            ended: Ended::default(),
+            end_passed_on: false,
             forwards: Slab::new(),
             held_until: None,
             taken: Vec::new(),
@@ -250,15 +268,26 @@ impl Plane {
         Ok(())
     }
 
-    /// Waits until there is something to do. `false`: there was nothing so far.
+    /// Waits until there is something to do. `false`: there was nothing so far. Before it sleeps, what could wait is done.
     fn wait(&mut self, vigil: &mut Vigil) -> io::Result<bool> {
         let now = Instant::now();
-        let sleep = self.sleep(now);
-        let watch = vigil.begin(now, sleep);
+        let at_once = now.saturating_duration_since(self.now) <= LOOK;
+        let mut sleep = self.sleep(now);
+        let mut watch = vigil.begin(now, sleep);
+        if watch.sleeps() {
+            if self.acknowledge_early()? {
+                sleep = self.sleep(now);
+                watch = vigil.begin(now, sleep);
+            }
+            self.close_ended();
+        }
         self.poller.wait(watch.timeout())?;
         self.now = Instant::now();
         let due = self.poller.ready(0).is_some() || sleep == Some(Duration::ZERO);
-        Ok(vigil.end(self.now, watch, due))
+        let works = vigil.end(self.now, watch, due);
+        self.frames_wait = watch.sleeps() || !(self.in_vain && at_once);
+        self.in_vain = !works;
+        Ok(works)
     }
 
     /// How long nothing is to be done; `None` until the next event.
@@ -279,6 +308,7 @@ impl Plane {
             self.next_look,
             self.drain_deadline(),
             self.lingering.deadline(),
+            self.ended.deadline(),
             self.spare.deadline(),
             self.held_until,
         ];
@@ -292,8 +322,12 @@ impl Plane {
             index += 1;
             match readiness.token {
                 Token::Tap => {
-                    self.tap_readable |= readiness.readable;
-                    self.tap_writable |= readiness.writable;
+                    // A device that is gone is asked as well, which says so.
+                    self.tap_readable |= readiness.readable || readiness.hung_up;
+                    if readiness.writable && !self.tap_writable {
+                        self.tap_writable = true;
+                        self.poller.watch_tap(&self.tap, false)?;
+                    }
                 }
                 Token::Commands => self.take_commands(),
                 Token::Agent => return Err(io::Error::other("its agent is gone, and every host with it")),

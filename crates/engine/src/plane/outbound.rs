@@ -42,6 +42,9 @@ impl Plane {
     }
 
     fn connect(&mut self, incoming: Incoming, target: SocketAddr) {
+        if self.admission.left() == 0 {
+            self.close_ended();
+        }
         if !self.admission.take(1) {
             self.admission.complain(self.now, "a connection to the outside");
             // It is tried again a second later (RFC 6298 §2.1), when there may be room.
@@ -89,6 +92,11 @@ impl Plane {
             }
         }
         self.ready_sockets.refill();
+        // A program that has just got the end closes its own connection now, and begins the next one later.
+        if std::mem::take(&mut self.end_passed_on) {
+            self.close_ended();
+        }
+        self.close_overdue();
     }
 
     /// The machine's socket tells whether it is connected.

@@ -1,4 +1,5 @@
-//! The event queue: epoll, edge-triggered, so that a descriptor is registered once and never touched again.
+//! The event queue: epoll, edge-triggered (but for the TAP device), so that a descriptor is registered once and never touched
+//! again.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -19,6 +20,8 @@ const EVENTS: epoll::EventFlags = epoll::EventFlags::IN
 /// urgent data.
 const MORE: epoll::EventFlags =
     epoll::EventFlags::RDHUP.union(epoll::EventFlags::HUP).union(epoll::EventFlags::ERR).union(epoll::EventFlags::PRI);
+/// The kernel counts a wait in whole milliseconds, and rounds up.
+pub(super) const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 /// Most events taken at once.
 const BATCH: usize = 256;
 
@@ -47,6 +50,20 @@ impl Poller {
     /// Tells `token` about each edge of `descriptor`, which is taken out again when its last copy is closed.
     pub(super) fn add(&self, descriptor: impl AsFd, token: Token) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, descriptor, epoll::EventData::new_u64(token.to_bits()), EVENTS)?)
+    }
+
+    /// Tells [`Token::Tap`] as long as frames wait at the device. Most come one at a time, and an edge would have to be
+    /// paid for with a read that finds nothing.
+    pub(super) fn add_tap(&self, device: impl AsFd) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(Token::Tap.to_bits());
+        Ok(epoll::add(&self.epoll, device, data, epoll::EventFlags::IN)?)
+    }
+
+    /// Whether the device's room for frames is watched as well: only while it has none, since it has some nearly always.
+    pub(super) fn watch_tap(&self, device: impl AsFd, room: bool) -> io::Result<()> {
+        let mut events = epoll::EventFlags::IN;
+        events.set(epoll::EventFlags::OUT, room);
+        Ok(epoll::modify(&self.epoll, device, epoll::EventData::new_u64(Token::Tap.to_bits()), events)?)
     }
 
     /// Waits for events, at most for `timeout` (rounded up to what the kernel can count); then [`Poller::ready`] has them.

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use minato_relay::{FlowId, Operation, Side, StackSide, Verdict};
+use minato_relay::{FlowId, Lifecycle, Operation, Side, StackSide, Verdict};
 use minato_transport::ConnectionId;
 
 use super::far::FarSide;
@@ -77,6 +77,7 @@ impl Plane {
         flow.counters.to_target += progress.to_far as u64;
         flow.counters.to_initiating += progress.to_near as u64;
         flow.last_used = self.now;
+        self.end_passed_on |= progress.far_ended;
         for (ended, side) in [(progress.near_ended, Side::Initiating), (progress.far_ended, Side::Target)] {
             if ended {
                 let _ = flow.apply(Operation::End(side));
@@ -106,6 +107,7 @@ impl Plane {
     pub(super) fn remove_flow(&mut self, id: FlowId) {
         let Some(flow) = self.flows.remove(id) else { return };
         self.tell_of_end(id, &flow);
+        let has_finished = flow.lifecycle() == Lifecycle::Closing;
         self.admission.give_back(flow.sides.kind.descriptors());
         if let Kind::Outbound { .. } | Kind::Datagrams(_) = flow.sides.kind {
             self.policies.flow_ends(self.now, flow.client.ip(), flow.server.ip());
@@ -114,9 +116,12 @@ impl Plane {
             Kind::Outbound { stage: Stage::Connecting { incoming, .. }, .. } => {
                 self.by_incoming.remove(&incoming);
             }
-            Kind::Outbound { stage: Stage::Relayed { connection, .. }, .. } => {
+            Kind::Outbound { stage: Stage::Relayed { connection, .. }, socket } => {
                 if let Some(entry) = self.by_connection.get_mut(connection_place(connection)) {
                     *entry = None;
+                }
+                if has_finished {
+                    self.close_later(socket);
                 }
             }
             Kind::Spliced(sides) => self.spliced_removed(*sides),

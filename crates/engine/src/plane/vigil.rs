@@ -31,6 +31,11 @@ pub(super) enum Watch {
 }
 
 impl Watch {
+    /// Whether the processor may be another thread's for long.
+    pub(super) fn sleeps(self) -> bool {
+        matches!(self, Watch::Sleep(timeout) if timeout != Some(Duration::ZERO))
+    }
+
     pub(super) fn timeout(self) -> Option<Duration> {
         match self {
             Watch::Look => Some(Duration::ZERO),
@@ -55,7 +60,7 @@ impl Vigil {
             return false;
         }
         if let Some(since) = self.since.take()
-            && matches!(watch, Watch::Sleep(timeout) if timeout != Some(Duration::ZERO))
+            && watch.sleeps()
         {
             self.learn(now.saturating_duration_since(since));
         }

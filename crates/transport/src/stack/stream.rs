@@ -31,6 +31,21 @@ impl Stack {
         }
     }
 
+    /// When an acknowledgement goes by itself that waits for company (`first_ack_delay`, `ack_delay`).
+    #[must_use]
+    pub fn acknowledgement_due(&self, id: ConnectionId) -> Option<Instant> {
+        let connection = self.index(id).and_then(|index| self.connections.get(index))?;
+        self.clock.instant(connection.acknowledgement_due()?)
+    }
+
+    /// Lets an acknowledgement go that waits for company: there will be none.
+    pub fn acknowledge_early(&mut self, now: Instant, id: ConnectionId) {
+        let now = self.clock.read(now);
+        if let Some(index) = self.index(id) {
+            self.drive(now, index, |connection, _| connection.acknowledge_early());
+        }
+    }
+
     /// Whether the peer's FIN arrived and everything before it is consumed. A dead id has not finished: nobody can tell
     /// any more what its peer had to say.
     #[must_use]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::buffer::{CHUNK, ChunkPool, ChunkQueue};
 use super::status::{State, Status};
 use super::{Connection, Context, LinkLimits, SocketOptions};
+use crate::time::Time;
 
 impl Connection {
     pub(crate) fn receive_slices<const N: usize>(&self) -> [&[u8]; N] {
@@ -29,6 +30,14 @@ impl Connection {
 
     pub(crate) fn peer_closed(&self) -> bool {
         self.receive.finished
+    }
+
+    pub(crate) fn acknowledgement_due(&self) -> Option<Time> {
+        self.receive.acknowledge_at
+    }
+
+    pub(crate) fn acknowledge_early(&mut self) {
+        self.receive.acknowledge_early();
     }
 
     pub(crate) fn consume(&mut self, ctx: &mut Context<'_>, count: usize) {

@@ -71,6 +71,23 @@ fn a_small_first_request_waits_for_its_answer_where_that_is_asked_for() {
 }
 
 #[test]
+fn an_acknowledgement_that_waits_goes_early_when_it_is_told_to() {
+    let delay = Duration::from_millis(3);
+    let mut script = Script::established("", |config| config.tcp.options.first_ack_delay = delay);
+    let id = script.id();
+    assert_eq!(script.stack.acknowledgement_due(id), None);
+    script.stack.acknowledge_early(script.now, id);
+    script.nothing();
+    script.send("P. 1:6 ack 1");
+    script.nothing();
+    assert_eq!(script.stack.acknowledgement_due(id), Some(script.now + delay));
+    script.stack.acknowledge_early(script.now, id);
+    script.expect(". 1 ack 6");
+    assert_eq!(script.stack.acknowledgement_due(id), None);
+    script.quiet(10);
+}
+
+#[test]
 fn what_is_out_of_order_is_kept_and_told() {
     let mut script = Script::established(",sackOK", |config| config.tcp.sack = true);
     script.send(". 11:21 ack 1");

@@ -268,6 +268,11 @@ impl ReceiveHalf {
         }
     }
 
+    /// An acknowledgement that waits for company goes now.
+    pub(super) fn acknowledge_early(&mut self) {
+        self.acknowledge_now |= self.acknowledge_at.take().is_some();
+    }
+
     /// What an outgoing segment says about this direction: acknowledgement and window field. Nothing is due afterwards.
     pub(super) fn acknowledge(&mut self, segment_size: usize) -> (Seq, u16) {
         self.acknowledge_now = false;
