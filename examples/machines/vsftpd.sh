@@ -10,6 +10,8 @@ background=NO
 anonymous_enable=YES
 anon_root=$directory/files
 no_anon_password=YES
+pasv_min_port=30000
+pasv_max_port=30009
 secure_chroot_dir=$directory/empty
 vsftpd_log_file=$directory/vsftpd.log
 CONF

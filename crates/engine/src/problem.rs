@@ -1,5 +1,8 @@
 //! Making [`Problem`]s.
 
+use std::io::ErrorKind;
+use std::path::Path;
+
 use minato_inspect::{Problem, ProblemKind};
 
 /// A problem of this kind, with the HTTP status that goes with it.
@@ -25,6 +28,19 @@ pub(crate) fn ending() -> Problem {
 /// Something that should not happen.
 pub(crate) fn internal(error: impl std::fmt::Display) -> Problem {
     problem(ProblemKind::Internal, format!("the engine failed: {error}"))
+}
+
+/// The network's directory, or a file in it, can't be written.
+pub(crate) fn unwritable(path: &Path, error: &std::io::Error) -> Problem {
+    let directory = path.parent().unwrap_or(path).display();
+    let refusal = problem(ProblemKind::Internal, format!("the engine can't write {}: {error}", path.display()));
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => with_fix(
+            with_fix(refusal, "export XDG_RUNTIME_DIR=DIR    # a directory of your own with room in it, mode 0700"),
+            format!("df -h {directory}    # make room there"),
+        ),
+        _ => refusal,
+    }
 }
 
 /// Adds a line that tells what to do. The last one added is the most important one.

@@ -77,6 +77,14 @@ impl Failure {
         if log.exists() { self.fix(format!("tail {}    # the engine's last words", log.display())) } else { self }
     }
 
+    /// Shows the last of what an engine has written that is ending or has ended: its log goes with the network.
+    pub(crate) fn last_words(mut self, log: &std::path::Path) -> Failure {
+        let log = std::fs::read_to_string(log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        self.details.extend(lines[lines.len().saturating_sub(3)..].iter().map(|line| (*line).to_owned()));
+        self
+    }
+
     /// What failed and the facts, on one line.
     pub(crate) fn sentence(&self) -> String {
         std::iter::once(&self.title).chain(&self.details).map(String::as_str).collect::<Vec<_>>().join("; ")

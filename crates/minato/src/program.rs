@@ -3,13 +3,15 @@
 //! Terminal, standard streams, working directory and environment are the program's as they would be without us. The
 //! terminal's signals reach it because it stays in our process group; signals that somebody sends to us are passed on.
 
+mod stop;
+
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use minato_host::binds::{self, Asked};
-use minato_host::enter::{Enter, Identity, Namespaces};
+use minato_host::enter::{Enter, EnterError, Identity, Namespaces};
 use minato_host::parent::{self, Orphan};
 use minato_host::signals::{self, Signal};
 use tokio::io::AsyncReadExt;
@@ -20,6 +22,7 @@ use crate::client::{Binds, Session};
 use crate::failure::{Failure, code};
 use crate::flags::Program;
 use crate::render;
+pub(crate) use stop::stop_along;
 
 /// What the program finds its host's name in.
 const HOST_VARIABLE: &str = "MINATO_HOST";
@@ -95,12 +98,30 @@ fn entering(
     let namespaces =
         Namespaces { user: enter.user.clone(), network: enter.network.clone(), mount: enter.mount.clone() };
     let cannot = format!("cannot enter host '{host}'");
-    let enter = Enter::open(&namespaces, identity).map_err(|error| Failure::caused(&cannot, error))?;
+    let enter = Enter::open(&namespaces, identity).map_err(|error| {
+        let inside = std::env::var(HOST_VARIABLE).ok();
+        not_entered(&cannot, &error, inside.as_deref())
+    })?;
     let name = command.get_program().to_string_lossy().into_owned();
     command.env(HOST_VARIABLE, host);
     enter.apply(command);
     parent::end_with_parent(command, orphan);
     Ok(name)
+}
+
+/// Why a host's namespaces can't be opened, for a command that may run `inside` a host itself.
+fn not_entered(cannot: &str, error: &EnterError, inside: Option<&str>) -> Failure {
+    let failure = Failure::caused(cannot, error);
+    let Some(inside) = inside.filter(|_| error.source.kind() == io::ErrorKind::PermissionDenied) else {
+        return failure;
+    };
+    failure
+        .detail(format!(
+            "this command runs inside host '{}', from where no other host can be entered",
+            render::printable(inside)
+        ))
+        .fix("minato run --network OTHER -- CMD    # a network of its own, which this host's programs may have")
+        .fix("leave this host and run the command outside, or run the program in this host without minato")
 }
 
 fn start(command: std::process::Command, name: &str) -> Result<Child, Failure> {
@@ -141,11 +162,14 @@ pub(crate) async fn terminate(child: &mut Child) {
 
 /// Signals a program.
 pub(crate) fn send(child: &Child, signal: rustix::process::Signal) {
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
+    if let Some(pid) = pid(child) {
         // A program that has ended needs no signal.
         let _ = rustix::process::kill_process(pid, signal);
     }
+}
+
+fn pid(child: &Child) -> Option<rustix::process::Pid> {
+    child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw)
 }
 
 /// Gives this process a name of its own in process lists: what was started as `/proc/self/exe` is called `exe`.
@@ -165,11 +189,22 @@ const FORWARDED: [rustix::process::Signal; 6] = {
     use rustix::process::Signal;
     [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1, Signal::USR2]
 };
+/// Those that tell whoever stands for one program that it has stopped, and is to go on.
+const OF_JOBS: [rustix::process::Signal; 2] = [rustix::process::Signal::CHILD, rustix::process::Signal::CONT];
 
 impl Signals {
     /// Catches them from now on.
     pub(crate) fn catch() -> Result<Signals, Failure> {
-        let numbers = FORWARDED.map(rustix::process::Signal::as_raw);
+        Signals::caught(&FORWARDED)
+    }
+
+    /// The same, with those of a shell's jobs.
+    pub(crate) fn catch_as_job() -> Result<Signals, Failure> {
+        Signals::caught(&[&FORWARDED[..], &OF_JOBS].concat())
+    }
+
+    fn caught(signals: &[rustix::process::Signal]) -> Result<Signals, Failure> {
+        let numbers: Vec<i32> = signals.iter().map(|signal| signal.as_raw()).collect();
         let records = signals::catch(&numbers).and_then(pipe::Receiver::from_owned_fd);
         let records = records.map_err(|error| Failure::caused("cannot catch signals", error))?;
         Ok(Signals { records })
@@ -188,7 +223,10 @@ impl Signals {
 
 /// Passes a signal on to the program, unless the terminal has sent it to both of us.
 pub(crate) fn pass_on(signal: Signal, child: &Child) {
-    if let Some(named) = rustix::process::Signal::from_named_raw(signal.number).filter(|_| !signal.from_kernel) {
+    let Some(named) = rustix::process::Signal::from_named_raw(signal.number) else { return };
+    // The terminal's end is told to our group only, and a shell that is our program has one of its own.
+    let for_us_alone = named == rustix::process::Signal::HUP && !stop::is_in_our_group(child);
+    if !signal.from_kernel || for_us_alone {
         send(child, named);
     }
 }

@@ -26,11 +26,12 @@ impl RuntimeDir {
 
     /// The directories of all networks of this user that have one, by name.
     pub(crate) fn all() -> Vec<RuntimeDir> {
-        let base = base(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from));
-        let entries = std::fs::read_dir(&base).into_iter().flatten().flatten();
-        let mut networks: Vec<Name> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-        networks.sort_unstable();
-        networks.into_iter().map(|network| RuntimeDir { base: base.clone(), network }).collect()
+        in_base(&base(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)))
+    }
+
+    /// Those of the user's other networks.
+    pub(crate) fn siblings(&self) -> Vec<RuntimeDir> {
+        in_base(&self.base).into_iter().filter(|other| other != self).collect()
     }
 
     /// The directory of a network below a given one.
@@ -82,6 +83,13 @@ impl RuntimeDir {
     pub(crate) fn check(&self) -> Result<(), Failure> {
         [self.base.clone(), self.path()].iter().try_for_each(|directory| trusted(directory))
     }
+}
+
+fn in_base(base: &Path) -> Vec<RuntimeDir> {
+    let entries = std::fs::read_dir(base).into_iter().flatten().flatten();
+    let mut networks: Vec<Name> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    networks.sort_unstable();
+    networks.into_iter().map(|network| RuntimeDir { base: base.to_owned(), network }).collect()
 }
 
 fn base(xdg: Option<PathBuf>) -> PathBuf {

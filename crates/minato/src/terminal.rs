@@ -31,20 +31,29 @@ impl Terminal {
 
     /// Prints data. A reader that has gone away ends the command quietly.
     pub(crate) fn print(&self, text: &str) {
+        self.print_or(text, || ());
+    }
+
+    /// The same; before the command ends because nobody gets the data, `undo` is called.
+    pub(crate) fn print_or(&self, text: &str, undo: impl FnOnce()) {
         let mut output = io::stdout().lock();
-        match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-            Err(error) => {
-                self.warn(&format!("cannot write to standard output: {error}"));
-                std::process::exit(i32::from(crate::failure::code::FAILED));
-            }
+        let Err(error) = output.write_all(text.as_bytes()).and_then(|()| output.flush()) else { return };
+        undo();
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            std::process::exit(0);
         }
+        self.warn(&format!("cannot write to standard output: {error}"));
+        std::process::exit(i32::from(crate::failure::code::FAILED));
     }
 
     /// Prints a view: `text` for people, or `{"version":1,"NAME":data}` on one line with `--json`.
     pub(crate) fn view<T: Serialize>(&self, name: &str, data: &T, text: impl FnOnce(&Look) -> String) {
-        self.print(&if self.json { json_view(name, data) } else { text(&self.look) });
+        self.print(&self.viewed(name, data, text));
+    }
+
+    /// What a view prints.
+    pub(crate) fn viewed<T: Serialize>(&self, name: &str, data: &T, text: impl FnOnce(&Look) -> String) -> String {
+        if self.json { json_view(name, data) } else { text(&self.look) }
     }
 
     /// A list as a view: no text for people where it is empty, always an array as JSON.

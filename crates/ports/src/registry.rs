@@ -66,6 +66,12 @@ pub fn source() -> impl Iterator<Item = &'static str> {
     TEXT.lines().map_while(|line| line.strip_prefix("# "))
 }
 
+/// The day of its newest part, as `2026-09-17`.
+pub fn date() -> &'static str {
+    let published = source().find_map(|line| line.split_once("(published ")?.1.split(')').next());
+    published.unwrap_or("an unknown day")
+}
+
 /// The service registered for a port. Where several names are, the first that is not historic.
 pub fn lookup(port: u16, transport: Transport) -> Option<Service> {
     rows(port).find(|row| !row.name.is_empty() && row.has_transport(transport))

@@ -17,7 +17,7 @@ use super::{Flow, Kind, Plane};
 
 /// Connections that may wait for our accept; the kernel's `net.core.somaxconn` bounds it further.
 const BACKLOG: u32 = 4096;
-/// How long nothing is accepted after the kernel ran out of descriptors or memory.
+/// How long nothing is accepted after the kernel ran out of descriptors or memory, or sockets inside the host were to be waited for.
 const STALL: Duration = Duration::from_millis(50);
 
 /// One forward.
@@ -250,7 +250,7 @@ pub(super) enum More {
     No,
     /// Yes, in the next turn.
     Now,
-    /// Maybe, but the kernel is short of something.
+    /// Maybe, but something is short: in the kernel, or sockets inside the host.
     Later,
 }
 

@@ -24,7 +24,8 @@ use super::{BUDGET, Plane};
 
 /// Most connections accepted from one forward in one turn.
 const ACCEPTS: usize = 64;
-/// Most connections of one host that wait for a socket inside it; the ones after that are reset.
+/// Most connections of one host that wait for a socket inside it. The ones after that wait where they are, which is the
+/// forward's accept queue; those that are nowhere else, from the API, are reset.
 const MAX_WAITING: usize = 1024;
 /// How often another port is tried for a client that appears as the gateway.
 const TRIES: usize = 8;
@@ -37,6 +38,9 @@ impl Plane {
         for _ in 0..ACCEPTS {
             let Some(forward) = self.forwards.get(place) else { return More::No };
             let HeldSocket::Tcp(port) = &forward.socket else { return More::No };
+            if self.hosts.get(&forward.host).is_some_and(|host| host.waiting.len() >= MAX_WAITING) {
+                return More::Later;
+            }
             match port.accept() {
                 Ok(Accepted::Connection(socket, address)) => {
                     let entrance = Entrance::Forward(forward.id, place);

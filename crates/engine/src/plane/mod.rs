@@ -157,7 +157,7 @@ pub(crate) struct Plane {
     buffer: Box<[u8]>,
     /// Forwards, echo sockets and questions that had more than one turn's worth: their events don't come again.
     again: Vec<Token>,
-    /// Forwards for which the kernel was short of something, and when they try again.
+    /// Forwards for which something was short, and when they try again.
     stalled: Vec<Token>,
     stalled_until: Option<Instant>,
 

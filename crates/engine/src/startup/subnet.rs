@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::directory::is_locked;
 use crate::FixedSubnet;
 use crate::machine::Machine;
-use crate::problem::{internal, problem, with_fix};
+use crate::problem::{internal, problem, unwritable, with_fix};
 use crate::subnet::FREE_PREFIX;
 
 const PREFIX_V6: u8 = 64;
@@ -74,7 +74,8 @@ fn note(directory: &Path, subnet: Subnet, taken: &[Taken]) -> Result<Addresses, 
     let blocks: Vec<Ipv4Addr> = taken.iter().map(|other| other.loopback).collect();
     let loopback = loopback(subnet.gateway_v4, &blocks);
     let note = format!("{}/{} {loopback}", subnet.gateway_v4, subnet.prefix_v4);
-    fs::write(directory.join(NOTE), note).map_err(internal)?;
+    let file = directory.join(NOTE);
+    fs::write(&file, note).map_err(|error| unwritable(&file, &error))?;
     Ok(Addresses { subnet, loopback })
 }
 

@@ -83,7 +83,7 @@ impl RequestError {
                 Failure::new(crate::failure::code::FAILED, title).fix_with_log(&client.directory.log())
             }
             RequestError::Gone(why) => {
-                Failure::caused("the engine ended before it answered", why).fix_with_log(&client.directory.log())
+                Failure::caused("the engine ended before it answered", why).last_words(&client.directory.log())
             }
             RequestError::Refused(problem) => in_network(Failure::from(*problem), &client.directory),
             RequestError::Nonsense(what) => Failure::caused("the engine's answer makes no sense", what)
@@ -108,9 +108,20 @@ pub(crate) fn no_such_host(host: &str, directory: &RuntimeDir) -> Failure {
         .fix(format!("minato run{} --name {host} -- PROGRAM", network_flag(directory)))
 }
 
-/// The sentence that says so.
+/// The sentence that says so, and which networks do run.
 pub(crate) fn not_running_message(directory: &RuntimeDir) -> String {
-    format!("no network '{}' is running", directory.network())
+    let message = format!("no network '{}' is running", directory.network());
+    let flags = directory.siblings().into_iter().filter(runs).map(|other| format!("--network {}", other.network()));
+    match flags.collect::<Vec<_>>().as_slice() {
+        [] => message,
+        [flag] => format!("{message}; another one is: {flag}"),
+        flags => format!("{message}; others are: {}", flags.join(", ")),
+    }
+}
+
+/// Whether an engine serves there.
+fn runs(directory: &RuntimeDir) -> bool {
+    directory.check().is_ok() && std::os::unix::net::UnixStream::connect(directory.socket()).is_ok()
 }
 
 /// ` --network NET` where a command line needs it.

@@ -197,8 +197,5 @@ impl Announcement {
 fn silent(directory: &RuntimeDir, engine: &mut Child) -> Failure {
     let ended = engine.try_wait().ok().flatten();
     let how = ended.map_or_else(|| "it said nothing".into(), |status| format!("it ended at once: {status}"));
-    let mut failure = Failure::caused("the engine did not start", how);
-    let log = std::fs::read_to_string(directory.log()).unwrap_or_default();
-    failure.details.extend(log.lines().rev().take(3).collect::<Vec<_>>().into_iter().rev().map(str::to_owned));
-    failure.fix_with_log(&directory.log())
+    Failure::caused("the engine did not start", how).last_words(&directory.log()).fix_with_log(&directory.log())
 }

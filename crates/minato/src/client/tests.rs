@@ -4,7 +4,7 @@ use minato_inspect::{ExecRequest, ForwardRequest, HostRequest, ProblemKind, Sess
 use serde_json::json;
 
 use super::fake::{Afterwards, Fake, Reply, opened, problem};
-use super::{News, RequestError, open_host, open_session};
+use super::{News, RequestError, not_running_message, open_host, open_session};
 
 #[tokio::test]
 async fn a_list_is_read() {
@@ -20,6 +20,23 @@ async fn without_an_engine_the_failure_says_so() {
     assert!(matches!(error, RequestError::NotRunning), "{error:?}");
     let failure = error.into_failure(&fake.client);
     assert_eq!((failure.code, failure.title.as_str()), (10, "no network 'default' is running"));
+}
+
+#[tokio::test]
+async fn networks_that_run_are_named_where_another_one_does_not() {
+    let fake = Fake::absent();
+    let directory = fake.client.directory();
+    let make = |network: &str| {
+        let other = directory.sibling(network.parse().expect("a name"));
+        other.create().expect("a directory");
+        std::os::unix::net::UnixListener::bind(other.socket()).expect("a socket")
+    };
+    let (_shop, ended) = (make("shop"), make("ended"));
+    drop(ended);
+    assert_eq!(not_running_message(directory), "no network 'default' is running; another one is: --network shop");
+    let _lab = make("lab");
+    let others = "no network 'default' is running; others are: --network lab, --network shop";
+    assert_eq!(not_running_message(directory), others);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ mod book;
 mod keeper;
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use minato_inspect::Transport;
 use serde::{Deserialize, Serialize};
@@ -30,29 +30,41 @@ enum Word {
 
 /// Holds ports and prints them.
 pub(super) fn lease(lease: &Lease, terminal: &Terminal) -> Result<u8, Failure> {
-    let ports = match &lease.key {
-        None => start_keeper(lease, &[])?,
+    let (ports, keeper) = match &lease.key {
+        None => start_keeper(lease, &[]).map(begun)?,
         Some(key) => {
             let entry = Entry::open(key)?;
             let all = entry.ports()?;
             let count = usize::from(lease.count);
             let known = &all[..all.len().min(count)];
-            let ports = match entry.kept()? {
+            let held = match entry.kept()? {
                 // Its keeper can't end while we have the entry locked, and lives on for another while from now on.
                 Some(kept) if known.len() == count && known.iter().all(|port| kept.contains(port)) => {
                     refuse_taken(known)?;
-                    known.to_vec()
+                    (known.to_vec(), None)
                 }
                 Some(kept) => return Err(still_kept(key, &kept)),
-                None => start_keeper(lease, known)?,
+                None => start_keeper(lease, known).map(begun)?,
             };
-            let rest = all.iter().skip(ports.len());
-            entry.write(&ports.iter().chain(rest).copied().collect::<Vec<_>>())?;
-            ports
+            let rest = all.iter().skip(held.0.len());
+            entry.write(&held.0.iter().chain(rest).copied().collect::<Vec<_>>())?;
+            held
         }
     };
-    terminal.view("lease", &ports, |_| numbers(&ports));
+    let text = terminal.viewed("lease", &ports, |_| numbers(&ports));
+    terminal.print_or(&text, || keeper.into_iter().for_each(release));
     Ok(DONE)
+}
+
+/// Ports that are held by a keeper of this command's own.
+fn begun((ports, keeper): (Vec<u16>, Child)) -> (Vec<u16>, Option<Child>) {
+    (ports, Some(keeper))
+}
+
+/// Gives ports back that nobody was told of.
+fn release(mut keeper: Child) {
+    // It may have ended by itself.
+    let _ = keeper.kill().and_then(|()| keeper.wait());
 }
 
 /// A line each, for scripts.
@@ -61,7 +73,7 @@ fn numbers(ports: &[u16]) -> String {
 }
 
 /// Starts the process that holds these ports, and more where the lease is for more.
-fn start_keeper(lease: &Lease, known: &[u16]) -> Result<Vec<u16>, Failure> {
+fn start_keeper(lease: &Lease, known: &[u16]) -> Result<(Vec<u16>, Child), Failure> {
     let mut command = Command::new("/proc/self/exe");
     command.args(["__lease", &lease.count.to_string(), "--within", &lease.within.as_secs().to_string()]);
     if let Some(key) = &lease.key {
@@ -76,7 +88,7 @@ fn start_keeper(lease: &Lease, known: &[u16]) -> Result<Vec<u16>, Failure> {
         BufReader::new(output).read_line(&mut line).map_err(failed)?;
     }
     match serde_json::from_str(&line) {
-        Ok(Word::Held(ports)) => Ok(ports),
+        Ok(Word::Held(ports)) => Ok((ports, keeper)),
         Ok(Word::Taken(port)) => Err(taken(port)),
         Ok(Word::Failed(why)) => Err(Failure::new(code::EXHAUSTED, "the ports cannot be held").detail(why)),
         Err(_) => Err(Failure::new(code::FAILED, "the process that holds the ports has failed")),

@@ -46,7 +46,7 @@ async fn attend(
     directory: &RuntimeDir,
     terminal: &Terminal,
 ) -> Result<u8, Failure> {
-    let mut signals = Signals::catch()?;
+    let mut signals = Signals::catch_as_job()?;
     let mut child = match program::spawn(program, &session).await {
         Ok(child) => child,
         Err(failure) => {
@@ -77,6 +77,9 @@ enum Outcome {
     Lost(std::io::Error),
 }
 
+/// Something has become of the program.
+const CHILD: i32 = rustix::process::Signal::CHILD.as_raw();
+
 /// Waits for the program, and meanwhile passes on signals and what the engine has to say.
 async fn supervise(child: &mut Child, session: &mut Session, signals: &mut Signals, terminal: &Terminal) -> Outcome {
     loop {
@@ -86,7 +89,10 @@ async fn supervise(child: &mut Child, session: &mut Session, signals: &mut Signa
                 News::EngineEnded(reason) => return Outcome::EngineEnded(reason),
                 news => tell(&news, terminal),
             },
-            signal = signals.next() => program::pass_on(signal, child),
+            signal = signals.next() => match signal.number {
+                CHILD => program::stop_along(child).await,
+                _ => program::pass_on(signal, child),
+            },
         }
     }
 }
@@ -125,7 +131,7 @@ fn killed(status: ExitStatus) -> bool {
 
 fn engine_ended(reason: &str, directory: &RuntimeDir) -> Failure {
     let title = format!("the engine of network '{}' ended, and the program with it", directory.network());
-    Failure::new(code::FAILED, title).detail(reason).fix_with_log(&directory.log())
+    Failure::new(code::FAILED, title).detail(reason).last_words(&directory.log())
 }
 
 /// Programs that went to the background end with their host; whoever started them should know.

@@ -41,8 +41,7 @@ pub(super) fn service(query: &ServiceQuery, terminal: &Terminal) -> Result<u8, F
         ServiceKey::Name(name) => format!("no name registered with IANA{protocol} contains '{name}'"),
         ServiceKey::Range(range) => format!("nothing is registered with IANA at {range}{protocol}"),
     };
-    Err(Failure::new(code::NOTHING, title)
-        .detail(format!("of the registry as of: {}", registry::source().collect::<Vec<_>>().join(", "))))
+    Err(Failure::new(code::NOTHING, title).detail(format!("the registry here is of {}", registry::date())))
 }
 
 fn entries_of(query: &ServiceQuery) -> Vec<Entry> {

@@ -29,7 +29,7 @@ pub(crate) use up::{Files, Up};
 
 /// Any program with its own IP address and its own 65,536 ports, without root.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "minato", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "minato", version, max_term_width = 100)]
 pub(crate) struct Flags<C: Subcommand = Command> {
     /// The network to work in; it begins with its first host and ends with its last [default: default].
     #[arg(long, global = true, value_name = "NET")]

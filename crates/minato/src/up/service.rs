@@ -244,7 +244,10 @@ fn shown(code: u8) -> String {
     match code {
         129..=192 => {
             let signal = Signal::from_named_raw(i32::from(code) - 128).map(|signal| format!("{signal:?}"));
-            format!("signal {}", signal.unwrap_or_else(|| (code - 128).to_string()))
+            // `"Signal::KILL"`, with the quotes.
+            let name = signal.as_deref().and_then(|signal| signal.trim_matches('"').strip_prefix("Signal::"));
+            let name = name.map(|name| format!("SIG{name}"));
+            name.unwrap_or_else(|| format!("signal {}", code - 128))
         }
         code => format!("exit code {code}"),
     }

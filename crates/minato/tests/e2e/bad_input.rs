@@ -33,6 +33,12 @@ const MISTAKES: &[(&[&str], i32, &[&str])] = &[
     (&["run", "--", "no-such-program"], 127, &["no-such-program"]),
     (&["run", "--", "/etc/passwd"], 126, &["/etc/passwd"]),
     (&["run", "--", "/usr"], 126, &["/usr"]),
+    (
+        &["service", "nosuchsvc"],
+        10,
+        &["no name registered with IANA contains 'nosuchsvc'", "the registry here is of 20"],
+    ),
+    (&["help", "nosuch"], 2, &["nosuch"]),
     (&["exec", "nobody", "--", "true"], 10, &["no network 'default'"]),
 ];
 
@@ -54,6 +60,52 @@ fn mistakes_have_their_exit_codes_and_leave_nothing() {
             );
         }
         assert!(wrong.is_empty(), "{} mistakes are treated wrongly:\n{}", wrong.len(), wrong.join("\n"));
+    });
+}
+
+#[test]
+fn help_is_a_command_too() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        for (command, flag) in
+            [(&["help"][..], &["--help"][..]), (&["help", "forward", "add"], &["forward", "add", "--help"])]
+        {
+            let help = user.minato_finish(command).expect_success().stdout;
+            assert_eq!(help, user.minato_finish(flag).expect_success().stdout);
+        }
+    });
+}
+
+#[test]
+fn a_command_inside_a_host_is_told_why_it_cannot_enter_another() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let inside =
+            user.run(&["--name", "in"], &["/run/bin/minato", "run", "--name", "second", "--", "true"]).finish();
+        inside.expect_code(1).expect_stderr(&[
+            "cannot enter host 'second'",
+            "runs inside host 'in'",
+            "try: leave this host",
+        ]);
+        let fix = ["/run/bin/minato", "run", "--network", "other", "--", "true"];
+        user.run(&["--name", "in"], &fix).finish().expect_success();
+    });
+}
+
+#[test]
+fn a_runtime_directory_without_room_is_named() {
+    Machine::run(&["mount"], |machine| {
+        let small = "mkdir /run/small && mount -t tmpfs -o size=16k,mode=700,uid=1000,gid=1000 none /run/small && \
+                     head -c 1M /dev/zero > /run/small/full";
+        let _ = machine.root().finish("sh", &["-c", small]);
+        let user = machine.user();
+        let mut command = user.minato(&["run", "--", "true"]);
+        command.env("XDG_RUNTIME_DIR", "/run/small");
+        let full = user.start(command).finish().expect_code(1);
+        full.expect_stderr(&[
+            "can't write /run/small/minato/default/subnet: No space left",
+            "try: df -h /run/small/minato/default",
+        ]);
     });
 }
 

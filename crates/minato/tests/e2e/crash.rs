@@ -25,6 +25,8 @@ fn the_engine_is_killed() {
             machine.engines().iter().for_each(crate::machine::Process::kill);
             let finished = run.finish_within(SOON);
             assert!(!finished.status.success(), "run must not report success");
+            // Its directory goes with it.
+            assert!(!finished.stderr.contains("engine.log"), "{}", finished.stderr);
             works_again(&account, machine);
         }
     });

@@ -98,6 +98,8 @@ fn two_machines_one_with_three_services() {
         wait_until("the mail", SOON, arrived);
         let page = net::http_get("127.0.0.1:8080", "/").expect("a page");
         assert!(page.contains("hello from port 80"), "{page}");
+        let file = root.finish("curl", &["--silent", "--show-error", "ftp://127.0.0.1:8021/welcome.txt"]);
+        assert_eq!(file.expect_success().stdout, "hello from port 21\n");
         up.stop().expect_success();
     });
 }

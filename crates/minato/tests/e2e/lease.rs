@@ -87,3 +87,21 @@ fn a_key_gets_the_same_ports_again() {
         keepers_are_gone(machine);
     });
 }
+
+#[test]
+fn a_lease_that_nobody_was_told_of_is_given_back() {
+    Machine::run(&["sh"], |machine| {
+        let user = machine.user();
+        let told_nobody = |key: &str| user.finish("sh", &["-c", &format!("/run/bin/minato lease 3 {key} > /dev/full")]);
+        for key in ["", "--for tests"] {
+            told_nobody(key).expect_code(1).expect_stderr(&["cannot write to standard output"]);
+            assert_eq!(machine.processes_named("minato-lease").len(), 0);
+        }
+        // One that another command was told of stays.
+        let ports = lease(&user, &["3", "--for", "tests"]);
+        told_nobody("--for tests").expect_code(1);
+        assert_eq!(machine.processes_named("minato-lease").len(), 1);
+        assert_eq!(lease(&user, &["3", "--for", "tests", "--within", "1"]), ports);
+        machine.processes_named("minato-lease").iter().for_each(crate::machine::Process::kill);
+    });
+}

@@ -2,7 +2,10 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::machine::{MACHINE_V4, Machine, OUTSIDE_V4, SOON, wait_for, wait_until};
 use crate::support::{net, servers};
@@ -105,9 +108,52 @@ fn short_connections(client: u32, count: u32) -> Vec<String> {
 }
 
 fn ask_line(address: &str, text: &str) -> std::io::Result<String> {
-    let mut stream = net::connect(address)?;
+    answer(net::connect(address)?, text)
+}
+
+fn answer(mut stream: TcpStream, text: &str) -> std::io::Result<String> {
     writeln!(stream, "{text}")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
+}
+
+/// More than the engine lets wait for sockets inside a host, which come from its agent.
+#[test]
+fn a_burst_waits_until_sockets_inside_the_host_are_there() {
+    const CLIENTS: usize = 1500;
+    /// A server that a burst does not overrun.
+    const SERVER: &str = "
+import asyncio, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+async def echo(reader, writer):
+    writer.write(await reader.readline())
+    writer.close()
+async def main():
+    server = await asyncio.start_server(echo, '0.0.0.0', 80, backlog=4096)
+    await server.serve_forever()
+asyncio.run(main())
+";
+    Machine::run(&["python3"], |machine| {
+        let files = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).expect("as many files as are allowed");
+        let run = machine.user().run(&["--name", "burst", "-p", "0.0.0.0:8080:80"], &["python3", "-c", SERVER]);
+        let address = format!("{MACHINE_V4}:8080");
+        wait_until("the service", SOON, || ask_line(&address, "ready").is_ok());
+        let agent = machine.processes_with_argument("__agent").pop().expect("an agent");
+        agent.signal(Signal::STOP);
+        let clients: Vec<_> = machine
+            .outside_thread(move || (0..CLIENTS).map(|_| net::connect(&address)).collect())
+            .join()
+            .expect("clients");
+        // Until the engine has taken as many as it takes without the agent.
+        let [engine] = machine.engines().try_into().unwrap_or_else(|_| panic!("not one engine"));
+        wait_until("the clients to wait", SOON, || engine.descriptors() > 1000);
+        agent.signal(Signal::CONT);
+        let answers =
+            clients.into_iter().enumerate().map(|(number, stream)| answer(stream?, &format!("client {number}")));
+        let failed: Vec<String> = answers.filter_map(|answer| answer.err().map(|error| error.to_string())).collect();
+        assert!(failed.is_empty(), "{} of {CLIENTS}: {}", failed.len(), failed[0]);
+        run.stop();
+    });
 }

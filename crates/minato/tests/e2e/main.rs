@@ -27,6 +27,7 @@ mod forwards;
 mod ftp;
 mod harness;
 mod hosts;
+mod jobs;
 mod json;
 mod lease;
 mod load;

@@ -188,7 +188,7 @@ fn a_program_that_ends_is_started_again_where_the_file_says_so() {
         let up = user.start(user.minato(&["up"]));
         says(&up, "network 'work' is ready");
         machine.processes_named("python3").iter().for_each(crate::machine::Process::kill);
-        says(&up, "web ended with signal");
+        says(&up, "web ended with SIGKILL; starts again");
         wait_until("the page again", SOON, || is_served(8080));
         let shown = user.minato_json(&["ps", "-f", "minato.toml"]);
         assert_eq!(shown["up"]["services"][0]["restarts"], 1, "{shown}");
