@@ -27,6 +27,7 @@ use minato_inspect::Problem;
 
 use log::Log;
 use startup::ready::announce;
+pub use control::web_port;
 pub use subnet::{FixedSubnet, FixedSubnetError, most_hosts};
 
 /// What an engine is started with.

@@ -63,4 +63,7 @@ pub enum ForwardState {
     Held,
     /// The service listens and so does the forward.
     Open,
+    /// The host port is held; connections are refused because the service listens, but not in the family of the address on
+    /// the machine (which matters unless that is a loopback address).
+    OtherFamily,
 }

@@ -104,6 +104,9 @@ impl From<Problem> for Failure {
         let mut failure = Failure::new(exit_code(problem.kind), problem.title);
         failure.details.extend(problem.holder.iter().flat_map(|holder| holder_lines(holder)));
         failure.fixes = problem.fixes;
+        let processes = problem.holder.iter().flat_map(|holder| &holder.processes);
+        let shown = processes.filter_map(network_of).map(|network| format!("minato --network {network} forward ls"));
+        failure.fixes.splice(0..0, shown);
         if problem.kind == ProblemKind::Unsupported {
             failure.fixes.push("minato doctor    # checks what this machine lacks, and says how to change it".into());
         }
@@ -138,7 +141,19 @@ fn holder_lines(holder: &Holder) -> Vec<String> {
         };
         return vec![held(who.into())];
     }
-    holder.processes.iter().map(|process| held(describe(process))).collect()
+    let who = |process: &Process| match network_of(process) {
+        Some(network) => format!("your network {network}, as a forward (its engine has pid {})", process.pid),
+        None => describe(process),
+    };
+    holder.processes.iter().map(|process| held(who(process))).collect()
+}
+
+/// The network of this user that a process is the engine of.
+fn network_of(process: &Process) -> Option<&str> {
+    let mut words = process.command.iter().skip_while(|word| *word != "__engine");
+    let is_own = process.uid == rustix::process::geteuid().as_raw();
+    let network = words.by_ref().skip_while(|word| *word != "--network").nth(1)?;
+    is_own.then_some(network.as_str())
 }
 
 fn socket(holder: &Holder) -> String {

@@ -45,7 +45,7 @@ impl Control {
 }
 
 /// The port that is most likely a web server's.
-fn web_port(listening: &[u16]) -> Option<u16> {
+pub fn web_port(listening: &[u16]) -> Option<u16> {
     let is_web =
         |port: &&u16| registry::lookup(**port, Transport::Tcp).is_some_and(|service| service.name().contains("http"));
     let plain = || listening.iter().filter(|port| !TLS.contains(port));

@@ -50,6 +50,7 @@ use crate::plane::PlaneHandle;
 use crate::problem::problem;
 use direct::DirectSockets;
 use forwards::ForwardRecord;
+pub use dial::web_port;
 pub(crate) use forwards::collapse;
 use guests::GuestRecord;
 pub(crate) use guests::GuestSession;

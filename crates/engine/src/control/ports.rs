@@ -5,7 +5,7 @@ use std::sync::Arc;
 use minato_host::process::{self, SocketOwners};
 use minato_host::sock_diag::SocketInfo;
 use minato_host::sync::lock;
-use minato_inspect::{Forward, PortRow, Problem, Unknown};
+use minato_inspect::{Forward, ForwardState, PortRow, Problem, Unknown};
 
 use super::{Control, Inside, blocking};
 use crate::plane::Command;
@@ -46,7 +46,9 @@ fn rows(host: &str, sockets: &[SocketInfo], pids: &[u32], forwards: &[Forward]) 
     let mut rows = rows::merge(sockets, &SocketOwners::of(pids), Some(Unknown::Vanished), process::describe);
     for row in &mut rows {
         let leads_here = |forward: &&Forward| {
-            forward.host == host && (forward.service_port, forward.transport) == (row.port, row.transport)
+            forward.host == host
+                && (forward.service_port, forward.transport) == (row.port, row.transport)
+                && forward.state != ForwardState::OtherFamily
         };
         row.forwarded_from = forwards.iter().filter(leads_here).cloned().collect();
         row.host = Some(host.to_owned());

@@ -151,6 +151,8 @@ pub(crate) struct ServicesChanged {
 pub(crate) struct ForwardStatus {
     pub(crate) id: u64,
     pub(crate) open: bool,
+    /// It is not, because its service listens in the other family only.
+    pub(crate) other_family: bool,
     pub(crate) connections: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,

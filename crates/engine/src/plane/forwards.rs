@@ -37,6 +37,8 @@ pub(super) struct Forward {
     pub(super) stuck: bool,
     /// Where the service is reached; `None` while it does not listen.
     pub(super) service: Option<SocketAddr>,
+    /// The service listens, but only in the family that this forward's clients are not of.
+    other_family: bool,
     /// Connections, or clients, so far.
     pub(super) connections: u64,
     /// UDP clients with a flow now.
@@ -59,6 +61,7 @@ impl Forward {
             watched: false,
             stuck: false,
             service: None,
+            other_family: false,
             connections: 0,
             clients: 0,
             bytes_in: 0,
@@ -77,18 +80,22 @@ impl Forward {
     /// Where the service is, among `services` of a host with the addresses `own`. Clients that come over the machine's
     /// loopback appear as the gateway, which has an address in both families: so they reach a service of either.
     fn find(&self, services: &Services, own: &[IpAddr]) -> Option<SocketAddr> {
-        let (transport, v4) = (self.socket.transport(), self.address.is_ipv4());
-        let in_family = |v4| {
-            let reach = services.reach(transport, self.service_port, v4, own)?;
-            Some(SocketAddr::new(Services::address(reach, v4, own), self.service_port))
-        };
-        let other = || self.address.ip().is_loopback().then(|| in_family(!v4)).flatten();
-        in_family(v4).or_else(other)
+        let v4 = self.address.is_ipv4();
+        let other = || self.address.ip().is_loopback().then(|| self.in_family(!v4, services, own)).flatten();
+        self.in_family(v4, services, own).or_else(other)
+    }
+
+    /// Where the service is for clients of one family.
+    fn in_family(&self, v4: bool, services: &Services, own: &[IpAddr]) -> Option<SocketAddr> {
+        let reach = services.reach(self.socket.transport(), self.service_port, v4, own)?;
+        Some(SocketAddr::new(Services::address(reach, v4, own), self.service_port))
     }
 
     /// Listens if and only if the service does. `place` is this forward's own.
     pub(super) fn follow(&mut self, place: usize, services: &Services, own: &[IpAddr], poller: &Poller) {
         let service = self.find(services, own);
+        let is_other = || self.in_family(!self.address.is_ipv4(), services, own).is_some();
+        self.other_family = service.is_none() && is_other();
         if service.is_some() != self.service.is_some() {
             let result = if service.is_some() { self.open(place, poller) } else { self.close() };
             let was_stuck = std::mem::replace(&mut self.stuck, result.is_err());
@@ -235,6 +242,7 @@ impl Plane {
             .map(|(_, forward)| ForwardStatus {
                 id: forward.id,
                 open: forward.service.is_some(),
+                other_family: forward.other_family,
                 connections: forward.connections,
                 bytes_in: forward.bytes_in,
                 bytes_out: forward.bytes_out,

@@ -2,19 +2,22 @@
 
 mod data_ports;
 mod firewall;
+mod gateway;
 mod machine;
 mod policy;
+mod proxied;
 mod readiness;
 mod relays;
 mod rivals;
 mod transports;
 mod trials;
 mod unresolved;
+mod within;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use minato_host::routes;
-use minato_inspect::{Collision, Forward, PortRow, Transport};
+use minato_inspect::{Collision, Forward, ForwardState, PortRow, Transport};
 
 use super::facts::{Facts, Network, Subject, covers};
 use super::{Explanation, HopState, Target};
@@ -30,8 +33,13 @@ pub(super) fn diagnose(target: &Target, facts: &Facts) -> Explanation {
     let mut diagnosis = Diagnosis { port: target.port, transport, facts, network, result: Explanation::of(target) };
     diagnosis.policy();
     match &facts.subject {
-        Subject::Machine(addresses) => diagnosis.machine(addresses),
+        Subject::Machine(addresses) => match target.proxied() {
+            Some(to) => diagnosis.proxied(&to, addresses),
+            None => diagnosis.machine(addresses),
+        },
         Subject::Host(name, address) => diagnosis.host(name, *address),
+        Subject::Within(host, addresses) => diagnosis.within(host, addresses),
+        Subject::Gateway(addresses) => diagnosis.gateway(addresses),
         Subject::Elsewhere(addresses) => diagnosis.elsewhere(addresses),
         Subject::Unresolved(reason) => {
             diagnosis.result.hop(HopState::Broken, "name", reason.clone());
@@ -63,6 +71,9 @@ impl<'a> Diagnosis<'a> {
             );
             return self.service_missing(&forward.host, service, Some(forward));
         };
+        if forward.state == ForwardState::OtherFamily {
+            return self.other_family(forward, row);
+        }
         if is_loopback_only(row) {
             let seen =
                 format!("{} is bound to {} (the forward reaches it; other hosts can't)", who(row), render::bind(row));
@@ -73,6 +84,23 @@ impl<'a> Diagnosis<'a> {
         self.host_rivals(&forward.host, service, None);
         self.readiness(row);
         self.data_ports(forward);
+    }
+
+    /// A forward that is open to the machine's neighbours leads to a service of its own family only.
+    fn other_family(&mut self, forward: &Forward, row: &PortRow) {
+        let (family, other, any) =
+            if forward.address.is_ipv4() { ("IPv4", "IPv6", "0.0.0.0") } else { ("IPv6", "IPv4", "::") };
+        let seen = format!("{} is bound to {}, and the forward is {family}", who(row), render::bind(row));
+        self.result.hop(HopState::Broken, "service", seen);
+        let why = format!(
+            "a forward at {} takes {family} clients to {family} services, and {} is {other} only, unless it binds {any} too",
+            forward.address,
+            who(row)
+        );
+        let host = self.network.hosts.iter().find(|host| host.name == forward.host);
+        let address = host.and_then(|host| host.addresses().find(|own| own.is_ipv4() == forward.address.is_ipv4()));
+        let fix = host.zip(address).and_then(|(host, address)| self.relay_inside(host, row, Some(address)));
+        self.result.because(code::WRONG_ADDRESS, why, fix);
     }
 
     /// What has a port of a host: if there are several, what is reached at `address`, or from other hosts at all.
@@ -112,10 +140,7 @@ impl<'a> Diagnosis<'a> {
                 );
                 self.result.because(code::FORWARD_MISSING, why, [fix]);
             }
-            (None, Some(actual)) => {
-                let why = format!("no program in {host} listens on {}; one listens on {actual}", self.number(port));
-                self.result.because(code::NOTHING, why, [format!("minato{flag} explain {host}:{actual}")]);
-            }
+            (None, Some(_)) => self.listens_elsewhere(host, port),
             (_, None) => {
                 let why = format!("no program in {host} listens on {}", self.number(port));
                 self.result.because(
@@ -125,6 +150,25 @@ impl<'a> Diagnosis<'a> {
                 );
             }
         }
+    }
+
+    /// Where a host's programs listen instead, first those that other hosts reach.
+    fn listens_elsewhere(&mut self, host: &str, port: u16) {
+        const SHOWN: usize = 5;
+        let mut others: Vec<(bool, u16)> = self.listening(host).map(|row| (is_loopback_only(row), row.port)).collect();
+        others.sort_unstable();
+        others.dedup_by_key(|(_, port)| *port);
+        let Some((_, first)) = others.first().copied() else { return };
+        let name = |(loopback, port): &(bool, u16)| match loopback {
+            true => format!("{port} (loopback only)"),
+            false => port.to_string(),
+        };
+        let more = if others.len() > SHOWN { " and others" } else { "" };
+        let list = others.iter().take(SHOWN).map(name).collect::<Vec<_>>().join(", ");
+        let listen = if others.len() == 1 { "one listens" } else { "others listen" };
+        let why = format!("no program in {host} listens on {}; {listen} on {list}{more}", self.number(port));
+        let fix = format!("minato{} explain {host}:{first}{}", self.facts.network_flag, self.suffix());
+        self.result.because(code::NOTHING, why, [fix]);
     }
 
     /// The address of a forward as its user has written it: none for a pair on both loopback addresses.
@@ -141,13 +185,7 @@ impl<'a> Diagnosis<'a> {
 
     fn host(&mut self, name: &str, address: Option<IpAddr>) {
         let Some(host) = self.network.hosts.iter().find(|host| host.name == name) else {
-            self.result.hop(HopState::Broken, "host", format!("there is no host '{name}'"));
-            let flag = &self.facts.network_flag;
-            return self.result.because(
-                code::NOTHING,
-                "the host does not exist",
-                [format!("minato{flag} run --name {name} -- PROGRAM")],
-            );
+            return self.no_such_host(name);
         };
         self.result.hop(HopState::Good, "host", format!("{name} has {}", render::addresses(host.addresses())));
         let Some(row) = self.service(name, self.port, address) else {
@@ -158,6 +196,9 @@ impl<'a> Diagnosis<'a> {
             );
             return self.service_missing(name, self.port, None);
         };
+        if let (Some(address), None) = (address, &self.facts.from) {
+            self.from_machine(name, address, row);
+        }
         let onward = relays::leads_to(row).map(|to| format!(", and passes on to {to}")).unwrap_or_default();
         let seen = format!("{} is bound to {}{onward}", who(row), render::bind(row));
         if is_loopback_only(row) {
@@ -188,6 +229,12 @@ impl<'a> Diagnosis<'a> {
         }
     }
 
+    fn no_such_host(&mut self, name: &str) {
+        self.result.hop(HopState::Broken, "host", format!("there is no host '{name}'"));
+        let fix = format!("minato{} run --name {name} -- PROGRAM", self.facts.network_flag);
+        self.result.because(code::NOTHING, "the host does not exist", [fix]);
+    }
+
     fn elsewhere(&mut self, addresses: &[IpAddr]) {
         let list = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         self.result.hop(HopState::Good, "address", format!("{list}: neither of this machine nor of a minato host"));
@@ -205,7 +252,7 @@ impl<'a> Diagnosis<'a> {
 
     /// The command that runs a program where the subnet is another one, and which ends nothing.
     fn in_another_network(&self) -> Option<String> {
-        let network = self.facts.network_flag.rsplit(' ').next().filter(|name| !name.is_empty()).unwrap_or("default");
+        let network = self.facts.network_name();
         let host = self.facts.from.as_ref()?;
         Some(format!(
             "minato --network {network}-2 run --name {host} -- PROGRAM    # a network with a subnet of its own"
@@ -240,6 +287,16 @@ fn is_in(address: IpAddr, range: &str) -> bool {
     let (first, prefix) = range.split_once('/').unwrap_or((range, "128"));
     let (first, prefix) = (first.parse::<IpAddr>().ok(), prefix.parse().unwrap_or(128));
     first.is_some_and(|first| routes::network(address, prefix) == routes::network(first, prefix))
+}
+
+/// Where this machine reaches what a forward leads to.
+fn entrance(forward: &Forward) -> SocketAddr {
+    let address = match forward.address {
+        IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        address => address,
+    };
+    SocketAddr::new(address, forward.host_port)
 }
 
 fn is_loopback_only(row: &PortRow) -> bool {

@@ -13,6 +13,7 @@ use crate::client::{Client, RequestError};
 use crate::failure::Failure;
 use crate::flags::Name;
 use crate::machine;
+use crate::runtime_dir::RuntimeDir;
 
 /// Everything that a diagnosis may build on.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Facts {
     pub(super) network_flag: String,
     /// What the engine knows; `None` when none runs.
     pub(super) network: Option<Network>,
+    /// The user's other networks that run.
+    pub(super) others: Vec<Other>,
     /// This machine's sockets on the target's port, of both transports; or why they can't be seen.
     pub(super) machine: Result<Vec<PortRow>, String>,
     /// Connections that were tried.
@@ -44,6 +47,11 @@ pub(super) struct Facts {
 }
 
 impl Facts {
+    /// The network's name.
+    pub(super) fn network_name(&self) -> &str {
+        self.network_flag.rsplit(' ').next().filter(|name| !name.is_empty()).unwrap_or("default")
+    }
+
     /// A port of this machine that the user may bind: this one if it is such, else one to be used instead.
     pub(super) fn bindable(&self, port: u16) -> u16 {
         if port < self.first_bindable { unheld::unprivileged(port, self.first_bindable) } else { port }
@@ -57,6 +65,10 @@ pub(super) enum Subject {
     Machine(Vec<IpAddr>),
     /// A minato host, at one of its addresses or at any.
     Host(String, Option<IpAddr>),
+    /// The loopback of the host from inside of which.
+    Within(String, Vec<IpAddr>),
+    /// The network's gateway, at these addresses.
+    Gateway(Vec<IpAddr>),
     /// Addresses that are neither.
     Elsewhere(Vec<IpAddr>),
     /// A name that leads nowhere, and why.
@@ -71,6 +83,16 @@ pub(super) struct Network {
     pub(super) forwards: Vec<Forward>,
     /// What its subnet hides from its hosts.
     pub(super) collisions: Vec<Collision>,
+    /// Addresses of its gateway.
+    pub(super) gateway: Vec<IpAddr>,
+}
+
+/// A network beside the one that is asked.
+#[derive(Clone, Debug)]
+pub(super) struct Other {
+    pub(super) name: String,
+    pub(super) hosts: Vec<String>,
+    pub(super) forwards: Vec<Forward>,
 }
 
 /// A connection that was tried.
@@ -85,16 +107,19 @@ pub(super) struct Trial {
 /// Gathers the facts about a target, as seen from this machine or from inside a host.
 pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client) -> Result<Facts, Failure> {
     let network = network(client).await.map_err(|error| error.into_failure(client))?;
+    let others = others(client).await;
     let from = from.map(Name::as_str);
     let subject = match (subject(target, from, network.as_ref()), from) {
         (Some(subject), _) => subject,
         // Each host has resolvers of its own, which may say something else or nothing.
-        (None, Some(host)) => resolved(resolve_from(host, target.name().unwrap_or_default(), client).await?),
-        (None, None) => resolved(look_up(target.name().unwrap_or_default())),
+        (None, Some(host)) => {
+            resolved(resolve_from(host, target.name().unwrap_or_default(), client).await?, network.as_ref())
+        }
+        (None, None) => resolved(look_up(target.name().unwrap_or_default()), network.as_ref()),
     };
     let verdicts = verdicts(target, &subject, from, client).await.map_err(|error| error.into_failure(client))?;
     let machine = machine::ports().map_err(|error| error.to_string()).map(|mut rows| {
-        rows.retain(|row| row.port == target.port && !is_own_of_host(row, network.as_ref()));
+        rows.retain(|row| row.port == target.port && !is_own_of_host(row, target, network.as_ref(), &others));
         rows
     });
     let trials = try_all(target, &subject, from, network.as_ref(), client).await?;
@@ -113,6 +138,7 @@ pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client
         from: from.map(str::to_owned),
         network_flag,
         network,
+        others,
         machine,
         trials,
         verdicts,
@@ -129,19 +155,36 @@ async fn network(client: &Client) -> Result<Option<Network>, RequestError> {
     let mut services = client.ports().await?;
     // What a host's own address leads to says nothing about other addresses of the machine.
     services.iter_mut().for_each(|row| row.forwarded_from.retain(|forward| !forward.automatic));
-    let collisions = client.network().await?.collisions;
-    Ok(Some(Network { hosts, services, forwards: client.forwards().await?, collisions }))
+    let own = client.network().await?;
+    let gateway = [IpAddr::V4(own.gateway_v4)].into_iter().chain(own.gateway_v6.map(IpAddr::V6)).collect();
+    Ok(Some(Network { hosts, services, forwards: client.forwards().await?, collisions: own.collisions, gateway }))
+}
+
+/// The user's other networks; one whose engine does not answer is none.
+async fn others(client: &Client) -> Vec<Other> {
+    let mut others = Vec::new();
+    for directory in RuntimeDir::all().into_iter().filter(|directory| directory != client.directory()) {
+        let name = directory.network().to_string();
+        let Ok(client) = Client::new(directory) else { continue };
+        if let (Ok(hosts), Ok(forwards)) = (client.hosts().await, client.forwards().await) {
+            others.push(Other { name, hosts: hosts.into_iter().map(|host| host.name).collect(), forwards });
+        }
+    }
+    others
 }
 
 /// Whether a socket is what holds a port at a host's own loopback address: that is among the forwards, and leads nowhere
-/// else.
-fn is_own_of_host(row: &PortRow, network: Option<&Network>) -> bool {
-    let holds = |forward: &Forward| {
-        forward.automatic
-            && (forward.host_port, forward.transport) == (row.port, row.transport)
-            && row.addresses == [forward.address]
-    };
+/// else. What another network has there counts only when it is asked for.
+fn is_own_of_host(row: &PortRow, target: &Target, network: Option<&Network>, others: &[Other]) -> bool {
+    let holds = |forward: &Forward| forward.automatic && is_held_for(row, forward);
+    let is_target = row.addresses.iter().any(|address| target.place == Place::Address(*address));
     network.is_some_and(|network| network.forwards.iter().any(holds))
+        || (!is_target && others.iter().flat_map(|other| &other.forwards).any(holds))
+}
+
+/// Whether a socket of this machine is the one that holds a forward's port.
+pub(super) fn is_held_for(row: &PortRow, forward: &Forward) -> bool {
+    (forward.host_port, forward.transport) == (row.port, row.transport) && row.addresses.contains(&forward.address)
 }
 
 /// What a target means; `None` for a name that has to be resolved.
@@ -149,21 +192,43 @@ fn subject(target: &Target, from: Option<&str>, network: Option<&Network>) -> Op
     let host_with = |test: &dyn Fn(&Host) -> bool| {
         network.and_then(|network| network.hosts.iter().find(|host| test(host))).map(|host| host.name.clone())
     };
+    // Inside a host, "here" is that host.
+    let here = |addresses| match from {
+        Some(host) => Subject::Within(host.to_owned(), addresses),
+        None => Subject::Machine(addresses),
+    };
+    let lacks_v6 = |name: &str| host_with(&|host| host.name == name && host.address_v6.is_none()).is_some();
+    let both = || match from {
+        Some(host) => loopback_of(!lacks_v6(host)),
+        None => loopback(),
+    };
     Some(match &target.place {
-        // Inside a host, "here" is that host.
-        Place::Machine => from.map_or_else(
-            || Subject::Machine(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
-            |host| Subject::Host(host.to_owned(), None),
-        ),
+        _ if target.is_localhost() => here(both()),
+        Place::Address(address) if address.is_loopback() => here(vec![*address]),
         Place::Address(address) => match host_with(&|host| host.addresses().any(|own| own == *address)) {
             Some(host) => Subject::Host(host, Some(*address)),
+            None if is_gateway(*address, network) => Subject::Gateway(vec![*address]),
             None if is_own(*address) => Subject::Machine(vec![*address]),
             None => Subject::Elsewhere(vec![*address]),
         },
-        Place::Name(name) => {
-            return host_with(&|host| host.name == *name).map(|host| Subject::Host(host, None));
+        Place::Machine | Place::Name(_) => {
+            return host_with(&|host| Some(host.name.as_str()) == target.name()).map(|host| Subject::Host(host, None));
         }
     })
+}
+
+/// The loopback addresses that this machine has.
+fn loopback() -> Vec<IpAddr> {
+    loopback_of(UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok())
+}
+
+fn loopback_of(has_v6: bool) -> Vec<IpAddr> {
+    let v6 = has_v6.then_some(IpAddr::V6(Ipv6Addr::LOCALHOST));
+    [IpAddr::V4(Ipv4Addr::LOCALHOST)].into_iter().chain(v6).collect()
+}
+
+fn is_gateway(address: IpAddr, network: Option<&Network>) -> bool {
+    network.is_some_and(|network| network.gateway.contains(&address))
 }
 
 /// Whether a socket that is bound to these addresses takes what is sent to that one.
@@ -176,8 +241,12 @@ pub(super) fn is_own(address: IpAddr) -> bool {
     address.is_loopback() || own().iter().any(|interface| interface.address == address)
 }
 
-fn resolved(outcome: Resolved) -> Subject {
-    outcome.map_or_else(Subject::Unresolved, Subject::Elsewhere)
+fn resolved(outcome: Resolved, network: Option<&Network>) -> Subject {
+    match outcome {
+        Ok(addresses) if addresses.iter().any(|address| is_gateway(*address, network)) => Subject::Gateway(addresses),
+        Ok(addresses) => Subject::Elsewhere(addresses),
+        Err(reason) => Subject::Unresolved(reason),
+    }
 }
 
 /// What the policy of a host says about a target beyond its network.
@@ -190,7 +259,8 @@ async fn verdicts(
     let addresses: &[IpAddr] = match subject {
         Subject::Machine(addresses) | Subject::Elsewhere(addresses) => addresses,
         Subject::Unresolved(_) => &[],
-        Subject::Host(..) => return Ok(Vec::new()),
+        // No policy is asked for these.
+        Subject::Host(..) | Subject::Within(..) | Subject::Gateway(_) => return Ok(Vec::new()),
     };
     let Some(host) = from else { return Ok(Vec::new()) };
     let places = target.name().map(str::to_owned).into_iter().chain(addresses.iter().map(ToString::to_string));
@@ -214,7 +284,11 @@ async fn try_all(
         _ => None,
     };
     let addresses = match subject {
-        Subject::Machine(addresses) | Subject::Elsewhere(addresses) => addresses.clone(),
+        Subject::Machine(addresses) | Subject::Within(_, addresses) | Subject::Elsewhere(addresses) => {
+            addresses.clone()
+        }
+        // It may be somebody else's beyond the network.
+        Subject::Gateway(addresses) => from.map(|_| addresses.clone()).unwrap_or_default(),
         Subject::Host(_, Some(address)) => vec![*address],
         Subject::Host(_, None) => host.map(|host| host.addresses().collect()).unwrap_or_default(),
         Subject::Unresolved(_) => Vec::new(),
@@ -233,12 +307,13 @@ async fn try_all(
     Ok(trials)
 }
 
-/// The next port that is free on both loopback addresses.
+/// The next port that is free on the loopback addresses.
 fn next_free(port: u16, transport: Transport) -> Option<u16> {
+    let addresses = loopback();
     let free = |port: &u16| {
-        [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()].into_iter().all(|address| match transport {
-            Transport::Tcp => TcpListener::bind((address, *port)).is_ok(),
-            Transport::Udp => UdpSocket::bind((address, *port)).is_ok(),
+        addresses.iter().all(|address| match transport {
+            Transport::Tcp => TcpListener::bind((*address, *port)).is_ok(),
+            Transport::Udp => UdpSocket::bind((*address, *port)).is_ok(),
         })
     };
     (port..=u16::MAX).skip(1).take(256).find(free)

@@ -95,7 +95,8 @@ fn in_host(host: &Host, transport: Transport, trials: &[Trial]) -> Vec<Packet> {
     let packet = |trial: &Trial| {
         let from = trial.from.as_deref()?;
         let to = trial.destination.ip();
-        let is_there = host.addresses().any(|own| own == to);
+        let is_own = from == host.name && to.is_loopback();
+        let is_there = is_own || host.addresses().any(|own| own == to);
         let way = match (from == host.name, is_there) {
             (true, true) => Way::Local,
             (true, false) => Way::Out,

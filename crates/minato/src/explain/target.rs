@@ -2,6 +2,8 @@ use std::net::IpAddr;
 
 use minato_ports::{Port, Transport, registry};
 
+use crate::proxy::{Destination, Wanted};
+
 /// What is to be reached: `PORT`, `HOST:PORT`, `IP:PORT` or a URL, each with `/udp` or `/tcp` behind a port if need be.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Target {
@@ -33,6 +35,20 @@ impl Target {
             Place::Name(name) => Some(name),
             Place::Machine | Place::Address(_) => None,
         }
+    }
+
+    /// The service of a host that it is a name of, at the proxy.
+    pub(super) fn proxied(&self) -> Option<Destination> {
+        match Wanted::of(&format!("{}:{}", self.name()?, self.port)) {
+            Wanted::Service(to) => Some(to),
+            _ => None,
+        }
+    }
+
+    /// Whether it is where the client is: `localhost`, and every name below it (RFC 6761 §6.3).
+    pub(super) fn is_localhost(&self) -> bool {
+        let below = |name: &str| name.trim_end_matches('.').to_ascii_lowercase().ends_with(".localhost");
+        self.place == Place::Machine || self.name().is_some_and(below)
     }
 }
 

@@ -5,7 +5,7 @@ use minato_inspect::{AcceptQueue, EgressVerdict, Forward, ForwardState, PortRow,
 
 use super::diagnose::diagnose;
 use super::exhaustion::{Consumer, Exhaustion};
-use super::facts::{Facts, Network, Subject, Trial};
+use super::facts::{Facts, Network, Other, Subject, Trial};
 use super::firewall::{Filtered, Firewall};
 use super::probe::Outcome;
 use super::target::{Place, Target};
@@ -23,6 +23,7 @@ impl World {
             from: None,
             network_flag: String::new(),
             network: None,
+            others: Vec::new(),
             machine: Ok(Vec::new()),
             trials: Vec::new(),
             verdicts: Vec::new(),
@@ -117,6 +118,19 @@ impl World {
         self
     }
 
+    fn from(mut self, host: &str) -> World {
+        self.0.from = Some(host.into());
+        self
+    }
+
+    /// Another network of the user's, which has a host `web` and forwards a port to it.
+    fn beside(mut self, network: &str, from: &str) -> World {
+        let from: SocketAddr = from.parse().unwrap();
+        let forwards = vec![samples::forward(from.ip(), from.port(), "web", 80, ForwardState::Open)];
+        self.0.others.push(Other { name: network.into(), hosts: vec!["web".into()], forwards });
+        self
+    }
+
     /// Changes what was added last to UDP.
     fn udp(mut self) -> World {
         let rows = self.0.network.as_mut().map(|network| &mut network.services);
@@ -176,6 +190,14 @@ fn a_direct_host_is_said_to_go_another_way_than_the_trial() {
     assert!(told(world(true), "192.0.2.7:80"));
     assert!(!told(world(true), "192.0.2.7:80/udp"));
     assert!(!told(world(false), "192.0.2.7:80"));
+}
+
+#[test]
+fn a_policys_sentence_is_said_once() {
+    let all = "the policy of web allows all";
+    let world = World::new(Subject::Elsewhere(vec!["192.0.2.7".parse().unwrap()]));
+    let text = world.policy(true, all, None).policy(true, all, None).explain("a.test:80");
+    assert_eq!(text.matches(all).count(), 1, "{text}");
 }
 
 #[test]
@@ -266,7 +288,7 @@ fn programs_that_are_there_and_do_not_answer_are_named() {
 fn hosts_and_the_world_are_explained_too() {
     let host = || World::new(Subject::Host("web".into(), None));
     let elsewhere = || World::new(Subject::Elsewhere(vec!["192.0.2.9".parse().unwrap()]));
-    let at_v6 = World::new(Subject::Host("web".into(), Some("fd77::2".parse().unwrap())));
+    let at_v6 = World::new(Subject::Host("web".into(), Some("fd77::2".parse().unwrap()))).from("db");
     let texts = [
         host().service("web", "0.0.0.0", 80).tried("10.77.0.2:80", Outcome::Connected).explain("web:80"),
         at_v6.clone().service("web", "0.0.0.0", 80).explain("[fd77::2]:80"),
@@ -280,6 +302,114 @@ fn hosts_and_the_world_are_explained_too() {
         elsewhere().tried("192.0.2.9:80", Outcome::Refused).explain("192.0.2.9:80"),
         elsewhere().tried("192.0.2.9:80", Outcome::TimedOut).explain("192.0.2.9:80"),
         elsewhere().tried("192.0.2.9:80", Outcome::Unreachable("no route".into())).explain("192.0.2.9:80"),
+    ];
+    insta::assert_snapshot!(texts.concat());
+}
+
+#[test]
+fn the_loopback_of_a_host_is_its_own() {
+    let within = |address: &str| World::new(Subject::Within("web".into(), vec![address.parse().unwrap()])).from("web");
+    let texts = [
+        within("127.0.0.1").service("web", "127.0.0.1", 80).tried("127.0.0.1:80", Outcome::Connected).explain("80"),
+        within("::1").service("web", "127.0.0.1", 80).explain("[::1]:80"),
+        within("127.0.0.1").service("web", "10.77.0.2", 80).explain("127.0.0.1:80"),
+        within("127.0.0.1").service("db", "0.0.0.0", 80).held("0.0.0.0", 80).explain("127.0.0.1:80"),
+    ];
+    insta::assert_snapshot!(texts.concat());
+}
+
+#[test]
+fn what_only_hosts_have_a_way_to_is_not_reached_from_the_machine() {
+    let web =
+        || World::new(Subject::Host("web".into(), Some("10.77.0.2".parse().unwrap()))).service("web", "0.0.0.0", 80);
+    let own = |mut world: World| {
+        let place = ("127.77.0.2".parse().unwrap(), 8080);
+        let forward = samples::forward(place.0, place.1, "web", 8080, ForwardState::Open);
+        world.network().forwards.push(Forward { automatic: true, ..forward });
+        world
+    };
+    let gateway = || World::new(Subject::Gateway(vec!["10.77.0.1".parse().unwrap()]));
+    let tried = |world: World, port: u16, outcome| world.from("web").tried(&format!("10.77.0.1:{port}"), outcome);
+    let texts = [
+        web().tried("10.77.0.2:80", Outcome::Connected).explain("10.77.0.2:80"),
+        web().forward("0.0.0.0:8080", "web", 80).explain("http://10.77.0.2/"),
+        own(web().service("web", "0.0.0.0", 8080)).explain("10.77.0.2:8080"),
+        web().from("db").explain("10.77.0.2:80"),
+        gateway().explain("10.77.0.1:8080"),
+        tried(gateway().held("127.0.0.1", 8080), 8080, Outcome::Refused).explain("gateway:8080"),
+        tried(gateway().held("127.0.0.1", 8080), 8080, Outcome::Connected).explain("gateway:8080"),
+        tried(gateway(), 8080, Outcome::Refused).explain("gateway:8080"),
+        tried(gateway(), 53, Outcome::Connected).explain("gateway:53"),
+    ];
+    insta::assert_snapshot!(texts.concat());
+}
+
+#[test]
+fn names_at_the_proxy_are_those_of_hosts() {
+    let proxy = || {
+        let mut world = World::machine().held("127.0.0.1 ::1", 7080);
+        world.0.machine.as_mut().unwrap()[0].processes[0].name = "minato-proxy".into();
+        world
+    };
+    let texts = [
+        proxy().service("web", "0.0.0.0", 80).explain("http://web.default.localhost:7080/"),
+        proxy().service("web", "0.0.0.0", 8000).explain("http://web.default.localhost:7080/"),
+        proxy().service("web", "0.0.0.0", 8000).explain("http://81.web.default.localhost:7080/"),
+        proxy().service("web", "0.0.0.0", 80).explain("http://nobody.default.localhost:7080/"),
+        proxy().explain("http://web.default.localhost:7080/"),
+        World::machine().service("web", "0.0.0.0", 80).explain("http://web.default.localhost:7080/"),
+        World::machine().service("web", "0.0.0.0", 80).explain("http://web.default.localhost:9080/"),
+        World::machine().held("127.0.0.1 ::1", 7080).explain("http://web.default.localhost:7080/"),
+    ];
+    insta::assert_snapshot!(texts.concat());
+}
+
+#[test]
+fn forwards_elsewhere_are_told_with_what_mends_them() {
+    let other_family = |from: &str, bound: &str| {
+        let mut world = World::machine().service("web", bound, 80).forward(from, "web", 80);
+        world.network().forwards[0].state = ForwardState::OtherFamily;
+        world
+    };
+    let web = || World::machine().service("web", "0.0.0.0 ::", 80);
+    let at = |address: &str| World::new(Subject::Machine(vec![address.parse().unwrap()]));
+    let own = at("127.77.0.2").service("web", "0.0.0.0", 8080);
+    let texts = [
+        other_family("[::]:8086", "0.0.0.0").explain("8086"),
+        other_family("0.0.0.0:9104", "::").explain("9104"),
+        at("127.0.0.1")
+            .service("web", "0.0.0.0", 80)
+            .forward("[::1]:8085", "web", 80)
+            .held("::1", 8085)
+            .explain("127.0.0.1:8085"),
+        web().forward("192.0.2.7:8085", "web", 80).held("192.0.2.7", 8085).explain("8085"),
+        own.explain("127.77.0.2:8080"),
+    ];
+    insta::assert_snapshot!(texts.concat());
+}
+
+#[test]
+fn other_networks_of_the_user_are_named() {
+    let held = || World::machine().held("127.0.0.1 ::1", 8080).beside("shop", "127.0.0.1:8080");
+    let unresolved = || World::new(Subject::Unresolved("no such name".into()));
+    let texts = [
+        held().explain("8080"),
+        held().service("db", "0.0.0.0", 8080).explain("8080"),
+        unresolved().beside("shop", "127.0.0.1:8080").explain("web:80"),
+        unresolved().beside("shop", "127.0.0.1:8080").explain("db:80"),
+        World::machine().beside("shop", "127.0.0.1:8080").explain("9090"),
+    ];
+    insta::assert_snapshot!(texts.concat());
+}
+
+#[test]
+fn what_listens_instead_is_told_and_what_a_user_may_bind() {
+    let web = || World::new(Subject::Host("web".into(), None)).service("web", "127.0.0.1", 3000);
+    let texts = [
+        web().explain("web:99"),
+        web().service("web", "0.0.0.0", 80).forward("127.0.0.1:8080", "web", 80).explain("web:99"),
+        World::machine().explain("22"),
+        World::machine().explain("53/udp"),
     ];
     insta::assert_snapshot!(texts.concat());
 }

@@ -41,6 +41,22 @@ fn a_conflict_names_the_holder_and_ends_with_the_fix() {
 }
 
 #[test]
+fn another_network_of_the_user_is_named_instead_of_its_engine() {
+    let engine = process(4121, "/proc/self/exe __engine --network shop --runtime-dir /run/user/1000/minato/shop");
+    let uid = rustix::process::geteuid().as_raw();
+    let own = minato_inspect::Process { uid, ..engine.clone() };
+    insta::assert_snapshot!(lines(Holder { processes: vec![own], ..holder() }), @r"
+    minato: cannot forward 127.0.0.1:8080/tcp to web: the port is taken
+      127.0.0.1:8080/tcp is held by your network shop, as a forward (its engine has pid 4121)
+      try: minato --network shop forward ls
+      try: end nginx
+      try: -p 8081:80
+    ");
+    let foreign = minato_inspect::Process { uid: uid + 1, ..engine };
+    assert!(!lines(Holder { processes: vec![foreign], ..holder() }).contains("your network"));
+}
+
+#[test]
 fn a_holder_may_be_hidden_or_nobody() {
     let second = |holder| lines(holder).lines().nth(1).unwrap_or_default().trim().to_owned();
     let nobody = Holder { processes: Vec::new(), ..holder() };

@@ -7,7 +7,7 @@ const LOCALHOST: &str = "localhost";
 
 /// What is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(crate) enum Wanted {
     /// A list of everything: nothing but this machine is named.
     Everything,
     /// A list of one network.
@@ -22,15 +22,15 @@ pub(super) enum Wanted {
 
 /// A service of a host; without a port its web server, whichever it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Destination {
-    pub(super) network: Name,
-    pub(super) host: Name,
-    pub(super) port: Option<u16>,
+pub(crate) struct Destination {
+    pub(crate) network: Name,
+    pub(crate) host: Name,
+    pub(crate) port: Option<u16>,
 }
 
 impl Wanted {
     /// Reads the authority of a request: `[PORT.]HOST.NET.localhost[:ANY]`.
-    pub(super) fn of(authority: &str) -> Wanted {
+    pub(crate) fn of(authority: &str) -> Wanted {
         let name = host_of(authority).trim_end_matches('.').to_ascii_lowercase();
         if name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()) {
             return Wanted::Everything;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::failure::{Failure, code};
 
 /// As which process the proxy is known.
-pub(super) const PROCESS: &str = "minato-proxy";
+pub(crate) const PROCESS: &str = "minato-proxy";
 
 /// Who has the port.
 pub(super) enum Taken {

@@ -31,9 +31,11 @@ use crate::failure::Failure;
 use crate::flags::Name;
 use crate::program;
 use crate::terminal::Terminal;
+pub(crate) use address::{Destination, Wanted};
 pub(crate) use background::{ensure, leave_starter, serve_in_background};
 use exchange::Connection;
-use listen::{PROCESS, Taken, listen};
+pub(crate) use listen::PROCESS;
+use listen::{Taken, listen};
 use secure::{HANDSHAKE, Secure};
 
 /// Where the proxy listens unless `MINATO_PROXY_PORT` says otherwise.
@@ -71,7 +73,7 @@ pub(crate) fn url(network: &Name, host: &Name, port: u16) -> Option<String> {
 }
 
 /// The port that was asked for.
-fn port() -> Result<u16, Failure> {
+pub(crate) fn port() -> Result<u16, Failure> {
     let Some(text) = std::env::var_os("MINATO_PROXY_PORT") else { return Ok(PORT) };
     let parsed = text.to_str().and_then(|text| text.parse().ok()).filter(|port| *port != 0);
     parsed.ok_or_else(|| Failure::usage(format!("MINATO_PROXY_PORT={} is no port", text.to_string_lossy())))

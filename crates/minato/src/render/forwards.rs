@@ -51,5 +51,7 @@ fn state(forward: &Forward) -> Cell {
         ForwardState::Open if forward.automatic => Cell::new("open (automatic)", Tone::Good),
         ForwardState::Open => Cell::new("open", Tone::Good),
         ForwardState::Held => Cell::new("nobody listens", Tone::Odd),
+        ForwardState::OtherFamily if forward.address.is_ipv4() => Cell::new("service is IPv6 only", Tone::Odd),
+        ForwardState::OtherFamily => Cell::new("service is IPv4 only", Tone::Odd),
     }
 }

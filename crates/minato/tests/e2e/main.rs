@@ -46,4 +46,5 @@ mod services;
 mod trust;
 mod up;
 mod watch;
+mod ways;
 mod web;

@@ -79,7 +79,11 @@ impl State {
             host: record.host.clone(),
             service_port: record.service_port,
             transport: convert::to_inspect(record.transport),
-            state: if status.open { ForwardState::Open } else { ForwardState::Held },
+            state: match (status.open, status.other_family) {
+                (true, _) => ForwardState::Open,
+                (false, true) => ForwardState::OtherFamily,
+                (false, false) => ForwardState::Held,
+            },
             automatic: record.automatic,
             connections: status.connections,
             bytes_in: status.bytes_in,

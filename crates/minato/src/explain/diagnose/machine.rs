@@ -1,12 +1,13 @@
 //! The way through a port of this machine: who holds it in each family, and where that leads.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use minato_inspect::{Forward, PortRow};
 
 use super::relays::leads_to;
 use super::rivals::{claimants, older_first};
 use super::{Diagnosis, covers, who};
+use crate::explain::facts::{Other, is_held_for};
 use crate::explain::{HopState, UNKNOWN};
 use crate::failure::code;
 use crate::render;
@@ -86,7 +87,11 @@ impl<'a> Diagnosis<'a> {
         let (Some(held), Some(service), false) = (held, service, is_forwarded) else { return };
         let Some(host) = service.host.as_deref() else { return };
         let (port, flag) = (self.port, &self.facts.network_flag);
-        let why = format!("{} has {} on this machine, so no forward to {host} can", who(held), self.number(port));
+        let why = format!(
+            "{} has {} on this machine, so no forward to {host} can",
+            self.holder_name(held),
+            self.number(port)
+        );
         let suffix = self.suffix();
         let add = |free| format!("minato{flag} forward add -p {free}:{port}{suffix} {host}");
         self.result.hop(HopState::Broken, "forward", format!("none to {host}:{port}, where {} listens", who(service)));
@@ -105,7 +110,11 @@ impl<'a> Diagnosis<'a> {
             }
             Some(Holder::Program(row)) if row.listening => {
                 let onward = leads_to(row).map(|to| format!(", and passes on to {to}")).unwrap_or_default();
-                self.result.hop(HopState::Good, "host", format!("{place} is held by {}{onward}", who(row)));
+                self.result.hop(
+                    HopState::Good,
+                    "host",
+                    format!("{place} is held by {}{onward}", self.holder_name(row)),
+                );
             }
             Some(Holder::Program(row)) => {
                 self.result.hop(
@@ -129,6 +138,12 @@ impl<'a> Diagnosis<'a> {
         if self.facts.machine.is_err() {
             return self.result.because(UNKNOWN, "unknown: this machine's sockets can't be looked at", []);
         }
+        let leads = |forward: &&Forward| {
+            !forward.automatic && (forward.host_port, forward.transport) == (self.port, self.transport)
+        };
+        if let Some(forward) = self.network.forwards.iter().find(leads) {
+            return self.forwarded_elsewhere(forward, addresses);
+        }
         let here = self.machine_rows().iter().find(|row| row.transport == self.transport);
         if let Some(row) = here {
             let why = format!("{} is bound to {} and nowhere else", who(row), render::bind(row));
@@ -145,16 +160,37 @@ impl<'a> Diagnosis<'a> {
         if self.only_other_transport() {
             return;
         }
-        let number = self.number(self.port);
-        if self.facts.network.is_none() {
-            self.result.hop(HopState::Odd, "network", "none is running here");
+        let (port, suffix, flag) = (self.port, self.suffix(), &self.facts.network_flag);
+        if let Some(seen) = self.not_running() {
+            self.result.hop(HopState::Odd, "network", seen);
         }
-        let why = format!("no program has {number}, neither on this machine nor in a minato host");
-        self.result.because(
-            code::NOTHING,
-            why,
-            [format!("minato{} run -p {1}:{1}{2} -- PROGRAM", self.facts.network_flag, self.port, self.suffix())],
-        );
+        let why = format!("no program has {}, neither on this machine nor in a minato host", self.number(port));
+        let at = self.facts.bindable(port);
+        let run = |at: u16| format!("minato{flag} run -p {at}:{port}{suffix} -- PROGRAM");
+        let lowered = (at != port).then(|| format!("{} && {}", lower(port), run(port)));
+        self.result.because(code::NOTHING, why, lowered.into_iter().chain([run(at)]));
+    }
+
+    /// A forward has the port at another address only.
+    fn forwarded_elsewhere(&mut self, forward: &Forward, addresses: &[IpAddr]) {
+        let at = match addresses {
+            [only] => Some(*only),
+            _ => None,
+        };
+        let fix = render::spelled(forward, at, forward.service_port);
+        let place = SocketAddr::new(forward.address, forward.host_port);
+        let why = format!("the forward to {}:{} is at {place} and nowhere else", forward.host, forward.service_port);
+        let fix = format!("minato{} forward add -p {fix} {}", self.facts.network_flag, forward.host);
+        self.result.because(code::WRONG_ADDRESS, why, [fix]);
+    }
+
+    /// Who has a port of this machine: a program, or one of the user's other networks for a host of its own.
+    pub(super) fn holder_name(&self, row: &PortRow) -> String {
+        let leads = |other: &'a Other| {
+            let forward = other.forwards.iter().find(|forward| is_held_for(row, forward))?;
+            Some(format!("network {} (for {}:{})", other.name, forward.host, forward.service_port))
+        };
+        self.facts.others.iter().find_map(leads).unwrap_or_else(|| who(row))
     }
 
     /// A host serves the port, but no port of this machine leads there.
@@ -164,7 +200,9 @@ impl<'a> Diagnosis<'a> {
         let flag = &self.facts.network_flag;
         let suffix = self.suffix();
         let at = match addresses {
-            [only] if !only.is_loopback() => SocketAddr::new(*only, 0).to_string().trim_end_matches('0').to_owned(),
+            [only] if ![Ipv4Addr::LOCALHOST.into(), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(only) => {
+                SocketAddr::new(*only, 0).to_string().trim_end_matches('0').to_owned()
+            }
             _ => String::new(),
         };
         let add = |port: u16| format!("minato{flag} forward add -p {at}{port}:{}{suffix} {host}", self.port);
@@ -172,7 +210,7 @@ impl<'a> Diagnosis<'a> {
             let place = SocketAddr::new(forward.address, forward.host_port);
             let why = format!("{host}:{} is forwarded from {place}, not from port {}", self.port, self.port);
             let fix = if self.port < self.facts.first_bindable {
-                format!("sudo sysctl -w net.ipv4.ip_unprivileged_port_start={} && {}", self.port, add(self.port))
+                format!("{} && {}", lower(self.port), add(self.port))
             } else {
                 add(self.port)
             };
@@ -262,6 +300,11 @@ impl<'a> Diagnosis<'a> {
         let why = format!("a client that tries {missing_family} first finds nothing: {what} is {family} only");
         self.result.because(code::WRONG_ADDRESS, why, fix);
     }
+}
+
+/// The command that lets users bind a port.
+fn lower(port: u16) -> String {
+    format!("sudo sysctl -w net.ipv4.ip_unprivileged_port_start={port}")
 }
 
 /// What a client gets to: a service behind a forward, or a socket's processes.

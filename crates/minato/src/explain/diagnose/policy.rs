@@ -9,7 +9,11 @@ impl Diagnosis<'_> {
     pub(super) fn policy(&mut self) {
         for verdict in &self.facts.verdicts {
             let state = if verdict.allowed { HopState::Good } else { HopState::Broken };
-            self.result.hop(state, "policy", verdict.reason.clone());
+            // A name and its addresses often share one.
+            let is_told = self.result.hops.iter().any(|hop| hop.evidence == verdict.reason);
+            if !is_told {
+                self.result.hop(state, "policy", verdict.reason.clone());
+            }
             if verdict.allowed {
                 continue;
             }

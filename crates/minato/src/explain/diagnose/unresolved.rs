@@ -9,12 +9,20 @@ use crate::flags::Name;
 
 impl Diagnosis<'_> {
     pub(super) fn unresolved(&mut self, target: &Target) {
-        let why = if self.facts.network.is_some() {
-            "the name is neither a minato host's nor one that can be resolved"
-        } else {
-            self.result.hop(HopState::Odd, "network", "none is running here");
-            "no minato network is running, and the name can't be resolved otherwise"
+        let why = match self.not_running() {
+            None => "the name is neither a minato host's nor one that can be resolved".to_owned(),
+            Some(seen) if self.facts.others.is_empty() => {
+                self.result.hop(HopState::Odd, "network", seen);
+                "no minato network is running, and the name can't be resolved otherwise".to_owned()
+            }
+            Some(seen) => {
+                self.result.hop(HopState::Odd, "network", seen.clone());
+                format!("{seen}, and the name can't be resolved otherwise")
+            }
         };
+        if let Some(elsewhere) = self.in_other_network(target) {
+            return self.result.because(code::NOTHING, elsewhere.0, [elsewhere.1]);
+        }
         let flag = &self.facts.network_flag;
         let list = self.facts.network.is_some().then(|| format!("minato{flag} ps"));
         let name = target.name().unwrap_or_default();
@@ -24,6 +32,24 @@ impl Diagnosis<'_> {
             Err(_) => self.name_it(name),
         };
         self.result.because(code::NOTHING, why, list.into_iter().chain([fix]));
+    }
+
+    /// That the name is a host's of another network, and the command that explains it there.
+    fn in_other_network(&self, target: &Target) -> Option<(String, String)> {
+        let name = target.name()?;
+        let other = self.facts.others.iter().find(|other| other.hosts.iter().any(|host| host == name))?;
+        let why = format!("{name} is a host of network {}, which has to be named", other.name);
+        Some((why, format!("minato --network {} explain {}", other.name, shell_words::quote(&target.text))))
+    }
+
+    /// That the network is not running, and which are.
+    pub(super) fn not_running(&self) -> Option<String> {
+        let names = self.facts.others.iter().map(|other| other.name.as_str()).collect::<Vec<_>>().join(", ");
+        match (&self.facts.network, names.is_empty()) {
+            (Some(_), _) => None,
+            (None, true) => Some("none is running here".into()),
+            (None, false) => Some(format!("network '{}' is not running ({names}: running)", self.facts.network_name())),
+        }
     }
 
     /// The command that gives the name to what is most likely meant: the host that its first label names, or what has the
