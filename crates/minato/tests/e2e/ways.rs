@@ -91,8 +91,8 @@ fn fixes_can_be_carried_out_by_a_user() {
     Machine::run(&[], |machine| {
         let user = machine.user();
         let web = user.run(&["--name", "web", "-p", "[::1]:8085:80"], &machine.peer("who 80"));
-        let dev = user.run(&["--name", "web"], &machine.peer("who 127.0.0.1:3000"));
         wait_until("the service", SOON, || net::read_from("[::1]:8085").is_some());
+        let dev = user.exec("web", &machine.peer("who 127.0.0.1:3000"));
         wait_for_service("web", 3000);
         let text = explain(&user, &["web:99"], 10, &["others listen on 80, 3000 (loopback only)"]);
         run_fix(&user, &text);
