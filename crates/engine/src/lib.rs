@@ -25,9 +25,9 @@ use std::sync::Mutex;
 
 use minato_inspect::Problem;
 
+pub use control::web_port;
 use log::Log;
 use startup::ready::announce;
-pub use control::web_port;
 pub use subnet::{FixedSubnet, FixedSubnetError, most_hosts};
 
 /// What an engine is started with.
