@@ -70,9 +70,9 @@ fn a_service_of_one_family_is_passed_on_to_the_other() {
         let run = user.run(&["--name", "web"], &machine.peer("who 0.0.0.0:80"));
         wait_until("the service", SOON, || Api::USER.port("web", 80).is_some());
         let target = format!("[{}]:80", Api::USER.host("web").address_v6.expect("IPv6"));
-        let text = explain(&user, &[&target], 11, &["✗ service", "is not bound to fd", "refused"]);
+        let text = explain(&user, &[&target, "--from", "web"], 11, &["✗ service", "is not bound to fd", "refused"]);
         let relay = start_relay(&user, &text);
-        wait_until("the way", SOON, || is_reached(&user, &[&target]));
+        wait_until("the way", SOON, || is_reached(&user, &[&target, "--from", "web"]));
         explain(&user, &["web:80"], 0, &["✓ service"]);
         stop_relay(machine, relay);
         run.stop();
