@@ -197,7 +197,7 @@ impl<'a> Diagnosis<'a> {
             return self.service_missing(name, self.port, None);
         };
         if let (Some(address), None) = (address, &self.facts.from) {
-            self.from_machine(name, address, row);
+            self.not_from_machine(name, address, row);
         }
         let onward = relays::leads_to(row).map(|to| format!(", and passes on to {to}")).unwrap_or_default();
         let seen = format!("{} is bound to {}{onward}", who(row), render::bind(row));

@@ -56,7 +56,7 @@ impl Diagnosis<'_> {
     }
 
     /// A host's address from this machine: only hosts have a way there. The first that leads to the service instead is named.
-    pub(super) fn from_machine(&mut self, host: &str, address: IpAddr, row: &minato_inspect::PortRow) {
+    pub(super) fn not_from_machine(&mut self, host: &str, address: IpAddr, row: &minato_inspect::PortRow) {
         let own = self.network.forwards.iter().find(|forward| {
             forward.automatic
                 && (forward.host.as_str(), forward.host_port, forward.transport) == (host, self.port, self.transport)
