@@ -41,7 +41,7 @@ impl Diagnosis<'_> {
                 );
             }
             None if held => {
-                self.result.hop(HopState::Good, "service", format!("a forward has {place} on this machine"))
+                self.result.hop(HopState::Good, "service", format!("a forward has {place} on this machine"));
             }
             None => self.result.hop(HopState::Broken, "service", format!("nothing is on {place} of this machine")),
         }
