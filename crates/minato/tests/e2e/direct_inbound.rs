@@ -14,7 +14,7 @@ use crate::support::{net, servers};
 const SERVERS: &str = include_str!("direct/servers.py");
 
 /// Where [`SERVERS`] listens.
-const PORTS: &str = "8100-8119";
+const PORTS: &str = "8100-8139";
 
 /// A place outside that gives whoever connects a client of an address: it says hello there, as soon as it is told to where
 /// that is asked for, and sends back what it gets.

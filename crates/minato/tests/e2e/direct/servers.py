@@ -84,14 +84,25 @@ def check(connection, peer, client, direct=True):
     serve(connection, client)
 
 
+def handed_over(s, accept=polled):
+    """What accept(s) gives for a client that is handed over, and the client. A machine with much to do may be too late for one."""
+    for turn in range(5):
+        client = Client(s)
+        connection, peer = accept(s)
+        if is_direct(connection):
+            return connection, peer, client
+        check(connection, peer, client, direct=False)
+        # It is not waited for until then.
+        time.sleep(0.3 * 2 ** turn)
+    raise AssertionError('nobody is handed over')
+
+
 def plain_servers():
     for family in socket.AF_INET, socket.AF_INET6:
         for blocking in False, True:
             s = listen(8100, family, blocking)
             for _ in range(5):
-                client = Client(s)
-                connection, peer = polled(s)
-                check(connection, peer, client)
+                check(*handed_over(s))
             s.close()
 
 
@@ -107,25 +118,30 @@ def size_at(address):
     return None if address is None else ctypes.c_void_p(8)
 
 
+def raw(flags=0, address=True, length=16):
+    """accept4(2) itself, for handed_over."""
+    def accept(s):
+        assert select.select([s], [], [], LONG)[0]
+        number, room, size = accept4(s, address, length, flags)
+        assert number > 2, number
+        connection = socket.socket(fileno=number)
+        peer = connection.getpeername()
+        if address:
+            expected = struct.pack('=H', socket.AF_INET) + struct.pack('!H', peer[1]) + socket.inet_aton(peer[0]) + bytes(8)
+            assert room == (expected[:length] + b'\xee' * 32)[:32], (length, room)
+            assert size == 16
+        assert bool(fcntl.fcntl(number, fcntl.F_GETFL) & os.O_NONBLOCK) == bool(flags & socket.SOCK_NONBLOCK)
+        assert bool(fcntl.fcntl(number, fcntl.F_GETFD) & fcntl.FD_CLOEXEC) == bool(flags & socket.SOCK_CLOEXEC)
+        return connection, peer
+    return accept
+
+
 def calls():
     s = listen(8101)
     for flags in 0, socket.SOCK_NONBLOCK, socket.SOCK_CLOEXEC, socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC:
         for length in 16, 4, 0, 32:
-            client = Client(s)
-            assert select.select([s], [], [], LONG)[0]
-            number, room, size = accept4(s, length=length, flags=flags)
-            assert number > 2, number
-            expected = struct.pack('=H', socket.AF_INET) + struct.pack('!H', client.address[1])
-            expected += socket.inet_aton(client.address[0]) + bytes(8)
-            assert room == (expected[:length] + b'\xee' * 32)[:32], (length, room)
-            assert size == 16
-            assert bool(fcntl.fcntl(number, fcntl.F_GETFL) & os.O_NONBLOCK) == bool(flags & socket.SOCK_NONBLOCK)
-            assert bool(fcntl.fcntl(number, fcntl.F_GETFD) & fcntl.FD_CLOEXEC) == bool(flags & socket.SOCK_CLOEXEC)
-            check(socket.socket(fileno=number), client.address, client)
-    client = Client(s)
-    assert select.select([s], [], [], LONG)[0]
-    number, _, _ = accept4(s, address=None)
-    check(socket.socket(fileno=number), client.address, client)
+            check(*handed_over(s, raw(flags, length=length)))
+    check(*handed_over(s, raw(address=None)))
     # What the kernel fails for, it fails for still; and such a connection is lost.
     for arguments, error in [((1, 16), errno.EFAULT), ((True, -1), errno.EINVAL)]:
         client = Client(s)
@@ -279,8 +295,7 @@ def quiet_again():
 def waiting_since_then():
     # A thread that waits in the kernel, since nobody may be handed over to it, is in the way of those who come later: they
     # are relayed at once. Whoever is held is relayed after 20 ms.
-    took = []
-    for port in range(8110, 8115):
+    for port in range(8120, 8140):
         s, accepted, used_up = listen(port, blocking=True), [], threading.Event()
         thread = threading.Thread(target=lambda: (use_up(s), used_up.set(), accepted.append(s.accept())))
         thread.start()
@@ -291,10 +306,13 @@ def waiting_since_then():
         start = time.monotonic()
         client = Client(s)
         thread.join()
+        took = time.monotonic() - start
         check(*accepted[0], client, direct=False)
-        took.append(time.monotonic() - start)
         s.close()
-    assert min(took) < 0.02, took
+        # A machine with much to do may take longer.
+        if took < 0.02:
+            return
+    raise AssertionError('each was held')
 
 
 def is_waiting(thread):
@@ -391,8 +409,7 @@ def late():
     # It was relayed meanwhile, and nobody has waited for a program that does not come.
     check(*polled(s), client, direct=False)
     time.sleep(0.5)
-    client = Client(s)
-    check(*polled(s), client)
+    check(*handed_over(s))
 
 
 def options():
@@ -406,8 +423,7 @@ def options():
              (socket.SOL_SOCKET, socket.SO_LINGER), (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
              (socket.IPPROTO_IP, socket.IP_TOS)]
     for listener in s, listen(8109):
-        client = Client(listener)
-        connection, peer = polled(listener)
+        connection, peer, client = handed_over(listener)
         for name in names + [(socket.SOL_SOCKET, socket.SO_RCVBUF)] * (listener is s):
             assert connection.getsockopt(*name) == listener.getsockopt(*name), name
         check(connection, peer, client)
@@ -425,10 +441,9 @@ def others():
     [stranger] = [connection for connection, peer in both if peer == own.getsockname()]
     assert not is_direct(stranger)
     [(connection, peer)] = [pair for pair in both if pair[0] is not stranger]
-    check(connection, peer, client)
+    check(connection, peer, client, direct=None)
     # Its address is not its host's: nothing can be bound to it, such as a socket for FTP's data.
-    client = Client(s)
-    connection, peer = polled(s)
+    connection, peer, client = handed_over(s)
     try:
         socket.socket().bind((connection.getsockname()[0], 0))
         raise AssertionError('an address of the machine is bound')
@@ -436,9 +451,7 @@ def others():
         assert error.errno == errno.EADDRNOTAVAIL
     check(connection, peer, client)
     # One that was taken over can be disconnected, and is its host's again.
-    client = Client(s)
-    connection, peer = polled(s)
-    assert is_direct(connection)
+    connection, peer, client = handed_over(s)
     address = struct.pack('=H', socket.AF_UNSPEC) + bytes(14)
     assert libc.connect(connection.fileno(), address, 16) == 0
     assert not is_direct(connection)
