@@ -179,8 +179,7 @@ impl Binds {
 
     /// Serves binds until every program is gone. Before a program learns that its bind has failed, `failed` is called,
     /// while what is in its way is still there; and before it learns that it listens, `listens`, where we could listen on
-    /// its behalf. `inside` makes an IPv4
-    /// socket in the network in which they count.
+    /// its behalf. `inside` makes an IPv4 socket in the network in which they count.
     ///
     /// # Errors
     /// The listener can't be used.

@@ -3,7 +3,7 @@
 mod members;
 mod owners;
 
-use std::{collections::HashMap, fs, io, time::Duration};
+use std::{collections::HashMap, fs, io, os::fd::RawFd, time::Duration};
 
 use rustix::{
     io::Errno,
@@ -64,12 +64,16 @@ pub fn exists(id: u32) -> bool {
     id.is_some_and(|id| test_kill_process(id) != Err(Errno::SRCH))
 }
 
-/// Whether a thread is in `accept(2)`, waiting for a connection. `true` where that can't be seen and the thread is there.
-pub fn accepts(id: u32) -> bool {
+/// Whether a thread is in `accept(2)` on a descriptor, waiting for a connection. `true` where that can't be seen and the thread
+/// is there.
+pub fn accepts(id: u32, descriptor: RawFd) -> bool {
     let Ok(call) = fs::read_to_string(format!("/proc/{id}/syscall")) else { return exists(id) };
-    // "running", if it does not wait.
-    let number = call.split(' ').next().and_then(|number| number.parse().ok());
-    [libc::SYS_accept, libc::SYS_accept4].map(Some).contains(&number)
+    // "running", if it does not wait; else the call's number, and its arguments.
+    let mut words = call.split(' ');
+    let number = words.next().and_then(|number| number.parse().ok());
+    let first = words.next().and_then(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok());
+    // The lower half of the register; descriptors are ints.
+    [libc::SYS_accept, libc::SYS_accept4].map(Some).contains(&number) && first.map(|first| first as i32) == Some(descriptor)
 }
 
 /// Whether a process is stopped: by `SIGSTOP`, by Ctrl-Z in its terminal, or by a debugger.

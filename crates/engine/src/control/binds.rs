@@ -1,4 +1,4 @@
-//! Binds of programs in hosts that fail: who is told, and why it failed.
+//! Binds of programs in hosts that fail: who is told, and why it failed. And what follows those that listen.
 
 use std::collections::HashSet;
 use std::io;

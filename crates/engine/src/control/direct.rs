@@ -228,6 +228,7 @@ impl DirectSockets {
         if self.state().sockets.is_empty() {
             return Vec::new();
         }
+        let begun = Instant::now();
         let table = match connections() {
             Ok(table) => table,
             Err(error) => {
@@ -239,7 +240,7 @@ impl DirectSockets {
         let known = |socket: SocketInfo| Some((state.sockets.get(&socket.cookie)?.clone(), socket));
         let found: Vec<(Record, SocketInfo)> = table.into_iter().filter_map(known).collect();
         let there: HashSet<u64> = found.iter().map(|(_, socket)| socket.cookie).collect();
-        state.sockets.retain(|cookie, record| there.contains(cookie) || record.since.elapsed() < APPEARS);
+        state.sockets.retain(|cookie, record| there.contains(cookie) || record.since + APPEARS > begun);
         found
     }
 

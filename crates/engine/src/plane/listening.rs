@@ -30,7 +30,7 @@ const TOGETHER: Duration = Duration::from_millis(10);
 /// one begun.
 const ANYWAY: Duration = Duration::from_secs(2);
 /// A look is followed by so many times what it took without another one: a host with thousands of listeners does not keep the
-/// loop from its other work.
+/// loop from its other work. At most as long as between looks that nothing has asked for: the loop may have been stopped within one.
 const REST: u32 = 8;
 
 impl PlaneHost {
@@ -50,7 +50,7 @@ impl PlaneHost {
         }
         let services = Services::new(listeners);
         let end = Instant::now();
-        self.rests_until = end + (end - begun) * REST;
+        self.rests_until = end + ((end - begun) * REST).min(ANYWAY);
         Ok(services)
     }
 
@@ -82,7 +82,7 @@ fn listener(socket: &SocketInfo) -> Option<Listener> {
 }
 
 impl Plane {
-    /// Looks at the host's listeners in this turn.
+    /// Looks at the host's listeners in this turn, or as soon as the last look is long enough ago.
     pub(super) fn look_soon(&mut self, serial: u32) {
         if let Some(host) = self.hosts.get_mut(&serial) {
             host.look_at = self.now;
@@ -157,6 +157,8 @@ impl Plane {
             return;
         }
         host.untold = true;
+        // It may have ended already, of which the kernel told when nobody knew of it.
+        host.in_use = None;
         host.eager_until = self.now + EAGER_FOR;
         host.look_at = host.look_at.min(self.now + EAGER);
         let next = host.next_look();

@@ -275,11 +275,10 @@ impl Plane {
         let mut sleep = self.sleep(now);
         let mut watch = vigil.begin(now, sleep);
         if watch.sleeps() {
-            if self.acknowledge_early()? {
-                sleep = self.sleep(now);
-                watch = vigil.begin(now, sleep);
-            }
+            self.acknowledge_early()?;
             self.close_ended();
+            sleep = self.sleep(now);
+            watch = vigil.begin(now, sleep);
         }
         self.poller.wait(watch.timeout())?;
         self.now = Instant::now();

@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     fmt, io,
     net::SocketAddr,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
     time::{Duration, Instant},
 };
 
@@ -112,6 +112,8 @@ pub struct Accepting {
     pub port: u16,
     /// Its number.
     pub thread: u32,
+    /// Its descriptor of the listener.
+    pub descriptor: RawFd,
     /// Whether the call waits until somebody comes.
     pub blocks: bool,
 }
@@ -211,7 +213,8 @@ impl Direct {
         let (thread, descriptor) = (call.thread(), call.argument(0) as i32);
         let info = self.programs.info(thread, descriptor)?;
         let at = |inode, address: SocketAddr| {
-            let who = Accepting { port: address.port(), thread, blocks: info.flags & libc::O_NONBLOCK == 0 };
+            let blocks = info.flags & libc::O_NONBLOCK == 0;
+            let who = Accepting { port: address.port(), thread, descriptor, blocks };
             Some(Listening { inode, address, who })
         };
         if let Some(address) = self.accepts.listeners.get(&info.inode) {

@@ -97,7 +97,9 @@ impl<'a> Train<'a> {
             let (Ok(source), Ok(destination)) = (address(8), address(24)) else { return };
             payload.and_then(|payload| udp.calc_checksum_ipv6_raw(source.octets(), destination.octets(), payload).ok())
         };
-        udp.checksum = sum.unwrap_or_default();
+        // RFC 8200 §8.1: over IPv6 it is never 0.
+        let unknown = if self.is_v4 { 0 } else { field(headers, transport + 6).max(1) };
+        udp.checksum = sum.unwrap_or(unknown);
         headers[transport..].copy_from_slice(&udp.to_bytes());
     }
 }

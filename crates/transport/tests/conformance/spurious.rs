@@ -272,6 +272,16 @@ fn an_answer_to_the_first_transmission_shows_it_at_once() {
 }
 
 #[test]
+fn an_answer_to_the_second_transmission_shows_nothing_when_there_is_a_third() {
+    let (mut script, _, again) = stamped(5);
+    script.expect_after(400, ". 1:989 ack 1");
+    script.send(&format!(". 1 ack 989 <ts=101/{again}>"));
+    script.expect(". 989:1977 ack 1");
+    script.expect(". 1977:2965 ack 1");
+    script.nothing();
+}
+
+#[test]
 fn an_answer_to_the_second_transmission_shows_nothing() {
     let (mut script, _, again) = stamped(5);
     script.send(&format!(". 1 ack 989 <ts=101/{again}>"));

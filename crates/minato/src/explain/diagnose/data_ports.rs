@@ -15,7 +15,10 @@ impl Diagnosis<'_> {
     /// itself, at the address of `control`.
     pub(super) fn data_ports(&mut self, control: &Forward) {
         let is_data = |other: &Forward| {
-            (&other.host, other.address, other.transport) == (&control.host, control.address, Transport::Tcp)
+            let leads_there = (&other.host, other.transport) == (&control.host, Transport::Tcp);
+            let covers = other.address.is_unspecified() && other.address.is_ipv4() == control.address.is_ipv4();
+            leads_there
+                && (other.address == control.address || covers)
                 && other.host_port == other.service_port
                 && other.service_port != FTP
         };

@@ -278,7 +278,7 @@ def quiet_again():
         s, used_up, idle = listen(8119, blocking=blocking), threading.Event(), threading.Event()
         thread = threading.Thread(target=lambda: (use_up(s), used_up.set(), idle.wait()))
         thread.start()
-        used_up.wait()
+        assert used_up.wait(LONG), 'nobody is relayed'
         end, is_handed_over = time.monotonic() + LONG, False
         while not is_handed_over:
             assert time.monotonic() < end, 'nobody is handed over any more'
@@ -299,7 +299,7 @@ def waiting_since_then():
         s, accepted, used_up = listen(port, blocking=True), [], threading.Event()
         thread = threading.Thread(target=lambda: (use_up(s), used_up.set(), accepted.append(s.accept())))
         thread.start()
-        used_up.wait()
+        assert used_up.wait(LONG), 'nobody is relayed'
         while not is_waiting(thread):
             time.sleep(0.01)
         time.sleep(0.2)

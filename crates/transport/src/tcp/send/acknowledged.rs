@@ -99,7 +99,7 @@ impl SendHalf {
             let within_next =
                 blocks[1].is_some_and(|(start, end)| from.is_at_or_after(start) && to.is_at_or_before(end));
             if number == 0 && (to.is_at_or_before(self.unacknowledged) || within_next) {
-                delivered.duplicate = Some(block);
+                delivered.duplicate = from.is_before(to).then_some(block);
                 continue;
             }
             let valid = from.is_before(to) && from.is_at_or_after(self.unacknowledged) && to.is_at_or_before(self.next);

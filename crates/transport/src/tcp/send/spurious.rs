@@ -23,7 +23,7 @@ pub(super) struct ForwardRecovery {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// RFC 5682's step 1: the first segment goes again, and did so at this time, RetransmitTS of RFC 3522.
+    /// RFC 5682's step 1: the first segment goes again, and first did so at this time, RetransmitTS of RFC 3522.
     Repeat { at: Option<Time> },
     /// Its step 2: that is acknowledged, and so many new segments may go instead of what counts as lost.
     Forward { left: usize },
@@ -33,7 +33,7 @@ impl ForwardRecovery {
     /// Something is sent again.
     pub(super) fn note_repair(&mut self, now: Time) {
         if let Step::Repeat { at } = &mut self.step {
-            *at = Some(now);
+            at.get_or_insert(now);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::mem;
+use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use minato_host::direct::Accepting;
@@ -38,6 +39,8 @@ pub(super) struct Service {
 #[derive(Clone, Copy, Debug)]
 struct Served {
     until: Instant,
+    /// Its descriptor of the listener.
+    descriptor: RawFd,
     /// It may wait for one for longer.
     blocks: bool,
 }
@@ -62,7 +65,7 @@ impl Service {
 
     /// The kernel serves a thread.
     pub(super) fn leave(&mut self, now: Instant, who: Accepting) {
-        self.served.insert(who.thread, Served { until: now + ANSWERED, blocks: who.blocks });
+        self.served.insert(who.thread, Served { until: now + ANSWERED, descriptor: who.descriptor, blocks: who.blocks });
     }
 
     /// It has taken a client.
@@ -89,7 +92,7 @@ impl Service {
             if served.until > now {
                 return true;
             }
-            if served.blocks && process::accepts(*thread) {
+            if served.blocks && process::accepts(*thread, served.descriptor) {
                 served.until = now + ANSWERED;
                 return true;
             }

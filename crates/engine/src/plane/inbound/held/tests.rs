@@ -1,4 +1,5 @@
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::mpsc;
 use std::thread;
 
@@ -34,7 +35,7 @@ fn hold(held: &HeldClients, now: Instant, number: u8) -> bool {
 
 /// A thread in a call that does not wait.
 fn asking(thread: u32) -> Accepting {
-    Accepting { port: PORT, thread, blocks: false }
+    Accepting { port: PORT, thread, descriptor: 3, blocks: false }
 }
 
 fn take(held: &HeldClients, number: u8) -> Option<HeldClient> {
@@ -169,6 +170,7 @@ fn who_waits_in_the_kernel_does_so_until_somebody_comes() {
     held.listens(1, PORT);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = listener.local_addr().expect("its address");
+    let descriptor = listener.as_raw_fd();
     let (tell, told) = mpsc::channel();
     let (go_on, end) = mpsc::channel::<()>();
     let program = thread::spawn(move || {
@@ -176,16 +178,21 @@ fn who_waits_in_the_kernel_does_so_until_somebody_comes() {
         drop(listener.accept());
         end.recv().expect_err("nothing");
     });
-    let waits = Accepting { port: PORT, thread: told.recv().expect("a thread"), blocks: true };
-    while !process::accepts(waits.thread) {
+    let waits = Accepting { port: PORT, thread: told.recv().expect("a thread"), descriptor, blocks: true };
+    while !process::accepts(waits.thread, descriptor) {
         thread::sleep(Duration::from_millis(1));
     }
     held.waits(now, 1, waits);
     let later = now + 10 * ANSWERED;
     assert!(!hold(&held, later, 1));
+    // At another listener it waits no more, though it may have done before.
+    let elsewhere = HeldClients::default();
+    elsewhere.listens(1, PORT);
+    elsewhere.waits(now, 1, Accepting { descriptor: descriptor + 1, ..waits });
+    assert!(hold(&elsewhere, later, 1));
     // It has its connection, and never asks again.
     TcpStream::connect(address).expect("a connection");
-    while process::accepts(waits.thread) {
+    while process::accepts(waits.thread, descriptor) {
         thread::sleep(Duration::from_millis(1));
     }
     assert!(!hold(&held, later, 1), "for a while it is believed that it waits");
