@@ -73,7 +73,8 @@ pub fn accepts(id: u32, descriptor: RawFd) -> bool {
     let number = words.next().and_then(|number| number.parse().ok());
     let first = words.next().and_then(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok());
     // The lower half of the register; descriptors are ints.
-    [libc::SYS_accept, libc::SYS_accept4].map(Some).contains(&number) && first.map(|first| first as i32) == Some(descriptor)
+    [libc::SYS_accept, libc::SYS_accept4].map(Some).contains(&number)
+        && first.map(|first| first as i32) == Some(descriptor)
 }
 
 /// Whether a process is stopped: by `SIGSTOP`, by Ctrl-Z in its terminal, or by a debugger.

@@ -65,7 +65,8 @@ impl Service {
 
     /// The kernel serves a thread.
     pub(super) fn leave(&mut self, now: Instant, who: Accepting) {
-        self.served.insert(who.thread, Served { until: now + ANSWERED, descriptor: who.descriptor, blocks: who.blocks });
+        self.served
+            .insert(who.thread, Served { until: now + ANSWERED, descriptor: who.descriptor, blocks: who.blocks });
     }
 
     /// It has taken a client.
