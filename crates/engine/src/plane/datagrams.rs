@@ -146,7 +146,7 @@ impl Plane {
         if own >= self.datagram_share() {
             self.evict(|flow| matches!(flow.sides.kind, Kind::Datagrams(_)) && flow.client.ip() == source.ip());
         }
-        if !self.admission.take(1) {
+        if !self.admit(1) {
             self.admission.complain(self.now, "a datagram to the outside");
             return Err(Answer::Silent);
         }

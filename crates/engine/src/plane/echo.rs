@@ -86,7 +86,7 @@ impl Plane {
         if let Some(place) = self.echoes.places.get(&key) {
             return Ok(*place);
         }
-        if !self.admission.take(1) {
+        if !self.admit(1) {
             return Err(Failure::NoResources);
         }
         let socket = PingSocket::open(request.destination, super::inbound::random() as u16)

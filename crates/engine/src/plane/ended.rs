@@ -59,6 +59,14 @@ impl Plane {
     pub(super) fn close_ended(&mut self) {
         self.admission.give_back(self.ended.close());
     }
+
+    /// Admits so many descriptors, in the place of ended sockets if there is no other.
+    pub(super) fn admit(&mut self, count: usize) -> bool {
+        if self.admission.left() < count {
+            self.close_ended();
+        }
+        self.admission.take(count)
+    }
 }
 
 #[cfg(test)]

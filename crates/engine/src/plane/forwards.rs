@@ -229,7 +229,11 @@ impl Plane {
             More::No => {}
             More::Now => self.again.push(Token::Forward(place, serial)),
             More::Later => {
-                self.stalled.push(Token::Forward(place, serial));
+                // Each client that comes tells of itself.
+                let token = Token::Forward(place, serial);
+                if !self.stalled.contains(&token) {
+                    self.stalled.push(token);
+                }
                 self.stalled_until.get_or_insert(self.now + STALL);
             }
         }

@@ -58,7 +58,7 @@ impl Plane {
     }
 
     fn accepted(&mut self, client: WaitingClient) {
-        if !self.admission.take(2) {
+        if !self.admit(2) {
             self.admission.complain(self.now, "a connection to a service");
             return sockets::reset(client.socket);
         }

@@ -129,7 +129,7 @@ impl Plane {
             local: None,
         });
         let descriptors = kind.descriptors();
-        if !self.admission.take(descriptors) {
+        if !self.admit(descriptors) {
             self.admission.complain(self.now, "a datagram to a forward");
             release(&mut self.ephemeral_udp, &origin);
             return None;

@@ -42,10 +42,7 @@ impl Plane {
     }
 
     fn connect(&mut self, incoming: Incoming, target: SocketAddr) {
-        if self.admission.left() == 0 {
-            self.close_ended();
-        }
-        if !self.admission.take(1) {
+        if !self.admit(1) {
             self.admission.complain(self.now, "a connection to the outside");
             // It is tried again a second later (RFC 6298 §2.1), when there may be room.
             return self.answer_incoming(incoming.id, Answer::Silent);

@@ -148,7 +148,7 @@ asyncio.run(main())
             .expect("clients");
         // Until the engine has taken as many as it takes without the agent.
         let [engine] = machine.engines().try_into().unwrap_or_else(|_| panic!("not one engine"));
-        wait_until("the clients to wait", SOON, || engine.descriptors() > 1000);
+        wait_until("the clients to wait", SOON, || engine.descriptors() > 1024);
         agent.signal(Signal::CONT);
         let answers =
             clients.into_iter().enumerate().map(|(number, stream)| answer(stream?, &format!("client {number}")));
