@@ -1,7 +1,7 @@
 //! Runs a program inside a host: naturally in the foreground, with this process as a quiet parent.
 //!
 //! Terminal, standard streams, working directory and environment are the program's as they would be without us. The
-//! terminal's signals reach it because it stays in our process group; signals that somebody sends to us are passed on.
+//! signals of the terminal's keys reach it because it stays in our process group; all others that come to us are passed on.
 
 mod stop;
 
@@ -221,12 +221,14 @@ impl Signals {
     }
 }
 
-/// Passes a signal on to the program, unless the terminal has sent it to both of us.
+/// Passes a signal on to the program, unless the terminal's keys have sent it to both of us.
 pub(crate) fn pass_on(signal: Signal, child: &Child) {
-    let Some(named) = rustix::process::Signal::from_named_raw(signal.number) else { return };
-    // The terminal's end is told to our group only, and a shell that is our program has one of its own.
-    let for_us_alone = named == rustix::process::Signal::HUP && !stop::is_in_our_group(child);
-    if !signal.from_kernel || for_us_alone {
+    use rustix::process::Signal;
+    let Some(named) = Signal::from_named_raw(signal.number) else { return };
+    // The terminal's end (HUP and CONT) comes to us alone where we lead its session, or the program has a group of its own.
+    // Where it comes to both of us, the program is told twice, which harms nothing.
+    let by_key = signal.from_kernel && matches!(named, Signal::INT | Signal::QUIT);
+    if !by_key {
         send(child, named);
     }
 }

@@ -8,6 +8,7 @@ mod keeper;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::SystemTime;
 
 use minato_inspect::Transport;
 use serde::{Deserialize, Serialize};
@@ -30,41 +31,45 @@ enum Word {
 
 /// Holds ports and prints them.
 pub(super) fn lease(lease: &Lease, terminal: &Terminal) -> Result<u8, Failure> {
-    let (ports, keeper) = match &lease.key {
-        None => start_keeper(lease, &[]).map(begun)?,
+    let (ports, keeper, written) = match &lease.key {
+        None => {
+            let (ports, keeper) = start_keeper(lease, &[])?;
+            (ports, Some(keeper), None)
+        }
         Some(key) => {
             let entry = Entry::open(key)?;
             let all = entry.ports()?;
             let count = usize::from(lease.count);
             let known = &all[..all.len().min(count)];
-            let held = match entry.kept()? {
+            let (ports, keeper) = match entry.kept()? {
                 // Its keeper can't end while we have the entry locked, and lives on for another while from now on.
                 Some(kept) if known.len() == count && known.iter().all(|port| kept.contains(port)) => {
                     refuse_taken(known)?;
                     (known.to_vec(), None)
                 }
                 Some(kept) => return Err(still_kept(key, &kept)),
-                None => start_keeper(lease, known).map(begun)?,
+                None => start_keeper(lease, known).map(|(ports, keeper)| (ports, Some(keeper)))?,
             };
-            let rest = all.iter().skip(held.0.len());
-            entry.write(&held.0.iter().chain(rest).copied().collect::<Vec<_>>())?;
-            held
+            let rest = all.iter().skip(ports.len());
+            entry.write(&ports.iter().chain(rest).copied().collect::<Vec<_>>())?;
+            (ports, keeper, entry.written())
         }
     };
     let text = terminal.viewed("lease", &ports, |_| numbers(&ports));
-    terminal.print_or(&text, || keeper.into_iter().for_each(release));
+    terminal.print_or(&text, || keeper.into_iter().for_each(|keeper| release(keeper, lease, written)));
     Ok(DONE)
 }
 
-/// Ports that are held by a keeper of this command's own.
-fn begun((ports, keeper): (Vec<u16>, Child)) -> (Vec<u16>, Option<Child>) {
-    (ports, Some(keeper))
-}
-
-/// Gives ports back that nobody was told of.
-fn release(mut keeper: Child) {
-    // It may have ended by itself.
-    let _ = keeper.kill().and_then(|()| keeper.wait());
+/// Gives ports back that nobody was told of: neither by this command, nor by another one that has written its key's entry
+/// since this one has.
+fn release(mut keeper: Child, lease: &Lease, written: Option<SystemTime>) {
+    // Locked until the keeper has ended, so that nobody is told of it meanwhile.
+    let entry = lease.key.as_deref().map(Entry::open);
+    let is_ours = |entry: &Result<Entry, _>| entry.as_ref().is_ok_and(|entry| entry.written() == written);
+    if entry.as_ref().is_none_or(is_ours) {
+        // It may have ended by itself.
+        let _ = keeper.kill().and_then(|()| keeper.wait());
+    }
 }
 
 /// A line each, for scripts.

@@ -13,8 +13,8 @@ use super::pid;
 /// A group is continued process by process: how long it is waited for the program's turn when ours has come.
 const TURN: Duration = Duration::from_millis(20);
 
-/// Stops this process if the program has stopped and nobody else is in front of the terminal. Returns when it is to go on,
-/// which the program then learns by SIGCONT.
+/// Stops this process if the program has stopped, nobody else is in front of the terminal, and a shell can continue us.
+/// Returns when it is to go on, which the program then learns by SIGCONT.
 pub(crate) async fn stop_along(child: &Child) {
     let Some(program) = pid(child) else { return };
     if stopped_by(program, WaitIdOptions::NOWAIT).is_none() {
@@ -23,14 +23,10 @@ pub(crate) async fn stop_along(child: &Child) {
     tokio::time::sleep(TURN).await;
     let Some(signal) = stopped_by(program, WaitIdOptions::empty()) else { return };
     if has_terminal(program) {
-        // Where nobody could continue us, the kernel ignores all but SIGSTOP.
+        // In an orphaned process group, where no shell could continue us, the kernel ignores all of them but SIGSTOP.
+        let signal = if signal == Signal::STOP { Signal::TSTP } else { signal };
         let _ = kill_process(getpid(), signal);
     }
-}
-
-/// Whether the program is in our process group, to which the terminal sends its signals.
-pub(super) fn is_in_our_group(child: &Child) -> bool {
-    pid(child).is_some_and(|program| getpgid(Some(program)) == Ok(getpgrp()))
 }
 
 /// The signal that has stopped the program, if it is stopped. Told once, unless by `NOWAIT`.

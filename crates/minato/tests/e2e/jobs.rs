@@ -1,6 +1,6 @@
 //! `minato run` as a job of a shell at a terminal.
 
-use crate::machine::{Machine, SOON, wait_until};
+use crate::machine::{Machine, Process, SOON, wait_until};
 
 /// A shell at a terminal, which starts another one in a host; what is typed, and what must be seen then.
 const SCRIPT: &str = r#"
@@ -33,7 +33,11 @@ for turn in range(2):
 # A job of the inner shell is no matter of ours.
 type('sleep 1000')
 expect('sleep 1000')
-time.sleep(0.5)
+deadline = time.monotonic() + 10
+# Only then does it listen to the key.
+while open(f'/proc/{os.tcgetpgrp(terminal)}/comm').read() != 'sleep\n':
+    if time.monotonic() > deadline: sys.exit('no sleep in front of the terminal')
+    time.sleep(0.01)
 os.write(terminal, b'\x1a')
 expect(r'\[1\]\+ +Stopped +sleep')
 type('echo in-$((2 + 2))-$MINATO_HOST.')
@@ -61,6 +65,42 @@ fn a_shell_that_suspends_itself_gives_the_terminal_back() {
     });
 }
 
+/// `minato run` in front of all else at a terminal, as `xterm -e` and `ssh -t` start it. Its program stops and is continued
+/// from outside, or its terminal is closed. Ends with minato's exit code.
+const LEADER: &str = r#"
+import os, pty, re, sys, time
+program, end = sys.argv[1:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv('/run/bin/minato', ['minato', 'run', '--name', 'job', '--', 'sh', '-c', program])
+def state(pid): return open(f'/proc/{pid}/stat').read().rsplit(') ')[1][0]
+seen = ''
+while not (found := re.search(r'shell (\d+)\.', seen)): seen += os.read(terminal, 65536).decode()
+shell = int(found[1])
+if 'STOP' in program:
+    while state(shell) != 'T': time.sleep(0.01)
+    for turn in range(50):
+        if state(pid) == 'T': sys.exit('minato has stopped, and nobody will continue it')
+        time.sleep(0.01)
+if end == 'close': os.close(terminal)
+else: os.kill(shell, 18)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+#[test]
+fn a_terminal_without_a_shell_is_closed_or_goes_on() {
+    Machine::run(&["python3", "sh"], |machine| {
+        let runs = "echo shell $$.; exec sleep 1000";
+        let stops = "echo shell $$.; kill -STOP $$; exit 3";
+        for account in [machine.user(), machine.root()] {
+            for (program, end, code) in [(runs, "close", 129), (stops, "close", 129), (stops, "continue", 3)] {
+                account.finish("python3", &["-c", LEADER, program, end]).expect_code(code);
+                wait_until("the host's end", SOON, || machine.engines().is_empty());
+            }
+        }
+    });
+}
+
 /// Without a terminal a program is stopped and continued as any other, and nobody else with it.
 #[test]
 fn a_program_is_stopped_and_continued() {
@@ -70,16 +110,16 @@ fn a_program_is_stopped_and_continued() {
         let script = "trap 'echo continued' CONT; echo started; kill -STOP $$; echo again; kill -STOP $$; exit 3";
         let run = user.run(&["--name", "job"], &["sh", "-c", script]);
         wait_until("the program", SOON, || run.stdout().contains("started"));
-        wait_until("its stop", SOON, || {
-            machine.processes_with_argument(script).iter().any(|process| process.name == "sh")
-        });
+        let processes = machine.processes_with_argument(script);
+        let shell = processes.iter().find(|process| process.name == "sh").expect("the program");
+        let minato = processes.iter().find(|process| process.pid == run.id()).expect("minato");
+        wait_until("its stop", SOON, || shell.is_stopped());
+        goes_on(minato);
         wait_until("a first CONT", SOON, || {
             run.signal(Signal::CONT);
             run.stdout().contains("again")
         });
         assert!(run.stdout().contains("continued"), "{}", run.stdout());
-        let shell =
-            machine.processes_with_argument(script).into_iter().find(|process| process.name == "sh").expect("it");
         let mut run = run;
         wait_until("its end", SOON, || {
             shell.signal(Signal::CONT);
@@ -87,4 +127,12 @@ fn a_program_is_stopped_and_continued() {
         });
         run.finish().expect_code(3);
     });
+}
+
+/// Longer than it takes to stop along with a program.
+fn goes_on(process: &Process) {
+    for _ in 0..50 {
+        assert!(!process.is_stopped(), "minato has stopped");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }

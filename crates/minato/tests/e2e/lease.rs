@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::net::{TcpListener, TcpStream};
 
 use crate::machine::{Account, Machine, SOON, wait_for, wait_until};
@@ -103,5 +103,24 @@ fn a_lease_that_nobody_was_told_of_is_given_back() {
         assert_eq!(machine.processes_named("minato-lease").len(), 1);
         assert_eq!(lease(&user, &["3", "--for", "tests", "--within", "1"]), ports);
         machine.processes_named("minato-lease").iter().for_each(crate::machine::Process::kill);
+    });
+}
+
+/// The first command of a key waits for its reader, and a second one is told of the ports meanwhile.
+#[test]
+fn a_lease_that_a_second_command_was_told_of_stays() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let (reader, mut full) = std::io::pipe().expect("a pipe");
+        let size = rustix::pipe::fcntl_getpipe_size(&full).expect("its size");
+        full.write_all(&vec![0; size]).expect("room");
+        let mut first = user.minato(&["lease", "3", "--for", "tests"]).stdout(full).spawn().expect("minato");
+        wait_until("its keeper", SOON, || machine.processes_named("minato-lease").len() == 1);
+        let ports = lease(&user, &["3", "--for", "tests"]);
+        drop(reader);
+        wait_for("the end of the first", SOON, || first.try_wait().expect("its state"));
+        let keepers = machine.processes_named("minato-lease");
+        assert_eq!(keepers.len(), 1, "the second was told that {ports:?} are held");
+        keepers.iter().for_each(crate::machine::Process::kill);
     });
 }

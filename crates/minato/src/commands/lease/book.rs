@@ -1,9 +1,8 @@
 //! Which ports a key had: one file a key in `$XDG_STATE_HOME/minato/leases`, which also settles who does what.
 //!
 //! `KEY` is locked by whoever reads or changes it, for moments. `KEY.keeper` says what is held, and is locked by the keeper
-//! for its life. A keeper
-//! ends only with `KEY` locked, and only if that was not written meanwhile: so a command that finds a keeper alive can
-//! rely on it.
+//! for its life. A keeper ends, or is ended, only with `KEY` locked, and only if that was not written meanwhile: so a command
+//! that finds a keeper alive can rely on it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -41,7 +40,9 @@ impl Entry {
 
     /// Writes its ports down; its keeper counts its time anew.
     pub(super) fn write(&self, ports: &[u16]) -> Result<(), Failure> {
-        write(&self.file, ports)
+        write(&self.file, ports)?;
+        // The kernel's own time of it is some milliseconds coarse, and could be the same for two commands.
+        self.file.set_modified(SystemTime::now()).map_err(not_written)
     }
 
     /// What its keeper holds, if it has one.
@@ -78,7 +79,11 @@ fn read(mut file: &File) -> Result<Vec<u16>, Failure> {
 fn write(mut file: &File, ports: &[u16]) -> Result<(), Failure> {
     let text: String = ports.iter().map(|port| format!("{port}\n")).collect();
     let written = file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(text.as_bytes()));
-    written.map_err(|error| Failure::caused("cannot write the ports of the key down", error))
+    written.map_err(not_written)
+}
+
+fn not_written(error: std::io::Error) -> Failure {
+    Failure::caused("cannot write the ports of the key down", error)
 }
 
 fn open(path: &std::path::Path) -> std::io::Result<File> {

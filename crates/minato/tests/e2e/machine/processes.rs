@@ -74,6 +74,12 @@ impl Process {
         fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
     }
 
+    /// Whether it is stopped, as by SIGSTOP.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&self) {
         self.signal(rustix::process::Signal::KILL);
