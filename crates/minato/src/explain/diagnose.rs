@@ -114,7 +114,7 @@ impl<'a> Diagnosis<'a> {
     fn listening(&self, host: &str) -> impl Iterator<Item = &'a PortRow> + use<'a> {
         let (host, transport) = (host.to_owned(), self.transport);
         let here = move |row: &&PortRow| row.host.as_deref() == Some(host.as_str());
-        self.network.services.iter().filter(here).filter(move |row| row.listening && row.transport == transport)
+        self.network.services.iter().filter(here).filter(move |row| serves(row, transport))
     }
 
     /// Nothing listens where it should: the other transport, another port, or not at all.
@@ -155,11 +155,12 @@ impl<'a> Diagnosis<'a> {
     /// Where a host's programs listen instead, first those that other hosts reach.
     fn listens_elsewhere(&mut self, host: &str, port: u16) {
         const SHOWN: usize = 5;
-        let mut others: Vec<(bool, u16)> = self.listening(host).map(|row| (is_loopback_only(row), row.port)).collect();
+        let mut others: Vec<(u16, bool)> = self.listening(host).map(|row| (row.port, is_loopback_only(row))).collect();
         others.sort_unstable();
-        others.dedup_by_key(|(_, port)| *port);
-        let Some((_, first)) = others.first().copied() else { return };
-        let name = |(loopback, port): &(bool, u16)| match loopback {
+        others.dedup_by_key(|(port, _)| *port);
+        others.sort_by_key(|(_, loopback)| *loopback);
+        let Some((first, _)) = others.first().copied() else { return };
+        let name = |(port, loopback): &(u16, bool)| match loopback {
             true => format!("{port} (loopback only)"),
             false => port.to_string(),
         };
@@ -167,8 +168,8 @@ impl<'a> Diagnosis<'a> {
         let list = others.iter().take(SHOWN).map(name).collect::<Vec<_>>().join(", ");
         let listen = if others.len() == 1 { "one listens" } else { "others listen" };
         let why = format!("no program in {host} listens on {}; {listen} on {list}{more}", self.number(port));
-        let fix = format!("minato{} explain {host}:{first}{}", self.facts.network_flag, self.suffix());
-        self.result.because(code::NOTHING, why, [fix]);
+        let (flag, suffix, from) = (&self.facts.network_flag, self.suffix(), self.from_flag());
+        self.result.because(code::NOTHING, why, [format!("minato{flag} explain {host}:{first}{suffix}{from}")]);
     }
 
     /// The address of a forward as its user has written it: none for a pair on both loopback addresses.
@@ -272,9 +273,19 @@ impl<'a> Diagnosis<'a> {
         }
     }
 
+    /// What a command that explains from where the target was explained ends with.
+    fn from_flag(&self) -> String {
+        self.facts.from.as_ref().map(|host| format!(" --from {host}")).unwrap_or_default()
+    }
+
     /// What a forward of this transport ends with.
     fn suffix(&self) -> &'static str {
         if self.transport == Transport::Udp { "/udp" } else { "" }
+    }
+
+    /// Whether a socket takes what comes in the target's transport.
+    fn serves(&self, row: &PortRow) -> bool {
+        serves(row, self.transport)
     }
 
     fn number(&self, port: u16) -> String {
@@ -297,6 +308,10 @@ fn entrance(forward: &Forward) -> SocketAddr {
         address => address,
     };
     SocketAddr::new(address, forward.host_port)
+}
+
+fn serves(row: &PortRow, transport: Transport) -> bool {
+    row.listening && row.transport == transport
 }
 
 fn is_loopback_only(row: &PortRow) -> bool {

@@ -13,7 +13,6 @@ use crate::client::{Client, RequestError};
 use crate::failure::Failure;
 use crate::flags::Name;
 use crate::machine;
-use crate::runtime_dir::RuntimeDir;
 
 /// Everything that a diagnosis may build on.
 #[derive(Clone, Debug)]
@@ -113,9 +112,9 @@ pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client
         (Some(subject), _) => subject,
         // Each host has resolvers of its own, which may say something else or nothing.
         (None, Some(host)) => {
-            resolved(resolve_from(host, target.name().unwrap_or_default(), client).await?, network.as_ref())
+            resolved(resolve_from(host, target.name().unwrap_or_default(), client).await?, from, network.as_ref())
         }
-        (None, None) => resolved(look_up(target.name().unwrap_or_default()), network.as_ref()),
+        (None, None) => resolved(look_up(target.name().unwrap_or_default()), from, network.as_ref()),
     };
     let verdicts = verdicts(target, &subject, from, client).await.map_err(|error| error.into_failure(client))?;
     let machine = machine::ports().map_err(|error| error.to_string()).map(|mut rows| {
@@ -163,7 +162,7 @@ async fn network(client: &Client) -> Result<Option<Network>, RequestError> {
 /// The user's other networks; one whose engine does not answer is none.
 async fn others(client: &Client) -> Vec<Other> {
     let mut others = Vec::new();
-    for directory in RuntimeDir::all().into_iter().filter(|directory| directory != client.directory()) {
+    for directory in client.directory().siblings() {
         let name = directory.network().to_string();
         let Ok(client) = Client::new(directory) else { continue };
         if let (Ok(hosts), Ok(forwards)) = (client.hosts().await, client.forwards().await) {
@@ -241,11 +240,25 @@ pub(super) fn is_own(address: IpAddr) -> bool {
     address.is_loopback() || own().iter().any(|interface| interface.address == address)
 }
 
-fn resolved(outcome: Resolved, network: Option<&Network>) -> Subject {
-    match outcome {
-        Ok(addresses) if addresses.iter().any(|address| is_gateway(*address, network)) => Subject::Gateway(addresses),
-        Ok(addresses) => Subject::Elsewhere(addresses),
-        Err(reason) => Subject::Unresolved(reason),
+/// What a name means that the resolver knows: the same as its addresses would.
+pub(super) fn resolved(outcome: Resolved, from: Option<&str>, network: Option<&Network>) -> Subject {
+    let addresses = match outcome {
+        Ok(addresses) => addresses,
+        Err(reason) => return Subject::Unresolved(reason),
+    };
+    if addresses.iter().any(|address| is_gateway(*address, network)) {
+        return Subject::Gateway(addresses);
+    }
+    let has_all = |host: &&Host| addresses.iter().all(|address| host.addresses().any(|own| own == *address));
+    if let Some(host) = network.and_then(|network| network.hosts.iter().find(has_all)) {
+        return Subject::Host(host.name.clone(), <[IpAddr; 1]>::try_from(addresses).ok().map(|[only]| only));
+    }
+    match from {
+        Some(host) if addresses.iter().all(IpAddr::is_loopback) => Subject::Within(host.to_owned(), addresses),
+        // What is loopback is the host's there, and the rest is not.
+        Some(_) if addresses.iter().any(IpAddr::is_loopback) => Subject::Elsewhere(addresses),
+        _ if addresses.iter().all(|address| is_own(*address)) => Subject::Machine(addresses),
+        _ => Subject::Elsewhere(addresses),
     }
 }
 

@@ -12,6 +12,9 @@ use super::target::{Place, Target};
 use crate::render::widths::whole;
 use crate::render::{self, samples};
 
+mod meanings;
+mod silence;
+
 /// What is so, in a test: told by a few words, seen as an unprivileged user.
 #[derive(Clone)]
 struct World(Facts);

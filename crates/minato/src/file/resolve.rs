@@ -25,7 +25,7 @@ pub(super) fn plan(draft: &Draft, choice: &Choice, sources: &Sources, problems: 
     // An instance leaves the file's subnet, as its ports, to the one that is none.
     let of_file = draft.subnet.as_ref().filter(|_| choice.instance.is_none()).map(|subnet| subnet.value);
     let subnet = choice.subnet.or(of_file);
-    if let Some(problem) = too_many_hosts(draft, subnet) {
+    if let Some(problem) = too_many_hosts(draft, choice, subnet) {
         problems.push(problem);
         return None;
     }
@@ -51,13 +51,19 @@ pub(super) fn plan(draft: &Draft, choice: &Choice, sources: &Sources, problems: 
 }
 
 /// Whether the network's subnet has no addresses for all hosts.
-fn too_many_hosts(draft: &Draft, subnet: Option<FixedSubnet>) -> Option<Problem> {
+fn too_many_hosts(draft: &Draft, choice: &Choice, subnet: Option<FixedSubnet>) -> Option<Problem> {
     let most = usize::try_from(minato_engine::most_hosts(subnet)).ok()?;
     let (first_too_many, _) = draft.hosts.get(most)?;
-    let where_ = subnet.map_or_else(|| "a network's subnet".to_owned(), |subnet| format!("the subnet {subnet}"));
-    let what = format!("{} hosts are too many: {where_} has addresses for {most}", draft.hosts.len());
+    let range = subnet.map_or_else(|| "a network's subnet".to_owned(), |subnet| format!("the subnet {subnet}"));
+    let what = format!("{} hosts are too many: {range} has addresses for {most}", draft.hosts.len());
     let problem = Problem::new(what, first_too_many.place, "the first that would have none");
-    Some(problem.help("subnet = \"10.99.0.0/20\"    # a larger one, or several networks, which a host can join"))
+    // What the file says does not count for an instance, nor beside the flag.
+    let larger = match &choice.instance {
+        Some(instance) => format!("minato up --instance {instance} --subnet 10.99.0.0/20"),
+        None if choice.subnet.is_some() => "minato up --subnet 10.99.0.0/20".to_owned(),
+        None => "subnet = \"10.99.0.0/20\"".to_owned(),
+    };
+    Some(problem.help(format!("{larger}    # a larger one, or several networks, which a host can join")))
 }
 
 /// The network's name: from the command line, the file, or the file's directory; and the instance.

@@ -270,6 +270,10 @@ fn more_hosts_than_the_subnet_has_addresses_for_are_refused() {
     let why = refusal(&of_six(8));
     assert!(why.contains("8 hosts are too many: the subnet 10.99.3.0/29 has addresses for 5"), "{why}");
     assert!(why.contains("[host.h5]"), "{why}");
+    // An instance does not have the file's subnet.
+    let why = plan_of(&[("minato.toml", &chain(254))], Some("two")).expect_err("too many");
+    assert!(why.contains("minato up --instance two --subnet 10.99.0.0/20"), "{why}");
+    assert!(!why.contains("subnet = "), "{why}");
 }
 
 /// With time that grew with the square of it, this took minutes.

@@ -251,6 +251,8 @@ async fn readiness(context: Arc<Context>, plan: HostPlan, place: Place, variable
         () = listening => {}
         () = say_what_is_missing(&context, &plan) => {}
     }
+    let warnings = context.listening.warnings(plan.name.as_str(), &plan.ready).await;
+    warnings.iter().for_each(|warning| context.warn(warning));
     let Some(words) = &plan.ready_command else { return };
     let service = &plan.services[0];
     let failed =

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Diagnosis, covers};
+use crate::explain::probe::Outcome;
 use crate::explain::{HopState, UNKNOWN};
 use crate::failure::code;
 
@@ -25,10 +26,7 @@ impl Diagnosis<'_> {
         let v6_only = addresses.iter().all(IpAddr::is_ipv6);
         let loopback: IpAddr = if v6_only { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
         let place = SocketAddr::new(loopback, port);
-        let row = self
-            .machine_rows()
-            .iter()
-            .find(|row| row.transport == self.transport && row.listening && covers(&row.addresses, loopback));
+        let row = self.machine_rows().iter().find(|row| self.serves(row) && covers(&row.addresses, loopback));
         let held = self.network.forwards.iter().any(|forward| {
             (forward.host_port, forward.transport) == (port, self.transport) && covers(&[forward.address], loopback)
         });
@@ -53,6 +51,12 @@ impl Diagnosis<'_> {
                 "nothing is on {place}, to which the gateway leads those hosts that --host-port {port} opens it to"
             );
             return self.result.because(code::NOTHING, why, [format!("minato explain {place}{}", self.suffix())]);
+        }
+        if self.facts.trials.iter().any(|trial| trial.outcome == Outcome::Silent) {
+            let seen = format!(
+                "no answer, but no refusal either, as of a port that is not opened: --host-port {port} may lead there"
+            );
+            return self.result.hop(HopState::Unknown, "opened", seen);
         }
         let code = if self.facts.machine.is_ok() { code::FORWARD_MISSING } else { UNKNOWN };
         let why = format!(

@@ -80,9 +80,7 @@ impl<'a> Diagnosis<'a> {
             _ => None,
         });
         let is_forwarded = holders.iter().any(|(_, holder)| matches!(holder, Some(Holder::Forward(_))));
-        let serves = |row: &&PortRow| {
-            row.port == self.port && row.listening && row.transport == self.transport && row.forwarded_from.is_empty()
-        };
+        let serves = |row: &&PortRow| row.port == self.port && self.serves(row) && row.forwarded_from.is_empty();
         let service = self.network.services.iter().find(serves);
         let (Some(held), Some(service), false) = (held, service, is_forwarded) else { return };
         let Some(host) = service.host.as_deref() else { return };
@@ -149,11 +147,7 @@ impl<'a> Diagnosis<'a> {
             let why = format!("{} is bound to {} and nowhere else", who(row), render::bind(row));
             return self.result.because(code::WRONG_ADDRESS, why, self.relay_here(row, addresses));
         }
-        let service = self
-            .network
-            .services
-            .iter()
-            .find(|row| row.port == self.port && row.listening && row.transport == self.transport);
+        let service = self.network.services.iter().find(|row| row.port == self.port && self.serves(row));
         if let Some((row, host)) = service.and_then(|row| Some((row, row.host.as_deref()?))) {
             return self.not_forwarded(row, host, addresses);
         }
@@ -248,8 +242,8 @@ impl<'a> Diagnosis<'a> {
                 let end = self.end_stranger(*one, second, *other).or_else(|| self.end_stranger(*other, first, *one));
                 self.result.because(code::CONFLICT, why, end.or_else(|| self.end_younger(*one, *other)));
             }
-            (Some(holder), None) => self.family_missing(*holder, *second),
-            (None, Some(holder)) => self.family_missing(*holder, *first),
+            (Some(holder), None) => self.address_missing(*holder, *first, *second),
+            (None, Some(holder)) => self.address_missing(*holder, *second, *first),
             _ => {}
         }
     }
@@ -281,8 +275,13 @@ impl<'a> Diagnosis<'a> {
         Some(format!("kill {} && sleep 1 && {relay}    # unless {} is the one you want", process.pid, process.name))
     }
 
-    fn family_missing(&mut self, holder: Holder<'_>, missing: IpAddr) {
-        let (missing_family, family) = if missing.is_ipv6() { ("IPv6", "IPv4") } else { ("IPv4", "IPv6") };
+    /// One of the two addresses of a name leads nowhere; mostly they are of different families.
+    fn address_missing(&mut self, holder: Holder<'_>, held: IpAddr, missing: IpAddr) {
+        let (missing_one, held_one) = match (held, missing) {
+            (IpAddr::V4(_), IpAddr::V6(_)) => ("IPv6".to_owned(), "IPv4".to_owned()),
+            (IpAddr::V6(_), IpAddr::V4(_)) => ("IPv4".to_owned(), "IPv6".to_owned()),
+            _ => (missing.to_string(), format!("at {held}")),
+        };
         let (what, fix) = match holder {
             Holder::Forward(forward) => {
                 let place = SocketAddr::new(missing, forward.host_port);
@@ -297,7 +296,7 @@ impl<'a> Diagnosis<'a> {
             }
             Holder::Program(row) => (who(row), self.relay_here(row, &[missing])),
         };
-        let why = format!("a client that tries {missing_family} first finds nothing: {what} is {family} only");
+        let why = format!("a client that tries {missing_one} first finds nothing: {what} is {held_one} only");
         self.result.because(code::WRONG_ADDRESS, why, fix);
     }
 }

@@ -13,7 +13,7 @@ use crate::render;
 impl<'a> Diagnosis<'a> {
     /// A name that is a service's, if the proxy has the port.
     pub(super) fn proxied(&mut self, to: &Destination, addresses: &[IpAddr]) {
-        let rows = || self.machine_rows().iter().filter(|row| row.listening && row.transport == self.transport);
+        let rows = || self.machine_rows().iter().filter(|row| self.serves(row));
         let is_proxy = |row: &&PortRow| row.processes.iter().any(|process| process.name == proxy::PROCESS);
         let Some(row) = rows().find(is_proxy) else { return self.no_proxy(addresses) };
         self.result.hop(HopState::Good, "proxy", format!("{} has port {}", who(row), self.port));
@@ -62,8 +62,9 @@ impl<'a> Diagnosis<'a> {
 
     fn no_proxy(&mut self, addresses: &[IpAddr]) {
         let port = self.port;
-        let held = self.machine_rows().iter().find(|row| row.listening && row.transport == self.transport);
-        if held.is_some() {
+        let is_held = self.machine_rows().iter().any(|row| self.serves(row));
+        // Where the sockets can't be seen, the proxy may be among them.
+        if is_held || self.facts.machine.is_err() {
             return self.machine(addresses);
         }
         self.result.hop(HopState::Broken, "proxy", format!("none has port {port}"));

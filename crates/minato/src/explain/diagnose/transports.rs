@@ -2,7 +2,7 @@
 
 use minato_inspect::{Forward, PortRow, Transport};
 
-use super::{Diagnosis, who};
+use super::{Diagnosis, serves, who};
 use crate::failure::code;
 use crate::render;
 
@@ -10,7 +10,7 @@ impl Diagnosis<'_> {
     /// What serves this machine's port in the other transport is a host's, or a program's here. `false` if nothing does.
     pub(super) fn only_other_transport(&mut self) -> bool {
         let (port, other, services) = (self.port, self.other(), &self.network.services);
-        let serves = |row: &&PortRow| row.listening && row.transport == other;
+        let serves = |row: &&PortRow| serves(row, other);
         let leads = |forward: &&Forward| forward.host_port == port && forward.transport == other && !forward.automatic;
         let behind = self.network.forwards.iter().filter(leads).find_map(|forward| {
             let is_at = |row: &&PortRow| row.port == forward.service_port && row.host.as_ref() == Some(&forward.host);
@@ -45,7 +45,8 @@ impl Diagnosis<'_> {
             }
             None => {
                 let place = row.host.as_ref().map(|host| format!("{host}:")).unwrap_or_default();
-                format!("minato{flag} explain {place}{}/{}", row.port, render::transport(row.transport))
+                let from = self.from_flag();
+                format!("minato{flag} explain {place}{}/{}{from}", row.port, render::transport(row.transport))
             }
         };
         self.is_another_port(row, fix);

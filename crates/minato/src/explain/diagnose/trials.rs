@@ -13,11 +13,13 @@ impl Diagnosis<'_> {
     /// What really happened, and what that says when nothing else explains it.
     pub(super) fn trials(&mut self) {
         // A host is reached by the family that its service is bound to; that the other one fails is worth a look only.
+        // Silence is well: where nobody is, a datagram is refused.
         let is_machine = matches!(self.facts.subject, Subject::Machine(_));
-        let one_came_through = !is_machine && self.facts.trials.iter().any(|trial| trial.outcome.came_through());
+        let is_well = |trial: &Trial| trial.outcome.came_through() || trial.outcome == Outcome::Silent;
+        let one_is_well = !is_machine && self.facts.trials.iter().any(is_well);
         for trial in &self.facts.trials {
             let (mut state, seen) = outcome(trial);
-            if state == HopState::Broken && !self.result.is_explained() && one_came_through {
+            if state == HopState::Broken && !self.result.is_explained() && one_is_well {
                 state = HopState::Odd;
             }
             let from = trial.from.as_ref().map(|host| format!(" from inside {host}")).unwrap_or_default();
@@ -26,10 +28,9 @@ impl Diagnosis<'_> {
         if self.result.is_explained() {
             return;
         }
-        let failed =
-            self.facts.trials.iter().find(|trial| !trial.outcome.came_through() && trial.outcome != Outcome::Silent);
+        let failed = self.facts.trials.iter().find(|trial| !is_well(trial));
         self.firewalls(self.facts.trials.iter().any(|trial| !trial.outcome.came_through()));
-        if !one_came_through && let Some(first) = failed {
+        if !one_is_well && let Some(first) = failed {
             self.all_failed(first);
         }
     }

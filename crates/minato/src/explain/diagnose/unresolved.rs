@@ -62,7 +62,7 @@ impl Diagnosis<'_> {
             None => host.loopback_v4,
         });
         let rows = self.facts.machine.iter().flatten();
-        let serves = rows.filter(|row| row.listening && row.transport == self.transport).count() > 0;
+        let serves = rows.filter(|row| self.serves(row)).count() > 0;
         let here = (self.facts.from.is_none() && serves).then_some(Ipv4Addr::LOCALHOST);
         let (address, note) = match (of_host, here) {
             (Some(address), _) => (IpAddr::V4(address).to_string(), format!("    # if it is to be the host {label}")),

@@ -40,10 +40,7 @@ impl Diagnosis<'_> {
     fn machines_own(&mut self, host: &str) {
         let port = self.port;
         let loopback = |address: &IpAddr| address.is_loopback() || address.is_unspecified();
-        let row = self
-            .machine_rows()
-            .iter()
-            .find(|row| row.transport == self.transport && row.listening && row.addresses.iter().any(loopback));
+        let row = self.machine_rows().iter().find(|row| self.serves(row) && row.addresses.iter().any(loopback));
         if let Some(row) = row {
             let seen = format!(
                 "{} has {} on this machine, which is not {host}: from inside it is gateway:{port}, if --host-port {port} \
@@ -55,7 +52,8 @@ impl Diagnosis<'_> {
         }
     }
 
-    /// A host's address from this machine: only hosts have a way there. The first that leads to the service instead is named.
+    /// A host's address from this machine: only hosts have a way there. What leads to the service
+    /// instead is named: a forward that was asked for, or else the host's own loopback address.
     pub(super) fn not_from_machine(&mut self, host: &str, address: IpAddr, row: &minato_inspect::PortRow) {
         let own = self.network.forwards.iter().find(|forward| {
             forward.automatic
