@@ -48,7 +48,7 @@ fn each_port_that_listens_instead_is_told_once() {
         world.service("web", "0.0.0.0", 90).service("web", "0.0.0.0", 80).service("web", "127.0.0.1", 70)
     };
     let text = web().explain("web:99");
-    assert!(text.contains("others listen on 80, 90, 70 (loopback only)"), "{text}");
+    assert!(text.contains("others listen on 80, 90, 70 (loopback only)\n"), "{text}");
     assert!(text.contains("minato explain web:80\n"), "{text}");
     let text = web().from("db").explain("web:99");
     assert!(text.contains("minato explain web:80 --from db\n"), "{text}");
