@@ -168,7 +168,7 @@ impl<'a> Diagnosis<'a> {
         let list = others.iter().take(SHOWN).map(name).collect::<Vec<_>>().join(", ");
         let listen = if others.len() == 1 { "one listens" } else { "others listen" };
         let why = format!("no program in {host} listens on {}; {listen} on {list}{more}", self.number(port));
-        let (flag, suffix, from) = (&self.facts.network_flag, self.suffix(), self.from_flag());
+        let (flag, suffix, from) = (&self.facts.network_flag, self.suffix(), self.inside_flag());
         self.result.because(code::NOTHING, why, [format!("minato{flag} explain {host}:{first}{suffix}{from}")]);
     }
 
@@ -274,7 +274,7 @@ impl<'a> Diagnosis<'a> {
     }
 
     /// What a command that explains from where the target was explained ends with.
-    fn from_flag(&self) -> String {
+    fn inside_flag(&self) -> String {
         self.facts.from.as_ref().map(|host| format!(" --from {host}")).unwrap_or_default()
     }
 

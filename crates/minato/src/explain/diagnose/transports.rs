@@ -45,7 +45,7 @@ impl Diagnosis<'_> {
             }
             None => {
                 let place = row.host.as_ref().map(|host| format!("{host}:")).unwrap_or_default();
-                let from = self.from_flag();
+                let from = self.inside_flag();
                 format!("minato{flag} explain {place}{}/{}{from}", row.port, render::transport(row.transport))
             }
         };
