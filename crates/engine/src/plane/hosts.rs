@@ -168,7 +168,7 @@ impl Plane {
         };
         let first_look = host.look_at;
         self.hosts.insert(serial, host);
-        self.next_look = Some(self.next_look.map_or(first_look, |next| next.min(first_look)));
+        self.plan_look(first_look);
     }
 
     pub(super) fn remove_host(&mut self, serial: u32) {

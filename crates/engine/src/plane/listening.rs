@@ -99,6 +99,11 @@ impl Plane {
         self.look_soon(serial);
     }
 
+    /// A host's time comes at `at`, perhaps before that of all others.
+    pub(super) fn plan_look(&mut self, at: Instant) {
+        self.next_look = Some(self.next_look.map_or(at, |next| next.min(at)));
+    }
+
     /// Looks at those hosts whose time has come, if their counts have changed.
     pub(super) fn look_at_hosts(&mut self) {
         let now = self.now;
@@ -162,11 +167,11 @@ impl Plane {
         host.eager_until = self.now + EAGER_FOR;
         host.look_at = host.look_at.min(self.now + EAGER);
         let next = host.next_look();
-        self.next_look = Some(self.next_look.map_or(next, |known| known.min(next)));
         let port = |place: &usize| self.forwards[*place].service_port;
         let begin = host.forwards.partition_point(|place| port(place) < listener.port);
         let concerned = host.forwards[begin..].iter().copied().take_while(|place| port(place) == listener.port);
         let concerned: Vec<usize> = concerned.collect();
+        self.plan_look(next);
         self.follow(serial, &concerned);
     }
 
