@@ -161,10 +161,15 @@ fn reset_reaches_the_peer() {
     assert_eq!(server.read(&mut [0; 10]).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
 }
 
+/// A port that nobody is bound to, and a socket that is connected to it.
+fn into_the_void() -> (SocketAddr, OwnedFd) {
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    (closed, udp_connect(closed).unwrap())
+}
+
 #[test]
 fn udp_refusal_is_told_and_cleared() {
-    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let socket = udp_connect(closed).unwrap();
+    let (_, socket) = into_the_void();
     udp_send(socket.as_fd(), b"anybody?").unwrap();
     wait(&socket, PollFlags::IN);
     assert_eq!(take_error(socket.as_fd()), Some(Failure::Refused));

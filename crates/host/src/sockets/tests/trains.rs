@@ -26,10 +26,7 @@ fn trains_are_cut_apart_and_come_as_they_are_if_that_is_wanted() {
 
 #[test]
 fn a_trains_refusal_is_told_and_it_is_sent_all_the_same() {
-    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let address = server.local_addr().unwrap();
-    drop(server);
-    let socket = udp_connect(address).unwrap();
+    let (address, socket) = into_the_void();
     let (train, mut cutting) = (Train { payload: &[7; 3000], size: 1000 }, Cutting::default());
     udp_send_train(socket.as_fd(), train, &mut cutting).unwrap();
     wait(&socket, PollFlags::IN);
@@ -42,10 +39,7 @@ fn a_trains_refusal_is_told_and_it_is_sent_all_the_same() {
 /// More datagrams than any kernel cuts apart, behind the error of an earlier one.
 #[test]
 fn a_train_that_is_not_cut_goes_one_by_one_also_behind_an_error() {
-    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let address = server.local_addr().unwrap();
-    drop(server);
-    let socket = udp_connect(address).unwrap();
+    let (address, socket) = into_the_void();
     udp_send(socket.as_fd(), b"into the void").unwrap();
     wait(&socket, PollFlags::IN);
     let server = udp_bind(address).unwrap();
