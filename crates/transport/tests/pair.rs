@@ -4,9 +4,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Pair, Trouble, far, host, router, transfer};
+use common::{Pair, Trouble, config, far, host, router, transfer};
 use minato_transport::tcp::State;
-use minato_transport::{Event, ResetReason, Unreachable};
+use minato_transport::{Event, Link, MacAddress, ResetReason, Unreachable};
 
 #[test]
 fn bytes_arrive_in_both_directions_with_and_without_offload() {
@@ -35,6 +35,28 @@ fn bytes_arrive_over_ipv6() {
     let (client, server) = pair.connect("[2001:db8::1]:443".parse().expect("an address"));
     transfer(&mut pair, (0, client), (1, server), 1_000_000);
     transfer(&mut pair, (1, server), (0, client), 1_000_000);
+}
+
+#[test]
+fn bytes_arrive_whatever_the_link_takes() {
+    // Where a segment is nearly as long as an IP packet may be, and shorter and longer than what is cut from one piece.
+    for mtu in [1280, 9000, 60_000, 65_455, 65_467, 65_468, u16::MAX] {
+        for virtio in [false, true] {
+            for destination in [far(80), "[2001:db8::1]:443".parse().expect("an address")] {
+                let [host, router] = [1, 2].map(|number| {
+                    let mut config = config(number, virtio);
+                    config.link = Link::Ethernet { address: MacAddress([2, 0, 0, 0, 0, number]), mtu, virtio };
+                    config
+                });
+                let mut pair = Pair::with(host, router, Trouble::NONE, 2);
+                let (client, server) = pair.connect(destination);
+                let time = transfer(&mut pair, (0, client), (1, server), 300_000);
+                assert!(time < Duration::from_millis(100), "{time:?} with an MTU of {mtu} to {destination}");
+                let back = transfer(&mut pair, (1, server), (0, client), 1);
+                assert!(back < Duration::from_millis(100), "{back:?} with an MTU of {mtu} to {destination}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -6,18 +6,23 @@ mod common;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::direct::{at, stack};
+use common::direct::{self, at, stack};
 use common::{Delivery, Pair, Random, Trouble, config, far, host, pattern, start};
-use minato_transport::{Bytes, ConnectionId, Event, ReceiveError, ResetReason, Stack};
+use minato_transport::{Bytes, ConnectionId, Event, Link, ReceiveError, ResetReason, Stack};
 
 /// Two stacks on a link that takes whole packets, and a connection between them.
 fn connected(now: std::time::Instant) -> ([Stack; 2], [ConnectionId; 2]) {
     let mut stacks = [stack(now, 1), stack(now, 2)];
+    let ends = connect(now, &mut stacks);
+    (stacks, ends)
+}
+
+/// A connection from the first to the second.
+fn connect(now: std::time::Instant, stacks: &mut [Stack; 2]) -> [ConnectionId; 2] {
     let listener = stacks[1].listen(at(2, 80), 1).expect("free");
     let client = stacks[0].connect(now, None, at(2, 80), 7).expect("free");
-    while hand_over(now, &mut stacks) {}
-    let server = stacks[1].accept(listener).expect("connected");
-    (stacks, [client, server])
+    while hand_over(now, stacks) {}
+    [client, stacks[1].accept(listener).expect("connected")]
 }
 
 /// Moves frames in parts, with the memory of what was sent; whether there were any.
@@ -61,6 +66,33 @@ fn bytes_arrive_in_the_memory_that_they_were_sent_in() {
     assert_eq!(stacks[1].receive_bytes(now, server), Ok(Bytes::new()));
     // What was acknowledged is not held any more.
     assert!(data.is_unique());
+}
+
+#[test]
+fn small_pieces_fill_large_segments_as_far_as_they_go() {
+    // A frame holds a few pieces of memory only, which together are less than a segment.
+    const ROUNDS: usize = 100;
+    for mtu in [9000, u16::MAX] {
+        let now = start();
+        let mut stacks = [1, 2].map(|number| {
+            let mut config = direct::config(number);
+            config.link = Link::Ip { mtu, virtio: true };
+            Stack::new(now, config)
+        });
+        let [client, server] = connect(now, &mut stacks);
+        for _ in 0..ROUNDS {
+            assert_eq!(stacks[0].send(now, client, &[1; 9]), 9);
+            assert_eq!(stacks[0].send_bytes(now, client, &mut Bytes::from(vec![2; 4096])), 4096);
+        }
+        let mut arrived = 0;
+        while hand_over(now, &mut stacks) {
+            while let Ok(part) = stacks[1].receive_bytes(now, server) {
+                arrived += part.len();
+            }
+        }
+        // Nothing waits for a timer.
+        assert_eq!(arrived, ROUNDS * (9 + 4096), "with an MTU of {mtu}");
+    }
 }
 
 #[test]

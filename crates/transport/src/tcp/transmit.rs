@@ -44,7 +44,7 @@ pub(crate) struct Outgoing {
     pub(crate) ecn_capable: bool,
 }
 
-/// Largest payload that leaves room for every header within 64 KiB.
+/// Largest payload that leaves room for every header within 64 KiB. One segment always fits: it is as large as the link takes.
 const SEGMENTATION_MAX: usize = 65_535 - 60 - 60;
 
 impl Connection {
@@ -61,7 +61,7 @@ impl Connection {
         let sack_bytes = sack_length(&blocks);
         self.send.raise_segments(ctx.now);
         let size = self.send.payload_size() - sack_bytes;
-        let most = (SEGMENTATION_MAX / size).min(segments) * size;
+        let most = (SEGMENTATION_MAX / size).clamp(1, segments) * size;
         match self.send.next_transmission(ctx, size, most) {
             Transmission::Span(span) => Some(self.data_segment(ctx, span, blocks)),
             Transmission::WindowProbe => Some(self.probe(ctx)),

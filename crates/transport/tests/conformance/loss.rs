@@ -33,11 +33,41 @@ fn the_timeout_follows_the_round_trip_and_backs_off() {
     script.expect_after(212, "P. 2:12 ack 1");
     script.expect_after(425, "P. 2:12 ack 1");
     script.expect_after(850, "P. 2:12 ack 1");
-    // RFC 6298 §5.7 and Karn: an acknowledgement ends the backing off; the repeated data measures nothing.
+    // RFC 6298 §5 and Karn: repeated data measures nothing, and until something is measured the timer stays backed off.
     script.send(". 1 ack 12");
     script.write(10);
     script.expect("P. 12:22 ack 1");
-    script.expect_after(212, "P. 12:22 ack 1");
+    script.quiet(100);
+    script.send(". 1 ack 22");
+    script.write(10);
+    script.expect("P. 22:32 ack 1");
+    // Another one of 100 ms: 23 ms, and four times 41 ms are less than 200.
+    script.expect_after(223, "P. 22:32 ack 1");
+    script.expect_after(446, "P. 22:32 ack 1");
+    script.send(". 1 ack 32");
+    script.write(10);
+    script.expect("P. 32:42 ack 1");
+    script.expect_after(893, "P. 32:42 ack 1");
+}
+
+#[test]
+fn a_path_that_became_slow_is_measured_in_the_end() {
+    let mut script = Script::established("", |_| {});
+    script.write(1);
+    script.expect("P. 1:2 ack 1");
+    script.quiet(100);
+    script.send(". 1 ack 2");
+    let id = script.id();
+    // From now on answers take a second, and there is one segment under way at a time.
+    for from in (2..52).step_by(10) {
+        script.write(10);
+        script.expect(&format!("P. {from}:{} ack 1", from + 10));
+        script.pass(1000);
+        script.send(&format!(". 1 ack {}", from + 10));
+    }
+    let status = script.stack.status(id).expect("alive");
+    assert_eq!(status.retransmits, 3, "two of the first, after 212 and 637 ms, and one of the second, after 850 ms");
+    assert!(status.round_trip > Some(std::time::Duration::from_millis(100)), "{status:?}");
 }
 
 #[test]

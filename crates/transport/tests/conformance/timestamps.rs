@@ -35,7 +35,20 @@ fn a_clock_that_stood_for_weeks_may_have_wrapped() {
     script.expect(". 1 ack 11");
     script.quiet(25 * 24 * 3600 * 1000);
     script.send("P. 11:21 ack 1 <ts=104/0>");
-    script.expect(". 1 ack 21");
+    script.expect(". 1 ack 21 <ts=104>");
+    // From then on it counts again.
+    script.send("P. 21:31 ack 1 <ts=103/0>");
+    script.expect(". 1 ack 21 <ts=104>");
+}
+
+#[test]
+fn what_is_not_acceptable_sets_no_clock_however_long_it_stood() {
+    let mut script = stamped();
+    script.send("P. 1:11 ack 1 <ts=105/0>");
+    script.expect(". 1 ack 11");
+    script.quiet(25 * 24 * 3600 * 1000);
+    script.send("P. 100001:100011 ack 1 <ts=104/0>");
+    script.expect(". 1 ack 11 <ts=105>");
 }
 
 #[test]

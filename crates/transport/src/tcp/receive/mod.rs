@@ -21,6 +21,9 @@ const QUICK_ACKNOWLEDGEMENTS: u8 = 16;
 /// RFC 9293 §3.8.6.3.
 const ACK_DELAY_MAX: Interval = Interval::from_millis(500);
 
+/// RFC 7323 §5.5: after this long without a segment the peer's clock may have wrapped.
+const TIMESTAMP_LIFETIME: Interval = Interval::from_secs(24 * 24 * 3600);
+
 /// The receiving half of a connection. Names follow RFC 9293 §3.3.1.
 #[derive(Debug)]
 pub(super) struct ReceiveHalf {
@@ -147,11 +150,16 @@ impl ReceiveHalf {
         }
     }
 
+    /// Whether a clock is older than TS.Recent, as far as that counts still (RFC 7323 §5.3 R1, §5.5).
+    pub(super) fn is_clock_old(&self, now: Time, clock: u32) -> bool {
+        let older = (clock.wrapping_sub(self.timestamp) as i32) < 0;
+        older && now.since(self.timestamp_at) < TIMESTAMP_LIFETIME
+    }
+
     /// RFC 7323 §5.3 R3: take the sender's clock from the segment that the last acknowledgement asked for.
     pub(super) fn note_timestamp(&mut self, now: Time, segment: &Segment<'_>) {
         let Some(timestamp) = segment.options.timestamp else { return };
-        let newer = (timestamp.value.wrapping_sub(self.timestamp) as i32) >= 0;
-        if newer && segment.seq.is_at_or_before(self.last_acknowledged) {
+        if segment.seq.is_at_or_before(self.last_acknowledged) && !self.is_clock_old(now, timestamp.value) {
             self.timestamp = timestamp.value;
             self.timestamp_at = now;
         }

@@ -121,6 +121,7 @@ impl SendHalf {
             Some(Interval::from_millis(u64::from(milliseconds)))
         })?;
         self.round_trip.measure(now, sample);
+        self.end_backoff();
         Some(sample)
     }
 

@@ -18,7 +18,10 @@ const BACKOFF_MAX: u8 = 16;
 pub(super) struct SendTimers {
     /// RFC 6298's only timer.
     retransmit: Option<Time>,
+    /// How often it was doubled since the round-trip time was measured last.
     backoff: u8,
+    /// How often it ran out in a row.
+    timeouts: u8,
     /// When to probe the tail.
     probe: Option<Time>,
     /// The probe timer ran out: one segment may go regardless of the congestion window.
@@ -77,6 +80,12 @@ impl SendHalf {
         self.schedule_probe(now);
     }
 
+    /// RFC 6298 §5 and §3 (Karn): the timeout stays as long as it is until a round trip is measured, so that it comes to
+    /// exceed that of a path that became slow.
+    pub(super) fn end_backoff(&mut self) {
+        self.timers.backoff = 0;
+    }
+
     /// An acknowledgement was processed: RFC 6298 §5.2, §5.3.
     pub(super) fn restart_timers(&mut self, now: Time, config: &Config, advanced: bool) {
         if self.outstanding() == 0 {
@@ -84,11 +93,11 @@ impl SendHalf {
             self.timers.probe = None;
             self.timers.reorder = None;
             self.timers.unanswered_since = None;
-            self.timers.backoff = 0;
+            self.timers.timeouts = 0;
         } else if advanced {
-            self.timers.backoff = 0;
+            self.timers.timeouts = 0;
             self.timers.unanswered_since = Some(now);
-            self.timers.retransmit = Some(now + self.timeout(config, 0));
+            self.timers.retransmit = Some(now + self.timeout(config, self.timers.backoff));
             self.schedule_probe(now);
         }
     }
@@ -171,9 +180,10 @@ impl SendHalf {
         self.timers.tail_probe = None;
         self.timers.reorder = None;
         self.timers.backoff = (self.timers.backoff + 1).min(BACKOFF_MAX);
+        self.timers.timeouts = self.timers.timeouts.saturating_add(1);
         self.timers.retransmit = Some(now + self.timeout(config, self.timers.backoff));
         self.enter_loss();
-        self.suspect_path(now, self.timers.backoff);
+        self.suspect_path(now, self.timers.timeouts);
         true
     }
 

@@ -146,20 +146,23 @@ impl SendHalf {
         let length = whole_segments(allowed, unsent, sizes.segment);
         let offset = self.next.since(self.unacknowledged);
         let reached = self.queue.reach(offset, length, BODY_SLICES);
+        // What the pieces of memory end counts as full: the next begin a segment of their own.
+        let cut = reached < length;
         let mut length = whole_segments(reached, unsent, sizes.segment);
         let held = self.nagle && !self.shut && self.small_end.is_after(self.unacknowledged);
         if held && length > sizes.segment {
             length = length / sizes.segment * sizes.segment;
         }
         let fin = fin_waits && length == unsent && offered > length;
-        if !fin && !self.is_worth_sending(length, unsent, sizes.segment, held) {
+        let full = cut || length >= sizes.segment;
+        if !fin && !self.is_worth_sending(length, unsent, full, held) {
             self.window_limited = congestion < unsent.min(offered);
             if self.outstanding() == 0 {
                 self.start_persist(ctx.now, ctx.config);
             }
             return None;
         }
-        if !length.is_multiple_of(sizes.segment) {
+        if !cut && !length.is_multiple_of(sizes.segment) {
             self.small_end = self.next.plus(length + usize::from(fin));
         }
         Some(self.book(ctx, length, sizes.segment, fin))
@@ -209,11 +212,10 @@ impl SendHalf {
 
     /// RFC 9293 §3.8.6.2.1, the sender's half of avoiding silly windows, and §3.7.4 (Nagle) as Minshall changed it: only a
     /// small segment under way holds (`held`) another one back, so that the tail of a large write waits for nobody.
-    fn is_worth_sending(&mut self, length: usize, unsent: usize, segment: usize, held: bool) -> bool {
+    fn is_worth_sending(&mut self, length: usize, unsent: usize, full: bool, held: bool) -> bool {
         if length == 0 {
             return false;
         }
-        let full = length >= segment;
         let all = length == unsent;
         let half_window = length >= self.window_max / 2;
         // The override timer is the window probe's: it sends what fits.

@@ -10,9 +10,6 @@ use crate::wire::tcp::Segment;
 /// are answered only so often.
 const ANSWER_INTERVAL: Interval = Interval::from_millis(500);
 
-/// RFC 7323 §5.5: after this long without a segment the peer's clock may have wrapped.
-const TIMESTAMP_LIFETIME: Interval = Interval::from_secs(24 * 24 * 3600);
-
 impl Connection {
     /// PAWS (RFC 7323 §5.3 R1): a segment with an older clock than the last in-window one is an old duplicate. The
     /// disposition if the segment must be dropped.
@@ -22,9 +19,7 @@ impl Connection {
         }
         // RFC 7323 §3.2: once agreed, a segment without the option is dropped silently.
         let Some(timestamp) = segment.options.timestamp else { return Some(Disposition::Kept) };
-        let older = (timestamp.value.wrapping_sub(self.receive.timestamp) as i32) < 0;
-        let current = ctx.now.since(self.receive.timestamp_at) < TIMESTAMP_LIFETIME;
-        if older && current {
+        if self.receive.is_clock_old(ctx.now, timestamp.value) {
             self.answer_unacceptable(ctx, segment);
             return Some(Disposition::Kept);
         }

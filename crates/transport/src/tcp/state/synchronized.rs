@@ -60,7 +60,8 @@ impl Connection {
             self.receive.acknowledge_now = true;
             return Disposition::Kept;
         }
-        if self.orphan && !segment.payload.is_empty() && segment.end().is_after(self.receive.next) {
+        let text_end = segment.seq.plus(usize::from(segment.flags.syn) + segment.payload.len());
+        if self.orphan && !segment.payload.is_empty() && text_end.is_after(self.receive.next) {
             return Disposition::Ended(super::Ended::NobodyReads);
         }
         let size = self.send.payload_size();
