@@ -133,7 +133,7 @@ impl Plane {
                 }
             }
         }
-        self.again.push(Token::Echo(place));
+        self.again.insert(Token::Echo(place));
     }
 
     fn answer_echo(&mut self, request: &EchoRequest, answer: Answer) {

@@ -227,13 +227,11 @@ impl Plane {
         };
         match more {
             More::No => {}
-            More::Now => self.again.push(Token::Forward(place, serial)),
+            More::Now => {
+                self.again.insert(Token::Forward(place, serial));
+            }
             More::Later => {
-                // Each client that comes tells of itself.
-                let token = Token::Forward(place, serial);
-                if !self.stalled.contains(&token) {
-                    self.stalled.push(token);
-                }
+                self.stalled.insert(Token::Forward(place, serial));
                 self.stalled_until.get_or_insert(self.now + STALL);
             }
         }

@@ -35,7 +35,7 @@ mod tell;
 mod token;
 mod vigil;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -155,10 +155,11 @@ pub(crate) struct Plane {
     pipes: PipePool,
     /// For small messages of inbound flows.
     buffer: Box<[u8]>,
-    /// Forwards, echo sockets and questions that had more than one turn's worth: their events don't come again.
-    again: Vec<Token>,
+    /// Forwards, echo sockets and questions that had more than one turn's worth: their events don't come again. Looked up for
+    /// the events of each. No peer chooses places and serial numbers, but the default hasher does for what is rare.
+    again: HashSet<Token>,
     /// Forwards for which something was short, and when they try again.
-    stalled: Vec<Token>,
+    stalled: HashSet<Token>,
     stalled_until: Option<Instant>,
 
     /// By serial number, which no peer chooses. Used at each accept and each event of a host's sockets.
@@ -224,8 +225,8 @@ impl Plane {
             resolver: Resolver::new(setup.zone, now),
             pipes: PipePool::new(IDLE_PIPES, PIPE_SIZE),
             buffer: vec![0; lanes::BUFFER].into_boxed_slice(),
-            again: Vec::new(),
-            stalled: Vec::new(),
+            again: HashSet::new(),
+            stalled: HashSet::new(),
             stalled_until: None,
             hosts: HashMap::new(),
             guests: HashMap::new(),
@@ -331,10 +332,8 @@ impl Plane {
                 Token::Commands => self.take_commands(),
                 Token::Agent => return Err(io::Error::other("its agent is gone, and every host with it")),
                 Token::Host(serial) => self.host_events(serial),
-                Token::Forward(place, serial) => self.forward_ready(place, serial),
                 Token::Flow(id, side) => self.flow_ready(id, side, readiness),
-                Token::Echo(place) => self.echo_ready(place),
-                Token::Query(place) => self.query_ready(place),
+                token @ (Token::Forward(..) | Token::Echo(_) | Token::Query(_)) => self.serve(token),
             }
         }
         Ok(())
@@ -343,12 +342,20 @@ impl Plane {
     /// Goes on with what had more than one turn's worth.
     fn take_again(&mut self) {
         for token in std::mem::take(&mut self.again) {
-            match token {
-                Token::Forward(place, serial) => self.forward_ready(place, serial),
-                Token::Echo(place) => self.echo_ready(place),
-                Token::Query(place) => self.query_ready(place),
-                Token::Tap | Token::Commands | Token::Agent | Token::Host(_) | Token::Flow(..) => {}
-            }
+            self.serve(token);
+        }
+    }
+
+    /// Takes what a forward, an echo socket or a resolver has, up to a turn's worth: what is served in the next turn has had it.
+    fn serve(&mut self, token: Token) {
+        if self.again.contains(&token) {
+            return;
+        }
+        match token {
+            Token::Forward(place, serial) => self.forward_ready(place, serial),
+            Token::Echo(place) => self.echo_ready(place),
+            Token::Query(place) => self.query_ready(place),
+            Token::Tap | Token::Commands | Token::Agent | Token::Host(_) | Token::Flow(..) => {}
         }
     }
 
@@ -373,7 +380,7 @@ impl Plane {
         self.look_at_held();
         if self.stalled_until.is_some_and(|at| at <= now) {
             self.stalled_until = None;
-            self.again.append(&mut self.stalled);
+            self.again.extend(self.stalled.drain());
         }
     }
 }

@@ -3,7 +3,7 @@
 use minato_relay::{FlowId, Side};
 
 /// Who is told when a descriptor becomes ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Token {
     /// The TAP device.
     Tap,

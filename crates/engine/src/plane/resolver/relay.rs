@@ -171,7 +171,7 @@ impl Plane {
             match upstream.hear(&query.question, &mut self.datagrams.buffer) {
                 Heard::Nothing => index += 1,
                 Heard::More => {
-                    self.again.push(Token::Query(place));
+                    self.again.insert(Token::Query(place));
                     index += 1;
                 }
                 Heard::Answer(answer) => {
