@@ -7,9 +7,9 @@ use std::sync::Arc;
 use minato_inspect::{Problem, ProblemKind};
 use minato_ports::{Transport, registry};
 
-use super::Control;
+use super::{Control, no_such_host};
 use crate::plane::{Command, Dialed};
-use crate::problem::{ending, problem, with_fix};
+use crate::problem::{problem, with_fix};
 
 /// Ports that are a web server's, whatever else listens; in order of preference.
 const WEB: [u16; 10] = [80, 8080, 8000, 3000, 5173, 5000, 4200, 8888, 9000, 8081];
@@ -27,7 +27,8 @@ impl Control {
     /// The service at `port`, or, without one, at the port that is most likely a web server's.
     pub(crate) async fn destination(self: &Arc<Self>, host: &str, port: Option<u16>) -> Result<Destination, Problem> {
         let serial = self.state().running(host)?.0.serial;
-        let mut listening = self.plane.ask(|answer| Command::Listening(serial, answer)).await.map_err(|_| ending())?;
+        let asked = self.plane.ask(|answer| Command::Listening(serial, port, answer)).await;
+        let mut listening = asked.map_err(|_| no_such_host(host))?;
         listening.sort_unstable();
         let found = match port {
             Some(port) => listening.contains(&port).then_some(port),

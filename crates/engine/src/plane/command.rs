@@ -122,12 +122,12 @@ pub(crate) enum Command {
     RemoveGuest(u32, oneshot::Sender<()>),
     /// What the host with this serial number knows of the other networks that it has joined.
     SetJoined(u32, Vec<JoinedZone>),
-    /// Looks at the host's listeners before the next command is taken.
+    /// Looks at the host's listeners before the next command is taken, if they may have changed and the last look is not just over.
     Look(u32),
     /// A socket of the host listens now. Answered when its forwards are open.
     Begins(u32, Listener, oneshot::Sender<()>),
-    /// The TCP ports on which services of the host listen now.
-    Listening(u32, oneshot::Sender<Vec<u16>>),
+    /// The TCP ports on which services of the host listen now; who asks may want one of them. No answer: there is no such host.
+    Listening(u32, Option<u16>, oneshot::Sender<Vec<u16>>),
     /// Joins a stream to a service.
     Dial(Dialed),
     /// Relays clients that are held.

@@ -10,6 +10,7 @@ use minato_host::agent::InsideSocket;
 use minato_host::sock_diag::{InUse, SockDiag};
 use minato_host::sockets::Local;
 use minato_relay::{FlowId, Services};
+use tokio::sync::oneshot;
 
 use super::command::{HostSetup, Supply};
 use super::listening::{EAGER, EAGER_FOR};
@@ -51,6 +52,8 @@ pub(super) struct PlaneHost {
     /// The last look at its listeners, and the counts as they were before it.
     pub(super) looked: Instant,
     pub(super) in_use: Option<InUse>,
+    /// Who waits for the next look, to be told the TCP ports of its services.
+    pub(super) seekers: Vec<oneshot::Sender<Vec<u16>>>,
     streams: [Stock; 2],
     datagrams: [Stock; 2],
     /// Accepted connections that wait for a socket inside the host.
@@ -120,6 +123,30 @@ impl Stock {
 }
 
 impl PlaneHost {
+    /// One in which no program runs yet.
+    pub(super) fn new(now: Instant, setup: HostSetup) -> PlaneHost {
+        let HostSetup { name, addresses, sockets, direct, .. } = setup;
+        PlaneHost {
+            name,
+            addresses,
+            sockets,
+            direct,
+            services: Services::default(),
+            untold: false,
+            forwards: Vec::new(),
+            look_at: now + EAGER,
+            eager_until: now + EAGER_FOR,
+            rests_until: now,
+            looked: now,
+            in_use: None,
+            seekers: Vec::new(),
+            streams: Default::default(),
+            datagrams: Default::default(),
+            waiting: VecDeque::new(),
+            waiting_datagrams: VecDeque::new(),
+        }
+    }
+
     /// How many sockets are made ahead.
     fn stocked(&self) -> usize {
         self.streams.iter().chain(&self.datagrams).map(|stock| stock.sockets.len()).sum()
@@ -135,37 +162,19 @@ impl PlaneHost {
 }
 
 impl Plane {
-    pub(super) fn add_host(&mut self, setup: HostSetup) {
-        let HostSetup { serial, name, addresses, host_ports, egress, sockets, direct } = setup;
-        for address in &addresses {
-            self.rules.open(*address, host_ports.iter().copied());
+    pub(super) fn add_host(&mut self, mut setup: HostSetup) {
+        for address in &setup.addresses {
+            self.rules.open(*address, setup.host_ports.iter().copied());
         }
-        if let Some(events) = sockets.events_fd()
-            && let Err(error) = self.poller.add(events, Token::Host(serial))
+        if let Some(events) = setup.sockets.events_fd()
+            && let Err(error) = self.poller.add(events, Token::Host(setup.serial))
         {
-            tracing::error!(%error, host = name, "the host's sockets can't be watched");
+            tracing::error!(%error, host = setup.name, "the host's sockets can't be watched");
         }
-        self.resolver.zone.add(&name, serial, &addresses);
-        self.policies.add(serial, &addresses, egress);
-        let host = PlaneHost {
-            name,
-            addresses,
-            sockets,
-            direct,
-            services: Services::default(),
-            untold: false,
-            forwards: Vec::new(),
-            // No program runs in it yet.
-            look_at: self.now + EAGER,
-            eager_until: self.now + EAGER_FOR,
-            rests_until: self.now,
-            looked: self.now,
-            in_use: None,
-            streams: Default::default(),
-            datagrams: Default::default(),
-            waiting: VecDeque::new(),
-            waiting_datagrams: VecDeque::new(),
-        };
+        self.resolver.zone.add(&setup.name, setup.serial, &setup.addresses);
+        self.policies.add(setup.serial, &setup.addresses, setup.egress.take());
+        let serial = setup.serial;
+        let host = PlaneHost::new(self.now, setup);
         let first_look = host.look_at;
         self.hosts.insert(serial, host);
         self.plan_look(first_look);

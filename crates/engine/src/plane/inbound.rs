@@ -93,7 +93,8 @@ impl Plane {
     /// Connects a client, for which two descriptors are admitted, to its service; or lets it wait for a socket.
     fn connect_inside(&mut self, mut client: WaitingClient) {
         let Some((host, service)) = self.destination(client.entrance) else { return self.turn_away(client) };
-        let mut seen_as = Some(client.address);
+        // Who comes through the API says itself who it is.
+        let mut seen_as = matches!(client.entrance, Entrance::Forward(..)).then_some(client.address);
         for _ in 0..TRIES {
             let family = Family::of(service.ip());
             let Some(inside) = self.inside_socket(host, InsideSocket::TransparentStream, family) else {

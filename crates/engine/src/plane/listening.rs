@@ -12,6 +12,7 @@ use minato_host::sock_diag::{EventsError, Query, SocketInfo, States};
 use minato_inspect::Happening;
 use minato_ports::Transport;
 use minato_relay::{Listener, Services};
+use tokio::sync::oneshot;
 
 use super::Plane;
 use super::command::ServicesChanged;
@@ -61,6 +62,23 @@ impl PlaneHost {
     /// When to glance at it next, if nothing happens before.
     fn next_look(&self) -> Instant {
         self.look_at.max(self.rests_until)
+    }
+
+    /// When to look for something that may be there by now; `None`: a look would show nothing that is not known.
+    fn due_look(&self, now: Instant, is_missed: bool) -> Option<Instant> {
+        (is_missed || self.may_have_changed(now)).then(|| self.rests_until.max(now))
+    }
+
+    /// The TCP ports on which its services are known to listen.
+    fn listening(&self) -> Vec<u16> {
+        let tcp = |(transport, port)| (transport == Transport::Tcp).then_some(port);
+        self.services.reachable(&self.addresses).filter_map(tcp).collect()
+    }
+
+    /// Tells whoever waits for a look what it has shown.
+    pub(super) fn answer_seekers(&mut self) {
+        let listening = if self.seekers.is_empty() { return } else { self.listening() };
+        self.seekers.drain(..).for_each(|seeker| drop(seeker.send(listening.clone())));
     }
 
     /// Whether a look could show something new.
@@ -122,12 +140,34 @@ impl Plane {
         self.next_look = self.hosts.values().map(PlaneHost::next_look).min();
     }
 
-    /// The TCP ports on which services of a host listen.
-    pub(super) fn listening(&mut self, serial: u32) -> Vec<u16> {
-        self.look(serial);
-        let Some(host) = self.hosts.get(&serial) else { return Vec::new() };
-        let tcp = |(transport, port)| (transport == Transport::Tcp).then_some(port);
-        host.services.reachable(&host.addresses).filter_map(tcp).collect()
+    /// Tells the TCP ports on which services of a host listen, after a look if one could show more, and be it to find `sought`.
+    /// The answer waits for as long as the host is left alone after the last one.
+    pub(super) fn tell_listening(&mut self, serial: u32, sought: Option<u16>, answer: oneshot::Sender<Vec<u16>>) {
+        // Without the host nobody waits.
+        let Some(host) = self.hosts.get_mut(&serial) else { return };
+        let known = host.listening();
+        let is_missed = sought.map_or(known.is_empty(), |port| !known.contains(&port));
+        let Some(at) = host.due_look(self.now, is_missed) else { return drop(answer.send(known)) };
+        host.seekers.push(answer);
+        self.look_at(serial, at);
+    }
+
+    /// Looks at what listens in a host, unless that is known; so soon after the last look, it comes as any other.
+    pub(super) fn look_if_changed(&mut self, serial: u32) {
+        if let Some(at) = self.hosts.get(&serial).and_then(|host| host.due_look(self.now, false)) {
+            self.look_at(serial, at);
+        }
+    }
+
+    /// Looks at once, or at this time.
+    fn look_at(&mut self, serial: u32, at: Instant) {
+        if at <= self.now {
+            self.look(serial);
+        } else if let Some(host) = self.hosts.get_mut(&serial) {
+            host.look_at = self.now;
+            host.in_use = None;
+            self.plan_look(at);
+        }
     }
 
     /// Looks at what listens in a host now, and opens and closes forwards accordingly.
@@ -152,6 +192,9 @@ impl Plane {
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, host = host.name, "can't read the host's socket table"),
+        }
+        if let Some(host) = self.hosts.get_mut(&serial) {
+            host.answer_seekers();
         }
     }
 
@@ -227,3 +270,6 @@ impl Plane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

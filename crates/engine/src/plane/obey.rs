@@ -70,12 +70,12 @@ impl Plane {
                 let _ = done.send(());
             }
             Command::SetJoined(serial, zones) => self.resolver.zone.set_joined(serial, zones),
-            Command::Look(serial) => self.look(serial),
+            Command::Look(serial) => self.look_if_changed(serial),
             Command::Begins(serial, listener, done) => {
                 self.begins(serial, listener);
                 let _ = done.send(());
             }
-            Command::Listening(serial, answer) => drop(answer.send(self.listening(serial))),
+            Command::Listening(serial, sought, answer) => self.tell_listening(serial, sought, answer),
             Command::Dial(dialed) => self.dial(dialed),
             Command::RelayHeld => self.relay_held(),
             Command::ConnectAgain(client) => self.connect_again(client),

@@ -20,6 +20,7 @@ use domain::base::iana::{Class, Rcode, Rtype};
 use minato_ports::{Transport, registry};
 
 use super::Plane;
+use super::hosts::PlaneHost;
 use crate::convert;
 use message::Read;
 use relay::Queries;
@@ -138,8 +139,10 @@ impl Plane {
         if let Some(guest) = self.guests.get(&serial) {
             return guest.offers.ports(convert::to_inspect(transport)).clone();
         }
-        let looked = self.hosts.get(&serial).map(|host| host.looked);
-        if looked.is_some_and(|at| self.now.saturating_duration_since(at) >= KNOWN_FOR) {
+        let is_due = |host: &PlaneHost| {
+            host.rests_until <= self.now && self.now.saturating_duration_since(host.looked) >= KNOWN_FOR
+        };
+        if self.hosts.get(&serial).is_some_and(is_due) {
             self.look(serial);
         }
         let host = self.hosts.get(&serial);

@@ -41,14 +41,19 @@ fn is_refused(port: u16) -> bool {
     TcpStream::connect(("127.0.0.1", port)).is_err_and(refused)
 }
 
-/// A listener inside the host of a session: a thread goes there and comes not back.
+/// A listener inside the host of a session.
 pub(crate) fn listen_inside(session: &Session, address: &str) -> TcpListener {
-    let network = std::fs::File::open(&session.enter.network).expect("the host's namespace");
     let address: SocketAddr = address.parse().expect("an address");
+    inside(session, move || TcpListener::bind(address).expect("to listen"))
+}
+
+/// What somebody does inside the host of a session: a thread goes there and comes not back.
+pub(crate) fn inside<T: Send + 'static>(session: &Session, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let network = std::fs::File::open(&session.enter.network).expect("the host's namespace");
     let enter = move || {
         let kind = rustix::thread::LinkNameSpaceType::Network;
         rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&network), Some(kind)).expect("to enter");
-        TcpListener::bind(address).expect("to listen")
+        work()
     };
     std::thread::spawn(enter).join().expect("no panic")
 }

@@ -6,6 +6,7 @@
 
 mod client;
 mod contract;
+mod dial;
 mod engine;
 mod events;
 mod forwards;
@@ -39,6 +40,8 @@ const TESTS: &[(&str, fn())] = &[
     ("forwards_are_held_all_or_none", forwards::forwards_are_held_all_or_none),
     ("forwards_come_and_go", forwards::forwards_come_and_go),
     ("bulk_passes_whole_and_in_order", forwards::bulk_passes_whole_and_in_order),
+    ("a_service_is_found_from_its_first_moment_on", dial::a_service_is_found_from_its_first_moment_on),
+    ("a_service_sees_the_gateway", dial::a_service_sees_the_gateway),
     ("everything_that_happens_is_told", events::everything_that_happens_is_told),
     ("who_does_not_read_hurts_nobody", events::who_does_not_read_hurts_nobody),
     ("forwards_added_while_the_host_ends_are_given_back", forwards::forwards_added_while_the_host_ends_are_given_back),
