@@ -3,6 +3,7 @@
 
 mod datagrams;
 mod framing;
+mod identification;
 mod neighbors;
 mod queue;
 mod resolution;
@@ -22,6 +23,7 @@ use crate::wire::virtio::Offload;
 
 pub(crate) use datagrams::Flow;
 pub(crate) use framing::Framing;
+use identification::Identifications;
 pub(crate) use neighbors::{Hearing, Neighbors, Resolution};
 pub(crate) use queue::Queue;
 pub(crate) use routes::Routes;
@@ -53,8 +55,7 @@ pub(crate) struct Output {
     pub(crate) neighbors: Neighbors,
     pub(crate) queue: Queue,
     recent: Option<RecentStation>,
-    /// Identification of the next fragmented packet.
-    next_ident: u32,
+    identifications: Identifications,
     error_budget: Budget,
 }
 
@@ -67,7 +68,7 @@ impl Output {
             neighbors: Neighbors::new(key, config.limits.neighbors, config.limits.outgoing_bytes / 4),
             queue: Queue::new(config.limits.outgoing_bytes),
             recent: None,
-            next_ident: u32::from_le_bytes([config.key[0], config.key[5], config.key[10], config.key[15]]),
+            identifications: Identifications::new(KeyedState::new(&config.key, b'i')),
             error_budget: Budget::new(ERRORS_PER_SECOND),
         }
     }
@@ -112,8 +113,7 @@ impl Output {
 
     /// RFC 791 §3.2 and RFC 8200 §4.5: all fragments but the last carry a multiple of eight bytes.
     fn send_fragments(&mut self, now: Time, header: IpHeader, payload: &[u8]) -> Result<Dispatched, SendError> {
-        let ident = self.next_ident;
-        self.next_ident = ident.wrapping_add(1);
+        let ident = self.identifications.next(header.source, header.destination);
         let extension = if header.source.is_ipv6() { 8 } else { 0 };
         let room = (usize::from(self.framing.mtu()) - header.length() - extension) & !7;
         let headroom = self.framing.headroom();

@@ -51,7 +51,8 @@ impl Connection {
     /// The next segment, booked as sent; `None` if there is nothing to send now.
     pub(crate) fn next_segment(&mut self, ctx: &mut Context<'_>, limits: &LinkLimits) -> Option<Outgoing> {
         match self.state {
-            State::SynSent | State::SynReceived => return self.synchronize(ctx, limits),
+            State::SynSent => return self.synchronize(ctx, limits),
+            State::SynReceived => return self.synchronize(ctx, limits).or_else(|| self.answer_half_open(ctx)),
             State::Closed | State::Listen | State::TimeWait => return None,
             _ => {}
         }
@@ -108,6 +109,11 @@ impl Connection {
             },
         };
         Some(Outgoing { header, offset: 0, length: 0, segment_size: 0, ecn_capable: false })
+    }
+
+    /// RFC 9293 §3.10.7.4, RFC 5961 §3.2 and §4.2 in SYN-RECEIVED: what is out of place is answered with the state of things.
+    fn answer_half_open(&mut self, ctx: &Context<'_>) -> Option<Outgoing> {
+        self.receive.acknowledge_now.then(|| self.acknowledgement(ctx, [None; SACK_BLOCKS]))
     }
 
     /// RFC 6298 §5: what goes because the timer ran out starts it anew and counts as an attempt. An answer to the peer's

@@ -207,6 +207,24 @@ fn fin_waits_for_what_comes_before_it() {
 }
 
 #[test]
+fn a_window_that_can_tell_no_more_room_is_not_told_again() {
+    // Without window scaling: however fast the reader is, 16 bits tell no more than 64 KiB.
+    let (mut script, mut at) = settled("", |_| {});
+    for _ in 0..40 {
+        script.send(&format!(". {at}:{} ack 1", at + 1000));
+        at += 1000;
+    }
+    assert_eq!(script.read(), 40_000);
+    script.pass(100);
+    for _ in 0..3 {
+        script.send(&format!("P. {at}:{} ack 1", at + 10));
+        at += 10;
+        assert_eq!(script.read(), 10);
+        script.expect_after(40, &format!(". 1 ack {at}"));
+    }
+}
+
+#[test]
 fn urgent_data_is_ordinary_data() {
     let mut script = Script::established("", |_| {});
     script.send("U. 1:11 ack 1");

@@ -79,6 +79,37 @@ fn a_wrong_acknowledgement_in_syn_received_is_reset_and_the_connection_stays() {
 }
 
 #[test]
+fn in_syn_received_what_is_out_of_place_is_answered_with_the_state_of_things() {
+    // RFC 5961 §3.2, RFC 9293 §3.10.7.4 first.
+    for segment in ["R 100", "P. 100000:100010 ack 1", ". 100000 ack 1"] {
+        let mut script = Script::new(|_| {});
+        script.send("S 0");
+        script.expect("S. 0 ack 1");
+        script.send(segment);
+        script.expect(". 1 ack 1");
+        script.expect_after(1000, "S. 0 ack 1");
+        script.send(". 1 ack 1");
+        script.accept();
+        script.nothing();
+    }
+}
+
+#[test]
+fn a_client_that_begins_anew_finds_the_half_open_connection_out() {
+    let mut script = Script::new(|_| {});
+    script.send("S 0");
+    script.expect("S. 0 ack 1");
+    // RFC 5961 §4.2: challenged, which only the true client resets (RFC 9293 §3.5.1, figure 9).
+    script.send("S 5000");
+    script.expect(". 1 ack 1");
+    script.send("R 1");
+    script.nothing();
+    assert_eq!(script.stack.statistics().connections, 0);
+    script.send("S 5000");
+    script.expect("S. 0 ack 5001");
+}
+
+#[test]
 fn a_reset_in_syn_received_returns_to_listen() {
     let mut script = Script::new(|_| {});
     script.send("S 0");

@@ -214,6 +214,35 @@ fn what_was_selectively_acknowledged_is_not_trusted_after_a_timeout() {
 }
 
 #[test]
+fn what_was_selectively_acknowledged_before_a_timeout_is_no_late_delivery() {
+    let mut script = sending(",sackOK", 4);
+    script.send(". 1 ack 1 <sack=1001-2001>");
+    script.send(". 1 ack 1 <sack=3001-4001+1001-2001>");
+    // What is missing is sent again, is lost again, and time runs out.
+    script.pass(2000);
+    let id = script.id();
+    let round_trip = |script: &Script| script.stack.status(id).and_then(|status| status.round_trip);
+    let before = round_trip(&script);
+    script.send(". 1 ack 1 <sack=1001-2001>");
+    assert_eq!(round_trip(&script), before, "it did not arrive just now");
+    script.send(". 1 ack 2001");
+    script.expect(". 2001:3001 ack 1");
+    script.send(". 1 ack 4001");
+    script.pass(0);
+    script.write(4000);
+    for flags in [".", ".", ".", "P."] {
+        script.take(flags);
+    }
+    script.quiet(100);
+    script.send(". 1 ack 4001 <sack=5001-6001>");
+    script.send(". 1 ack 4001 <sack=5001-7001>");
+    script.nothing();
+    // RFC 8985 §6.2 step 4: no reordering was seen, so three segments are proof enough.
+    script.send(". 1 ack 4001 <sack=5001-8001>");
+    script.expect(". 4001:5001 ack 1");
+}
+
+#[test]
 fn nonsense_in_selective_acknowledgements_is_ignored() {
     let mut script = sending(",sackOK", 4);
     script.send(". 1 ack 1 <sack=5001-9001>");

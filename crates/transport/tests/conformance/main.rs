@@ -5,6 +5,7 @@ mod acknowledging;
 mod binding;
 mod closing;
 mod details;
+mod fragments;
 mod handshake;
 mod line;
 mod loss;

@@ -96,6 +96,18 @@ fn segments_leave_room_for_the_option() {
 }
 
 #[test]
+fn the_answer_to_a_repeated_syn_echoes_its_latest_clock() {
+    let mut script = Script::new(|config| config.tcp.timestamps = true);
+    script.send("S 0 <mss=1000,ts=100/0>");
+    script.expect("S. 0 ack 1 <ts=100>");
+    script.send("S 0 <mss=1000,ts=1100/0>");
+    script.expect("S. 0 ack 1 <ts=1100>");
+    // An older one came late.
+    script.send("S 0 <mss=1000,ts=1000/0>");
+    script.expect("S. 0 ack 1 <ts=1100>");
+}
+
+#[test]
 fn the_answer_to_a_held_request_echoes_its_latest_clock() {
     let mut script = Script::new(|config| {
         config.any_destination = true;

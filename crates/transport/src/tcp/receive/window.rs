@@ -31,7 +31,12 @@ impl ReceiveHalf {
     }
 
     fn free(&self) -> usize {
-        self.capacity.saturating_sub(self.queue.length())
+        self.capacity.saturating_sub(self.queue.length()).min(self.window_limit())
+    }
+
+    /// The largest window that our field can tell (RFC 7323 §2.2), whatever we would hold.
+    fn window_limit(&self) -> usize {
+        usize::from(u16::MAX) << self.window_shift
     }
 
     /// What may still come and surely fits.
@@ -78,7 +83,8 @@ impl ReceiveHalf {
         let gain = self.free().saturating_sub(current);
         // A shut window opens by a segment; otherwise small steps wait for the next acknowledgement.
         let closed = current < segment_size && gain >= segment_size.min(self.capacity / 2);
-        let due = !self.finished && (closed || gain >= (self.capacity / 4).max(2 * segment_size));
+        let useful = self.capacity.min(self.window_limit()) / 4;
+        let due = !self.finished && (closed || gain >= useful.max(2 * segment_size));
         self.acknowledge_now |= due;
     }
 
@@ -90,7 +96,7 @@ impl ReceiveHalf {
         if self.tuning.bytes * 2 > self.capacity {
             let within = now.since(self.tuning.since) <= interval * 2;
             if within {
-                self.capacity = (self.tuning.bytes * 4).min(most).max(self.capacity);
+                self.capacity = (self.tuning.bytes * 4).min(most).min(self.window_limit()).max(self.capacity);
             }
         }
         if now.since(self.tuning.since) >= interval {

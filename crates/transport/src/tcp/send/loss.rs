@@ -47,10 +47,13 @@ impl Delivered {
     }
 
     pub(super) fn note(&mut self, record: &Sent) {
+        self.repaired |= record.retransmitted;
+        if record.reported_before {
+            return;
+        }
         if self.newest.is_none_or(|(at, end, _)| record.is_sent_after(at, end)) {
             self.newest = Some((record.at, record.end, record.retransmitted));
         }
-        self.repaired |= record.retransmitted;
         if !record.retransmitted {
             self.newest_once = self.newest_once.max(Some(record.at));
             self.highest_once = Some(self.highest_once.map_or(record.end, |end| end.max(record.end)));

@@ -22,6 +22,8 @@ pub(super) struct Sent {
     pub(super) sacked: bool,
     pub(super) lost: bool,
     pub(super) retransmitted: bool,
+    /// It was acknowledged selectively before a timeout, so when it arrived is not known any more.
+    pub(super) reported_before: bool,
 }
 
 impl Sent {
@@ -81,7 +83,8 @@ impl Scoreboard {
             // Most connections never have more than a segment under way.
             self.records.reserve_exact(1);
         }
-        self.records.push_back(Sent { start, end, at, sacked: false, lost: false, retransmitted: false });
+        let [sacked, lost, retransmitted, reported_before] = [false; 4];
+        self.records.push_back(Sent { start, end, at, sacked, lost, retransmitted, reported_before });
     }
 
     /// Everything before `ack` is acknowledged; `delivered` sees each record (or part) that was not sacked before.
@@ -187,6 +190,7 @@ impl Scoreboard {
     /// RFC 2018 §8: after a timeout the receiver may have thrown away what it had acknowledged selectively.
     pub(super) fn forget_sacks(&mut self) {
         for record in &mut self.records {
+            record.reported_before |= record.sacked;
             record.sacked = false;
         }
         self.sacked = 0;
@@ -227,6 +231,7 @@ impl Scoreboard {
             }
             record.lost = false;
             record.retransmitted = true;
+            record.reported_before = false;
             record.at = at;
         }
     }

@@ -11,6 +11,8 @@ impl Connection {
         let repeats = segment.flags.syn && !segment.flags.rst && segment.ack.is_none();
         if repeats && segment.seq.plus(1) == self.receive.next {
             self.synchronize_due = true;
+            // RFC 7323 §4.3: the answer echoes the clock of the latest.
+            self.receive.note_timestamp(ctx.now, segment);
             return Disposition::Kept;
         }
         if let Some(disposition) = self.check_timestamp(ctx, segment) {
