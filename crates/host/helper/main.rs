@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         ["engine", directory, ref command @ ..] => engine(Path::new(directory), command),
         ["enter", user, network, mount, program, ref rest @ ..] => {
             let user = Some(user.to_owned()).filter(|user| !user.is_empty());
-            enter(&Namespaces { user, network: network.into(), mount: mount.into() }, program, rest)
+            enter(&Namespaces { user, network: network.into(), mount: mount.into(), time: None }, program, rest)
         }
         ["timing", directory] => timing(Path::new(directory)),
         ["table", count] => table(count),

@@ -31,6 +31,8 @@ pub struct Namespaces {
     pub network: String,
     /// Mount namespace.
     pub mount: String,
+    /// Time namespace, by which a host's processes are known; `None` where the kernel has none.
+    pub time: Option<String>,
 }
 
 /// As whom the program runs.
@@ -51,6 +53,7 @@ pub struct Enter {
     user: Option<OwnedFd>,
     network: OwnedFd,
     mount: OwnedFd,
+    time: Option<OwnedFd>,
     net_admin: bool,
     /// Lines for the nested user namespace's `uid_map` and `gid_map`.
     map_root: Option<(String, String)>,
@@ -67,12 +70,14 @@ impl Enter {
             Err(source) => Err(EnterError { path: path.clone(), source }),
         };
         let user = namespaces.user.as_ref().map(open).transpose()?;
+        let time = namespaces.time.as_ref().map(open).transpose()?;
         let map_root = (identity == Identity::MapRoot && user.is_some()).then(|| {
             let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
             (format!("0 {uid} 1"), format!("0 {gid} 1"))
         });
         let net_admin = identity == Identity::NetAdmin && user.is_some();
-        Ok(Self { user, network: open(&namespaces.network)?, mount: open(&namespaces.mount)?, net_admin, map_root })
+        let (network, mount) = (open(&namespaces.network)?, open(&namespaces.mount)?);
+        Ok(Self { user, network, mount, time, net_admin, map_root })
     }
 
     /// Makes `command` join them in its child before it executes the program. Working directory, environment,
@@ -96,6 +101,9 @@ impl Enter {
         }
         move_into_link_name_space(self.network.as_fd(), Some(LinkNameSpaceType::Network))?;
         move_into_link_name_space(self.mount.as_fd(), Some(LinkNameSpaceType::Mount))?;
+        if let Some(time) = &self.time {
+            move_into_link_name_space(time.as_fd(), Some(LinkNameSpaceType::Time))?;
+        }
         return_to(&directory, path)?;
         if self.net_admin {
             keep_net_admin()?;

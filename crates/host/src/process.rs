@@ -3,7 +3,13 @@
 mod members;
 mod owners;
 
-use std::{collections::HashMap, fs, io, os::fd::RawFd, time::Duration};
+use std::{
+    collections::HashMap,
+    fs, io,
+    os::fd::{AsFd, OwnedFd, RawFd},
+    path::Path,
+    time::Duration,
+};
 
 use rustix::{
     io::Errno,
@@ -12,6 +18,7 @@ use rustix::{
 
 pub(crate) use self::members::{Members, terminate};
 pub use self::owners::{Owner, SocketOwners};
+use crate::sys;
 
 /// A process, as far as it can be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,20 +47,19 @@ pub fn describe(pid: u32) -> Option<Process> {
 /// The same, with the age that it has, or had, at a moment of [`since_boot`]: so many processes can be told by their ages which
 /// of them came first, however long it takes to read them all.
 pub fn describe_at(moment: Duration, pid: u32) -> Option<Process> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (name, fields) = stat_fields(&stat)?;
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let stat = Stat::of(pid)?;
+    let status = read_lossy(format!("/proc/{pid}/status"))?;
     let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_ascii_whitespace().nth(1)?;
     let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let command = String::from_utf8_lossy(&command);
     Some(Process {
         pid,
-        parent: fields.get(1)?.parse().ok()?,
-        name: name.to_owned(),
+        parent: stat.parent()?,
+        name: stat.name.clone(),
         command: command.trim_end_matches('\0').split('\0').filter(|_| !command.is_empty()).map(Into::into).collect(),
         cwd: fs::read_link(format!("/proc/{pid}/cwd")).ok().map(|path| path.to_string_lossy().into_owned()),
         uid: uid.parse().ok()?,
-        age: age(moment, fields.get(19)?.parse().ok()?),
+        age: age(moment, stat.start()?),
     })
 }
 
@@ -79,8 +85,7 @@ pub fn accepts(id: u32, descriptor: RawFd) -> bool {
 
 /// Whether a process is stopped: by `SIGSTOP`, by Ctrl-Z in its terminal, or by a debugger.
 pub fn is_stopped(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat_fields(&stat).is_some_and(|(_, fields)| matches!(fields.first(), Some(&("T" | "t"))))
+    Stat::of(pid).is_some_and(|stat| matches!(stat.field(0), Some("T" | "t")))
 }
 
 /// Process IDs of those in the network namespace with this inode number, in ascending order. Processes that the caller
@@ -129,17 +134,65 @@ pub(crate) fn namespace_of(pid: u32, kind: &str) -> Option<u64> {
     parse_link(link.to_str()?.strip_prefix(kind)?, ":[")
 }
 
+/// Whether a process is in a user namespace, or in one that was made inside of it.
+fn is_within_user_namespace(pid: u32, inode: u64) -> bool {
+    let Ok(file) = fs::File::open(format!("/proc/{pid}/ns/user")) else { return false };
+    let mut namespace = OwnedFd::from(file);
+    while rustix::fs::fstat(&namespace).is_ok_and(|stat| stat.st_ino != inode) {
+        // Above our own there is none that we may see.
+        let Ok(parent) = sys::parent_namespace(namespace.as_fd()) else { return false };
+        namespace = parent;
+    }
+    true
+}
+
 /// The process of a thread.
 pub(crate) fn thread_group(thread: u32) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    let status = read_lossy(format!("/proc/{thread}/status"))?;
     status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
 }
 
-/// The name and what follows it in `/proc/PID/stat`: state, parent, … The name stands in parentheses and may contain any
-/// of them itself.
-fn stat_fields(stat: &str) -> Option<(&str, Vec<&str>)> {
-    let (head, fields) = stat.rsplit_once(')')?;
-    Some((head.split_once('(')?.1, fields.split_ascii_whitespace().collect()))
+/// What the kernel tells of a process in `/proc/PID/stat`.
+struct Stat {
+    name: String,
+    /// Everything behind it.
+    fields: String,
+}
+
+impl Stat {
+    fn of(pid: u32) -> Option<Self> {
+        Self::parse(&read_lossy(format!("/proc/{pid}/stat"))?)
+    }
+
+    /// The name stands in parentheses and may contain any of them itself.
+    fn parse(text: &str) -> Option<Self> {
+        let (head, fields) = text.rsplit_once(')')?;
+        Some(Self { name: head.split_once('(')?.1.to_owned(), fields: fields.to_owned() })
+    }
+
+    /// What follows the name: state, parent, …
+    fn field(&self, number: usize) -> Option<&str> {
+        self.fields.split_ascii_whitespace().nth(number)
+    }
+
+    /// Whether it has ended, and only its parent has yet to ask how.
+    fn is_dead(&self) -> bool {
+        matches!(self.field(0), Some("Z" | "X"))
+    }
+
+    fn parent(&self) -> Option<u32> {
+        self.field(1)?.parse().ok()
+    }
+
+    /// When it started, in clock ticks since boot.
+    fn start(&self) -> Option<u64> {
+        self.field(19)?.parse().ok()
+    }
+}
+
+/// Reads a file in `/proc` in which a process's name stands: that is any bytes, or a UTF-8 name cut within a character.
+pub(crate) fn read_lossy(path: impl AsRef<Path>) -> Option<String> {
+    Some(String::from_utf8_lossy(&fs::read(path).ok()?).into_owned())
 }
 
 /// The number in a link such as `net:[4026531840]`.

@@ -3,7 +3,7 @@
 use std::{
     ffi::c_int,
     io,
-    os::fd::{AsRawFd, BorrowedFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
 use rustix::{io::Errno, net::SocketAddrAny};
@@ -121,6 +121,19 @@ pub(crate) fn close_from(first: c_int) -> io::Result<()> {
     // SAFETY: passes numbers only. That nobody uses these descriptors any more is what our caller promises.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, c_int::MAX, 0) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The user namespace in which one was made (`ioctl_ns(2)`); `EPERM` where that lies outside of the caller's own.
+pub(crate) fn parent_namespace(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    /// `linux/nsfs.h`.
+    const NS_GET_PARENT: libc::Ioctl = 0xb702;
+    // SAFETY: the request takes no argument.
+    let result = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_PARENT) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened it for us, close-on-exec.
+    Ok(unsafe { OwnedFd::from_raw_fd(result) })
 }
 
 /// `unshare(2)`. Never with `CLONE_FILES`.

@@ -63,7 +63,7 @@ fn the_working_directory_stays() {
         assert_eq!(run("pwd -P; echo hello > file; cat file"), format!("{}\nhello", directory.display()));
         // The shell that starts it has removed its own directory.
         let script = format!("cd '{}' && rm -r ../a* && exec \"$0\" enter \"$@\"", directory.display());
-        let Namespaces { user, network, mount } = host.namespaces.clone();
+        let Namespaces { user, network, mount, .. } = host.namespaces.clone();
         let mut removed = std::process::Command::new("sh");
         removed.args(["-c", &script, HELPER, &user.unwrap_or_default(), &network, &mount, "sh", "-c", "ls; echo here"]);
         assert_eq!(printed(&removed.output().unwrap()), "here");

@@ -100,6 +100,8 @@ pub struct Enter {
     pub network: String,
     /// Mount namespace of the host.
     pub mount: String,
+    /// Time namespace of the host; `None` where the kernel has none.
+    pub time: Option<String>,
 }
 
 /// How a session ended. Answer to `DELETE /v1/sessions/{id}`.

@@ -95,8 +95,8 @@ fn entering(
     enter: &minato_inspect::Enter,
     orphan: Orphan,
 ) -> Result<String, Failure> {
-    let namespaces =
-        Namespaces { user: enter.user.clone(), network: enter.network.clone(), mount: enter.mount.clone() };
+    let minato_inspect::Enter { user, network, mount, time } = enter.clone();
+    let namespaces = Namespaces { user, network, mount, time };
     let cannot = format!("cannot enter host '{host}'");
     let enter = Enter::open(&namespaces, identity).map_err(|error| {
         let inside = std::env::var(HOST_VARIABLE).ok();

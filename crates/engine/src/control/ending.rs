@@ -8,8 +8,8 @@ use std::time::Duration;
 use minato_inspect::{Happening, Process, SessionEnd};
 use tokio::sync::oneshot;
 
-use super::hosts::processes;
-use super::{Control, Inside, Phase, blocking};
+use super::hosts::describe;
+use super::{Control, Phase, blocking};
 use crate::plane::{Command, DRAIN, GivenBack};
 
 /// How long processes may take to end by themselves after SIGTERM.
@@ -44,12 +44,12 @@ impl Control {
     /// namespace. `tell` is told when it is gone, with the processes that were still in it; or already when nothing of it runs, listens or sends
     /// for certain, while the kernel needs a moment longer.
     pub(super) async fn end_host(self: &Arc<Self>, name: &str, grace: Duration, tell: oneshot::Sender<SessionEnd>) {
-        let (serial, inside, addresses, programs) = {
+        let (serial, addresses, programs) = {
             let mut state = self.state();
             let Some(host) = state.hosts.get_mut(name) else { return };
             // The other networks forget it now.
             host.memberships.clear();
-            (host.serial, host.inside.clone(), host.addresses(), Arc::clone(&host.programs))
+            (host.serial, host.addresses(), Arc::clone(&host.programs))
         };
         let mut ended = Vec::new();
         let deserted = programs.none_is_left().await;
@@ -60,7 +60,7 @@ impl Control {
             if deserted {
                 let _ = tokio::join!(self.close_host(serial), drained);
             } else {
-                ended = self.end_programs(name, serial, inside, grace).await;
+                ended = self.end_programs(name, serial, grace).await;
                 let _ = drained.await;
             }
         }
@@ -97,16 +97,10 @@ impl Control {
     }
 
     /// Ends the processes of a host, after its ports are free. Returns which there were.
-    async fn end_programs(
-        self: &Arc<Self>,
-        name: &str,
-        serial: u32,
-        inside: Option<Inside>,
-        grace: Duration,
-    ) -> Vec<Process> {
+    async fn end_programs(self: &Arc<Self>, name: &str, serial: u32, grace: Duration) -> Vec<Process> {
         let (control, owned) = (Arc::clone(self), name.to_owned());
         let ended = blocking(move || {
-            let left = inside.map(|inside| processes(inside.network_inode)).unwrap_or_default();
+            let left = describe(control.fabric.processes(&owned).unwrap_or_default());
             // Frees the ports while the processes have their grace.
             let (done, given_back) = oneshot::channel();
             control.plane.send(Command::CloseHost(serial, done));

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use minato_host::agent::{HostConfig, NewHost, RequestError};
+use minato_host::agent::{HostConfig, HostNamespace, NewHost, RequestError};
+use minato_host::enter::Namespaces;
 use minato_host::process;
 use minato_host::sock_diag::SockDiag;
 use minato_inspect::{Enter, Happening, Host, HostRequest, Problem, ProblemKind, Process};
@@ -173,10 +174,10 @@ impl Control {
         })
         .await??;
         known.await.map_err(|_| ending())?;
-        let namespaces = namespace.namespaces;
-        let enter = Enter { user: namespaces.user, network: namespaces.network, mount: namespaces.mount };
+        let HostNamespace { namespaces: Namespaces { user, network, mount, time }, network_inode, .. } = namespace;
+        let enter = Enter { user, network, mount, time };
         let sockets = Arc::new(Mutex::new(dumps));
-        Ok(Inside { enter, network_inode: namespace.network_inode, place, sockets })
+        Ok(Inside { enter, network_inode, place, sockets })
     }
 
     /// Makes the host known and opens its first session.
@@ -292,10 +293,11 @@ pub(super) fn agent_problem(error: RequestError) -> Problem {
 }
 
 /// The processes in a network namespace, as they are shown.
-pub(super) fn processes(network_inode: u64) -> Vec<Process> {
+fn processes(network_inode: u64) -> Vec<Process> {
     describe(process::in_network(network_inode))
 }
 
-fn describe(pids: Vec<u32>) -> Vec<Process> {
+/// Processes as they are shown.
+pub(super) fn describe(pids: Vec<u32>) -> Vec<Process> {
     pids.into_iter().filter_map(process::describe).map(convert::process).collect()
 }

@@ -20,6 +20,7 @@ use rustix::{
 use super::{
     FabricConfig, FabricError, HostConfig, HostNamespace, InsideSocket, Interface, NewHost, RequestError, Step, Subnet,
     host_mac, links,
+    namespaces::inode,
     protocol::{Reply, Request},
 };
 use crate::{
@@ -47,6 +48,8 @@ pub struct Fabric {
     process: OwnedFd,
     /// Every host, by its name.
     hosts: Mutex<HashMap<String, Arc<Held>>>,
+    /// That of all of them, unless privileged.
+    user: Option<OwnedFd>,
     mtu: u16,
     privileged: bool,
     ipv6: bool,
@@ -56,7 +59,7 @@ pub struct Fabric {
 #[derive(Debug)]
 struct Held {
     members: Members,
-    _namespaces: [OwnedFd; 2],
+    _namespaces: Vec<OwnedFd>,
 }
 
 impl Fabric {
@@ -81,6 +84,7 @@ impl Fabric {
             agent,
             process,
             hosts: Mutex::default(),
+            user: None,
             mtu: config.mtu,
             privileged: false,
             ipv6: false,
@@ -96,7 +100,9 @@ impl Fabric {
             Ok((Reply::Created { privileged, ipv6 }, mut descriptors)) if !descriptors.is_empty() => {
                 fabric.privileged = privileged;
                 fabric.ipv6 = ipv6;
-                Ok((fabric, Tap::from(descriptors.remove(0))))
+                let tap = Tap::from(descriptors.remove(0));
+                fabric.user = descriptors.pop();
+                Ok((fabric, tap))
             }
             Err(RequestError::Failed(error)) => Err(error),
             _ => Err(Step::TalkToAgent.failed()(io::ErrorKind::UnexpectedEof.into())),
@@ -146,20 +152,31 @@ impl Fabric {
 
     /// A host as the agent tells of it; `None` if something is missing.
     fn new_host(&self, config: &HostConfig, reply: &Reply, descriptors: Vec<OwnedFd>) -> Option<NewHost> {
-        let Reply::HostAdded { user, network, mount, network_inode, mount_inode } = *reply else { return None };
+        let Reply::HostAdded { user, network, mount, time, network_inode } = *reply else { return None };
         let mut descriptors = descriptors.into_iter();
-        let namespaces = [descriptors.next()?, descriptors.next()?];
+        let namespaces: Vec<OwnedFd> = descriptors.by_ref().take(2 + usize::from(time.is_some())).collect();
+        let (_, [mounts, times @ ..]) = namespaces.split_first()? else { return None };
+        let members = Members {
+            networks: vec![network_inode],
+            mounts: vec![inode(mounts).ok()?],
+            times: times.iter().filter_map(|time| inode(time).ok()).collect(),
+            user: None,
+        };
         let setting = File::from(descriptors.next()?);
         let dumps = descriptors.next()?;
         let place = Place::new(network_inode, dumps.as_fd(), self.agent_pid(), setting).ok()?;
         let table = SockDiag::of(descriptors)?;
         let path = |descriptor: i32| format!("/proc/{}/fd/{descriptor}", self.agent_pid());
-        let members = Members { networks: vec![network_inode], mounts: vec![mount_inode] };
         let held = Held { members, _namespaces: namespaces };
         lock(&self.hosts).insert(config.name.clone(), Arc::new(held));
         let namespace = HostNamespace {
             name: config.name.clone(),
-            namespaces: Namespaces { user: user.map(path), network: path(network), mount: path(mount) },
+            namespaces: Namespaces {
+                user: user.map(path),
+                network: path(network),
+                mount: path(mount),
+                time: time.map(path),
+            },
             network_inode,
             mac: host_mac(config.address_v4),
         };
@@ -172,10 +189,20 @@ impl Fabric {
     /// # Errors
     /// [`RequestError::UnknownHost`].
     pub fn end_processes(&self, name: &str, grace: Duration) -> Result<(), RequestError> {
-        let host = lock(&self.hosts).get(name).cloned();
-        let host = host.ok_or_else(|| RequestError::UnknownHost(name.to_owned()))?;
-        process::terminate(&host.members, grace);
+        process::terminate(&self.held(name)?.members, grace);
         Ok(())
+    }
+
+    /// Process IDs of those that belong to a host, also of those that have left its network namespace, in ascending order.
+    ///
+    /// # Errors
+    /// [`RequestError::UnknownHost`].
+    pub fn processes(&self, name: &str) -> Result<Vec<u32>, RequestError> {
+        Ok(self.held(name)?.members.pids())
+    }
+
+    fn held(&self, name: &str) -> Result<Arc<Held>, RequestError> {
+        lock(&self.hosts).get(name).cloned().ok_or_else(|| RequestError::UnknownHost(name.to_owned()))
     }
 
     /// Removes a host, with SIGKILL to the processes that are left in it. Close its [`SockDiag`] and sockets before: each
@@ -308,9 +335,11 @@ impl Fabric {
         let mut ended = [PollFd::new(&self.process, PollFlags::IN)];
         let _ = rustix::io::retry_on_intr(|| poll(&mut ended, None));
         // The agent has ended them, unless it was killed itself.
-        for (_, host) in lock(&self.hosts).drain() {
-            host.members.kill_until_none();
-        }
+        let mut hosts = lock(&self.hosts);
+        let mut left = Members { user: self.user.as_ref().and_then(|user| inode(user).ok()), ..Members::default() };
+        hosts.values().for_each(|host| left.extend(&host.members));
+        left.kill_until_none();
+        hosts.clear();
     }
 
     /// Tells the agent that no more requests come, as our death would; also in the middle of a request.

@@ -78,6 +78,13 @@ fn covers_failed(resolv_conf: &Path) -> impl Fn(io::Error) -> FabricError {
     move |source| FabricError { step: Step::ResolvConf, detail: Some(resolv_conf.display().to_string()), source }
 }
 
+/// Makes a time namespace, in which nothing is different, for programs to be known by. Whoever makes it stays outside.
+/// `None` where the kernel has none (`CONFIG_TIME_NS`), or the user has as many as are allowed.
+pub(super) fn time_namespace() -> Option<OwnedFd> {
+    sys::unshare(UnshareFlags::NEWTIME).ok()?;
+    open_own("time_for_children").ok()
+}
+
 /// Makes the calling thread join a network namespace.
 pub(super) fn join_network(namespace: &OwnedFd) -> Result<(), FabricError> {
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))

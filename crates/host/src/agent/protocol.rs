@@ -54,19 +54,19 @@ pub(super) enum Request {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
-    /// One descriptor: the TAP device.
+    /// The TAP device, and the user namespace unless it is privileged.
     Created {
         privileged: bool,
         ipv6: bool,
     },
-    /// Numbers of the agent's descriptors. Handed over are the network and the mount namespace, the setting
-    /// `ip_unprivileged_port_start`, a socket for dumps, and what [`Reply::SockDiag`] hands over.
+    /// Numbers of the agent's descriptors. Handed over are the network and the mount namespace, the time namespace if there
+    /// is one, the setting `ip_unprivileged_port_start`, a socket for dumps, and what [`Reply::SockDiag`] hands over.
     HostAdded {
         user: Option<i32>,
         network: i32,
         mount: i32,
+        time: Option<i32>,
         network_inode: u64,
-        mount_inode: u64,
     },
     Renumbered,
     HostRemoved,

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{
     FabricError, HostConfig, InsideSocket, MAX_SOCKETS, Step, Subnet, blank,
     directory::{Directory, remove_directory},
-    namespaces::{Base, inode, join_network},
+    namespaces::{Base, inode, join_network, time_namespace},
     network::{self, HostNetwork},
     protocol::{Reply, Request},
 };
@@ -65,6 +65,18 @@ struct Made {
 struct Host {
     network: HostNetwork,
     mount: OwnedFd,
+    time: Option<OwnedFd>,
+}
+
+impl Host {
+    fn members(&self) -> Members {
+        Members {
+            networks: vec![self.network.inode],
+            mounts: inode(&self.mount).into_iter().collect(),
+            times: self.time.iter().filter_map(|time| inode(time).ok()).collect(),
+            user: None,
+        }
+    }
 }
 
 impl Agent {
@@ -137,9 +149,10 @@ impl Agent {
         let base = Base::unshare()?;
         let (network, tap) = network::Fabric::create(subnet, gateway_mac, mtu)?;
         let reply = Reply::Created { privileged: base.user.is_none(), ipv6: network.common.ipv6 };
+        let user = base.user.as_ref().map(OwnedFd::try_clone).transpose().map_err(Step::UserNamespace.failed())?;
         self.at_leisure = true;
         self.fabric = Some(Made { base, network });
-        Ok((reply, vec![tap]))
+        Ok((reply, std::iter::once(tap).chain(user).collect()))
     }
 
     fn add_host(&mut self, config: &HostConfig) -> Result<(Reply, Vec<OwnedFd>), FabricError> {
@@ -148,37 +161,41 @@ impl Agent {
             return Ok((Reply::HostExists, Vec::new()));
         }
         let (network, handles) = made.network.add_host(config, made.base.network())?;
-        let mounted = made.base.mount_namespace(&config.resolv_conf).and_then(|mount| {
-            let copy = |namespace: &OwnedFd| namespace.try_clone().map_err(Step::MountNamespace.failed());
-            Ok(([copy(&network.namespace)?, copy(&mount)?], mount))
-        });
-        let (namespaces, mount) = match mounted {
-            Ok(mounted) => mounted,
+        let mount = match made.base.mount_namespace(&config.resolv_conf) {
+            Ok(mount) => mount,
             Err(error) => {
                 made.network.remove_host(&network);
                 return Err(error);
             }
         };
+        let host = Host { network, mount, time: time_namespace() };
+        let namespaces = [Some(&host.network.namespace), Some(&host.mount), host.time.as_ref()].into_iter().flatten();
+        let copies: io::Result<Vec<OwnedFd>> = namespaces.map(OwnedFd::try_clone).collect();
+        let copies = match copies {
+            Ok(copies) => copies,
+            Err(error) => {
+                made.network.remove_host(&host.network);
+                return Err(Step::MountNamespace.failed()(error));
+            }
+        };
         let reply = Reply::HostAdded {
             user: made.base.user.as_ref().map(AsRawFd::as_raw_fd),
-            network: network.namespace.as_raw_fd(),
-            mount: mount.as_raw_fd(),
-            network_inode: network.inode,
-            mount_inode: inode(&mount).map_err(Step::MountNamespace.failed())?,
+            network: host.network.namespace.as_raw_fd(),
+            mount: host.mount.as_raw_fd(),
+            time: host.time.as_ref().map(AsRawFd::as_raw_fd),
+            network_inode: host.network.inode,
         };
-        self.hosts.insert(config.name.clone(), Host { network, mount });
-        Ok((reply, namespaces.into_iter().chain(handles).collect()))
+        self.hosts.insert(config.name.clone(), host);
+        Ok((reply, copies.into_iter().chain(handles).collect()))
     }
 
     fn remove_host(&mut self, name: &str) -> Result<(Reply, Vec<OwnedFd>), FabricError> {
         let made = made(&mut self.fabric)?;
-        let Some(Host { network, mount }) = self.hosts.remove(name) else {
+        let Some(host) = self.hosts.remove(name) else {
             return Ok((Reply::UnknownHost, Vec::new()));
         };
-        let mounts = inode(&mount).into_iter().collect();
-        Members { networks: vec![network.inode], mounts }.kill_until_none();
-        made.network.remove_host(&network);
-        drop(mount);
+        host.members().kill_until_none();
+        made.network.remove_host(&host.network);
         // An engine without hosts usually ends.
         self.at_leisure = !self.hosts.is_empty();
         Ok((Reply::HostRemoved, Vec::new()))
@@ -221,11 +238,11 @@ impl Agent {
 
     fn clean_up(&mut self) {
         let mut members = Members::default();
-        for host in self.hosts.values() {
-            members.networks.push(host.network.inode);
-            members.mounts.extend(inode(&host.mount));
+        self.hosts.values().for_each(|host| members.extend(&host.members()));
+        if let Some(Made { base, .. }) = &self.fabric {
+            members.networks.extend(inode(base.network()));
+            members.user = base.user.as_ref().and_then(|user| inode(user).ok());
         }
-        members.networks.extend(self.fabric.iter().filter_map(|made| inode(made.base.network()).ok()));
         members.kill_until_none();
         if let Some(Directory { path, lock }) = &self.directory
             && let Err(error) = remove_directory(path, lock.as_fd())

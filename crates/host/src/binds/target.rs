@@ -14,7 +14,7 @@ use rustix::{
 };
 
 use super::{Listening, Place, seccomp::Notification};
-use crate::Transport;
+use crate::{Transport, process::read_lossy};
 
 /// A socket that a program binds.
 pub(crate) struct Target {
@@ -145,7 +145,7 @@ struct Confinement {
 
 impl Confinement {
     fn of(thread: &str) -> Option<Self> {
-        let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+        let status = read_lossy(format!("/proc/{thread}/status"))?;
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let label = fs::read_to_string(format!("/proc/{thread}/attr/current")).unwrap_or_default();
         let capabilities = u64::from_str_radix(field("CapEff:")?, 16).ok()?;
@@ -187,6 +187,16 @@ mod tests {
             assert_eq!(parse(&v6[..length]), None);
         }
         assert_eq!(parse(&[1, 0, b'/', b'x']), None, "a path");
+    }
+
+    #[test]
+    fn a_process_whose_name_is_no_utf8_is_confined_like_others() {
+        let thread = std::thread::spawn(|| {
+            let id = rustix::thread::gettid().to_string();
+            fs::write(format!("/proc/self/task/{id}/comm"), b"\xff\xfex").unwrap();
+            Confinement::of(&id)
+        });
+        assert!(thread.join().unwrap().unwrap().is_as(own_confinement().unwrap()));
     }
 
     #[test]

@@ -52,3 +52,31 @@ fn ages_at_one_moment_tell_who_came_first_however_long_it_takes_to_look() {
         child.wait().expect("its status");
     }
 }
+
+/// A name is any bytes: this one is the file's.
+#[test]
+fn a_process_whose_name_is_no_utf8_is_seen() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    let directory = std::env::temp_dir().join(format!("minato-name-{}", std::process::id()));
+    fs::create_dir(&directory).unwrap();
+    let program = directory.join(OsStr::from_bytes(b"\xff\xfesleep"));
+    fs::copy("/bin/sleep", &program).unwrap();
+    let mut child = std::process::Command::new(&program).arg("100").spawn().unwrap();
+    let pid = child.id();
+    let described = describe(pid).map(|process| (process.name, process.parent));
+    let stat = Stat::of(pid).map(|stat| (stat.parent(), stat.is_dead()));
+    rustix::process::kill_process(Pid::from_child(&child), rustix::process::Signal::STOP).unwrap();
+    let start = std::time::Instant::now();
+    while !is_stopped(pid) && start.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let stopped = is_stopped(pid);
+    let group = thread_group(pid);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fs::remove_dir_all(&directory).unwrap();
+    let own = std::process::id();
+    assert_eq!(described, Some(("\u{fffd}\u{fffd}sleep".to_owned(), own)));
+    assert_eq!((stat, stopped, group), (Some((Some(own), false)), true, Some(pid)));
+}

@@ -139,7 +139,7 @@ pub(crate) fn opened() -> serde_json::Value {
             "name": "web", "address_v4": "10.77.0.2", "address_v6": "fd77::2", "ephemeral_range": [49152, 65535],
             "age_seconds": 0.0, "forwards": [], "processes": [],
         },
-        "enter": { "user": null, "network": "/proc/self/ns/net", "mount": "/proc/self/ns/mnt" },
+        "enter": { "user": null, "network": "/proc/self/ns/net", "mount": "/proc/self/ns/mnt", "time": null },
     })
 }
 

@@ -30,6 +30,7 @@ mod hosts;
 mod jobs;
 mod json;
 mod lease;
+mod leaving;
 mod load;
 mod loopback;
 mod machine_ports;
