@@ -55,8 +55,9 @@ impl Members {
 
     /// Whether a process is in one of the namespaces.
     fn include(&self, pid: u32) -> bool {
-        let is_in =
-            |kind, known: &[u64]| !known.is_empty() && namespace_of(pid, kind).is_some_and(|inode| known.contains(&inode));
+        let is_in = |kind, known: &[u64]| {
+            !known.is_empty() && namespace_of(pid, kind).is_some_and(|inode| known.contains(&inode))
+        };
         is_in("net", &self.networks)
             || is_in("mnt", &self.mounts)
             || is_in("time", &self.times)
