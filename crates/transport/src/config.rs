@@ -50,7 +50,17 @@ impl Config {
             limits: Limits::default(),
         }
     }
+
+    /// The nearest that makes sense.
+    pub(crate) fn within_bounds(mut self) -> Config {
+        self.link = self.link.within_bounds();
+        self.tcp = self.tcp.within_bounds();
+        self
+    }
 }
+
+/// Least MTU: TCP's least segment after the headers of IPv6 and TCP. RFC 791 has 68, RFC 8200 1280.
+const MTU_MIN: u16 = 40 + 20 + tcp::SEGMENT_SIZE_MIN;
 
 /// What carries the packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +69,7 @@ pub enum Link {
     Ethernet {
         /// Our own station address.
         address: MacAddress,
-        /// Largest IP packet in bytes.
+        /// Largest IP packet in bytes; less than 148 counts as 148.
         mtu: u16,
         /// Each frame begins with a 10-byte virtio-net header (VIRTIO 1.2 §5.1.6, native byte order as the Linux TAP
         /// has it by default), and the other side takes partial checksums and TCP segmentation (TSO4, TSO6).
@@ -67,7 +77,7 @@ pub enum Link {
     },
     /// Bare IP packets, as of a TUN.
     Ip {
-        /// Largest IP packet in bytes.
+        /// As above.
         mtu: u16,
         /// As above.
         virtio: bool,
@@ -81,6 +91,13 @@ impl Link {
         match *self {
             Link::Ethernet { mtu, .. } | Link::Ip { mtu, .. } => mtu,
         }
+    }
+
+    fn within_bounds(mut self) -> Link {
+        match &mut self {
+            Link::Ethernet { mtu, .. } | Link::Ip { mtu, .. } => *mtu = (*mtu).max(MTU_MIN),
+        }
+        self
     }
 
     /// Whether frames begin with a virtio-net header.

@@ -78,19 +78,32 @@ impl<T> Slots<T> {
     }
 }
 
-/// Takes the entries whose tenant is gone out of a queue of deadlines once they are the larger part of it: behind one that
-/// lives long they would stay as long. Constant cost per entry.
-pub(crate) fn drop_stale<T>(order: &mut VecDeque<Deadline>, slots: &Slots<T>) {
-    if order.len() > 2 * slots.len() + STALE_MIN {
-        order.retain(|(_, index, generation)| slots.is_current(*index, *generation));
+/// Takes the entries whose tenant is gone out of a queue once they are the larger part of it, `live` being the others: behind
+/// one that lives long they would stay as long. `handle` is the index and generation of an entry. Constant cost per entry.
+pub(crate) fn drop_stale<T, E>(
+    queue: &mut VecDeque<E>,
+    live: usize,
+    slots: &Slots<T>,
+    handle: impl Fn(&E) -> (u32, u32),
+) {
+    if queue.len() > 2 * live + STALE_MIN {
+        queue.retain(|entry| {
+            let (index, generation) = handle(entry);
+            slots.is_current(index, generation)
+        });
     }
+}
+
+/// The same for a queue of deadlines that has all tenants.
+pub(crate) fn drop_stale_deadlines<T>(order: &mut VecDeque<Deadline>, slots: &Slots<T>) {
+    drop_stale(order, slots.len(), slots, |(_, index, generation)| (*index, *generation));
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
 
-    use super::{STALE_MIN, Slots, drop_stale};
+    use super::{STALE_MIN, Slots, drop_stale_deadlines};
 
     #[test]
     fn deadlines_of_former_tenants_do_not_gather_behind_a_live_one() {
@@ -99,7 +112,7 @@ mod tests {
         for number in 0..10_000 {
             let (index, generation) = slots.insert(number);
             order.push_back((now, index, generation));
-            drop_stale(&mut order, &slots);
+            drop_stale_deadlines(&mut order, &slots);
             if number > 0 {
                 slots.remove(index);
             }

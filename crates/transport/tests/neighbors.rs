@@ -221,6 +221,18 @@ fn what_waits_goes_when_arp_is_answered() {
 }
 
 #[test]
+fn other_addresses_are_other_ways() {
+    let prefix = |text| IpCidr::new(ip(text), 24).expect("a prefix");
+    let mut wire = Wire::with(|config| config.gateways = vec![ip("10.0.0.9")]);
+    assert_eq!(wire.send_to("192.0.2.1"), [QUESTION]);
+    assert_eq!(wire.arp(ANSWERS, NINE, [10, 0, 0, 9], [10, 0, 0, 1]), [Sent::Packet(NINE)]);
+    assert_eq!(wire.send_to("192.0.2.1"), [Sent::Packet(NINE)]);
+    // Its network is here now.
+    wire.stack.set_addresses(vec![prefix("10.0.0.1"), prefix("192.0.2.77")]);
+    assert_eq!(wire.send_to("192.0.2.1"), [Sent::Arp(EVERYBODY, ASKS, [192, 0, 2, 1])]);
+}
+
+#[test]
 fn arp_teaches_as_rfc_826_says() {
     let mut wire = Wire::new();
     // Somebody else's question or announcement makes no entry.

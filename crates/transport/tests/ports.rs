@@ -67,6 +67,53 @@ fn a_full_backlog_lets_clients_wait() {
 }
 
 #[test]
+fn a_backlog_holds_no_more_than_it_says_however_many_come_at_once() {
+    const CLIENTS: u8 = 10;
+    let mut pair = Pair::new(true, Trouble::NONE, 3);
+    let listener = pair.stacks[0].listen(at(80), 2).expect("free");
+    for number in 0..CLIENTS {
+        let local = Some(far(1000 + u16::from(number)));
+        let id = pair.stacks[1].connect(pair.now, local, at(80), 0).expect("free");
+        pair.stacks[1].send(pair.now, id, &[number]);
+    }
+    let mut accepted = Vec::new();
+    for _ in 0..100 {
+        pair.run_for(Duration::from_secs(1));
+        let waiting: Vec<_> = std::iter::from_fn(|| pair.stacks[0].accept(listener)).collect();
+        assert!(waiting.len() <= 2, "{} wait", waiting.len());
+        accepted.extend(waiting);
+    }
+    // Who had to wait loses nothing.
+    let mut numbers: Vec<_> = accepted.iter().map(|id| pair.stacks[0].receive_chunks(*id)[0].to_vec()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..CLIENTS).map(|number| vec![number]).collect::<Vec<_>>());
+}
+
+#[test]
+fn clients_that_give_up_before_they_are_accepted_leave_their_places_in_the_backlog() {
+    let mut pair = Pair::new(true, Trouble::NONE, 3);
+    let listener = pair.stacks[0].listen(at(80), 3).expect("free");
+    let connect = |pair: &mut Pair, port| {
+        let id = pair.stacks[1].connect(pair.now, Some(far(port)), at(80), 0).expect("free");
+        pair.run_for(Duration::from_millis(2));
+        id
+    };
+    connect(&mut pair, 1000);
+    for port in 1001..1500 {
+        // In the middle of the queue, and at its end.
+        let clients = [connect(&mut pair, port), connect(&mut pair, port + 1000)];
+        for client in clients {
+            pair.stacks[1].abort(pair.now, client);
+            pair.run_for(Duration::from_millis(1));
+        }
+    }
+    connect(&mut pair, 3000);
+    let accepted: Vec<_> = std::iter::from_fn(|| pair.stacks[0].accept(listener)).collect();
+    let ports: Vec<_> = accepted.iter().map(|id| pair.stacks[0].status(*id).expect("open").remote.port()).collect();
+    assert_eq!(ports, [1000, 3000]);
+}
+
+#[test]
 fn real_clients_connect_through_a_flood() {
     for timestamps in [true, false] {
         let mut host_config = config(1, true);

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ const KEEP: Duration = Duration::from_secs(3600);
 pub(super) struct Granted {
     /// Keyed by what resolvers have answered: hence the standard, keyed hasher. Not more than [`MAX_ADDRESSES`].
     addresses: HashMap<IpAddr, Known>,
+    /// How many flows go to addresses that are not among these, none of which is zero: a name may lead there while they last.
+    others: HashMap<IpAddr, usize>,
 }
 
 /// An address.
@@ -63,7 +66,8 @@ impl Granted {
         if self.addresses.len() >= MAX_ADDRESSES && !self.addresses.contains_key(&address) {
             self.make_room(now);
         }
-        let new = Known { name: String::new(), fit, rules: Vec::new(), flows: 0 };
+        let flows = self.others.remove(&address).unwrap_or(0);
+        let new = Known { name: String::new(), fit, rules: Vec::new(), flows };
         let known = self.addresses.entry(address).or_insert(new);
         (known.name, known.fit) = (name, fit);
         let end = now + lifetime.max(KEEP);
@@ -76,14 +80,20 @@ impl Granted {
     }
 
     pub(super) fn flow_begins(&mut self, address: IpAddr) {
-        if let Some(known) = self.addresses.get_mut(&address) {
-            known.flows += 1;
+        match self.addresses.get_mut(&address) {
+            Some(known) => known.flows += 1,
+            None => *self.others.entry(address).or_default() += 1,
         }
     }
 
     /// The address stays a while for the next one.
     pub(super) fn flow_ends(&mut self, now: Instant, address: IpAddr) {
-        if let Some(known) = self.addresses.get_mut(&address)
+        if let Entry::Occupied(mut flows) = self.others.entry(address) {
+            *flows.get_mut() -= 1;
+            if *flows.get() == 0 {
+                flows.remove();
+            }
+        } else if let Some(known) = self.addresses.get_mut(&address)
             && known.flows > 0
         {
             known.flows -= 1;
@@ -97,9 +107,8 @@ impl Granted {
         self.addresses.retain(|_, known| !known.is_over(now));
         if self.addresses.len() >= MAX_ADDRESSES {
             let first = self.addresses.iter().min_by_key(|(_, known)| (known.flows > 0, known.end()));
-            if let Some(address) = first.map(|(address, _)| *address) {
-                self.addresses.remove(&address);
-            }
+            let first = first.map(|(address, _)| *address).and_then(|address| self.addresses.remove_entry(&address));
+            self.others.extend(first.filter(|(_, known)| known.flows > 0).map(|(address, known)| (address, known.flows)));
         }
     }
 

@@ -138,6 +138,26 @@ fn what_was_granted_lasts_as_long_as_it_is_used() {
 }
 
 #[test]
+fn flows_count_whether_or_not_the_address_was_known_when_they_began() {
+    // The address is admitted by its rule, and then a name leads there as well.
+    let mut egress = shut(&["192.0.2.1:80/tcp", "a.test"], &[]);
+    let (start, address) = (Instant::now(), "192.0.2.1".parse().unwrap());
+    egress.flow_begins(address);
+    egress.learn(start, &labels("a.test"), address, HOUR, true);
+    egress.flow_begins(address);
+    egress.flow_ends(start, address);
+    let admits = |egress: &Egress, at| egress.judge(at, to("192.0.2.1 443/tcp")) == rule("a.test");
+    assert!(admits(&egress, start + 5 * HOUR), "one of two lasts");
+    egress.flow_ends(start + 5 * HOUR, address);
+    assert!(!admits(&egress, start + 6 * HOUR));
+    // What ends without having begun is nothing.
+    egress.flow_ends(start, address);
+    egress.flow_begins(address);
+    egress.learn(start, &labels("a.test"), address, HOUR, true);
+    assert!(admits(&egress, start + 5 * HOUR));
+}
+
+#[test]
 fn memory_is_bounded_and_what_is_in_use_stays() {
     let mut egress = shut(&["*"], &[]);
     let (start, used) = (Instant::now(), IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000)));
@@ -152,6 +172,26 @@ fn memory_is_bounded_and_what_is_in_use_stays() {
     for address in [used, last.address] {
         assert_eq!(egress.judge(start, Destination { address, ..last }), rule("*"), "{address}");
     }
+}
+
+#[test]
+fn what_had_to_go_while_it_was_used_is_used_still_when_it_comes_back() {
+    let mut egress = shut(&["*"], &[]);
+    let (start, address) = (Instant::now(), |number: u32| IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + number)));
+    let admits = |egress: &Egress, at| {
+        let to = Destination { address: address(0), port: Some((Transport::Tcp, 1)) };
+        egress.judge(at, to) == rule("*")
+    };
+    // One more than are remembered, and all in use.
+    for number in 0..=4096 {
+        egress.learn(start + Duration::from_millis(number.into()), &labels("a.test"), address(number), HOUR, true);
+        egress.flow_begins(address(number));
+    }
+    assert!(!admits(&egress, start), "it was the first to go");
+    egress.learn(start, &labels("a.test"), address(0), HOUR, true);
+    assert!(admits(&egress, start + 5 * HOUR));
+    egress.flow_ends(start + 5 * HOUR, address(0));
+    assert!(!admits(&egress, start + 6 * HOUR));
 }
 
 /// What happens to a policy.

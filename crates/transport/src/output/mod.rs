@@ -68,7 +68,7 @@ impl Output {
             neighbors: Neighbors::new(key, config.limits.neighbors, config.limits.outgoing_bytes / 4),
             queue: Queue::new(config.limits.outgoing_bytes),
             recent: None,
-            identifications: Identifications::new(KeyedState::new(&config.key, b'i')),
+            identifications: Identifications::new(KeyedState::new(&config.key, b'o')),
             error_budget: Budget::new(ERRORS_PER_SECOND),
         }
     }
@@ -76,6 +76,7 @@ impl Output {
     /// Takes over the addresses and gateways of `config`.
     pub(crate) fn readdress(&mut self, config: &Config) {
         self.routes = Routes::new(config);
+        self.recent = None;
     }
 
     /// Queues a packet whose payload `fill` writes (to a buffer of zeroes), in fragments if it exceeds the link's MTU.

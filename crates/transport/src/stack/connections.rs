@@ -193,7 +193,7 @@ impl Stack {
         self.demux.remove(&tuple, Owner::Connection(index));
         self.leases.release(std::mem::take(&mut connection.lease), tuple.local(), tuple.remote());
         if let Some(listener) = connection.listener {
-            self.left_backlog(listener, index);
+            self.left_backlog(listener, connection.state());
         }
         self.lent.take_if(|(lent, _)| *lent == index);
         // Its place in the ready queue is found empty, or does for the next tenant.

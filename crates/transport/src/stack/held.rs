@@ -11,7 +11,7 @@ use crate::demux::{FourTuple, Owner};
 use crate::error::AcceptError;
 use crate::event::{Event, Incoming};
 use crate::id::{ConnectionId, IncomingId};
-use crate::slots::drop_stale;
+use crate::slots::drop_stale_deadlines;
 use crate::tcp::{Connection, Request, Seq, SocketOptions};
 use crate::time::{Interval, Time};
 use crate::types::Unreachable;
@@ -91,7 +91,7 @@ impl Stack {
         }
         let (index, generation) = self.held.insert(Held { tuple: *tuple, request });
         self.held_order.push_back((now + HELD_FOR, index, generation));
-        drop_stale(&mut self.held_order, &self.held);
+        drop_stale_deadlines(&mut self.held_order, &self.held);
         self.demux.insert(*tuple, Owner::Incoming(index));
         let id = IncomingId { index, generation };
         self.events.push_back(Event::Incoming(Incoming { id, source: tuple.remote(), destination: tuple.local() }));

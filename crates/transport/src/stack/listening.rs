@@ -14,7 +14,8 @@ use crate::demux::FourTuple;
 use crate::error::ListenError;
 use crate::event::Event;
 use crate::id::{ConnectionId, ListenerId};
-use crate::tcp::{Beginning, Connection, Request, SocketOptions, cookie_timestamp};
+use crate::slots::drop_stale;
+use crate::tcp::{Beginning, Connection, Request, SocketOptions, State, cookie_timestamp};
 use crate::time::{Interval, Time};
 use crate::types::canonical;
 use crate::wire::tcp::{Flags, Header, Options, Segment};
@@ -36,14 +37,21 @@ pub(super) struct Listener {
     pub(super) options: Arc<SocketOptions>,
     /// Handshakes under way.
     opening: usize,
-    /// Complete handshakes that wait for `accept`, oldest first.
+    /// Complete handshakes that wait for `accept`, oldest first, and some of those that are over already.
     complete: VecDeque<ConnectionId>,
+    /// How many of them still wait.
+    waiting: usize,
     /// What the last cookies told, and when the last that did so was sent: the newest first. A handshake keeps the options
     /// with which it began.
     told: [Option<(Time, Arc<SocketOptions>)>; 2],
 }
 
 impl Listener {
+    /// Whether so many wait for `accept` as may.
+    fn is_full(&self) -> bool {
+        self.waiting >= self.backlog
+    }
+
     /// Whether the next request makes a connection, and not a cookie.
     fn may_remember(&self) -> bool {
         self.opening < self.backlog.max(OPENING_MIN)
@@ -62,7 +70,8 @@ impl Listener {
 /// TCP: sockets of the stack itself.
 impl Stack {
     /// Listens on `local` (an unspecified address means all own addresses of its family), with at most `backlog`
-    /// connections that wait for `accept`. The port table decides, as `bind(2)` with `SO_REUSEADDR` would.
+    /// connections that wait for `accept`; further clients try again until there is room. The port table decides, as
+    /// `bind(2)` with `SO_REUSEADDR` would.
     ///
     /// # Errors
     /// If the address and port are taken or can't be listened on.
@@ -97,6 +106,7 @@ impl Stack {
             options: Arc::clone(&self.options),
             opening: 0,
             complete: VecDeque::new(),
+            waiting: 0,
             told: [None, None],
         };
         let (index, generation) = self.listeners.insert(listener);
@@ -110,7 +120,10 @@ impl Stack {
         if !self.listeners.is_current(listener.index, listener.generation) {
             return None;
         }
-        let id = self.listeners.get_mut(listener.index)?.complete.pop_front()?;
+        let complete = &mut self.listeners.get_mut(listener.index)?.complete;
+        let id = std::iter::from_fn(|| complete.pop_front())
+            .find(|id| self.connections.is_current(id.index, id.generation))?;
+        self.listeners.get_mut(listener.index)?.waiting -= 1;
         let connection = self.connections.get_mut(id.index)?;
         connection.listener = None;
         connection.notices.connected = false;
@@ -166,14 +179,14 @@ impl Stack {
     /// Whether a SYN for this listener that takes over from a connection in TIME-WAIT makes a connection now. There are no
     /// more of these than there were connections, so a flood elsewhere does not count.
     pub(super) fn may_take_over(&self, index: u32) -> bool {
-        let room = |listener: &Listener| listener.complete.len() < listener.backlog;
+        let room = |listener: &Listener| !listener.is_full();
         self.connections.len() < self.config.limits.connections && self.listeners.get(index).is_some_and(room)
     }
 
     /// A SYN for a listener.
     pub(super) fn request_for_listener(&mut self, now: Time, index: u32, tuple: &FourTuple, request: &Request) {
         let Some(listener) = self.listeners.get_mut(index) else { return };
-        if listener.complete.len() >= listener.backlog || self.connections.len() >= self.config.limits.connections {
+        if listener.is_full() || self.connections.len() >= self.config.limits.connections {
             // No answer: the client tries again, when there may be room.
             self.statistics.limited += 1;
             return;
@@ -239,7 +252,7 @@ impl Stack {
             Some((request, initial, Arc::clone(options)))
         });
         let Some((request, initial, options)) = found else { return self.refuse_segment(now, tuple, segment) };
-        if listener.complete.len() >= listener.backlog || self.connections.len() >= self.config.limits.connections {
+        if listener.is_full() || self.connections.len() >= self.config.limits.connections {
             // The client repeats its data until there is room.
             self.statistics.limited += 1;
             return;
@@ -254,22 +267,34 @@ impl Stack {
         self.receive_again(now, tuple, segment);
     }
 
+    /// Whether a segment would complete a handshake while its listener has no room. It is dropped, as in Linux: the client
+    /// repeats its data, and our SYN-ACK is repeated, until there is room.
+    pub(super) fn must_wait(&self, index: u32, segment: &Segment<'_>) -> bool {
+        let Some(connection) = self.connections.get(index) else { return false };
+        let Some(listener) = connection.listener else { return false };
+        let completes = connection.state() == State::SynReceived && segment.ack.is_some() && !segment.flags.rst;
+        completes && self.listeners.get(listener).is_some_and(Listener::is_full)
+    }
+
     /// A handshake is complete.
     pub(super) fn ready_to_accept(&mut self, index: u32, id: ConnectionId) {
         let generation = self.listeners.generation(index);
         let Some(listener) = self.listeners.get_mut(index) else { return };
         listener.opening = listener.opening.saturating_sub(1);
         listener.complete.push_back(id);
+        listener.waiting += 1;
         self.events.push_back(Event::Acceptable(ListenerId { index, generation }));
     }
 
-    /// A connection that nobody accepted is over.
-    pub(super) fn left_backlog(&mut self, index: u32, connection: u32) {
+    /// A connection that nobody accepted is over, and no longer among the others.
+    pub(super) fn left_backlog(&mut self, index: u32, state: State) {
         let Some(listener) = self.listeners.get_mut(index) else { return };
-        let before = listener.complete.len();
-        listener.complete.retain(|id| id.index != connection);
-        if listener.complete.len() == before {
+        if state == State::SynReceived {
             listener.opening = listener.opening.saturating_sub(1);
+        } else {
+            listener.waiting = listener.waiting.saturating_sub(1);
+            let handle = |id: &ConnectionId| (id.index, id.generation);
+            drop_stale(&mut listener.complete, listener.waiting, &self.connections, handle);
         }
     }
 }

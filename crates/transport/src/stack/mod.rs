@@ -95,6 +95,7 @@ impl Stack {
     /// A stack with no connections. `now` is the zero of its clocks.
     #[must_use]
     pub fn new(now: Instant, config: Config) -> Stack {
+        let config = config.within_bounds();
         Stack {
             clock: Clock::new(now),
             output: Output::new(&config),
@@ -116,7 +117,7 @@ impl Stack {
             initial: InitialSequence::new(&config.key),
             pool: ChunkPool::new(SPARE_CHUNKS, config.limits.buffer_bytes),
             link_limits: LinkLimitsByFamily::new(&config.link),
-            options: Arc::new(config.tcp.options.clone().within_bounds()),
+            options: Arc::new(config.tcp.options.clone()),
             lent: None,
             head: [0; HEAD_MAX],
             frame: Vec::new(),
@@ -207,7 +208,7 @@ impl Stack {
         }
     }
 
-    /// What the stack was made with.
+    /// What the stack was made with, as far as it makes sense.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config

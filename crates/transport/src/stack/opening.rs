@@ -1,6 +1,6 @@
 //! Active opening (RFC 9293 §3.10.1) and the choice of our end.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,7 +32,7 @@ impl Stack {
     ) -> Result<ConnectionId, ConnectError> {
         let now = self.clock.read(now);
         let remote = canonical(remote);
-        if remote.port() == 0 || !is_unicast(remote.ip()) {
+        if remote.port() == 0 || !self.is_one_host(remote.ip()) {
             return Err(ConnectError::InvalidAddress { remote });
         }
         let local = match local {
@@ -42,7 +42,7 @@ impl Stack {
                 SocketAddr::new(own.ok_or(ConnectError::NoSourceAddress { remote })?, 0)
             }
         };
-        if local.is_ipv4() != remote.is_ipv4() || !is_unicast(local.ip()) {
+        if local.is_ipv4() != remote.is_ipv4() || !self.is_one_host(local.ip()) {
             return Err(ConnectError::InvalidAddress { remote });
         }
         if self.connections.len() >= self.config.limits.connections {
@@ -58,6 +58,11 @@ impl Stack {
         let mut connection = Connection::active(beginning, &self.config.tcp);
         connection.lease = lease;
         Ok(self.add_connection(connection))
+    }
+
+    /// Whether an address may be an end of a connection (RFC 9293 MUST-46, RFC 1122 §3.2.1.3).
+    fn is_one_host(&self, address: IpAddr) -> bool {
+        is_unicast(address) && !self.output.routes.is_broadcast(address)
     }
 
     /// What a connection begins with; `former` is SND.NXT of the one before between the same ends.

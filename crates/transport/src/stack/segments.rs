@@ -70,6 +70,10 @@ impl Stack {
 
     /// Whether the segment was answered with RST.
     fn segment_for_connection(&mut self, now: Time, index: u32, segment: &Segment<'_>) -> bool {
+        if self.must_wait(index, segment) {
+            self.statistics.limited += 1;
+            return false;
+        }
         let disposition = self.drive(now, index, |connection, ctx| connection.on_segment(ctx, segment));
         match disposition {
             Some(Disposition::Ended(ended)) => self.conclude(now, index, ended),

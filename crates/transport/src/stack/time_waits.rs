@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::slots::{Slots, drop_stale};
+use crate::slots::{Slots, drop_stale_deadlines};
 use crate::tcp::{TimeWait, TimeWaitAnswer};
 use crate::time::Time;
 use crate::wire::tcp::Segment;
@@ -32,7 +32,7 @@ impl TimeWaits {
         let expires = time_wait.expires;
         let (index, generation) = self.places.insert(time_wait);
         self.order.push_back((expires, index, generation));
-        drop_stale(&mut self.order, &self.places);
+        drop_stale_deadlines(&mut self.order, &self.places);
         (index, forgotten)
     }
 

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use super::SocketOptions;
 
+/// Least retransmission timeout whatever is asked for: the clock's granularity of RFC 6298 §2, so that timers let time pass.
+const RTO_MIN: Duration = Duration::from_millis(1);
+
 /// Limits and choices that hold for every connection of a stack, and the options that connections begin with.
+///
+/// Values outside of what makes sense are taken as the nearest that does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// What connections and listeners begin with.
@@ -22,6 +27,16 @@ pub struct Config {
     pub rto_max: Duration,
     /// How long a closed connection is remembered (2 MSL).
     pub time_wait: Duration,
+}
+
+impl Config {
+    /// The nearest that makes sense.
+    pub(crate) fn within_bounds(mut self) -> Config {
+        self.options = self.options.within_bounds();
+        self.rto_min = self.rto_min.max(RTO_MIN);
+        self.rto_max = self.rto_max.max(self.rto_min);
+        self
+    }
 }
 
 impl Default for Config {

@@ -25,6 +25,7 @@ pub use config::Config;
 pub(crate) use connection::{Beginning, Connection, Context, Notices};
 pub(crate) use cookie::{Cookies, cookie_timestamp};
 pub(crate) use initial::{InitialSequence, Request};
+pub(crate) use options::SEGMENT_SIZE_MIN;
 pub use options::{CongestionControl, KeepAlive, PathMtu, SocketOptions};
 pub(crate) use sequence::Seq;
 pub(crate) use state::{Disposition, Ended};

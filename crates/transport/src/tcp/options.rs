@@ -9,7 +9,10 @@ const BUFFER_MIN: usize = 512;
 const BUFFER_MAX: usize = 1 << 30;
 
 /// Least size that a limit on segments may have (Linux: `TCP_MIN_MSS`).
-pub(super) const SEGMENT_SIZE_MIN: u16 = 88;
+pub(crate) const SEGMENT_SIZE_MIN: u16 = 88;
+
+/// One less than what attempts are counted to.
+const SYN_RETRIES_MAX: u8 = u8::MAX - 1;
 
 /// Timers of the user's run in whole seconds, so that they can't keep the stack busy.
 const TIME_MIN: Duration = Duration::from_secs(1);
@@ -70,6 +73,7 @@ impl SocketOptions {
             *buffer = (*buffer).clamp(BUFFER_MIN, BUFFER_MAX);
         }
         self.keep_alive = self.keep_alive.map(KeepAlive::within_bounds);
+        self.syn_retries = self.syn_retries.min(SYN_RETRIES_MAX);
         self.segment_size_max = self.segment_size_max.map(|most| most.max(SEGMENT_SIZE_MIN));
         let Service { hop_limit, traffic_class } = Service::new(self.hop_limit, self.traffic_class);
         (self.hop_limit, self.traffic_class) = (hop_limit, traffic_class);

@@ -1,6 +1,5 @@
 //! From a connection's wishes to the next segment's header.
 
-use super::options::SEGMENT_SIZE_MIN;
 use super::send::{Span, Transmission};
 use super::status::State;
 use super::{Connection, Context, Seq, SocketOptions};
@@ -23,7 +22,7 @@ impl LinkLimits {
     /// Of a link for packets of `mtu` bytes, of which IP and TCP take `headers`.
     pub(crate) fn new(mtu: u16, headers: u16, link_cuts: bool) -> LinkLimits {
         let segments = if link_cuts { usize::MAX } else { LinkLimits::CUT_BY_STACK };
-        LinkLimits { segment_size: mtu.saturating_sub(headers).max(SEGMENT_SIZE_MIN), segments }
+        LinkLimits { segment_size: mtu.saturating_sub(headers), segments }
     }
 
     /// Our own largest segment for a connection with these options.

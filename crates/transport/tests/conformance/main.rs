@@ -3,6 +3,7 @@
 
 mod acknowledging;
 mod binding;
+mod bounds;
 mod closing;
 mod details;
 mod fragments;

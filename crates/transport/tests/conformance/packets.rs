@@ -68,9 +68,14 @@ fn a_segment_with_a_wrong_checksum_is_dropped() {
 #[test]
 fn tcp_to_and_from_groups_is_dropped_and_not_opened() {
     let mut script = Script::new(|config| config.any_destination = true);
-    for remote in ["255.255.255.255:80", "224.0.0.1:80", "0.0.0.0:80", "10.0.0.9:0"] {
+    for remote in ["255.255.255.255:80", "10.0.0.255:80", "224.0.0.1:80", "0.0.0.0:80", "10.0.0.9:0"] {
         let remote = remote.parse().expect("an address");
         let opened = script.stack.connect(script.now, None, remote, 0);
+        assert_eq!(opened, Err(ConnectError::InvalidAddress { remote }));
+    }
+    for local in ["255.255.255.255:9", "10.0.0.255:9", "224.0.0.1:9", "0.0.0.0:9"] {
+        let (local, remote) = (local.parse().expect("an address"), SocketAddr::from(PEER));
+        let opened = script.stack.connect(script.now, Some(local), remote, 0);
         assert_eq!(opened, Err(ConnectError::InvalidAddress { remote }));
     }
     let far = Ipv4Addr::new(192, 0, 2, 1);
