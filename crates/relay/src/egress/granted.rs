@@ -108,7 +108,8 @@ impl Granted {
         if self.addresses.len() >= MAX_ADDRESSES {
             let first = self.addresses.iter().min_by_key(|(_, known)| (known.flows > 0, known.end()));
             let first = first.map(|(address, _)| *address).and_then(|address| self.addresses.remove_entry(&address));
-            self.others.extend(first.filter(|(_, known)| known.flows > 0).map(|(address, known)| (address, known.flows)));
+            self.others
+                .extend(first.filter(|(_, known)| known.flows > 0).map(|(address, known)| (address, known.flows)));
         }
     }
 
