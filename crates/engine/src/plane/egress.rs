@@ -131,9 +131,9 @@ impl Policies {
         self.hosts.get_mut(self.serials.get(&source)?)
     }
 
-    pub(super) fn flow_begins(&mut self, source: IpAddr, destination: IpAddr) {
+    pub(super) fn flow_begins(&mut self, now: Instant, source: IpAddr, destination: IpAddr) {
         if let Some(egress) = self.of_mut(source) {
-            egress.flow_begins(destination);
+            egress.flow_begins(now, destination);
         }
     }
 
@@ -206,7 +206,7 @@ impl Plane {
         let admitted =
             self.policies.is_given(source) && self.refusal(source, destination, Some(Transport::Tcp)).is_none();
         if admitted {
-            self.policies.flow_begins(source, destination.ip());
+            self.policies.flow_begins(self.now, source, destination.ip());
             self.policies.flow_ends(self.now, source, destination.ip());
         }
         admitted

@@ -67,7 +67,7 @@ impl Plane {
             return self.answer_incoming(incoming.id, Answer::Silent);
         };
         self.by_incoming.insert(incoming.id, id);
-        self.policies.flow_begins(incoming.source.ip(), incoming.destination.ip());
+        self.policies.flow_begins(self.now, incoming.source.ip(), incoming.destination.ip());
         let Some(flow) = self.flows.find_mut(id) else { return };
         let _ = flow.apply(Operation::Connect);
         self.unwatched.push(id);

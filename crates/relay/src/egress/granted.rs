@@ -27,16 +27,24 @@ pub(super) struct Known {
     pub(super) name: String,
     /// A name may lead there.
     pub(super) fit: bool,
-    /// Places of the rules that are about a name of it, with the end of what was answered; not more than [`MAX_RULES`].
+    /// Places of the rules that are about a name of it, with the end of what was answered: none ends while there are flows. Not
+    /// more than [`MAX_RULES`].
     rules: Vec<(usize, Instant)>,
     /// Flows that go there.
     flows: usize,
 }
 
 impl Known {
-    /// Places of the rules that are about a name of it.
-    pub(super) fn rules(&self) -> impl Iterator<Item = usize> {
-        self.rules.iter().map(|(rule, _)| *rule)
+    /// Places of the rules that are about a name of it, and have not ended.
+    pub(super) fn rules(&self, now: Instant) -> impl Iterator<Item = usize> {
+        self.rules.iter().filter(move |(_, end)| self.flows > 0 || *end > now).map(|(rule, _)| *rule)
+    }
+
+    /// Forgets the rules that have ended, so that what comes next does not bring them back.
+    fn forget_ended(&mut self, now: Instant) {
+        if self.flows == 0 {
+            self.rules.retain(|(_, end)| *end > now);
+        }
     }
 
     fn end(&self) -> Option<Instant> {
@@ -70,6 +78,7 @@ impl Granted {
         let new = Known { name: String::new(), fit, rules: Vec::new(), flows };
         let known = self.addresses.entry(address).or_insert(new);
         (known.name, known.fit) = (name, fit);
+        known.forget_ended(now);
         let end = now + lifetime.max(KEEP);
         for rule in rules.iter().copied() {
             known.rules.retain(|(other, _)| *other != rule);
@@ -79,9 +88,12 @@ impl Granted {
         known.rules.drain(..surplus);
     }
 
-    pub(super) fn flow_begins(&mut self, address: IpAddr) {
+    pub(super) fn flow_begins(&mut self, now: Instant, address: IpAddr) {
         match self.addresses.get_mut(&address) {
-            Some(known) => known.flows += 1,
+            Some(known) => {
+                known.forget_ended(now);
+                known.flows += 1;
+            }
             None => *self.others.entry(address).or_default() += 1,
         }
     }

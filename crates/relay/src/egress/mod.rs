@@ -73,7 +73,7 @@ impl Egress {
             return Verdict::Admitted(Some(rule.clone()));
         }
         let known = self.granted.of(now, to.address);
-        let granted = known.iter().flat_map(|known| known.rules()).filter_map(|rule| self.allow.get(rule));
+        let granted = known.iter().flat_map(|known| known.rules(now)).filter_map(|rule| self.allow.get(rule));
         match (granted.into_iter().find(|rule| counts(rule, to)), known) {
             (Some(rule), Some(known)) if known.fit => Verdict::Admitted(Some(rule.clone())),
             _ if self.open => Verdict::Admitted(None),
@@ -116,8 +116,8 @@ impl Egress {
     }
 
     /// A flow to this address begins: what admitted it stays as long as it lasts.
-    pub fn flow_begins(&mut self, address: IpAddr) {
-        self.granted.flow_begins(address);
+    pub fn flow_begins(&mut self, now: Instant, address: IpAddr) {
+        self.granted.flow_begins(now, address);
     }
 
     /// A flow to this address has ended.

@@ -126,8 +126,8 @@ fn what_was_granted_lasts_as_long_as_it_is_used() {
     let admits = |egress: &Egress, at| egress.judge(at, to("192.0.2.1 80/tcp")) == rule("a.test");
     egress.learn(start, &labels("a.test"), address, 3 * HOUR, true);
     assert!(admits(&egress, start + 2 * HOUR) && !admits(&egress, start + 3 * HOUR));
-    egress.flow_begins(address);
-    egress.flow_begins(address);
+    egress.flow_begins(start, address);
+    egress.flow_begins(start, address);
     egress.flow_ends(start, address);
     assert!(admits(&egress, start + 50 * HOUR));
     egress.flow_ends(start + 50 * HOUR, address);
@@ -142,9 +142,9 @@ fn flows_count_whether_or_not_the_address_was_known_when_they_began() {
     // The address is admitted by its rule, and then a name leads there as well.
     let mut egress = shut(&["192.0.2.1:80/tcp", "a.test"], &[]);
     let (start, address) = (Instant::now(), "192.0.2.1".parse().unwrap());
-    egress.flow_begins(address);
+    egress.flow_begins(start, address);
     egress.learn(start, &labels("a.test"), address, HOUR, true);
-    egress.flow_begins(address);
+    egress.flow_begins(start, address);
     egress.flow_ends(start, address);
     let admits = |egress: &Egress, at| egress.judge(at, to("192.0.2.1 443/tcp")) == rule("a.test");
     assert!(admits(&egress, start + 5 * HOUR), "one of two lasts");
@@ -152,9 +152,29 @@ fn flows_count_whether_or_not_the_address_was_known_when_they_began() {
     assert!(!admits(&egress, start + 6 * HOUR));
     // What ends without having begun is nothing.
     egress.flow_ends(start, address);
-    egress.flow_begins(address);
+    egress.flow_begins(start, address);
     egress.learn(start, &labels("a.test"), address, HOUR, true);
     assert!(admits(&egress, start + 5 * HOUR));
+}
+
+#[test]
+fn each_name_of_an_address_has_its_own_time() {
+    let (start, address) = (Instant::now(), "192.0.2.1".parse().unwrap());
+    let admits = |egress: &Egress, at, port: u16| {
+        matches!(egress.judge(at, to(&format!("192.0.2.1 {port}/tcp"))), Verdict::Admitted(_))
+    };
+    let mut egress = shut(&["a.test:22", "b.test:443"], &[]);
+    egress.learn(start, &labels("a.test"), address, HOUR, true);
+    egress.learn(start + HOUR / 2, &labels("b.test"), address, HOUR, true);
+    assert!(admits(&egress, start + HOUR / 2, 22) && admits(&egress, start + HOUR / 2, 443));
+    assert!(!admits(&egress, start + HOUR, 22) && admits(&egress, start + HOUR, 443));
+    // Neither a flow nor an answer brings back what is over.
+    egress.flow_begins(start + HOUR, address);
+    assert!(!admits(&egress, start + HOUR, 22) && admits(&egress, start + 2 * HOUR, 443));
+    egress.flow_ends(start + 2 * HOUR, address);
+    assert!(!admits(&egress, start + 2 * HOUR, 22) && admits(&egress, start + 2 * HOUR, 443));
+    egress.learn(start + 9 * HOUR, &labels("b.test"), address, HOUR, true);
+    assert!(!admits(&egress, start + 9 * HOUR, 22) && admits(&egress, start + 9 * HOUR, 443));
 }
 
 #[test]
@@ -162,7 +182,7 @@ fn memory_is_bounded_and_what_is_in_use_stays() {
     let mut egress = shut(&["*"], &[]);
     let (start, used) = (Instant::now(), IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000)));
     egress.learn(start, &labels("a.test"), used, HOUR, true);
-    egress.flow_begins(used);
+    egress.flow_begins(start, used);
     for number in 1..10_000u32 {
         let address = IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + number));
         egress.learn(start + Duration::from_millis(number.into()), &labels("a.test"), address, HOUR, true);
@@ -185,7 +205,7 @@ fn what_had_to_go_while_it_was_used_is_used_still_when_it_comes_back() {
     // One more than are remembered, and all in use.
     for number in 0..=4096 {
         egress.learn(start + Duration::from_millis(number.into()), &labels("a.test"), address(number), HOUR, true);
-        egress.flow_begins(address(number));
+        egress.flow_begins(start, address(number));
     }
     assert!(!admits(&egress, start), "it was the first to go");
     egress.learn(start, &labels("a.test"), address(0), HOUR, true);
@@ -194,11 +214,32 @@ fn what_had_to_go_while_it_was_used_is_used_still_when_it_comes_back() {
     assert!(!admits(&egress, start + 6 * HOUR));
 }
 
-/// What happens to a policy.
+/// What happens to a policy. Addresses by their last byte, times in minutes.
 #[derive(Clone, Debug)]
 enum Op {
-    Learn(usize, u8, bool),
+    Learn(usize, u8, bool, u32),
     Judge(u8, u16),
+    Wait(u32),
+    Begin(u8),
+    End(u8),
+}
+
+/// What a naive model knows of an address.
+#[derive(Default)]
+struct Given {
+    /// Names, with the ends of their time.
+    names: Vec<(usize, Instant)>,
+    fit: bool,
+    flows: usize,
+}
+
+impl Given {
+    /// What is over is over for good, but nothing is while there are flows.
+    fn pass_time(&mut self, now: Instant) {
+        if self.flows == 0 {
+            self.names.retain(|(_, end)| *end > now);
+        }
+    }
 }
 
 const NAMES: [&str; 4] = ["a.test", "b.test", "x.a.test", "c.test"];
@@ -206,38 +247,59 @@ const ALLOW: [&str; 4] = ["a.test:80", "*.a.test", "b.test:1-79", "192.0.2.0/28:
 const DENY: [&str; 1] = ["192.0.2.8/29"];
 
 fn op() -> impl Strategy<Value = Op> {
+    let last = || 0u8..32;
     prop_oneof![
-        (0..NAMES.len(), 0u8..32, any::<bool>()).prop_map(|(name, last, fit)| Op::Learn(name, last, fit)),
-        (0u8..32, prop_oneof![Just(22u16), Just(80), 1u16..100]).prop_map(|(last, port)| Op::Judge(last, port)),
+        (0..NAMES.len(), last(), any::<bool>(), 0u32..180)
+            .prop_map(|(name, last, fit, lifetime)| Op::Learn(name, last, fit, lifetime)),
+        (last(), prop_oneof![Just(22u16), Just(80), 1u16..100]).prop_map(|(last, port)| Op::Judge(last, port)),
+        (0u32..90).prop_map(Op::Wait),
+        last().prop_map(Op::Begin),
+        last().prop_map(Op::End),
     ]
 }
 
 proptest! {
     /// Against the rules of [`ALLOW`] and [`DENY`], written out.
     #[test]
-    fn verdicts_equal_those_of_a_naive_model(ops in prop::collection::vec(op(), 0..100)) {
+    fn verdicts_equal_those_of_a_naive_model(ops in prop::collection::vec(op(), 0..200)) {
+        let minutes = |count: u32| Duration::from_secs(60) * count;
+        let address = |last: u8| IpAddr::V4([192, 0, 2, last].into());
         let mut egress = shut(&ALLOW, &DENY);
-        let mut given: HashMap<u8, (Vec<usize>, bool)> = HashMap::new();
-        let now = Instant::now();
+        let mut given: HashMap<u8, Given> = HashMap::new();
+        let mut now = Instant::now();
         for op in ops {
+            given.values_mut().for_each(|given| given.pass_time(now));
             match op {
-                Op::Learn(name, last, fit) => {
-                    egress.learn(now, &labels(NAMES[name]), IpAddr::V4([192, 0, 2, last].into()), HOUR, fit);
+                Op::Learn(name, last, fit, lifetime) => {
+                    egress.learn(now, &labels(NAMES[name]), address(last), minutes(lifetime), fit);
                     if NAMES[name] != "c.test" {
-                        let entry = given.entry(last).or_default();
-                        entry.0.push(name);
-                        entry.1 = fit;
+                        let given = given.entry(last).or_default();
+                        given.names.retain(|(other, _)| *other != name);
+                        given.names.push((name, now + minutes(lifetime.max(60))));
+                        given.fit = fit;
+                    }
+                }
+                Op::Wait(count) => now += minutes(count),
+                Op::Begin(last) => {
+                    egress.flow_begins(now, address(last));
+                    given.entry(last).or_default().flows += 1;
+                }
+                Op::End(last) => {
+                    egress.flow_ends(now, address(last));
+                    if let Some(given) = given.get_mut(&last).filter(|given| given.flows > 0) {
+                        given.flows -= 1;
+                        given.names.iter_mut().for_each(|(_, end)| *end = (*end).max(now + HOUR));
                     }
                 }
                 Op::Judge(last, port) => {
-                    let named = |name: &usize| match NAMES[*name] {
+                    let named = |(name, _): &(usize, Instant)| match NAMES[*name] {
                         "a.test" => port == 80,
                         "b.test" => port < 80,
                         _ => true,
                     };
-                    let by_name = given.get(&last).is_some_and(|(names, fit)| *fit && names.iter().any(named));
+                    let by_name = given.get(&last).is_some_and(|given| given.fit && given.names.iter().any(named));
                     let expected = !(8..16).contains(&last) && ((last < 16 && port == 22) || by_name);
-                    let to = Destination { address: [192, 0, 2, last].into(), port: Some((Transport::Tcp, port)) };
+                    let to = Destination { address: address(last), port: Some((Transport::Tcp, port)) };
                     prop_assert_eq!(matches!(egress.judge(now, to), Verdict::Admitted(_)), expected, "{:?}", to);
                 }
             }
