@@ -53,22 +53,20 @@ impl Control {
         };
         let mut ended = Vec::new();
         let deserted = programs.none_is_left().await;
-        let removed = deserted && self.end_idle_host(serial).await;
+        let removed = deserted && self.end_idle_host(name, serial).await;
         if !removed {
             // What its programs had sent when they ended is delivered. Then nothing of ours keeps the namespace.
             let drained = self.plane.ask(|done| Command::DrainHost(serial, done));
             if deserted {
-                let _ = tokio::join!(self.close_host(serial), drained);
+                let _ = tokio::join!(self.close_host(name, serial), drained);
             } else {
                 ended = self.end_programs(name, serial, grace).await;
                 let _ = drained.await;
             }
         }
-        let contested = self.state().release_forwards_of(name);
         if !removed {
             let _ = self.plane.ask(|done| Command::RemoveHost(serial, done)).await;
         }
-        self.retake(&contested).await;
         if let Some(host) = self.state().hosts.get_mut(name) {
             host.phase = Phase::Deserted;
         }
@@ -84,31 +82,37 @@ impl Control {
     }
 
     /// Ends a host without programs in one step, unless it has something to deliver.
-    async fn end_idle_host(&self, serial: u32) -> bool {
+    async fn end_idle_host(self: &Arc<Self>, name: &str, serial: u32) -> bool {
         let given_back = self.plane.ask(|done| Command::EndIdleHost(serial, done)).await.ok().flatten();
         let Some(given_back) = given_back else { return false };
-        let_go(given_back).await;
+        self.free_ports(name, given_back).await;
         true
     }
 
     /// Frees the ports.
-    async fn close_host(&self, serial: u32) {
-        let_go(self.plane.ask(|done| Command::CloseHost(serial, done)).await.unwrap_or_default()).await;
+    async fn close_host(self: &Arc<Self>, name: &str, serial: u32) {
+        let given_back = self.plane.ask(|done| Command::CloseHost(serial, done)).await;
+        self.free_ports(name, given_back.unwrap_or_default()).await;
     }
 
-    /// Ends the processes of a host, after its ports are free. Returns which there were.
+    /// Leaves the ports of a host to others: the packet loop has given all of them back, and gets no more.
+    async fn free_ports(self: &Arc<Self>, name: &str, given_back: GivenBack) {
+        if !given_back.is_empty() {
+            // Closing thousands of sockets takes a while.
+            let _ = blocking(move || drop(given_back)).await;
+        }
+        let contested = self.state().release_forwards_of(name);
+        self.retake(&contested).await;
+    }
+
+    /// Ends the processes of a host, who have their grace when its ports are free. Returns which there were.
     async fn end_programs(self: &Arc<Self>, name: &str, serial: u32, grace: Duration) -> Vec<Process> {
         let (control, owned) = (Arc::clone(self), name.to_owned());
-        let ended = blocking(move || {
-            let left = describe(control.fabric.processes(&owned).unwrap_or_default());
-            // Frees the ports while the processes have their grace.
-            let (done, given_back) = oneshot::channel();
-            control.plane.send(Command::CloseHost(serial, done));
-            drop(given_back.blocking_recv());
-            let _ = control.fabric.end_processes(&owned, grace);
-            left
-        });
-        ended.await.unwrap_or_default()
+        let left = blocking(move || describe(control.fabric.processes(&owned).unwrap_or_default())).await;
+        self.close_host(name, serial).await;
+        let (control, owned) = (Arc::clone(self), name.to_owned());
+        let _ = blocking(move || control.fabric.end_processes(&owned, grace)).await;
+        left.unwrap_or_default()
     }
 
     /// Removes what is left of a host: its namespace, and its name.
@@ -122,8 +126,6 @@ impl Control {
         .await;
         // What its processes began since then ends before the next host gets the addresses.
         let _ = self.plane.ask(|done| Command::EndFlows(addresses, done)).await;
-        let contested = self.state().release_forwards_of(name);
-        self.retake(&contested).await;
         self.direct.forget_host(name);
         // What the end of its processes has released is told before its own.
         let control = Arc::clone(self);
@@ -163,13 +165,6 @@ impl Control {
 /// How long a host's programs may take when its client is gone, as was asked.
 pub(super) fn grace(seconds: Option<u32>) -> Duration {
     seconds.map_or(GRACE, |seconds| Duration::from_secs(seconds.into()).min(LONGEST_GRACE))
-}
-
-/// Frees ports: closing thousands of sockets takes a while.
-async fn let_go(given_back: GivenBack) {
-    if !given_back.is_empty() {
-        let _ = blocking(move || drop(given_back)).await;
-    }
 }
 
 #[cfg(test)]

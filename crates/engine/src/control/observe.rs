@@ -46,9 +46,18 @@ struct Bound {
 impl Control {
     /// Subscribes to what happens from now on: everything that comes after what the other requests show meanwhile.
     pub(crate) async fn subscribe(self: &Arc<Self>) -> Result<Subscriber, Problem> {
-        let subscriber = self.events.subscribe();
         let control = Arc::clone(self);
-        blocking(move || control.look()).await?;
+        let subscribe = move || {
+            // What has happened so far is news for those who are there already, and for nobody if there is none.
+            let mut seen = lock(&control.seen);
+            control.look_from(&mut seen);
+            let subscriber = control.events.subscribe();
+            if seen.is_none() {
+                control.look_from(&mut seen);
+            }
+            subscriber
+        };
+        let subscriber = blocking(subscribe).await?;
         self.subscribed.notify_one();
         Ok(subscriber)
     }
@@ -57,9 +66,12 @@ impl Control {
     pub(crate) async fn observe(self: Arc<Self>) {
         loop {
             self.subscribed.notified().await;
-            while self.events.wanted() {
+            loop {
                 let control = Arc::clone(&self);
                 let took = blocking(move || control.look()).await.unwrap_or(PAUSE);
+                if !self.events.wanted() {
+                    break;
+                }
                 tokio::time::sleep(PAUSE.max(took * RATIO)).await;
             }
         }
@@ -68,10 +80,15 @@ impl Control {
     /// Tells what has changed since the last look, and how long it took to find out. The first look tells nothing.
     pub(super) fn look(&self) -> Duration {
         let started = Instant::now();
-        let mut seen = lock(&self.seen);
+        self.look_from(&mut lock(&self.seen));
+        started.elapsed()
+    }
+
+    /// The same, with what was seen at the last look.
+    fn look_from(&self, seen: &mut Option<Seen>) {
         if !self.events.wanted() {
             *seen = None;
-            return Duration::ZERO;
+            return;
         }
         let (hosts, addresses) = {
             let state = self.state();
@@ -79,7 +96,7 @@ impl Control {
         };
         let table = Table::look(&hosts, Sockets::of(addresses));
         let direct = self.direct.flows();
-        let happened = match &mut *seen {
+        let happened = match seen {
             Some(seen) => seen.update(table, direct, &hosts),
             None => {
                 let mut first = Seen::default();
@@ -89,7 +106,6 @@ impl Control {
             }
         };
         happened.into_iter().for_each(|what| self.events.tell(|| what));
-        started.elapsed()
     }
 }
 

@@ -6,8 +6,9 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use minato_inspect::{Event, Forward, ForwardRequest, Happening};
+use minato_inspect::{Event, Forward, ForwardRequest, Happening, HostRequest};
 
 use crate::client::{Answer, Client, chunk};
 use crate::contract::Document;
@@ -101,6 +102,32 @@ pub(crate) fn everything_that_happens_is_told() {
     assert_eq!(stream.next(), Some(Happening::HostEnded { host: "keeper".into() }));
     assert!(matches!(stream.next(), Some(Happening::EngineStopping { .. })));
     assert_eq!(stream.next(), None);
+    engine.ends();
+}
+
+pub(crate) fn who_comes_later_is_told_what_happens_from_then_on() {
+    let engine = Engine::start();
+    let client = engine.client();
+    // Whose own forwards would be told too.
+    let session = client.open(&HostRequest { no_loopback: true, ..HostRequest::default() });
+    for round in 0..5u16 {
+        let gone = Stream::open(&client);
+        let before = listen_inside(&session, &format!("127.0.0.1:{}", 9000 + 2 * round));
+        drop(gone);
+        // Also when it is not noticed yet that nobody listens any more.
+        std::thread::sleep(Duration::from_millis(u64::from(round) * 60));
+        let ports = [9000 + 2 * round, 9001 + 2 * round];
+        let unheard = listen_inside(&session, &format!("0.0.0.0:{}", ports[1]));
+        let mut stream = Stream::open(&client);
+        drop((before, unheard));
+        // They were there when it came.
+        for _ in 0..2 {
+            let event = stream.next();
+            let Some(Happening::Release(socket)) = &event else { panic!("round {round}: {event:?}") };
+            assert!(ports.contains(&socket.port), "{socket:?}");
+        }
+    }
+    drop(session);
     engine.ends();
 }
 

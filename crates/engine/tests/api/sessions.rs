@@ -1,10 +1,14 @@
 //! Hosts live as long as their sessions, and the engine as long as its hosts.
 
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
-use minato_inspect::{HostRequest, ProblemKind, SessionEvent};
+use minato_inspect::{ForwardSpec, HostRequest, PortRow, ProblemKind, SessionEvent};
 
 use crate::engine::{Engine, wait_until};
+use crate::forwards::{inside, listen_inside, open, spec};
 
 pub(crate) fn a_session_opens_a_host() {
     let engine = Engine::start();
@@ -81,6 +85,39 @@ pub(crate) fn names_are_derived_and_unique() {
     assert_eq!((conflict.kind, conflict.status), (ProblemKind::Conflict, 409));
     assert!(!conflict.fixes.is_empty());
     drop(sessions);
+    engine.ends();
+}
+
+pub(crate) fn ports_are_free_while_programs_have_their_grace() {
+    let engine = Engine::start();
+    let client = engine.client();
+    let everywhere = |host| ForwardSpec { address: Some(Ipv4Addr::UNSPECIFIED.into()), ..spec(host, 80) };
+    let keeper = client.named("keeper");
+    let own = keeper.host.loopback_v4.expect("an address of its own");
+    let web = client.open(&HostRequest {
+        name: Some("web".into()),
+        forwards: vec![spec(9400, 80), everywhere(9401)],
+        grace_seconds: Some(10),
+        ..HostRequest::default()
+    });
+    // The keeper's own port is in the way of what was asked for.
+    let listener = listen_inside(&keeper, "0.0.0.0:9401");
+    wait_until("the keeper's service to be seen", || {
+        client.get::<Vec<PortRow>>("/v1/ports").iter().any(|row| row.port == 9401)
+    });
+    let mut stubborn = inside(&web, || {
+        Command::new("sh").args(["-c", "trap '' TERM; echo; exec sleep 60"]).stdout(Stdio::piped()).spawn()
+    });
+    let stubborn = stubborn.as_mut().expect("a program");
+    stubborn.stdout.take().expect("a pipe").read_exact(&mut [0]).expect("it is stubborn");
+    drop(web);
+    wait_until("the machine's port", || TcpListener::bind("127.0.0.1:9400").is_ok());
+    let next = open(&client, "next", vec![spec(9400, 80)]);
+    wait_until("the keeper's own port", || TcpStream::connect((own, 9401)).is_ok());
+    assert!(stubborn.try_wait().expect("to look").is_none(), "nothing of that was to wait for it");
+    stubborn.kill().expect("to kill");
+    stubborn.wait().expect("its end");
+    drop((next, listener, keeper));
     engine.ends();
 }
 
