@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use minato_host::sockets::{self, Inbox, Train};
 use minato_ports::{Port, PortClass, Transport};
-use minato_relay::{FlowId, IdleQueue, Operation, Side, Target};
+use minato_relay::{FlowId, FlowTable, IdleQueue, Operation, Side, Target};
 use rustix::net::sockopt;
 
 use super::Plane;
@@ -17,10 +17,31 @@ use super::resolver::Asker;
 use super::sides::{DatagramSides, Kind, Sides};
 use super::token::Token;
 
-/// RFC 4787 §4.3: not less than two minutes …
-const IDLE: Duration = Duration::from_secs(180);
-/// … except towards well-known ports, whose exchanges are short.
-const IDLE_WELL_KNOWN: Duration = Duration::from_secs(30);
+/// How long a flow may be idle. RFC 4787 §4.3: not less than two minutes, except towards well-known ports of the outside, whose
+/// exchanges are short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Idle {
+    Long,
+    Short,
+}
+
+impl Idle {
+    /// For a flow to a server outside.
+    fn towards(server: SocketAddr) -> Idle {
+        match Port::new(server.port()).map(Port::class) {
+            Some(PortClass::WellKnown) => Idle::Short,
+            _ => Idle::Long,
+        }
+    }
+
+    fn timeout(self) -> Duration {
+        match self {
+            Idle::Long => Duration::from_secs(180),
+            Idle::Short => Duration::from_secs(30),
+        }
+    }
+}
+
 /// Receive buffer of a socket, in bytes as the kernel counts them.
 const ROOM: usize = 4 << 20;
 /// Largest payload of a datagram (RFC 768: the length field has 16 bits).
@@ -52,8 +73,8 @@ impl Default for DatagramIndex {
             of_source: HashMap::new(),
             inbound: HashMap::new(),
             by_client: HashMap::new(),
-            long: IdleQueue::new(IDLE),
-            short: IdleQueue::new(IDLE_WELL_KNOWN),
+            long: IdleQueue::new(Idle::Long.timeout()),
+            short: IdleQueue::new(Idle::Short.timeout()),
             inbox: Inbox::default(),
             buffer: vec![0; MAX_PAYLOAD].into_boxed_slice(),
         }
@@ -76,11 +97,14 @@ impl DatagramIndex {
         }
     }
 
-    /// Ends the flow when it has been idle for as long as its server's port allows.
-    pub(super) fn expire_later(&mut self, now: Instant, id: FlowId, server: SocketAddr) {
-        let class = Port::new(server.port()).map(Port::class);
-        let queue = if class == Some(PortClass::WellKnown) { &mut self.short } else { &mut self.long };
+    /// Ends one of these flows, the newest, when it has been idle for so long.
+    pub(super) fn expire_later(&mut self, now: Instant, id: FlowId, idle: Idle, flows: &FlowTable<Sides>) {
+        let queue = match idle {
+            Idle::Short => &mut self.short,
+            Idle::Long => &mut self.long,
+        };
         queue.add(now, id);
+        queue.forget_gone(flows.len(), |id| flows.find(id).is_some());
     }
 }
 
@@ -161,9 +185,9 @@ impl Plane {
             Answer::Silent
         })?;
         self.datagrams.outbound.insert((source, destination), id);
-        self.policies.flow_begins(source.ip(), destination.ip());
+        self.policies.flow_begins(self.now, source.ip(), destination.ip());
         *self.datagrams.of_source.entry(source.ip()).or_default() += 1;
-        self.datagrams.expire_later(self.now, id, destination);
+        self.datagrams.expire_later(self.now, id, Idle::towards(destination), &self.flows);
         let flow = self.flows.find_mut(id).ok_or(Answer::Silent)?;
         let _ = flow.apply(Operation::Establish);
         if let Kind::Datagrams(sides) = &flow.sides.kind

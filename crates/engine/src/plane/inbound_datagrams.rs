@@ -15,7 +15,7 @@ use minato_relay::{FlowId, Operation, Side};
 
 use super::Plane;
 use super::command::HeldSocket;
-use super::datagrams::make_room;
+use super::datagrams::{Idle, make_room};
 use super::forwards::More;
 use super::hosts::WaitingDatagrams;
 use super::inbound::random;
@@ -148,7 +148,9 @@ impl Plane {
         flow.forward = Some(forward);
         let _ = flow.apply(Operation::Establish);
         self.datagrams.by_client.insert((forward, client), id);
-        self.datagrams.expire_later(self.now, id, origin.service);
+        // Who is outside has the client's port, whatever the service's is.
+        self.datagrams.expire_later(self.now, id, Idle::Long, &self.flows);
+        let flow = self.flows.find(id)?;
         let Kind::Forwarded(sides) = &flow.sides.kind else { return None };
         let watched = match &sides.inside {
             Some(socket) => self.poller.add(socket.as_fd(), Token::Flow(id, Side::Target)).is_ok(),

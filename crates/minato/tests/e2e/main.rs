@@ -36,6 +36,7 @@ mod loopback;
 mod machine_ports;
 mod many_forwards;
 mod many_hosts;
+mod mappings;
 mod names;
 mod networks;
 mod outbound;
