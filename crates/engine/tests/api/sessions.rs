@@ -110,11 +110,13 @@ pub(crate) fn ports_are_free_while_programs_have_their_grace() {
     });
     let stubborn = stubborn.as_mut().expect("a program");
     stubborn.stdout.take().expect("a pipe").read_exact(&mut [0]).expect("it is stubborn");
+    let network = web.enter.network.clone();
     drop(web);
     wait_until("the machine's port", || TcpListener::bind("127.0.0.1:9400").is_ok());
     let next = open(&client, "next", vec![spec(9400, 80)]);
     wait_until("the keeper's own port", || TcpStream::connect((own, 9401)).is_ok());
     assert!(stubborn.try_wait().expect("to look").is_none(), "nothing of that was to wait for it");
+    assert!(Path::new(&network).exists(), "its host waits for it");
     stubborn.kill().expect("to kill");
     stubborn.wait().expect("its end");
     drop((next, listener, keeper));
