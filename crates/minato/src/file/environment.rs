@@ -4,6 +4,8 @@
 /// in single or double quotes loses them, and nothing in it is expanded. `Err` names the line, from 1.
 pub(super) fn read(text: &str) -> Result<Vec<(String, String)>, (usize, String)> {
     let mut variables = Vec::new();
+    // Some editors begin a file with a mark of its encoding.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -12,6 +14,9 @@ pub(super) fn read(text: &str) -> Result<Vec<(String, String)>, (usize, String)>
         let (name, value) = line.split_once('=').ok_or_else(|| (index + 1, format!("'{line}' is not NAME=VALUE")))?;
         let name = name.strip_prefix("export ").unwrap_or(name).trim();
         check_name(name).map_err(|why| (index + 1, why))?;
+        if value.contains('\0') {
+            return Err((index + 1, format!("'{name}' can't hold a NUL")));
+        }
         variables.push((name.to_owned(), unquoted(value.trim()).to_owned()));
     }
     Ok(variables)

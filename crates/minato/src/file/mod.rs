@@ -53,9 +53,9 @@ impl Choice {
         }
         let default = absolute(&PathBuf::from(DEFAULT))?;
         if !default.exists() {
-            return Err(Failure::usage(format!("there is no {DEFAULT} in this directory")).fix(
-                "minato up -f DIR/minato.toml    # or go to its directory; docs/minato.toml.md says what is in it",
-            ));
+            return Err(Failure::usage(format!("there is no {DEFAULT} in this directory"))
+                .fix("add --file DIR/minato.toml, or --network NAME for a network that is up")
+                .fix("go to the directory of the file; docs/minato.toml.md says what is in it"));
         }
         let over = default.with_file_name(DEFAULT_OVERRIDE);
         Ok(if over.exists() { vec![default, over] } else { vec![default] })

@@ -157,7 +157,8 @@ impl Reader<'_> {
             }
             let text = match value.get_ref() {
                 DeValue::String(text) => text.clone().into_owned(),
-                DeValue::Integer(number) => number.as_str().to_owned(),
+                DeValue::Integer(number) => values::decimal(number),
+                DeValue::Float(number) => number.as_str().to_owned(),
                 DeValue::Boolean(truth) => truth.to_string(),
                 _ => {
                     self.expected(value, "a string, a number, true or false");
@@ -210,7 +211,7 @@ impl Reader<'_> {
 
     fn port_line(&mut self, value: &Value<'_>, key: PortKey) -> Option<PortLine> {
         let text = match value.get_ref() {
-            DeValue::Integer(number) => number.as_str().to_owned(),
+            DeValue::Integer(number) => values::decimal(number),
             DeValue::String(text) => text.clone().into_owned(),
             _ => {
                 self.expected(value, "a port such as 8080, \"127.0.0.2:8080\", \"8000-8010\" or \"auto\", or false");
@@ -230,6 +231,11 @@ impl Reader<'_> {
     /// A key that means nothing, with the one that was meant.
     fn unknown(&mut self, key: &Key<'_>, known: &[&[&str]]) {
         let word = key.get_ref();
+        // Whatever stands below the heading of a table belongs to the table.
+        if FILE_KEYS.contains(&word.as_ref()) {
+            let message = format!("'{word}' is a matter of the whole file");
+            return self.problem(message, key.span(), "write it above the first [table]");
+        }
         let close = known.iter().flat_map(|keys| keys.iter().copied());
         let close = close.map(|other| (strsim::jaro_winkler(word, other), other));
         let best = close.max_by(|one, other| one.0.total_cmp(&other.0)).filter(|(likeness, _)| *likeness > 0.7);

@@ -126,6 +126,31 @@ command = "cache"
     assert_eq!(plan.files.len(), 2);
 }
 
+/// TOML has integers in hexadecimal, octal and binary, and with underscores.
+#[test]
+fn numbers_are_what_they_are_however_they_are_written() {
+    let plan = plan(
+        r#"
+[host.a]
+command = "x"
+ports = { 80 = 0x1F90, 81 = 8_081 }
+ready = 0o120
+host-ports = [0x1538]
+stop-timeout = 0x10
+environment = { A = 0x10, B = 0b101, C = 1_000, D = -7, E = 0.50, F = 1e3 }
+"#,
+    );
+    let host = &plan.hosts[0];
+    let ports: Vec<_> = host.fixed_forwards().iter().map(|spec| (spec.host_ports.0, spec.service_ports.0)).collect();
+    assert_eq!(ports, [(8080, 80), (8081, 81)]);
+    assert_eq!(host.ready.iter().map(|ready| ready.port).collect::<Vec<_>>(), [80]);
+    assert_eq!((host.host_ports.as_slice(), host.stop_timeout.as_secs()), (&[5432][..], 16));
+    let values: Vec<&str> = "ABCDEF".chars().map(|name| &*host.services[0].environment[&name.to_string()]).collect();
+    assert_eq!(values, ["16", "5", "1000", "-7", "0.50", "1e3"]);
+    let refused = refusal("[host.a]\ncommand = 'x'\nports = { 80 = 0xFFFF_FFFF_FFFF_FFFF_FFFF_FFFF_FFFF_FFFF_FF }\n");
+    assert!(refused.contains("0xFF"), "{refused}");
+}
+
 #[test]
 fn an_env_file_is_read_and_watched() {
     let text = "[host.a]\ncommand = 'x'\nenv-file = 'my.env'\nenvironment = { A = 'file loses' }\n";
@@ -137,6 +162,11 @@ fn an_env_file_is_read_and_watched() {
     assert!(plan.files[1].ends_with("my.env"));
     let refusal = plan_of(&[("minato.toml", text), ("my.env", "A=1\nnonsense\n")], None).unwrap_err();
     assert!(refusal.contains("my.env:2: 'nonsense' is not NAME=VALUE"), "{refusal}");
+    let refusal = plan_of(&[("minato.toml", text), ("my.env", "A=1\nB=a\0b\n")], None).unwrap_err();
+    assert!(refusal.contains("my.env:2: 'B' can't hold a NUL"), "{refusal}");
+    // As some editors save it.
+    let plan = plan_of(&[("minato.toml", text), ("my.env", "\u{feff}B=1\n")], None).unwrap();
+    assert_eq!(plan.hosts[0].services[0].environment["B"], "1");
 }
 
 #[test]
@@ -283,4 +313,14 @@ fn a_long_chain_of_hosts_is_put_in_order() {
     assert_eq!(plan.hosts.len(), 3000);
     assert!(plan.hosts[0].depends_on.is_empty() && plan.hosts[0].name.as_str() == "h2999");
     assert_eq!(plan.hosts[2999].name.as_str(), "h0");
+}
+
+#[test]
+fn what_is_of_the_whole_file_stands_above_the_tables() {
+    for (key, table) in [("subnet = '10.99.3.0/24'", "host.a"), ("network = 'shop'", "host.a.service.b")] {
+        let refused = refusal(&format!("[{table}]\ncommand = 'x'\n{key}\n"));
+        let word = key.split(' ').next().expect("a word");
+        assert!(refused.contains(&format!("'{word}' is a matter of the whole file")), "{refused}");
+        assert!(refused.contains("write it above the first [table]"), "{refused}");
+    }
 }

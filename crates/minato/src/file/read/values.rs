@@ -1,11 +1,12 @@
 //! Single values: what each kind may hold, and what is said when it holds something else.
 
 use std::ops::Range;
+use std::str::FromStr;
 use std::time::Duration;
 
 use minato_engine::FixedSubnet;
 use minato_inspect::PolicyDefault;
-use toml::de::DeValue;
+use toml::de::{DeInteger, DeValue};
 
 use super::{Reader, Table, Value};
 use crate::file::plan::Restart;
@@ -21,6 +22,18 @@ const MOST_READY: u16 = 1000;
 
 /// What a shell would take for itself, and a program is handed as an argument.
 const SHELL_WORDS: &[&str] = &["|", "||", "&", "&&", ";", "<", ">", ">>", "2>", "2>&1"];
+
+/// An integer in decimal, however it is written: TOML has 0x1F90, 0o17620 and 0b101 too.
+pub(super) fn decimal(number: &DeInteger<'_>) -> String {
+    let value = i128::from_str_radix(number.as_str(), number.radix());
+    // One that no number of ours could be is refused as whatever it stands for.
+    value.map_or_else(|_| number.to_string(), |value| value.to_string())
+}
+
+/// An integer that such a number can be.
+fn integer<T: FromStr>(value: &Value<'_>) -> Option<T> {
+    decimal(value.get_ref().as_integer()?).parse().ok()
+}
 
 impl Reader<'_> {
     pub(super) fn table<'v, 't>(&mut self, value: &'v Value<'t>, what: &str) -> Option<&'v Table<'t>> {
@@ -83,7 +96,7 @@ impl Reader<'_> {
 
     pub(super) fn port_numbers(&mut self, value: &Value<'_>) -> Option<Vec<At<u16>>> {
         self.list(value, "a list of ports", |reader, value| {
-            let port = value.get_ref().as_integer().and_then(|number| number.as_str().parse().ok());
+            let port = integer(value);
             match port {
                 Some(port) if port != 0 => Some(reader.at(port, value.span())),
                 _ => {
@@ -150,7 +163,7 @@ impl Reader<'_> {
 
     fn ready_port(&mut self, value: &Value<'_>) -> Option<At<PortKey>> {
         let text = match value.get_ref() {
-            DeValue::Integer(number) => number.as_str(),
+            DeValue::Integer(number) => &decimal(number),
             DeValue::String(text) => text.as_ref(),
             _ => {
                 self.expected(value, "a port such as 80 or \"53/udp\", a list of them, or false");
@@ -194,8 +207,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn stop_timeout(&mut self, value: &Value<'_>) -> Option<At<Duration>> {
-        let seconds: Option<u64> = value.get_ref().as_integer().and_then(|number| number.as_str().parse().ok());
-        match seconds {
+        match integer::<u64>(value) {
             Some(seconds) if seconds <= LONGEST_STOP => Some(self.at(Duration::from_secs(seconds), value.span())),
             _ => {
                 self.expected(value, &format!("seconds, 0 to {LONGEST_STOP}"));

@@ -15,7 +15,11 @@ const RIGHT: &[&str] = &[
     "command = \"a 'b c'\"",
     "command = ['a', '', '|']",
     "ports = { 80 = 8080, '53/udp' = '127.0.0.1:5353', '8000-8010' = '9000-9010', ftp = 'auto', 81 = ['[::1]:81', 82], 83 = false }",
-    "environment = { A = 'x', B = 1, C = true }",
+    "environment = { A = 'x', B = 1, C = true, D = 0.5 }",
+    "ports = { 80 = 0x1F90 }",
+    "ready = 0x50",
+    "host-ports = [0x1538]",
+    "stop-timeout = 0xE10",
     "directory = 'sub'",
     "restart = 'on-failure'",
     "map-root = true",
@@ -62,6 +66,9 @@ const WRONG: &[&str] = &[
     "ephemeral-range = 'x'",
     "host-ports = 80",
     "host-ports = [0]",
+    "host-ports = [0x10000]",
+    "ports = { 80 = 0x10000 }",
+    "stop-timeout = 0xE11",
     "policy = 'shut'",
     "allow = 'dns'",
     "deny = '10.0.0.0/8'",
@@ -113,7 +120,9 @@ fn json(value: &toml::de::DeValue<'_>) -> Value {
     use toml::de::DeValue;
     match value {
         DeValue::String(text) => text.as_ref().into(),
-        DeValue::Integer(number) => number.as_str().parse::<i64>().expect("a number").into(),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).expect("a number").into()
+        }
         DeValue::Float(number) => number.as_str().parse::<f64>().expect("a number").into(),
         DeValue::Boolean(truth) => (*truth).into(),
         DeValue::Datetime(time) => time.to_string().into(),
