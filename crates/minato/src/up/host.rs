@@ -1,6 +1,5 @@
 //! One host, from the wait for those it depends on to its end.
 
-use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,22 +9,13 @@ use tokio::task::JoinSet;
 
 use super::board::State;
 use super::context::Context;
-use super::group::Group;
+use super::readiness::readiness;
 use super::service::{End, Place, Service, Stop, stopped};
 use super::{environment, forwards};
 use crate::client::{self, News, Session};
 use crate::failure::Failure;
-use crate::file::{HostPlan, ReadyPort};
+use crate::file::HostPlan;
 use crate::flags::Name;
-use crate::program;
-use crate::render;
-
-/// Between two tries of a `ready-command`.
-const PAUSE: Duration = Duration::from_millis(200);
-
-/// After so long it is said what a host waits for, and how many ports at most.
-const A_WHILE: Duration = Duration::from_secs(10);
-const MOST: usize = 5;
 
 /// How long the end of a host may take when everything is to end at once.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -119,13 +109,15 @@ impl HostTask {
     /// Runs the programs until the last has ended, and then ends the host.
     async fn attend(mut self, mut session: Session, forwards: &[ForwardSpec]) -> Outcome {
         let (is_ready, ready) = watch::channel(false);
+        // Its programs stop with everybody's, or before: when one of them has failed.
+        let (ending, stop) = watch::channel(*self.stop.borrow_and_update());
         let place = Place {
             context: Arc::clone(&self.context),
             host: self.plan.name.clone(),
             enter: session.enter.clone(),
             binds: session.binds(),
             stop_timeout: self.plan.stop_timeout,
-            stop: self.stop.clone(),
+            stop,
             ready,
         };
         let mut services = JoinSet::new();
@@ -138,7 +130,7 @@ impl HostTask {
             match started {
                 Ok((service, started)) => drop(services.spawn(service.run(started))),
                 Err(failure) => {
-                    services.shutdown().await;
+                    self.end_services(&mut services, &ending).await;
                     self.end(session).await;
                     return Outcome::Failed(failure);
                 }
@@ -147,11 +139,12 @@ impl HostTask {
         let variables =
             environment::variables(&self.context.network, &self.plan.name, &self.plan.services[0], forwards);
         let readiness = readiness(Arc::clone(&self.context), self.plan.clone(), place, variables);
-        let outcome = self.watch(&mut session, &mut services, &is_ready, readiness).await;
+        let outcome = self.watch(&mut session, &mut services, (&ending, &is_ready), readiness).await;
         if !matches!(outcome, Outcome::EngineEnded(_)) {
             self.context.state(&self.plan.name, State::Stopping);
+            self.end_services(&mut services, &ending).await;
         }
-        // Those that are left end with the host: by its end they have lost nothing that they could keep.
+        // Without its engine nothing of the host is left to them.
         services.shutdown().await;
         self.end(session).await;
         outcome
@@ -162,8 +155,8 @@ impl HostTask {
         &mut self,
         session: &mut Session,
         services: &mut JoinSet<End>,
-        is_ready: &watch::Sender<bool>,
-        readiness: impl Future<Output = ()>,
+        (ending, is_ready): (&watch::Sender<Stop>, &watch::Sender<bool>),
+        readiness: impl Future<Output = Result<(), Failure>>,
     ) -> Outcome {
         let context = Arc::clone(&self.context);
         let name = self.plan.name.clone();
@@ -171,10 +164,14 @@ impl HostTask {
         let mut trouble = None;
         loop {
             tokio::select! {
-                () = &mut readiness, if !*is_ready.borrow() => {
+                ready = &mut readiness, if !*is_ready.borrow() => {
+                    if let Err(failure) = ready {
+                        return Outcome::Failed(failure);
+                    }
                     is_ready.send_replace(true);
                     context.state(&name, State::Ready);
                 }
+                Ok(()) = self.stop.changed() => raise(ending, *self.stop.borrow_and_update()),
                 ended = services.join_next() => match ended {
                     None if *self.stop.borrow() != Stop::No => return Outcome::Stopped,
                     None => return Outcome::Ended { trouble },
@@ -195,6 +192,19 @@ impl HostTask {
                     News::Warning(message) => context.warn(&message),
                     News::EngineEnded(reason) => return Outcome::EngineEnded(reason),
                 },
+            }
+        }
+    }
+
+    /// Asks the programs that are left to end, and waits for that, as long as each of them may take.
+    async fn end_services(&mut self, services: &mut JoinSet<End>, ending: &watch::Sender<Stop>) {
+        raise(ending, Stop::Orderly);
+        loop {
+            tokio::select! {
+                ended = services.join_next() => if ended.is_none() {
+                    return;
+                },
+                Ok(()) = self.stop.changed() => raise(ending, *self.stop.borrow_and_update()),
             }
         }
     }
@@ -226,63 +236,11 @@ impl HostTask {
     }
 }
 
-/// Says once, after a while, for which ports a host is waited.
-async fn say_what_is_missing(context: &Context, plan: &HostPlan) {
-    tokio::time::sleep(A_WHILE).await;
-    let missing = context.listening.missing(plan.name.as_str(), &plan.ready);
-    let ports: Vec<String> = missing
-        .iter()
-        .take(MOST)
-        .map(|ReadyPort { port, transport }| format!("{port}/{}", render::transport(*transport)))
-        .collect();
-    let more = if missing.len() > MOST { ", …" } else { "" };
-    context.say(&format!(
-        "{} is not ready: nothing listens on {}{more} yet; ready = … in the file says what is waited for",
-        plan.name,
-        ports.join(", ")
-    ));
-    std::future::pending::<()>().await;
-}
-
-/// Returns when a host does what it is for.
-async fn readiness(context: Arc<Context>, plan: HostPlan, place: Place, variables: Vec<(String, String)>) {
-    let listening = context.listening.wait(plan.name.as_str(), &plan.ready);
-    tokio::select! {
-        () = listening => {}
-        () = say_what_is_missing(&context, &plan) => {}
-    }
-    let warnings = context.listening.warnings(plan.name.as_str(), &plan.ready).await;
-    warnings.iter().for_each(|warning| context.warn(warning));
-    let Some(words) = &plan.ready_command else { return };
-    let service = &plan.services[0];
-    let failed =
-        |failure: Failure| context.report(&failure.detail(format!("it is the ready-command of {}", plan.name)));
-    // What it starts ends with it, and the terminal's signals are not for it.
-    let group = match Group::new() {
-        Ok(group) => group,
-        Err(error) => {
-            failed(Failure::caused("a program gets no process group", error));
-            return std::future::pending().await;
-        }
-    };
-    loop {
-        let mut command = std::process::Command::new(&words[0]);
-        command.args(&words[1..]).current_dir(&service.directory).process_group(group.number());
-        command.envs(variables.iter().map(|(name, value)| (name, value)));
-        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
-        command.stderr(std::process::Stdio::null());
-        match program::spawn_in(command, service.identity(), plan.name.as_str(), &place.enter) {
-            Ok(mut child) => {
-                if child.wait().await.is_ok_and(|status| status.success()) {
-                    return;
-                }
-            }
-            Err(failure) => {
-                failed(failure);
-                // It will not get better by itself, and the host is not ready without it.
-                return std::future::pending().await;
-            }
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+/// Has programs go as far as they are to, and never back.
+fn raise(stop: &watch::Sender<Stop>, to: Stop) {
+    stop.send_if_modified(|stop| {
+        let further = *stop < to;
+        *stop = to.max(*stop);
+        further
+    });
 }

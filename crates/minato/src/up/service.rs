@@ -1,25 +1,22 @@
 //! One program of a host: started, listened to, started again where the file says so, and ended.
 
-use std::collections::VecDeque;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use minato_host::parent::Orphan;
-use minato_host::sync::lock;
 use minato_inspect::Enter;
 use rustix::process::Signal;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::unix::pipe;
 use tokio::process::Child;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::context::Context;
 use super::group::Group;
-use super::logs::{LONGEST_LINE, Line, author};
+use super::logs::{Line, author};
+use super::output::Output;
 use super::presence::ServiceStatus;
 use crate::client::Binds;
 use crate::failure::{Failure, code};
@@ -34,10 +31,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const GOOD_RUN: Duration = Duration::from_secs(10);
 /// How often a program may fail before its host was ever ready.
 const EARLY_FAILURES: u32 = 5;
-/// How long what a program has written last is waited for.
-const LAST_WORDS: Duration = Duration::from_millis(300);
-/// How many of its last lines a failure shows.
-const SHOWN: usize = 8;
 
 /// How far everybody is to go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -181,7 +174,10 @@ impl Service {
             .map_err(|failure| failure.detail(format!("it is the program of {}", self.author())))?;
         self.note(child.id(), self.status.exit_code);
         let reader = pipe::Receiver::from_owned_fd(reader.into()).map_err(failed)?;
-        Ok((child, Output::of(reader, self)))
+        let (context, host, name) =
+            (Arc::clone(&self.place.context), self.place.host.clone(), self.plan.name.clone());
+        let hear = move |text| context.line(&Line::now(&host, name.as_ref(), text));
+        Ok((child, Output::of(reader, hear)))
     }
 
     /// Asks it to end, and kills it when it does not in time, or at once.
@@ -240,7 +236,8 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<Stop>) {
     }
 }
 
-fn shown(code: u8) -> String {
+/// An exit code as people read it.
+pub(super) fn shown(code: u8) -> String {
     match code {
         129..=192 => {
             let signal = Signal::from_named_raw(i32::from(code) - 128).map(|signal| format!("{signal:?}"));
@@ -255,54 +252,3 @@ fn shown(code: u8) -> String {
 
 /// A program that runs.
 pub(super) type Started = (Child, Output);
-
-/// What a program writes, on its way to the logs.
-pub(super) struct Output {
-    reader: JoinHandle<()>,
-    last: Arc<Mutex<VecDeque<String>>>,
-}
-
-impl Output {
-    fn of(reader: pipe::Receiver, service: &Service) -> Output {
-        let last = Arc::new(Mutex::new(VecDeque::new()));
-        let kept = Arc::clone(&last);
-        let (context, host, name) =
-            (Arc::clone(&service.place.context), service.place.host.clone(), service.plan.name.clone());
-        let reader = tokio::spawn(async move {
-            let mut reader = BufReader::new(reader);
-            while let Some(text) = next_line(&mut reader).await {
-                let mut last = lock(&kept);
-                last.push_back(text.clone());
-                if last.len() > SHOWN {
-                    last.pop_front();
-                }
-                drop(last);
-                context.line(&Line::now(&host, name.as_ref(), text));
-            }
-        });
-        Output { reader, last }
-    }
-
-    /// Waits a moment for the last lines of a program that has ended; others may still have its output open, and go on
-    /// being heard.
-    async fn finish(mut self) -> Vec<String> {
-        let _ = timeout(LAST_WORDS, &mut self.reader).await;
-        lock(&self.last).iter().cloned().collect()
-    }
-}
-
-/// The next line without its end, or as much of it as a line may have; `None` at the end of the output.
-async fn next_line(reader: &mut BufReader<pipe::Receiver>) -> Option<String> {
-    let mut line = Vec::new();
-    let read = reader.take(LONGEST_LINE as u64).read_until(b'\n', &mut line).await;
-    if read.is_err() || line.is_empty() {
-        return None;
-    }
-    if line.last() == Some(&b'\n') {
-        line.pop();
-    }
-    if line.last() == Some(&b'\r') {
-        line.pop();
-    }
-    Some(String::from_utf8_lossy(&line).into_owned())
-}

@@ -106,7 +106,7 @@ impl Supervisor {
             context.say(&format!("network '{}' may not be gone: {reason}", self.plan.network));
         }
         match why {
-            Why::Failed(failure) | Why::EngineEnded(failure) => Err(failure),
+            Why::Failed(failure) | Why::EngineEnded(failure) => Err(with_own_code(failure)),
             Why::Asked if !context.was_all_ready() => {
                 let title = format!("network '{}' was ended before everything was ready", self.plan.network);
                 Err(Failure::new(code::FAILED, title))
@@ -251,6 +251,14 @@ impl Supervisor {
                 });
             }
         }
+    }
+}
+
+/// 126 and 127 say of a command that runs one program what became of that: here they would be anybody's.
+fn with_own_code(failure: Failure) -> Failure {
+    match failure.code {
+        code::NOT_FOUND | code::NOT_EXECUTABLE => Failure { code: code::FAILED, ..failure },
+        _ => failure,
     }
 }
 

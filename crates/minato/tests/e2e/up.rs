@@ -122,7 +122,7 @@ fn a_program_that_fails_before_it_is_ready_is_named() {
             assert!(machine.processes_named("sleep").is_empty() && machine.engines().is_empty());
         }
         write(machine, "minato.toml", "[host.web]\ncommand = 'nonesuch'\n");
-        user.minato_finish(&["up"]).expect_code(127).expect_stderr(&["no program 'nonesuch'", "of web"]);
+        user.minato_finish(&["up"]).expect_code(1).expect_stderr(&["no program 'nonesuch'", "of web"]);
         write(machine, "minato.toml", "[host.web]\ncommand = 'sleep 9'\nports = { 80 = 80 }\n");
         user.minato_finish(&["up", "-d"]).expect_code(13).expect_stderr(&["127.0.0.1:80 is privileged", "host 'web'"]);
         write(machine, "minato.toml", "[host.web]\ncomand = 'x'\n");
@@ -244,6 +244,26 @@ fn a_host_that_is_not_ready_says_what_for() {
         let up = user.start(user.minato(&["up"]));
         says(&up, "a is not ready: nothing listens on 53/udp, 443/tcp yet");
         up.stop();
+    });
+}
+
+#[test]
+fn a_ready_command_that_fails_is_told_of() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let file = |words: &str| format!("[host.a]\ncommand = 'sleep 1000'\nready-command = {words}\n");
+        write(machine, "minato.toml", &file("['sh', '-c', 'echo first >&2; echo no such table >&2; exit 3']"));
+        let up = user.start(user.minato(&["up", "-d"]));
+        says(&up, "a is not ready: its ready-command ends with exit code 3; its last words: no such table");
+        up.stop();
+        write(machine, "minato.toml", &file("'sleep 1001'"));
+        let up = user.start(user.minato(&["up", "-d"]));
+        says(&up, "a is not ready: its ready-command has not ended yet");
+        up.stop();
+        // It will not be there the next time either.
+        write(machine, "minato.toml", &file("'no-such-thing'"));
+        let words = ["there is no program 'no-such-thing' in PATH", "it is the ready-command of a"];
+        user.minato_finish(&["up", "-d"]).expect_code(1).expect_stderr(&words);
     });
 }
 

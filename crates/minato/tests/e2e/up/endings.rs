@@ -181,3 +181,26 @@ fn what_waits_for_an_engine_that_hangs_can_be_ended() {
         leftovers::assert_none();
     });
 }
+
+/// One that fails takes its host with it, and the others get the same time as ever.
+#[test]
+fn the_other_services_of_a_host_are_asked_to_end_when_one_fails() {
+    Machine::run(&[], |machine| {
+        let polite = "trap 'sleep 0.5; echo > saved; exit' TERM; echo > begun; while :; do sleep 0.1; done";
+        let failing = "until test -e begun; do sleep 0.1; done; exit 3";
+        let text = format!(
+            "[host.a]\nready = 1234\n\
+             [host.a.service.db]\ncommand = [\"sh\", \"-c\", \"{polite}\"]\n\
+             [host.a.service.bad]\ncommand = [\"sh\", \"-c\", \"{failing}\"]\n"
+        );
+        write(machine, "minato.toml", &text);
+        let up = machine.user().minato_finish(&["up"]).expect_code(1);
+        assert!(up.stderr.contains("a/bad ended with exit code 3 before it was ready"), "{}", up.stderr);
+        assert!(machine.work().join("saved").exists(), "it was killed: {}", up.stderr);
+        // And no later than it is allowed to be.
+        write(machine, "minato.toml", &text.replace("sleep 0.5; ", "sleep 600; ").replace("ready = 1234", "ready = 1234\nstop-timeout = 1"));
+        std::fs::remove_file(machine.work().join("begun")).expect("removed");
+        let up = machine.user().minato_finish(&["up"]).expect_code(1);
+        assert!(up.stderr.contains("has not ended within 1 s, and is killed"), "{}", up.stderr);
+    });
+}
