@@ -6,6 +6,13 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+/// Leaves whoever started it: its terminal, its signals, and what it had open. To be called before anything of ours is open.
+pub(crate) fn leave_starter() {
+    // What stays open does no harm but to whoever waits for its end.
+    let _ = minato_host::inherited::close_descriptors();
+    leave_session();
+}
+
 /// Becomes a session of its own, away from the starter's terminal and its signals.
 pub(crate) fn leave_session() {
     // Fails only for the leader of a process group, which is nobody's child in a shell's job.

@@ -17,6 +17,7 @@ pub(crate) use service::Entry;
 #[cfg(test)]
 pub(crate) use service::entries;
 
+use crate::background;
 use crate::client::Client;
 use crate::demo;
 use crate::explain;
@@ -42,7 +43,10 @@ pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8,
         Command::Exec(exec) => block_on(run::exec(exec, client()?, terminal)),
         Command::Watch(host) => block_on(watch::watch(host.as_ref(), &client()?, terminal)),
         Command::Up(up) => block_on(up::up(up, terminal)),
-        Command::Supervise(up) => block_on(up::supervise(up, terminal)),
+        Command::Supervise(up) => {
+            background::leave_starter();
+            block_on(up::supervise(up, terminal))
+        }
         Command::Down(choice) => block_on(up::down(&of_file(&choice)?, terminal)),
         Command::Logs(choice, hosts, follow) => {
             let directory = RuntimeDir::of(&choice.network()?);
@@ -61,12 +65,15 @@ pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8,
         Command::Relay(request) => block_on(relay::relay(&request, terminal)),
         Command::Proxy => block_on(proxy::serve(terminal)),
         Command::ProxyInBackground => {
-            proxy::leave_starter();
+            background::leave_starter();
             block_on(proxy::serve_in_background())
         }
         Command::Trust(what) => trust::trust(what, terminal),
         Command::Lease(lease) => lease::lease(&lease, terminal),
-        Command::KeepLease(lease, ports) => lease::keep(&lease, &ports),
+        Command::KeepLease(lease, ports) => {
+            background::leave_starter();
+            lease::keep(&lease, &ports)
+        }
         Command::Service(query) => service::service(&query, terminal),
         Command::Explain(target, from) => block_on(explain::explain(&target, from.as_ref(), &client()?, terminal)),
         Command::Probe(destination, transport) => Ok(explain::probe(destination, transport, terminal)),

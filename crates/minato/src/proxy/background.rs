@@ -49,13 +49,6 @@ pub(crate) async fn ensure() -> Result<u16, Failure> {
     }
 }
 
-/// Leaves whoever started it; before anything of ours is open.
-pub(crate) fn leave_starter() {
-    // What stays open does no harm but to whoever waits for its end.
-    let _ = minato_host::inherited::close_descriptors();
-    background::leave_session();
-}
-
 /// `minato __proxy`: serves until the last network is gone.
 pub(crate) async fn serve_in_background() -> Result<u8, Failure> {
     program::rename(PROCESS);

@@ -32,7 +32,7 @@ use crate::flags::Name;
 use crate::program;
 use crate::terminal::Terminal;
 pub(crate) use address::{Destination, Wanted};
-pub(crate) use background::{ensure, leave_starter, serve_in_background};
+pub(crate) use background::{ensure, serve_in_background};
 use exchange::Connection;
 pub(crate) use listen::PROCESS;
 use listen::{Taken, listen};

@@ -104,7 +104,6 @@ fn choice_network(up: &Up, plan: &Plan) -> String {
 /// `minato __up`: the supervisor in the background. Standard output is the pipe to the `up -d` that waits.
 pub(crate) async fn supervise(up: Up, terminal: &Terminal) -> Result<u8, Failure> {
     program::rename("minato-up");
-    background::leave_session();
     let pipe =
         background::take_pipe().map_err(|error| Failure::caused("the supervisor cannot leave its starter", error))?;
     let display = Arc::new(Display::start(Screen::for_starter(terminal, pipe))?);

@@ -17,6 +17,25 @@ fn keepers_are_gone(machine: &Machine) {
     wait_until("the keepers' end", SOON, || machine.processes_named("minato-lease").is_empty());
 }
 
+/// Whoever waits for a lock of the starter's, or for the end of a pipe, would wait for the keeper's.
+#[test]
+fn what_stays_in_the_background_keeps_nothing_open_that_its_starter_had() {
+    Machine::run(&["flock"], |machine| {
+        let user = machine.user();
+        fs::write(machine.work().join("minato.toml"), "[host.a]\ncommand = 'sleep 1000'\n").expect("a file");
+        let stays = [(&["lease", "--within", "60"][..], "minato-lease"), (&["up", "-d"], "minato-up")];
+        for (number, (command, keeper)) in stays.into_iter().enumerate() {
+            let locked = format!("exec 9>{number}.lock; flock 9; exec /run/bin/minato {}", command.join(" "));
+            user.finish("sh", &["-c", &locked]).expect_success();
+            assert!(!machine.processes_named(keeper).is_empty(), "it has ended before its time");
+            user.finish("flock", &["-n", &format!("{number}.lock"), "true"]).expect_success();
+        }
+        user.minato_finish(&["down"]).expect_success();
+        machine.processes_named("minato-lease").iter().for_each(crate::machine::Process::kill);
+        keepers_are_gone(machine);
+    });
+}
+
 #[test]
 fn leased_ports_come_to_their_servers_and_to_nobody_else() {
     Machine::run(&["python3"], |machine| {

@@ -26,13 +26,13 @@ pub(crate) fn keep(lease: &Lease, known: &[u16]) -> Result<u8, Failure> {
                 HoldError::InUse(address) if address.port() != 0 => Word::Taken(address.port()),
                 error => Word::Failed(error.to_string()),
             };
-            return say(&word).map(|()| DONE).map_err(unheard);
+            return background::say(&word).map(|()| DONE).map_err(unheard);
         }
     };
     let ports: Vec<u16> = held.iter().map(LeasedPort::port).collect();
     // The starter has the key's entry locked; this is the other lock.
     let keeper = lease.key.as_deref().map(|key| Entry::keeper_of(key, &ports)).transpose()?;
-    say(&Word::Held(ports.clone())).map_err(unheard)?;
+    background::say(&Word::Held(ports.clone())).map_err(unheard)?;
     let _entry = wait(lease, &ports);
     drop((held, keeper));
     Ok(DONE)
@@ -49,12 +49,6 @@ fn hold(count: u16, known: &[u16]) -> Result<Vec<LeasedPort>, HoldError> {
         held.push(LeasedPort::any()?);
     }
     Ok(held)
-}
-
-/// Leaves the starter's session, says the one line and lets the starter go.
-fn say(word: &Word) -> std::io::Result<()> {
-    background::leave_session();
-    background::say(word)
 }
 
 /// Returns when every port was taken, or nobody has come in time; with the key's entry locked, so that nobody can be told
