@@ -3,6 +3,7 @@
 //! Terminal, standard streams, working directory and environment are the program's as they would be without us. The
 //! signals of the terminal's keys reach it because it stays in our process group; all others that come to us are passed on.
 
+mod signals;
 mod stop;
 
 use std::io;
@@ -13,15 +14,13 @@ use std::time::Duration;
 use minato_host::binds::{self, Asked};
 use minato_host::enter::{Enter, EnterError, Identity, Namespaces};
 use minato_host::parent::{self, Orphan};
-use minato_host::signals::{self, Signal};
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
 use crate::client::{Binds, Session};
 use crate::failure::{Failure, code};
 use crate::flags::Program;
 use crate::render;
+pub(crate) use signals::{Signals, ends, pass_on};
 pub(crate) use stop::stop_along;
 
 /// What the program finds its host's name in.
@@ -176,61 +175,6 @@ fn pid(child: &Child) -> Option<rustix::process::Pid> {
 pub(crate) fn rename(name: &str) {
     // Nothing depends on it.
     let _ = std::fs::write("/proc/self/comm", name);
-}
-
-/// Signals that come to this process while a program runs.
-#[derive(Debug)]
-pub(crate) struct Signals {
-    records: pipe::Receiver,
-}
-
-/// Those that are a matter between the user and the program.
-const FORWARDED: [rustix::process::Signal; 6] = {
-    use rustix::process::Signal;
-    [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1, Signal::USR2]
-};
-/// Those that tell whoever stands for one program that it has stopped, and is to go on.
-const OF_JOBS: [rustix::process::Signal; 2] = [rustix::process::Signal::CHILD, rustix::process::Signal::CONT];
-
-impl Signals {
-    /// Catches them from now on.
-    pub(crate) fn catch() -> Result<Signals, Failure> {
-        Signals::caught(&FORWARDED)
-    }
-
-    /// The same, with those of a shell's jobs.
-    pub(crate) fn catch_as_job() -> Result<Signals, Failure> {
-        Signals::caught(&[&FORWARDED[..], &OF_JOBS].concat())
-    }
-
-    fn caught(signals: &[rustix::process::Signal]) -> Result<Signals, Failure> {
-        let numbers: Vec<i32> = signals.iter().map(|signal| signal.as_raw()).collect();
-        let records = signals::catch(&numbers).and_then(pipe::Receiver::from_owned_fd);
-        let records = records.map_err(|error| Failure::caused("cannot catch signals", error))?;
-        Ok(Signals { records })
-    }
-
-    /// Waits for the next one. May be cancelled and called again.
-    pub(crate) async fn next(&mut self) -> Signal {
-        let mut record = [0; signals::RECORD];
-        match self.records.read_exact(&mut record).await {
-            Ok(_) => Signal::decode(record),
-            // The writing ends live as long as this process.
-            Err(_) => std::future::pending().await,
-        }
-    }
-}
-
-/// Passes a signal on to the program, unless the terminal's keys have sent it to both of us.
-pub(crate) fn pass_on(signal: Signal, child: &Child) {
-    use rustix::process::Signal;
-    let Some(named) = Signal::from_named_raw(signal.number) else { return };
-    // The terminal's end (HUP and CONT) comes to us alone where we lead its session, or the program has a group of its own.
-    // Where it comes to both of us, the program is told twice, which harms nothing.
-    let by_key = signal.from_kernel && matches!(named, Signal::INT | Signal::QUIT);
-    if !by_key {
-        send(child, named);
-    }
 }
 
 #[cfg(test)]

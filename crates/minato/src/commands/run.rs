@@ -51,14 +51,19 @@ async fn attend(
         Ok(child) => child,
         Err(failure) => {
             // What matters is why the program did not start; an engine that fails now as well is found by the next command.
-            let _ = session.end().await;
+            let host = session.host.name.clone();
+            let _ = unless_left(session.end(), &host, &mut signals, terminal).await;
             return Err(failure);
         }
     };
+    signals.pass_on_early(&child);
     match supervise(&mut child, &mut session, &mut signals, terminal).await {
         Outcome::Ended(status) => {
             let host = session.host.name.clone();
-            let (ending, rest) = session.end_with_news().await;
+            // Those from before were for the program, too.
+            signals.pending();
+            let ended = unless_left(session.end_with_news(), &host, &mut signals, terminal);
+            let (ending, rest) = ended.await?;
             rest.iter().for_each(|news| tell(news, terminal));
             conclude(status, &host, ending, directory, terminal)
         }
@@ -67,6 +72,31 @@ async fn attend(
             Err(engine_ended(&reason, directory))
         }
         Outcome::Lost(error) => Err(Failure::caused("cannot wait for the program", error)),
+    }
+}
+
+/// Waits for the end of a session, as long as the engine takes for it, unless somebody insists on leaving: a signal tells what
+/// is waited for, and the next one ends the wait.
+async fn unless_left<T>(
+    ended: impl Future<Output = T>,
+    host: &str,
+    signals: &mut Signals,
+    terminal: &Terminal,
+) -> Result<T, Failure> {
+    tokio::pin!(ended);
+    let mut warned = false;
+    loop {
+        let signal = tokio::select! {
+            ended = &mut ended => return Ok(ended),
+            signal = signals.next() => signal,
+        };
+        let Some(code) = program::ends(signal) else { continue };
+        if warned {
+            let title = format!("host '{host}' may not be gone: its end was not waited for");
+            return Err(Failure::new(code, title).fix("minato ps    # what is there"));
+        }
+        terminal.warn(&format!("host '{host}' has not ended yet; once more leaves it to its engine"));
+        warned = true;
     }
 }
 

@@ -10,7 +10,6 @@ use tokio::process::Command;
 use super::Up;
 use super::display::Display;
 use super::screen::{Notice, Screen};
-use super::supervisor::ends;
 use crate::background;
 use crate::commands::DONE;
 use crate::failure::{Failure, code};
@@ -31,10 +30,10 @@ pub(super) async fn start(up: &Up, plan: &Plan, terminal: &Terminal) -> Result<u
         let line = tokio::select! {
             line = notices.next_line() => line.map_err(failed)?,
             signal = signals.next() => {
-                if ends(signal.number) {
+                if let Some(code) = program::ends(signal) {
                     // Once more is at once, as in the foreground.
                     program::send(&supervisor, rustix::process::Signal::TERM);
-                    ended_by = u8::try_from(signal.number).ok().or(ended_by);
+                    ended_by = Some(code);
                 }
                 continue;
             }
@@ -65,11 +64,8 @@ pub(super) async fn start(up: &Up, plan: &Plan, terminal: &Terminal) -> Result<u
 }
 
 /// A failure of what somebody has ended with a signal has the exit code that a shell gives it.
-fn with_signal(failure: Failure, signal: Option<u8>) -> Failure {
-    match signal {
-        Some(number) => Failure { code: 128 + number, ..failure },
-        None => failure,
-    }
+fn with_signal(failure: Failure, code: Option<u8>) -> Failure {
+    Failure { code: code.unwrap_or(failure.code), ..failure }
 }
 
 /// The supervisor as it is started: the same file, network and instance.

@@ -22,7 +22,7 @@ use crate::commands::DONE;
 use crate::failure::{Failure, code};
 use crate::file::{Choice, HostPlan, Plan};
 use crate::flags::Name;
-use crate::program::Signals;
+use crate::program::{Signals, ends};
 use retry::Retry;
 
 /// How often the progress view is drawn anew.
@@ -143,7 +143,7 @@ impl Supervisor {
                     News::Warning(message) => self.context.warn(&message),
                     News::EngineEnded(reason) => return Why::EngineEnded(self.engine_ended(&reason)),
                 },
-                signal = signals.next() => if ends(signal.number) {
+                signal = signals.next() => if ends(signal).is_some() {
                     return Why::Asked;
                 },
                 () = self.context.display.closed() => return Why::Asked,
@@ -229,7 +229,7 @@ impl Supervisor {
                     Some(Ok((name, outcome))) => drop(self.ended(&name, outcome)),
                     Some(Err(_)) | None => return,
                 },
-                signal = signals.next() => if ends(signal.number) && how < Stop::AtOnce {
+                signal = signals.next() => if ends(signal).is_some() && how < Stop::AtOnce {
                     self.context.say("ending everything at once");
                     how = Stop::AtOnce;
                 },
@@ -285,10 +285,4 @@ async fn next_plan(watched: &mut Option<mpsc::Receiver<Result<Plan, Failure>>>) 
         Some(plan) => plan,
         None => std::future::pending().await,
     }
-}
-
-/// Whether a signal means that everything is to end.
-pub(super) fn ends(number: i32) -> bool {
-    use rustix::process::Signal;
-    [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].iter().any(|signal| signal.as_raw() == number)
 }

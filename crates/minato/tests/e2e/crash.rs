@@ -1,5 +1,7 @@
 //! `kill -9`: nothing is left, and the next start works. And `kill -STOP`, which nobody waits for in vain.
 
+use std::time::Instant;
+
 use rustix::process::Signal;
 
 use crate::machine::{Account, Machine, Program, SOON, leftovers, wait_for, wait_until};
@@ -165,5 +167,34 @@ fn an_engine_that_is_stopped_is_named() {
         assert!(!doctor.contains("stopped"), "{doctor}");
         other.stop();
         web.stop();
+    });
+}
+
+/// Its program has ended, and its agent does not answer: a signal says what is waited for, another one ends that.
+#[test]
+fn nobody_has_to_wait_for_an_agent_that_is_stopped() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let mut run = user.run(&["--name", "web"], &["sh", "-c", "sleep 100 & until test -e go; do sleep 0.1; done"]);
+        wait_until("the program", SOON, || !machine.processes_named("sleep").is_empty());
+        let [agent] = machine.processes_with_argument("__agent").try_into().ok().expect("one agent");
+        agent.signal(Signal::STOP);
+        std::fs::write(machine.work().join("go"), "").expect("a file");
+        wait_until("the program's end", SOON, || machine.processes_named("sh").is_empty());
+        let warning = "host 'web' has not ended yet; once more leaves it to its engine";
+        let mut next = Instant::now();
+        wait_until(warning, SOON, || {
+            // One that came before it knew of the program's end was for the program.
+            if Instant::now() >= next {
+                run.signal(Signal::INT);
+                next += SOON / 8;
+            }
+            run.stderr().contains(warning)
+        });
+        assert!(run.is_running(), "it waits on");
+        run.signal(Signal::INT);
+        run.finish_within(SOON).expect_code(128 + 2).expect_stderr(&["host 'web' may not be gone"]);
+        agent.signal(Signal::CONT);
+        leftovers::assert_none();
     });
 }
