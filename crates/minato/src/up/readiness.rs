@@ -40,7 +40,10 @@ pub(super) async fn readiness(
     warnings.iter().for_each(|warning| context.warn(warning));
     let Some(words) = &plan.ready_command else { return Ok(()) };
     let command = ReadyCommand { plan: &plan, place: &place, words, variables };
-    command.succeeds(&context).await.map_err(|failure| failure.detail(format!("it is the ready-command of {}", plan.name)))
+    command
+        .succeeds(&context)
+        .await
+        .map_err(|failure| failure.detail(format!("it is the ready-command of {}", plan.name)))
 }
 
 /// Says once, after a while, for which ports a host is waited.
@@ -107,8 +110,7 @@ impl ReadyCommand<'_> {
         command.args(&self.words[1..]).current_dir(&service.directory).process_group(group.number());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer);
-        let mut child =
-            program::spawn_in(command, service.identity(), self.plan.name.as_str(), &self.place.enter)?;
+        let mut child = program::spawn_in(command, service.identity(), self.plan.name.as_str(), &self.place.enter)?;
         let output = Output::of(pipe::Receiver::from_owned_fd(reader.into()).map_err(failed)?, drop);
         let code = child.wait().await.map_or(code::FAILED, program::exit_code);
         if code == 0 {

@@ -174,8 +174,7 @@ impl Service {
             .map_err(|failure| failure.detail(format!("it is the program of {}", self.author())))?;
         self.note(child.id(), self.status.exit_code);
         let reader = pipe::Receiver::from_owned_fd(reader.into()).map_err(failed)?;
-        let (context, host, name) =
-            (Arc::clone(&self.place.context), self.place.host.clone(), self.plan.name.clone());
+        let (context, host, name) = (Arc::clone(&self.place.context), self.place.host.clone(), self.plan.name.clone());
         let hear = move |text| context.line(&Line::now(&host, name.as_ref(), text));
         Ok((child, Output::of(reader, hear)))
     }

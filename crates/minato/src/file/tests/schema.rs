@@ -120,9 +120,7 @@ fn json(value: &toml::de::DeValue<'_>) -> Value {
     use toml::de::DeValue;
     match value {
         DeValue::String(text) => text.as_ref().into(),
-        DeValue::Integer(number) => {
-            i64::from_str_radix(number.as_str(), number.radix()).expect("a number").into()
-        }
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).expect("a number").into(),
         DeValue::Float(number) => number.as_str().parse::<f64>().expect("a number").into(),
         DeValue::Boolean(truth) => (*truth).into(),
         DeValue::Datetime(time) => time.to_string().into(),

@@ -198,7 +198,11 @@ fn the_other_services_of_a_host_are_asked_to_end_when_one_fails() {
         assert!(up.stderr.contains("a/bad ended with exit code 3 before it was ready"), "{}", up.stderr);
         assert!(machine.work().join("saved").exists(), "it was killed: {}", up.stderr);
         // And no later than it is allowed to be.
-        write(machine, "minato.toml", &text.replace("sleep 0.5; ", "sleep 600; ").replace("ready = 1234", "ready = 1234\nstop-timeout = 1"));
+        write(
+            machine,
+            "minato.toml",
+            &text.replace("sleep 0.5; ", "sleep 600; ").replace("ready = 1234", "ready = 1234\nstop-timeout = 1"),
+        );
         std::fs::remove_file(machine.work().join("begun")).expect("removed");
         let up = machine.user().minato_finish(&["up"]).expect_code(1);
         assert!(up.stderr.contains("has not ended within 1 s, and is killed"), "{}", up.stderr);
