@@ -112,7 +112,7 @@ impl Link {
 /// Bounds on what remote parties can make the stack hold. Whatever exceeds one is dropped and counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections in any state but TIME-WAIT.
+    /// Connections in any state but TIME-WAIT, and those that are over and that their caller has not closed yet.
     pub connections: usize,
     /// Requests held unanswered at once.
     pub incoming: usize,

@@ -2,6 +2,7 @@
 //!
 //! A lease is what a connection holds of it. It goes with the connection into TIME-WAIT and comes back in one place.
 
+use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
 
 use minato_ports::{
@@ -9,7 +10,11 @@ use minato_ports::{
     ReserveError, Transport,
 };
 
+use crate::hash::KeyedState;
 use crate::stack::BindOptions;
+
+/// Ports that are tried before the range is searched: enough to find one of few free ones.
+const DRAWS: u32 = 64;
 
 /// What a connection holds.
 #[derive(Debug, Default)]
@@ -33,11 +38,14 @@ pub(crate) struct Leases {
     table: PortTable,
     /// One for all own addresses: which of them speaks to a destination follows from the destination.
     ephemeral: EphemeralAllocator,
+    /// Makes several random numbers of one.
+    draws: KeyedState,
 }
 
 impl Leases {
     pub(crate) fn new(range: PortRange, key: [u8; 16]) -> Leases {
-        Leases { table: PortTable::new(), ephemeral: EphemeralAllocator::new(range, key) }
+        let draws = KeyedState::new(&key, b'u');
+        Leases { table: PortTable::new(), ephemeral: EphemeralAllocator::new(range, key), draws }
     }
 
     /// Reserves a port to listen on (TCP) or to be bound to (UDP); the binding in the way if there is one.
@@ -61,16 +69,22 @@ impl Leases {
         Ok(reservation)
     }
 
-    /// Reserves a UDP port of the ephemeral range that is free at `local`: as with connections, each is as likely.
+    /// Reserves a UDP port of the ephemeral range that is free at `local`. Each is as likely, as with connections (RFC 6056
+    /// §3.3.2); only where hardly one is free, the first behind others is likelier.
     pub(crate) fn bind_any(&mut self, local: IpAddr, random: u64, options: BindOptions) -> Option<(Port, Reservation)> {
-        let range = self.ephemeral.range();
-        let first = ((u128::from(random) * u128::from(range.length())) >> 64) as u32;
-        (0..range.length()).find_map(|step| {
-            let number = u32::from(range.first().value()) + (first + step) % range.length();
-            let port = Port::new(u16::try_from(number).ok()?)?;
-            let reservation = self.bind(Transport::Udp, SocketAddr::new(local, 0), port, options).ok()?;
-            Some((port, reservation))
+        let length = self.ephemeral.range().length();
+        let draw = |draws: &KeyedState, number| (draws.hash_one((random, number)) % u64::from(length)) as u32;
+        (0..DRAWS).find_map(|number| self.bind_nth(local, draw(&self.draws, number), options)).or_else(|| {
+            let first = draw(&self.draws, DRAWS);
+            (0..length).find_map(|step| self.bind_nth(local, (first + step) % length, options))
         })
+    }
+
+    /// The UDP port at this place of the ephemeral range, if it is free.
+    fn bind_nth(&mut self, local: IpAddr, place: u32, options: BindOptions) -> Option<(Port, Reservation)> {
+        let port = self.ephemeral.range().nth(place)?;
+        let reservation = self.bind(Transport::Udp, SocketAddr::new(local, 0), port, options).ok()?;
+        Some((port, reservation))
     }
 
     /// Ends a binding; connections that came from it keep theirs.

@@ -121,7 +121,8 @@ pub struct Statistics {
     pub limited: u64,
     /// Bytes of stream buffers, with those that are kept for reuse for a while.
     pub buffer_bytes: usize,
-    /// Connections in any state but TIME-WAIT.
+    /// Connections in any state but TIME-WAIT, and those that are over and that their caller has not closed yet: these may be
+    /// in `time_wait` as well.
     pub connections: usize,
     /// Connections in TIME-WAIT.
     pub time_wait: usize,

@@ -44,7 +44,8 @@ pub struct SocketOptions {
     /// `TCP_LINGER2`: how long a connection that the caller closed waits for the peer's FIN.
     pub fin_wait: Duration,
     /// `SO_LINGER`: how long a connection that the caller closed has to get its last data acknowledged. Then it is reset; with
-    /// zero `close` resets it. `None` is as long as `user_timeout` allows.
+    /// zero `close` resets it. `None` is as long as `user_timeout` allows, or nine probes of a window that stays shut (100 s or
+    /// more).
     pub linger: Option<Duration>,
     /// `SO_RCVBUF` at the beginning: bytes offered to a new peer as its window. Grows to `receive_buffer_max` as fast as the
     /// reader proves to be.

@@ -46,6 +46,24 @@ fn a_datagram_sockets_options_are_its_own() {
 }
 
 #[test]
+fn each_free_ephemeral_port_is_as_likely_whatever_stands_before_it() {
+    let mut script = Script::new(|config| config.ephemeral = "50000-50099".parse().expect("a range"));
+    let at = |port| SocketAddr::from((LOCAL.0, port));
+    for port in 50_000..50_080 {
+        script.stack.bind_datagram(at(port), 0).expect("free");
+    }
+    let mut counts = [0_u32; 20];
+    for number in 0..2000_u64 {
+        let random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let socket = script.stack.bind_datagram(at(0), random).expect("one is free");
+        let port = script.stack.datagram_address(socket).expect("bound").port();
+        script.stack.unbind_datagram(socket);
+        counts[usize::from(port - 50_080)] += 1;
+    }
+    assert!(counts.iter().all(|count| (60..150).contains(count)), "{counts:?}");
+}
+
+#[test]
 fn broadcasts_reach_sockets_on_all_addresses_and_nobody_answers_them() {
     let (mut stack, now) = dual();
     let all = stack.bind_datagram(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 53)), 0).expect("free");

@@ -26,9 +26,13 @@ fn we_close_first() {
     script.send("F. 11 ack 2");
     script.expect(". 2 ack 12");
     script.expect_event(&Event::Closed(id));
+    let count = |script: &Script| {
+        let statistics = script.stack.statistics();
+        (statistics.connections, statistics.time_wait)
+    };
+    assert_eq!(count(&script), (1, 1), "its caller has it still");
     script.stack.close(script.now, id);
-    let statistics = script.stack.statistics();
-    assert_eq!((statistics.connections, statistics.time_wait), (0, 1));
+    assert_eq!(count(&script), (0, 1));
     // RFC 9293 §3.10.7.4: the peer's FIN again is acknowledged, and the time begins anew.
     script.quiet(30_000);
     script.send("F. 11 ack 2");

@@ -290,6 +290,29 @@ fn an_answer_to_the_second_transmission_shows_nothing() {
     script.nothing();
 }
 
+/// Retransmissions after the first of ten segments went again, 100 ms after all of them, and is acknowledged 110 ms later by
+/// what echoes our clock as it was so many milliseconds before the second transmission.
+fn retransmissions_if_echoed(before: u32) -> u64 {
+    let mut script = sending(",sackOK,ts=100/0", 988, |config| (config.sack, config.timestamps) = (true, true));
+    script.quiet(100);
+    for end in [1977, 2965, 3953] {
+        script.send(&format!(". 1 ack 1 <ts=101/0,sack=989-{end}>"));
+    }
+    let again = clock(&script.next_packet().expect("the first goes again"));
+    script.poll();
+    script.quiet(110);
+    script.send(&format!(". 1 ack 3953 <ts=102/{}>", again - before));
+    script.poll();
+    status(&script).retransmits
+}
+
+#[test]
+fn what_answers_the_first_transmission_says_nothing_of_what_was_sent_before_the_second() {
+    // RFC 8985 §6.2 step 2: by its time it could answer either.
+    assert_eq!(retransmissions_if_echoed(100), 1);
+    assert_eq!(retransmissions_if_echoed(0), 1 + 1, "all that was sent before the second is lost, and sent as room comes");
+}
+
 #[test]
 fn duplicates_that_are_reported_later_show_it_too() {
     let window_after = |report: &str| {
