@@ -310,7 +310,11 @@ fn retransmissions_if_echoed(before: u32) -> u64 {
 fn what_answers_the_first_transmission_says_nothing_of_what_was_sent_before_the_second() {
     // RFC 8985 §6.2 step 2: by its time it could answer either.
     assert_eq!(retransmissions_if_echoed(100), 1);
-    assert_eq!(retransmissions_if_echoed(0), 1 + 1, "all that was sent before the second is lost, and sent as room comes");
+    assert_eq!(
+        retransmissions_if_echoed(0),
+        1 + 1,
+        "all that was sent before the second is lost, and sent as room comes"
+    );
 }
 
 #[test]
