@@ -8,6 +8,7 @@ mod stop;
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -54,11 +55,11 @@ pub(crate) async fn spawn_watched(
         Some(taker) => taker.await.ok().flatten(),
         None => None,
     };
-    let (Some(taker), Some(told)) = (taker, told) else { return start(command, &name) };
+    let (Some(taker), Some(told)) = (taker, told) else { return start(command) };
     let cannot = |error| Failure::caused(format!("cannot watch the ports of '{}'", render::printable(&name)), error);
     let asked = if told.direct { Asked::BindsAndConnections } else { Asked::Binds };
     let pending = binds::ask(&mut command, asked).map_err(cannot)?;
-    let child = start(command, &name)?;
+    let child = start(command)?;
     if let Some(listener) = pending.take().map_err(cannot)? {
         // When that fails, the engine has just ended, and the program with it.
         let _ = taker.take(&listener);
@@ -82,8 +83,8 @@ pub(crate) fn spawn_in(
     host: &str,
     enter: &minato_inspect::Enter,
 ) -> Result<Child, Failure> {
-    let name = entering(&mut command, identity, host, enter, Orphan::Killed)?;
-    start(command, &name)
+    entering(&mut command, identity, host, enter, Orphan::Killed)?;
+    start(command)
 }
 
 /// Makes a command enter a host, and gives its program's name.
@@ -123,24 +124,41 @@ fn not_entered(cannot: &str, error: &EnterError, inside: Option<&str>) -> Failur
         .fix("leave this host and run the command outside, or run the program in this host without minato")
 }
 
-fn start(command: std::process::Command, name: &str) -> Result<Child, Failure> {
-    Command::from(command).spawn().map_err(|error| cannot_execute(name, &error))
+fn start(command: std::process::Command) -> Result<Child, Failure> {
+    let mut command = Command::from(command);
+    command.spawn().map_err(|error| cannot_execute(command.as_std(), &error))
 }
 
-/// Why the program could not be executed, with the exit code that a shell would give.
-pub(crate) fn cannot_execute(name: &str, error: &io::Error) -> Failure {
-    let name = crate::render::printable(name);
-    match error.kind() {
-        io::ErrorKind::NotFound if std::path::Path::new(&name).exists() => {
-            Failure::new(code::NOT_FOUND, format!("cannot execute '{name}': what interprets it is missing"))
-                .detail("the file is there, but not the interpreter that its '#!' line names, or its loader")
-        }
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory if name.contains('/') => {
-            Failure::new(code::NOT_FOUND, format!("there is no file '{name}'"))
-        }
-        io::ErrorKind::NotFound => Failure::new(code::NOT_FOUND, format!("there is no program '{name}' in PATH")),
-        _ => Failure::new(code::NOT_EXECUTABLE, format!("cannot execute '{name}': {error}")),
+/// Why a program could not be executed, with the exit code that a shell would give.
+fn cannot_execute(command: &std::process::Command, error: &io::Error) -> Failure {
+    let name = render::printable(&command.get_program().to_string_lossy());
+    if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
+        return Failure::new(code::NOT_EXECUTABLE, format!("cannot execute '{name}': {error}"));
     }
+    if let Some(directory) = command.get_current_dir().filter(|directory| !directory.is_dir()) {
+        let directory = render::printable(&directory.to_string_lossy());
+        return Failure::new(code::NOT_FOUND, format!("cannot execute '{name}': its directory {directory} is missing"));
+    }
+    if is_there(command) {
+        Failure::new(code::NOT_FOUND, format!("cannot execute '{name}': what interprets it is missing"))
+            .detail("the file is there, but not the interpreter that its '#!' line names, or its loader")
+    } else if name.contains('/') {
+        Failure::new(code::NOT_FOUND, format!("there is no file '{name}'"))
+    } else {
+        Failure::new(code::NOT_FOUND, format!("there is no program '{name}' in PATH"))
+    }
+}
+
+/// Whether there is such a file where it was looked for.
+fn is_there(command: &std::process::Command) -> bool {
+    let name = Path::new(command.get_program());
+    let directory = command.get_current_dir().unwrap_or(Path::new("."));
+    if name.as_os_str().as_encoded_bytes().contains(&b'/') {
+        return directory.join(name).exists();
+    }
+    let own = || std::env::var_os("PATH");
+    let path = command.get_envs().find(|(variable, _)| *variable == "PATH").map_or_else(own, |(_, value)| value.map(Into::into));
+    path.is_some_and(|path| std::env::split_paths(&path).any(|place| directory.join(place).join(name).is_file()))
 }
 
 /// The exit code that stands for how a program ended: its own, or 128 and the signal.

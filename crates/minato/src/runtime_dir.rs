@@ -21,12 +21,12 @@ pub(crate) struct RuntimeDir {
 impl RuntimeDir {
     /// The directory of a network for this user. Nothing is created.
     pub(crate) fn of(network: &Name) -> RuntimeDir {
-        RuntimeDir { base: base(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)), network: network.clone() }
+        RuntimeDir { base: of_user(), network: network.clone() }
     }
 
     /// The directories of all networks of this user that have one, by name.
     pub(crate) fn all() -> Vec<RuntimeDir> {
-        in_base(&base(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)))
+        in_base(&of_user())
     }
 
     /// Those of the user's other networks.
@@ -92,11 +92,18 @@ fn in_base(base: &Path) -> Vec<RuntimeDir> {
     networks.into_iter().map(|network| RuntimeDir { base: base.to_owned(), network }).collect()
 }
 
-fn base(xdg: Option<PathBuf>) -> PathBuf {
-    match xdg {
-        Some(directory) if directory.is_absolute() => directory.join("minato"),
-        _ => std::env::temp_dir().join(format!("minato-{}", user())),
+/// Where this user's networks are.
+fn of_user() -> PathBuf {
+    base(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), std::env::temp_dir())
+}
+
+/// A relative path would be another one to each command, and to the engine.
+fn base(xdg: Option<PathBuf>, temporary: PathBuf) -> PathBuf {
+    if let Some(directory) = xdg.filter(|directory| directory.is_absolute()) {
+        return directory.join("minato");
     }
+    let temporary = if temporary.is_absolute() { temporary } else { PathBuf::from("/tmp") };
+    temporary.join(format!("minato-{}", user()))
 }
 
 fn user() -> u32 {

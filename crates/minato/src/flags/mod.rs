@@ -99,6 +99,27 @@ pub(crate) enum Command {
     DemoPart(raw::DemoPart),
 }
 
+impl Command {
+    /// Whether it has to do with no network, or with all of them alike.
+    fn is_of_the_machine(&self) -> bool {
+        match self {
+            Command::Show(show) => matches!(show.view, View::MachinePorts(_)),
+            Command::Relay(_)
+            | Command::Proxy
+            | Command::ProxyInBackground
+            | Command::Trust(_)
+            | Command::Lease(_)
+            | Command::KeepLease(..)
+            | Command::Service(_)
+            | Command::Doctor
+            | Command::Completions(_)
+            | Command::Man(_)
+            | Command::Version => true,
+            _ => false,
+        }
+    }
+}
+
 /// `minato run`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Run {

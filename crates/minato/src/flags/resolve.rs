@@ -17,6 +17,10 @@ use crate::up::Up;
 /// Makes sense of a command line.
 pub(crate) fn resolve(flags: raw::Flags) -> Result<Invocation, Failure> {
     let command = command(flags.command, flags.network.as_ref())?;
+    if let Some(network) = flags.network.as_ref().filter(|_| command.is_of_the_machine()) {
+        let title = format!("--network {network} means nothing to this command, which is about the whole machine");
+        return Err(Failure::usage(title).fix("leave it out"));
+    }
     let network = flags.network.unwrap_or_default();
     Ok(Invocation { network, command })
 }

@@ -10,10 +10,11 @@ fn below(base: &Path) -> RuntimeDir {
 
 #[test]
 fn the_runtime_directory_comes_first_and_the_temporary_one_is_private() {
-    assert_eq!(base(Some("/run/user/7".into())), PathBuf::from("/run/user/7/minato"));
-    let private = std::env::temp_dir().join(format!("minato-{}", user()));
-    assert_eq!(base(None), private);
-    assert_eq!(base(Some("relative".into())), private);
+    assert_eq!(base(Some("/run/user/7".into()), "/temporary".into()), PathBuf::from("/run/user/7/minato"));
+    let private = PathBuf::from(format!("/temporary/minato-{}", user()));
+    assert_eq!(base(None, "/temporary".into()), private);
+    assert_eq!(base(Some("relative".into()), "/temporary".into()), private);
+    assert_eq!(base(None, ".".into()), PathBuf::from(format!("/tmp/minato-{}", user())));
 }
 
 #[test]

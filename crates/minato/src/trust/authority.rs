@@ -3,9 +3,9 @@
 //! `authority.pem` holds key and certificate in one file, so that they always belong together; nobody else may read it.
 //! `ca.pem` beside it is the certificate alone, for whoever is to trust it.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -238,6 +238,8 @@ fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let new = path.with_extension("new");
     unless_gone(fs::remove_file(&new))?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
+    // Whatever the umask.
+    file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
     fs::rename(&new, path)
 }

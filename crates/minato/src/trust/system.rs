@@ -1,7 +1,8 @@
 //! The certificates that this machine's programs trust: curl, Python and others, for every user. Only root changes them.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -32,9 +33,7 @@ pub(super) fn add(certificate: &Certificate<'_>) -> Outcome {
     if !is_root() {
         return outcome(Warn, "does not trust it: only root may change that", &place, Some(as_root(&command)));
     }
-    let added =
-        fs::create_dir_all(DIRECTORY).and_then(|()| fs::copy(certificate.path, &place)).and_then(|_| update(&[]));
-    match added {
+    match install(certificate.path, &place).and_then(|()| update(&[])) {
         Ok(()) if is_trusted() => outcome(Fine, "trusts it now", &place, None),
         Ok(()) => outcome(Warn, &format!("does not trust it: {UPDATE} left it out"), &place, None),
         // One of its hooks, for stores of others.
@@ -45,6 +44,16 @@ pub(super) fn add(certificate: &Certificate<'_>) -> Outcome {
             outcome(Warn, &format!("does not trust it: {error}"), &place, Some(command))
         }
     }
+}
+
+/// Copies a certificate to where everybody may read it, whatever the umask: programs of other users follow links there.
+fn install(certificate: &Path, place: &Path) -> io::Result<()> {
+    if !Path::new(DIRECTORY).exists() {
+        fs::create_dir_all(DIRECTORY)?;
+        fs::set_permissions(DIRECTORY, Permissions::from_mode(0o755))?;
+    }
+    fs::copy(certificate, place)?;
+    fs::set_permissions(place, Permissions::from_mode(0o644))
 }
 
 /// Removes what was added, by whomever.
