@@ -157,7 +157,10 @@ fn is_there(command: &std::process::Command) -> bool {
         return directory.join(name).exists();
     }
     let own = || std::env::var_os("PATH");
-    let path = command.get_envs().find(|(variable, _)| *variable == "PATH").map_or_else(own, |(_, value)| value.map(Into::into));
+    let path = command
+        .get_envs()
+        .find(|(variable, _)| *variable == "PATH")
+        .map_or_else(own, |(_, value)| value.map(Into::into));
     path.is_some_and(|path| std::env::split_paths(&path).any(|place| directory.join(place).join(name).is_file()))
 }
 
