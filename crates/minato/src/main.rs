@@ -11,6 +11,7 @@ mod explain;
 mod failure;
 mod file;
 mod flags;
+mod here;
 mod machine;
 mod program;
 mod proxy;

@@ -19,7 +19,8 @@ use tokio::process::{Child, Command};
 
 use crate::client::{Binds, Session};
 use crate::failure::{Failure, code};
-use crate::flags::Program;
+use crate::flags::{Name, Program};
+use crate::here;
 use crate::render;
 pub(crate) use signals::{Signals, ends, pass_on};
 pub(crate) use stop::stop_along;
@@ -28,9 +29,9 @@ pub(crate) use stop::stop_along;
 const HOST_VARIABLE: &str = "MINATO_HOST";
 
 /// Starts a program in a session's host. Its session tells which ports it could not bind.
-pub(crate) async fn spawn(program: &Program, session: &Session) -> Result<Child, Failure> {
+pub(crate) async fn spawn(program: &Program, session: &Session, network: &Name) -> Result<Child, Failure> {
     let mut command = std::process::Command::new(&program.name);
-    command.args(&program.arguments);
+    command.args(&program.arguments).env(here::VARIABLE, network.as_str());
     let binds = program.bind_watch.then(|| session.binds_of_sole_program());
     // Its host may live on with other programs, and would keep one that ignores being asked.
     let orphan = Orphan::Killed;

@@ -3,6 +3,7 @@
 mod connect;
 mod descriptor;
 mod dial;
+mod elsewhere;
 mod happenings;
 mod lines;
 mod session;
@@ -27,9 +28,12 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::failure::Failure;
+use crate::flags::Name;
+use crate::here;
 use crate::runtime_dir::RuntimeDir;
 use connect::Ahead;
 pub(crate) use descriptor::{BindTaker, Until};
+pub(crate) use elsewhere::missing_host;
 pub(crate) use session::{Binds, Ending, News, Session, Stay};
 pub(crate) use start::{open_host, open_session, stay};
 
@@ -102,7 +106,7 @@ pub(crate) fn not_running(directory: &RuntimeDir) -> Failure {
 }
 
 /// A host was named, and not even its network is there.
-pub(crate) fn no_such_host(host: &str, directory: &RuntimeDir) -> Failure {
+fn no_such_host(host: &str, directory: &RuntimeDir) -> Failure {
     let title = format!("there is no host '{host}': {}", not_running_message(directory));
     Failure::new(crate::failure::code::NOTHING, title)
         .fix(format!("minato run{} --name {host} -- PROGRAM", network_flag(directory)))
@@ -120,16 +124,17 @@ pub(crate) fn not_running_message(directory: &RuntimeDir) -> String {
 }
 
 /// Whether an engine serves there.
-fn runs(directory: &RuntimeDir) -> bool {
+pub(crate) fn runs(directory: &RuntimeDir) -> bool {
     directory.check().is_ok() && std::os::unix::net::UnixStream::connect(directory.socket()).is_ok()
 }
 
-/// ` --network NET` where a command line needs it.
+/// ` --network NET` where a command line needs it: the one that has no name of its own needs it where another one is meant.
 pub(crate) fn network_flag(directory: &RuntimeDir) -> String {
-    match directory.network().as_str() {
-        "default" => String::new(),
-        name => format!(" --network {name}"),
+    let network = directory.network();
+    if *network == Name::default() && here::is_meant(network) {
+        return String::new();
     }
+    format!(" --network {network}")
 }
 
 /// The engine names commands as its own network's user types them, who may have to say which network it is.

@@ -16,7 +16,7 @@ use minato_inspect::{ExecRequest, HostRequest, Problem};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::{Client, RequestError, Session, Stay, no_such_host, query_value, send_over};
+use super::{Client, RequestError, Session, Stay, missing_host, query_value, send_over};
 use crate::failure::Failure;
 use crate::runtime_dir::RuntimeDir;
 
@@ -106,10 +106,10 @@ async fn find_engine(
 /// Joins a host of an engine that must be running.
 pub(crate) async fn open_session(client: &Client, host: &str, request: &ExecRequest) -> Result<Session, Failure> {
     let path = format!("/v1/hosts/{host}/sessions");
-    open(client, &path, request).await.map_err(|error| match error {
-        RequestError::NotRunning => no_such_host(host, client.directory()),
-        error => error.into_failure(client),
-    })
+    match open(client, &path, request).await {
+        Ok(session) => Ok(session),
+        Err(error) => Err(missing_host(host, error, client).await),
+    }
 }
 
 async fn open(client: &Client, path: &str, request: &impl Serialize) -> Result<Session, RequestError> {

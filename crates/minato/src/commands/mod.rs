@@ -24,6 +24,7 @@ use crate::explain;
 use crate::failure::{Failure, code};
 use crate::file::Choice;
 use crate::flags::{Command, Invocation, Show, View};
+use crate::here;
 use crate::proxy;
 use crate::relay;
 use crate::runtime_dir::RuntimeDir;
@@ -36,10 +37,11 @@ pub(crate) const DONE: u8 = 0;
 
 /// Does what was asked and gives the exit code.
 pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8, Failure> {
-    let network = invocation.network;
-    let client = || Client::new(RuntimeDir::of(&network));
+    let named = invocation.network;
+    let anew = || Client::new(RuntimeDir::of(&here::to_begin(named.clone())?));
+    let client = || Client::new(RuntimeDir::of(&here::that_runs(named.clone(), terminal)?));
     match invocation.command {
-        Command::Run(run) => block_on(run::run(run, client()?, terminal)),
+        Command::Run(run) => block_on(run::run(run, anew()?, terminal)),
         Command::Exec(exec) => block_on(run::exec(exec, client()?, terminal)),
         Command::Watch(host) => block_on(watch::watch(host.as_ref(), &client()?, terminal)),
         Command::Up(up) => block_on(up::up(up, terminal)),
@@ -59,6 +61,10 @@ pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8,
         }
         Command::Check(choice) => check::check(&choice, terminal),
         Command::Capture(request) => block_on(capture::capture(&request, &client()?, terminal)),
+        // No network has anything to do with that.
+        Command::Show(show @ Show { view: View::MachinePorts(_), .. }) => {
+            block_on(views::show(&show, &anew()?, terminal))
+        }
         Command::Show(show) => block_on(views::show(&show, &client()?, terminal)),
         Command::AddForwards(host, forwards) => block_on(forward::add(&host, forwards, &client()?, terminal)),
         Command::RemoveForwards(host, forwards) => block_on(forward::remove(&host, forwards, &client()?, terminal)),
@@ -80,11 +86,11 @@ pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8,
         Command::Resolve(name) => Ok(explain::resolve(&name, terminal)),
         Command::Filter(packets) => explain::filter(&packets, terminal),
         Command::Doctor => block_on(async { Ok(doctor::doctor(terminal).await) }),
-        Command::Demo(demo) => block_on(demo::demo(demo, client()?, terminal)),
+        Command::Demo(demo) => block_on(demo::demo(demo, anew()?, terminal)),
         Command::Completions(shell) => Ok(manual::completions(shell, terminal)),
         Command::Man(directory) => manual::man(directory.as_deref(), terminal),
         Command::Version => Ok(manual::version(terminal)),
-        Command::Engine(directory, subnet) => engine::engine(&network, directory, subnet),
+        Command::Engine(directory, subnet) => engine::engine(&named.unwrap_or_default(), directory, subnet),
         Command::DemoPart(part) => demo::part(&part, terminal),
     }
 }

@@ -47,7 +47,7 @@ async fn attend(
     terminal: &Terminal,
 ) -> Result<u8, Failure> {
     let mut signals = Signals::catch_as_job()?;
-    let mut child = match program::spawn(program, &session).await {
+    let mut child = match program::spawn(program, &session, directory.network()).await {
         Ok(child) => child,
         Err(failure) => {
             // What matters is why the program did not start; an engine that fails now as well is found by the next command.

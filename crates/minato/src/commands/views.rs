@@ -6,7 +6,7 @@ use minato_inspect::{Collision, Endpoint, Host, PortRow};
 use serde::Serialize;
 
 use super::DONE;
-use crate::client::{Client, RequestError, no_such_host, not_running_message};
+use crate::client::{Client, RequestError, missing_host, not_running_message};
 use crate::failure::{Failure, code};
 use crate::flags::{Name, PortQuery, Show, View};
 use crate::machine;
@@ -159,8 +159,7 @@ pub(super) async fn require(host: Option<&Name>, client: &Client) -> Result<Opti
     let Some(host) = host else { return Ok(None) };
     match client.host(host.as_str()).await {
         Ok(host) => Ok(Some(host)),
-        Err(RequestError::NotRunning) => Err(no_such_host(host.as_str(), client.directory())),
-        Err(error) => Err(error.into_failure(client)),
+        Err(error) => Err(missing_host(host.as_str(), error, client).await),
     }
 }
 

@@ -43,6 +43,11 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
+    /// Whether the file is there that is read when none is named.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.files.is_empty() || Path::new(DEFAULT).exists()
+    }
+
     /// The files that are read, absolute.
     pub(crate) fn paths(&self) -> Result<Vec<PathBuf>, Failure> {
         let absolute = |path: &PathBuf| {

@@ -26,8 +26,8 @@ pub(crate) use resolve::{claim_same, resolve};
 /// A command line that makes sense.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Invocation {
-    /// The network it is about.
-    pub(crate) network: Name,
+    /// The network that was named.
+    pub(crate) network: Option<Name>,
     /// What to do.
     pub(crate) command: Command,
 }

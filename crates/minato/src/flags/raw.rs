@@ -31,7 +31,9 @@ pub(crate) use up::{Files, Up};
 #[derive(Clone, Debug, Parser)]
 #[command(name = "minato", version, max_term_width = 100)]
 pub(crate) struct Flags<C: Subcommand = Command> {
-    /// The network to work in; it begins with its first host and ends with its last [default: default].
+    /// The network to work in; it begins with its first host and ends with its last [default: $MINATO_NETWORK, or
+    /// else the network of this directory's minato.toml if it runs, or else 'default'; run and demo don't look at the file, and
+    /// up, down, logs and check at nothing else].
     #[arg(long, global = true, value_name = "NET")]
     pub(crate) network: Option<Name>,
     /// Print data as JSON: {"version":1,…}.
@@ -85,7 +87,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         files: Files,
     },
-    /// Show hosts and their processes; with -f those of `minato up`, and how far its services are.
+    /// Show hosts and their processes, and how far the services of `minato up` are.
     Ps {
         /// Which network.
         #[command(flatten)]

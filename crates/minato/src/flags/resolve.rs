@@ -21,8 +21,7 @@ pub(crate) fn resolve(flags: raw::Flags) -> Result<Invocation, Failure> {
         let title = format!("--network {network} means nothing to this command, which is about the whole machine");
         return Err(Failure::usage(title).fix("leave it out"));
     }
-    let network = flags.network.unwrap_or_default();
-    Ok(Invocation { network, command })
+    Ok(Invocation { network: flags.network, command })
 }
 
 fn command(raw: raw::Command, network: Option<&Name>) -> Result<Command, Failure> {

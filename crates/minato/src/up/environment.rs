@@ -7,6 +7,7 @@ use minato_inspect::{ForwardSpec, Transport};
 
 use crate::file::ServicePlan;
 use crate::flags::Name;
+use crate::here;
 
 /// The variables of a program. Those that the file sets go before ours.
 pub(super) fn variables(
@@ -15,7 +16,7 @@ pub(super) fn variables(
     service: &ServicePlan,
     forwards: &[ForwardSpec],
 ) -> Vec<(String, String)> {
-    let mut variables = vec![("MINATO_NETWORK".to_owned(), network.to_string())];
+    let mut variables = vec![(here::VARIABLE.to_owned(), network.to_string())];
     let through_proxy = |port| Some((format!("MINATO_URL_{port}"), crate::proxy::url(network, host, port)?));
     variables.extend(service.port.and_then(through_proxy));
     variables.extend(service.port.map(|port| ("PORT".to_owned(), port.to_string())));

@@ -1,6 +1,7 @@
 //! `minato up`, `down`, `logs`, `check` and `ps -f`: several hosts from one file.
 
 mod endings;
+mod network;
 mod watch;
 
 use std::fs::{self, File};
