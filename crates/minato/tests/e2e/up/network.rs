@@ -21,7 +21,10 @@ fn commands_follow_the_file_while_its_network_runs() {
         says(&up, "network 'shop' is ready");
         assert_eq!(user.minato_json(&["ports"])["ports"][0]["host"], "web");
         let shown = user.minato_json(&["ps"]);
-        assert_eq!((&shown["hosts"][0]["name"], &shown["up"]["hosts"]["web"]["state"]), (&"web".into(), &"ready".into()));
+        assert_eq!(
+            (&shown["hosts"][0]["name"], &shown["up"]["hosts"]["web"]["state"]),
+            (&"web".into(), &"ready".into())
+        );
         assert_eq!(user.minato_json(&["forward", "ls"])["forwards"][0]["host_port"], 8080);
         let told = user.minato_finish(&["exec", "web", "--", "sh", "-c", "echo $MINATO_HOST $MINATO_NETWORK"]);
         assert_eq!(told.expect_success().stdout, "web shop\n");
