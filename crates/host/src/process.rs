@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     fs, io,
     os::fd::{AsFd, OwnedFd, RawFd},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -130,7 +130,16 @@ fn network_of(pid: u32) -> Option<u64> {
 
 /// The inode number of a namespace of a process.
 pub(crate) fn namespace_of(pid: u32, kind: &str) -> Option<u64> {
-    let link = fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()?;
+    let of = |process: &Path| fs::read_link(process.join("ns").join(kind));
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let link = match of(&process) {
+        // Its first thread has ended; others may go on.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut threads = fs::read_dir(process.join("task")).ok()?.flatten();
+            threads.find_map(|thread| of(&thread.path()).ok())?
+        }
+        link => link.ok()?,
+    };
     parse_link(link.to_str()?.strip_prefix(kind)?, ":[")
 }
 
@@ -175,9 +184,10 @@ impl Stat {
         self.fields.split_ascii_whitespace().nth(number)
     }
 
-    /// Whether it has ended, and only its parent has yet to ask how.
+    /// Whether it has ended, with all its threads, and only its parent has yet to ask how.
     fn is_dead(&self) -> bool {
-        matches!(self.field(0), Some("Z" | "X"))
+        let threads = self.field(17).and_then(|number| number.parse().ok()).unwrap_or(0);
+        matches!(self.field(0), Some("Z" | "X")) && threads <= 1
     }
 
     fn parent(&self) -> Option<u32> {

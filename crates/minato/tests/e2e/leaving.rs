@@ -52,6 +52,28 @@ fn a_child_that_has_left_ends_although_its_parent_ends_first() {
     });
 }
 
+/// The kernel tells nothing of such a process under its own number but that it has threads.
+#[test]
+fn a_process_whose_first_thread_has_ended_ends_with_its_host() {
+    Machine::run(&["python3"], |machine| {
+        let threads = "import ctypes, threading, time\n\
+                       threading.Thread(target=time.sleep, args=(1000,)).start()\n\
+                       ctypes.CDLL(None).pthread_exit(None)";
+        std::fs::write(machine.work().join("threads.py"), threads).expect("a file");
+        let is_there = || {
+            let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+            let stats = processes.filter_map(|process| std::fs::read_to_string(process.path().join("stat")).ok());
+            stats.filter(|stat| stat.contains("(python3) Z")).any(|stat| stat.split(' ').nth(19) == Some("2"))
+        };
+        for account in [machine.root(), machine.user()] {
+            let run = account.run(&[], &["sh", "-c", "python3 threads.py & exec sleep 5000"]);
+            wait_until("the end of its first thread", SOON, is_there);
+            run.stop();
+            wait_until("its end", SOON, || !is_there());
+        }
+    });
+}
+
 /// An ordinary user's: into a user namespace that was made inside of the network's.
 #[test]
 fn an_orphan_that_has_left_every_namespace_ends_with_the_network() {
