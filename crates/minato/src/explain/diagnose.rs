@@ -1,5 +1,6 @@
 //! Conclusions from facts: pure, so that every case is a table in a test.
 
+mod candidates;
 mod data_ports;
 mod firewall;
 mod gateway;
@@ -22,7 +23,7 @@ use minato_inspect::{Collision, Forward, ForwardState, PortRow, Transport};
 use super::facts::{Facts, Network, Subject, covers};
 use super::{Explanation, HopState, Target};
 use crate::failure::code;
-use crate::flags::argument;
+use crate::flags::{Name, argument};
 use crate::render;
 
 /// Explains a target by the facts about it.
@@ -97,7 +98,7 @@ impl<'a> Diagnosis<'a> {
             forward.address,
             who(row)
         );
-        let host = self.network.hosts.iter().find(|host| host.name == forward.host);
+        let host = self.network.host(&forward.host);
         let address = host.and_then(|host| host.addresses().find(|own| own.is_ipv4() == forward.address.is_ipv4()));
         let fix = host.zip(address).and_then(|(host, address)| self.relay_inside(host, row, Some(address)));
         self.result.because(code::WRONG_ADDRESS, why, fix);
@@ -185,7 +186,7 @@ impl<'a> Diagnosis<'a> {
     }
 
     fn host(&mut self, name: &str, address: Option<IpAddr>) {
-        let Some(host) = self.network.hosts.iter().find(|host| host.name == name) else {
+        let Some(host) = self.network.host(name) else {
             return self.no_such_host(name);
         };
         self.result.hop(HopState::Good, "host", format!("{name} has {}", render::addresses(host.addresses())));
@@ -226,7 +227,14 @@ impl<'a> Diagnosis<'a> {
                 self.result.hop(HopState::Good, "forward", format!("this machine reaches it at {place}"));
             }
             None if self.result.is_explained() => {}
-            None => self.result.hop(HopState::Odd, "forward", "none: other hosts reach it, this machine does not"),
+            None => match self.network.own_forward(row) {
+                Some(own) => {
+                    let place = SocketAddr::new(own.address, own.host_port);
+                    let seen = format!("this machine reaches it at {place}, {name}'s own address");
+                    self.result.hop(HopState::Good, "forward", seen);
+                }
+                None => self.result.hop(HopState::Odd, "forward", "none: other hosts reach it, this machine does not"),
+            },
         }
     }
 
@@ -253,7 +261,7 @@ impl<'a> Diagnosis<'a> {
 
     /// The command that runs a program where the subnet is another one, and which ends nothing.
     fn in_another_network(&self) -> Option<String> {
-        let network = self.facts.network_name();
+        let network = &self.facts.network_name;
         let host = self.facts.from.as_ref()?;
         Some(format!(
             "minato --network {network}-2 run --name {host} -- PROGRAM    # a network with a subnet of its own"
@@ -276,6 +284,12 @@ impl<'a> Diagnosis<'a> {
     /// What a command that explains from where the target was explained ends with.
     fn inside_flag(&self) -> String {
         self.facts.from.as_ref().map(|host| format!(" --from {host}")).unwrap_or_default()
+    }
+
+    /// Which network it is, where that is not the one that is meant when none is named.
+    fn of_network(&self) -> String {
+        let name = &self.facts.network_name;
+        if *name == Name::default() { String::new() } else { format!(" of network {name}") }
     }
 
     /// What a forward of this transport ends with.

@@ -1,11 +1,14 @@
 //! What is so: asked of the engine, the kernel, the resolver and the network, without drawing conclusions.
 
+mod networks;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use minato_engine::unheld;
-use minato_inspect::{Collision, EgressVerdict, Forward, Host, PortRow};
+use minato_inspect::{EgressVerdict, Forward, Host, PortRow};
 use minato_ports::Transport;
 
+pub(super) use self::networks::Network;
 use super::firewall::{self, Firewall};
 use super::probe::{Outcome, Resolved, attempt, attempt_from, look_up, resolve_from};
 use super::target::{Place, Target};
@@ -21,12 +24,14 @@ pub(super) struct Facts {
     pub(super) subject: Subject,
     /// The host from inside of which, if not from this machine.
     pub(super) from: Option<String>,
-    /// The network's name, for command lines.
+    /// The name of the network that is asked.
+    pub(super) network_name: Name,
+    /// The same for command lines.
     pub(super) network_flag: String,
-    /// What the engine knows; `None` when none runs.
+    /// What its engine knows; `None` when none runs.
     pub(super) network: Option<Network>,
     /// The user's other networks that run.
-    pub(super) others: Vec<Other>,
+    pub(super) others: Vec<Network>,
     /// This machine's sockets on the target's port, of both transports; or why they can't be seen.
     pub(super) machine: Result<Vec<PortRow>, String>,
     /// Connections that were tried.
@@ -46,11 +51,6 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// The network's name.
-    pub(super) fn network_name(&self) -> &str {
-        self.network_flag.rsplit(' ').next().filter(|name| !name.is_empty()).unwrap_or("default")
-    }
-
     /// A port of this machine that the user may bind: this one if it is such, else one to be used instead.
     pub(super) fn bindable(&self, port: u16) -> u16 {
         if port < self.first_bindable { unheld::unprivileged(port, self.first_bindable) } else { port }
@@ -74,26 +74,6 @@ pub(super) enum Subject {
     Unresolved(String),
 }
 
-/// What the engine knows.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Network {
-    pub(super) hosts: Vec<Host>,
-    pub(super) services: Vec<PortRow>,
-    pub(super) forwards: Vec<Forward>,
-    /// What its subnet hides from its hosts.
-    pub(super) collisions: Vec<Collision>,
-    /// Addresses of its gateway.
-    pub(super) gateway: Vec<IpAddr>,
-}
-
-/// A network beside the one that is asked.
-#[derive(Clone, Debug)]
-pub(super) struct Other {
-    pub(super) name: String,
-    pub(super) hosts: Vec<String>,
-    pub(super) forwards: Vec<Forward>,
-}
-
 /// A connection that was tried.
 #[derive(Clone, Debug)]
 pub(super) struct Trial {
@@ -105,8 +85,18 @@ pub(super) struct Trial {
 
 /// Gathers the facts about a target, as seen from this machine or from inside a host.
 pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client) -> Result<Facts, Failure> {
-    let network = network(client).await.map_err(|error| error.into_failure(client))?;
-    let others = others(client).await;
+    let mut network = Network::of(client).await.map_err(|error| error.into_failure(client))?;
+    let mut others = Network::beside(client).await;
+    let own = client.directory().network();
+    let meant = networks::meant(target, own, network.as_ref(), &others).filter(|_| from.is_none());
+    let of_meant = meant.map(|name| Client::new(client.directory().sibling(name))).transpose()?;
+    let client = of_meant.as_ref().unwrap_or(client);
+    if of_meant.is_some() {
+        others.extend(network.take());
+        let name = client.directory().network();
+        others.sort_by(|one, other| one.name.cmp(&other.name));
+        network = others.iter().position(|other| other.name == *name).map(|index| others.remove(index));
+    }
     let from = from.map(Name::as_str);
     let subject = match (subject(target, from, network.as_ref()), from) {
         (Some(subject), _) => subject,
@@ -123,7 +113,6 @@ pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client
     });
     let trials = try_all(target, &subject, from, network.as_ref(), client).await?;
     let firewalls = firewall::look(target, &subject, network.as_ref(), &trials, client).await?;
-    let network_flag = crate::client::network_flag(client.directory());
     let services = network.iter().flat_map(|network| &network.services);
     let processes = services.chain(machine.iter().flatten()).flat_map(|row| &row.processes);
     let stopped = processes.map(|process| process.pid).filter(|pid| minato_host::process::is_stopped(*pid)).collect();
@@ -135,7 +124,8 @@ pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client
         first_bindable: first_bindable(),
         subject,
         from: from.map(str::to_owned),
-        network_flag,
+        network_name: client.directory().network().clone(),
+        network_flag: crate::client::network_flag(client.directory()),
         network,
         others,
         machine,
@@ -145,36 +135,9 @@ pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client
     })
 }
 
-async fn network(client: &Client) -> Result<Option<Network>, RequestError> {
-    let hosts = match client.hosts().await {
-        Ok(hosts) => hosts,
-        Err(RequestError::NotRunning) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut services = client.ports().await?;
-    // What a host's own address leads to says nothing about other addresses of the machine.
-    services.iter_mut().for_each(|row| row.forwarded_from.retain(|forward| !forward.automatic));
-    let own = client.network().await?;
-    let gateway = [IpAddr::V4(own.gateway_v4)].into_iter().chain(own.gateway_v6.map(IpAddr::V6)).collect();
-    Ok(Some(Network { hosts, services, forwards: client.forwards().await?, collisions: own.collisions, gateway }))
-}
-
-/// The user's other networks; one whose engine does not answer is none.
-async fn others(client: &Client) -> Vec<Other> {
-    let mut others = Vec::new();
-    for directory in client.directory().siblings() {
-        let name = directory.network().to_string();
-        let Ok(client) = Client::new(directory) else { continue };
-        if let (Ok(hosts), Ok(forwards)) = (client.hosts().await, client.forwards().await) {
-            others.push(Other { name, hosts: hosts.into_iter().map(|host| host.name).collect(), forwards });
-        }
-    }
-    others
-}
-
 /// Whether a socket is what holds a port at a host's own loopback address: that is among the forwards, and leads nowhere
 /// else. What another network has there counts only when it is asked for.
-fn is_own_of_host(row: &PortRow, target: &Target, network: Option<&Network>, others: &[Other]) -> bool {
+fn is_own_of_host(row: &PortRow, target: &Target, network: Option<&Network>, others: &[Network]) -> bool {
     let holds = |forward: &Forward| forward.automatic && is_held_for(row, forward);
     let is_target = row.addresses.iter().any(|address| target.place == Place::Address(*address));
     network.is_some_and(|network| network.forwards.iter().any(holds))
@@ -211,7 +174,12 @@ fn subject(target: &Target, from: Option<&str>, network: Option<&Network>) -> Op
             None => Subject::Elsewhere(vec![*address]),
         },
         Place::Machine | Place::Name(_) => {
-            return host_with(&|host| Some(host.name.as_str()) == target.name()).map(|host| Subject::Host(host, None));
+            return match target.internal() {
+                Some((host, of)) if network.is_some_and(|network| network.name == of) => {
+                    Some(Subject::Host(host.to_string(), None))
+                }
+                _ => host_with(&|host| Some(host.name.as_str()) == target.name()).map(|host| Subject::Host(host, None)),
+            };
         }
     })
 }

@@ -29,10 +29,7 @@ pub(crate) async fn explain(
     client: &Client,
     terminal: &Terminal,
 ) -> Result<u8, Failure> {
-    // A name at the proxy says which network is meant.
-    let named = target.proxied().filter(|to| from.is_none() && to.network != *client.directory().network());
-    let named = named.map(|to| Client::new(client.directory().sibling(to.network))).transpose()?;
-    let facts = facts::gather(target, from, named.as_ref().unwrap_or(client)).await?;
+    let facts = facts::gather(target, from, client).await?;
     let explanation = diagnose::diagnose(target, &facts);
     terminal.view("explanation", &explanation, |look| render::explanation(&explanation, look));
     Ok(explanation.code)

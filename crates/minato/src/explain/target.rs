@@ -2,6 +2,7 @@ use std::net::IpAddr;
 
 use minato_ports::{Port, Transport, registry};
 
+use crate::flags::Name;
 use crate::proxy::{Destination, Wanted};
 
 /// What is to be reached: `PORT`, `HOST:PORT`, `IP:PORT` or a URL, each with `/udp` or `/tcp` behind a port if need be.
@@ -43,6 +44,18 @@ impl Target {
             Wanted::Service(to) => Some(to),
             _ => None,
         }
+    }
+
+    /// The host and the network of a name as hosts have it: `HOST.NET.internal`.
+    pub(super) fn internal(&self) -> Option<(Name, Name)> {
+        let (host, network) = self.name()?.trim_end_matches('.').strip_suffix(".internal")?.split_once('.')?;
+        Some((host.parse().ok()?, network.parse().ok()?))
+    }
+
+    /// The network that its name says.
+    pub(super) fn network(&self) -> Option<Name> {
+        let internal = || self.internal().map(|(_, network)| network);
+        self.proxied().map(|to| to.network).or_else(internal)
     }
 
     /// Whether it is where the client is: `localhost`, and every name below it (RFC 6761 §6.3).
@@ -90,8 +103,11 @@ fn split(text: &str) -> Result<(Option<Place>, Option<&str>), String> {
     let place = match (name, name.parse()) {
         ("", _) => None,
         (_, Ok(address)) => Some(Place::Address(address)),
-        ("localhost", _) => Some(Place::Machine),
-        (name, Err(_)) => Some(Place::Name(name.to_owned())),
+        // RFC 4343: names are the same in capitals.
+        (name, Err(_)) => match name.to_ascii_lowercase() {
+            name if name == "localhost" => Some(Place::Machine),
+            name => Some(Place::Name(name)),
+        },
     };
     Ok((place, port))
 }

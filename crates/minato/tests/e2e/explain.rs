@@ -1,5 +1,7 @@
 //! `minato explain`: real situations, the diagnosis, and whether the printed fix mends them.
 
+mod networks;
+
 use std::net::TcpListener;
 
 use crate::machine::{Account, Machine, Program, SOON, wait_until};

@@ -1,13 +1,13 @@
 //! The way through a port of this machine: who holds it in each family, and where that leads.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use minato_inspect::{Forward, PortRow};
 
 use super::relays::leads_to;
 use super::rivals::{claimants, older_first};
 use super::{Diagnosis, covers, who};
-use crate::explain::facts::{Other, is_held_for};
+use crate::explain::facts::{Network, is_held_for};
 use crate::explain::{HopState, UNKNOWN};
 use crate::failure::code;
 use crate::render;
@@ -39,7 +39,14 @@ impl<'a> Diagnosis<'a> {
             self.nothing_on_machine(addresses);
         } else {
             self.programs(&holders);
-            self.held_instead(&holders);
+            let program = |(_, holder): &(IpAddr, Option<Holder<'a>>)| match holder {
+                Some(Holder::Program(row)) => Some(*row),
+                _ => None,
+            };
+            let is_forwarded = !followed.is_empty();
+            if let Some(held) = holders.iter().find_map(program).filter(|_| !is_forwarded) {
+                self.held_instead(held, addresses);
+            }
             self.families_differ(&holders);
         }
     }
@@ -73,29 +80,6 @@ impl<'a> Diagnosis<'a> {
         }
     }
 
-    /// A host serves the port, but a program of this machine has the number here.
-    fn held_instead(&mut self, holders: &[(IpAddr, Option<Holder<'a>>)]) {
-        let held = holders.iter().find_map(|(_, holder)| match holder {
-            Some(Holder::Program(row)) => Some(*row),
-            _ => None,
-        });
-        let is_forwarded = holders.iter().any(|(_, holder)| matches!(holder, Some(Holder::Forward(_))));
-        let serves = |row: &&PortRow| row.port == self.port && self.serves(row) && row.forwarded_from.is_empty();
-        let service = self.network.services.iter().find(serves);
-        let (Some(held), Some(service), false) = (held, service, is_forwarded) else { return };
-        let Some(host) = service.host.as_deref() else { return };
-        let (port, flag) = (self.port, &self.facts.network_flag);
-        let why = format!(
-            "{} has {} on this machine, so no forward to {host} can",
-            self.holder_name(held),
-            self.number(port)
-        );
-        let suffix = self.suffix();
-        let add = |free| format!("minato{flag} forward add -p {free}:{port}{suffix} {host}");
-        self.result.hop(HopState::Broken, "forward", format!("none to {host}:{port}, where {} listens", who(service)));
-        self.result.because(code::CONFLICT, why, self.facts.next_free.map(add));
-    }
-
     pub(super) fn machine_rows(&self) -> &'a [PortRow] {
         self.facts.machine.as_deref().unwrap_or_default()
     }
@@ -104,7 +88,11 @@ impl<'a> Diagnosis<'a> {
         let place = SocketAddr::new(address, self.port);
         match holder {
             Some(Holder::Forward(forward)) => {
-                self.result.hop(HopState::Good, "host", format!("{place} is held by minato, for {}", forward.host));
+                self.result.hop(
+                    HopState::Good,
+                    "host",
+                    format!("{place} is held by minato, for {}{}", forward.host, self.of_network()),
+                );
             }
             Some(Holder::Program(row)) if row.listening => {
                 let onward = leads_to(row).map(|to| format!(", and passes on to {to}")).unwrap_or_default();
@@ -147,9 +135,15 @@ impl<'a> Diagnosis<'a> {
             let why = format!("{} is bound to {} and nowhere else", who(row), render::bind(row));
             return self.result.because(code::WRONG_ADDRESS, why, self.relay_here(row, addresses));
         }
-        let service = self.network.services.iter().find(|row| row.port == self.port && self.serves(row));
-        if let Some((row, host)) = service.and_then(|row| Some((row, row.host.as_deref()?))) {
-            return self.not_forwarded(row, host, addresses);
+        let candidates = self.candidates(addresses);
+        if !candidates.is_empty() {
+            return self.not_forwarded(&candidates, addresses);
+        }
+        if let Some(host) = self.own_address_of(addresses) {
+            let seen =
+                format!("nothing in {}, whose own address it is, listens on {}", host.name, self.number(self.port));
+            self.result.hop(HopState::Broken, "service", seen);
+            return self.service_missing(&host.name, self.port, None);
         }
         if self.only_other_transport() {
             return;
@@ -180,54 +174,11 @@ impl<'a> Diagnosis<'a> {
 
     /// Who has a port of this machine: a program, or one of the user's other networks for a host of its own.
     pub(super) fn holder_name(&self, row: &PortRow) -> String {
-        let leads = |other: &'a Other| {
+        let leads = |other: &'a Network| {
             let forward = other.forwards.iter().find(|forward| is_held_for(row, forward))?;
             Some(format!("network {} (for {}:{})", other.name, forward.host, forward.service_port))
         };
         self.facts.others.iter().find_map(leads).unwrap_or_else(|| who(row))
-    }
-
-    /// A host serves the port, but no port of this machine leads there.
-    fn not_forwarded(&mut self, row: &PortRow, host: &str, addresses: &[IpAddr]) {
-        self.result.hop(HopState::Broken, "forward", format!("none to {host}:{}", self.port));
-        self.result.hop(HopState::Good, "service", format!("{} in {host} is bound to {}", who(row), render::bind(row)));
-        let flag = &self.facts.network_flag;
-        let suffix = self.suffix();
-        let at = match addresses {
-            [only] if ![Ipv4Addr::LOCALHOST.into(), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(only) => {
-                SocketAddr::new(*only, 0).to_string().trim_end_matches('0').to_owned()
-            }
-            _ => String::new(),
-        };
-        let add = |port: u16| format!("minato{flag} forward add -p {at}{port}:{}{suffix} {host}", self.port);
-        if let Some(forward) = row.forwarded_from.first() {
-            let place = SocketAddr::new(forward.address, forward.host_port);
-            let why = format!("{host}:{} is forwarded from {place}, not from port {}", self.port, self.port);
-            let fix = if self.port < self.facts.first_bindable {
-                format!("{} && {}", lower(self.port), add(self.port))
-            } else {
-                add(self.port)
-            };
-            return self.result.because(code::FORWARD_MISSING, why, [fix]);
-        }
-        if self.port < self.facts.first_bindable {
-            let setting = format!("net.ipv4.ip_unprivileged_port_start = {}", self.facts.first_bindable);
-            let why = format!("{host} serves the port, but on this machine you may not bind it ({setting})");
-            return self.result.because(code::PRIVILEGED, why, [add(self.facts.bindable(self.port))]);
-        }
-        let own = self.network.forwards.iter().find(|forward| {
-            forward.automatic
-                && forward.host == host
-                && (forward.host_port, forward.transport) == (self.port, self.transport)
-        });
-        let why = match own {
-            Some(own) => format!(
-                "{host} serves the port, and of this machine only {host}'s own address {} leads there",
-                own.address
-            ),
-            None => format!("{host} serves the port, but no port of this machine leads there"),
-        };
-        self.result.because(code::FORWARD_MISSING, why, [add(self.port)]);
     }
 
     /// A client that uses a name tries both families: both should lead to the same program.
@@ -302,7 +253,7 @@ impl<'a> Diagnosis<'a> {
 }
 
 /// The command that lets users bind a port.
-fn lower(port: u16) -> String {
+pub(super) fn lower(port: u16) -> String {
     format!("sudo sysctl -w net.ipv4.ip_unprivileged_port_start={port}")
 }
 

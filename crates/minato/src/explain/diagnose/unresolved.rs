@@ -7,6 +7,9 @@ use crate::explain::{HopState, Target};
 use crate::failure::code;
 use crate::flags::Name;
 
+/// As which hosts know their network's gateway.
+const GATEWAY: &str = "gateway";
+
 impl Diagnosis<'_> {
     pub(super) fn unresolved(&mut self, target: &Target) {
         let why = match self.not_running() {
@@ -26,7 +29,10 @@ impl Diagnosis<'_> {
         let flag = &self.facts.network_flag;
         let list = self.facts.network.is_some().then(|| format!("minato{flag} ps"));
         let name = target.name().unwrap_or_default();
-        let fix = match name.parse::<Name>() {
+        let host = target.internal().map_or_else(|| name.parse::<Name>(), |(host, _)| Ok(host));
+        let fix = match host {
+            // Only hosts know it, and it is none of theirs.
+            Ok(host) if host.as_str() == GATEWAY => format!("minato{flag} explain {} --from HOST", target.text),
             Ok(name) => format!("minato{flag} run --name {name} -- PROGRAM"),
             // No host can be called so, but this machine's file of hosts knows names with dots.
             Err(_) => self.name_it(name),
@@ -37,7 +43,7 @@ impl Diagnosis<'_> {
     /// That the name is a host's of another network, and the command that explains it there.
     fn in_other_network(&self, target: &Target) -> Option<(String, String)> {
         let name = target.name()?;
-        let other = self.facts.others.iter().find(|other| other.hosts.iter().any(|host| host == name))?;
+        let other = self.facts.others.iter().find(|other| other.host(name).is_some())?;
         let why = format!("{name} is a host of network {}, which has to be named", other.name);
         Some((why, format!("minato --network {} explain {}", other.name, shell_words::quote(&target.text))))
     }
@@ -48,7 +54,7 @@ impl Diagnosis<'_> {
         match (&self.facts.network, names.is_empty()) {
             (Some(_), _) => None,
             (None, true) => Some("none is running here".into()),
-            (None, false) => Some(format!("network '{}' is not running ({names}: running)", self.facts.network_name())),
+            (None, false) => Some(format!("network '{}' is not running ({names}: running)", self.facts.network_name)),
         }
     }
 

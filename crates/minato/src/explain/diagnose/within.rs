@@ -55,10 +55,7 @@ impl Diagnosis<'_> {
     /// A host's address from this machine: only hosts have a way there. What leads to the service
     /// instead is named: a forward that was asked for, or else the host's own loopback address.
     pub(super) fn not_from_machine(&mut self, host: &str, address: IpAddr, row: &minato_inspect::PortRow) {
-        let own = self.network.forwards.iter().find(|forward| {
-            forward.automatic
-                && (forward.host.as_str(), forward.host_port, forward.transport) == (host, self.port, self.transport)
-        });
+        let own = self.network.own_forward(row);
         let asked = row.forwarded_from.iter().find(|forward| !forward.automatic);
         let flag = &self.facts.network_flag;
         let suffix = self.suffix();
