@@ -61,8 +61,8 @@ fn names_and_addresses_that_hosts_have_lead_to_their_network() {
         );
         let hosts = user.minato_json(&["--network", "shop", "ps"]);
         let address = |key: &str| hosts["hosts"][0][key].as_str().expect("an address").to_owned();
-        let fix = format!("minato --network shop explain 127.0.0.1:9880");
-        explain(&user, &[&format!("{}:80", address("address_v4"))], 11, &["only hosts have", &fix]);
+        let fix = "minato --network shop explain 127.0.0.1:9880";
+        explain(&user, &[&format!("{}:80", address("address_v4"))], 11, &["only hosts have", fix]);
         explain(
             &user,
             &[&format!("{}:9999", address("loopback_v4"))],
