@@ -84,7 +84,7 @@ pub enum Happening {
     Collision(Collision),
     /// It has it no more.
     CollisionEnded(Collision),
-    /// The network had no host, and has another subnet, because of a collision.
+    /// The network had no host, and has another subnet, because of a collision. No collision that was told before is one any more.
     SubnetChanged {
         /// IPv4 subnet in CIDR form.
         subnet_v4: String,

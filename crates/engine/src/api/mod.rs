@@ -4,6 +4,7 @@ mod body;
 mod descriptor;
 mod events;
 mod guest;
+mod path;
 mod peers;
 mod reply;
 mod session;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, post, put};
@@ -25,6 +26,7 @@ use crate::control::Control;
 use crate::convert::from_inspect;
 use crate::problem::{internal, problem};
 use body::Body;
+use path::Path;
 pub(crate) use peers::Trusted;
 use reply::{Json, Refusal};
 use serde::Deserialize;
@@ -92,7 +94,7 @@ async fn hosts(State(control): Shared) -> Answer<Vec<minato_inspect::Host>> {
     Ok(Json(control.hosts().await?))
 }
 
-async fn host(State(control): Shared, Path(name): Path<String>) -> Answer<minato_inspect::Host> {
+async fn host(State(control): Shared, Path(name): Path) -> Answer<minato_inspect::Host> {
     Ok(Json(control.host(&name).await?))
 }
 
@@ -104,7 +106,7 @@ async fn create_host(State(control): Shared, Body(request): Body<HostRequest>) -
 
 async fn create_session(
     State(control): Shared,
-    Path(name): Path<String>,
+    Path(name): Path,
     Body(_): Body<ExecRequest>,
 ) -> Result<Response, Refusal> {
     Ok(session::stream(control.join_host(&name)?))
@@ -112,7 +114,7 @@ async fn create_session(
 
 async fn packets(
     State(control): Shared,
-    Path(name): Path<String>,
+    Path(name): Path,
     request: axum::extract::Request,
 ) -> Result<Response, Refusal> {
     let upgrade = descriptor::asked(request)?;
@@ -122,6 +124,7 @@ async fn packets(
 
 /// Where to, and whose connection it is.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Dial {
     port: Option<u16>,
     client: SocketAddr,
@@ -129,7 +132,7 @@ struct Dial {
 
 async fn dial(
     State(control): Shared,
-    Path(name): Path<String>,
+    Path(name): Path,
     query: Result<Query<Dial>, QueryRejection>,
     request: axum::extract::Request,
 ) -> Result<Response, Refusal> {
@@ -166,7 +169,7 @@ async fn create_guest(State(control): Shared, Body(request): Body<GuestRequest>)
 
 async fn set_offers(
     State(control): Shared,
-    Path(name): Path<String>,
+    Path(name): Path,
     Body(offers): Body<minato_inspect::Offers>,
 ) -> Answer<minato_inspect::Offers> {
     control.set_offers(&name, &offers)?;
@@ -190,7 +193,7 @@ fn tcp() -> minato_inspect::Transport {
 
 async fn egress(
     State(control): Shared,
-    Path(name): Path<String>,
+    Path(name): Path,
     query: Result<Query<EgressQuery>, QueryRejection>,
 ) -> Answer<minato_inspect::EgressVerdict> {
     let Query(EgressQuery { to, port, transport }) = query.map_err(|rejection| wrong_query(&rejection))?;
@@ -198,7 +201,7 @@ async fn egress(
     Ok(Json(control.judge(&name, &to, port).await?))
 }
 
-async fn end_session(State(control): Shared, Path(id): Path<String>) -> Answer<minato_inspect::SessionEnd> {
+async fn end_session(State(control): Shared, Path(id): Path) -> Answer<minato_inspect::SessionEnd> {
     Ok(Json(control.end_session(session_id(&id)?).await?))
 }
 
@@ -212,7 +215,7 @@ struct Binds {
 
 async fn binds(
     State(control): Shared,
-    Path(id): Path<String>,
+    Path(id): Path,
     query: Result<Query<Binds>, QueryRejection>,
     request: axum::extract::Request,
 ) -> Result<Response, Refusal> {

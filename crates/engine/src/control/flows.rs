@@ -25,7 +25,8 @@ type Ends = (minato_inspect::Transport, SocketAddr, SocketAddr);
 pub(super) struct Sockets {
     hosts: AddressOwners,
     sockets: Vec<(String, SocketInfo)>,
-    processes: HashMap<Ends, Process>,
+    /// By host, since loopback addresses are the same in every one.
+    processes: HashMap<String, HashMap<Ends, Process>>,
     /// By process ID; `None` for those that were gone when they were looked at.
     described: HashMap<u32, Option<Process>>,
     listening: HashSet<(String, u16)>,
@@ -95,11 +96,12 @@ impl Sockets {
 
     /// Looks up whose a socket is.
     fn own(&mut self, index: usize, owners: &SocketOwners) {
-        let socket = self.sockets[index].1;
+        let (host, socket) = &self.sockets[index];
         if let Owner::Processes([first, ..]) = owners.owner(socket.inode) {
             let describe = || process::describe(*first).map(convert::process);
             if let Some(process) = self.described.entry(*first).or_insert_with(describe) {
-                self.processes.insert(ends(&socket), process.clone());
+                let of_host = self.processes.entry(host.clone()).or_default();
+                of_host.insert(ends(socket), process.clone());
             }
         }
     }
@@ -115,8 +117,9 @@ impl Sockets {
         }
     }
 
-    fn process(&self, transport: minato_inspect::Transport, local: SocketAddr, remote: SocketAddr) -> Option<Process> {
-        self.processes.get(&(transport, local, remote)).cloned()
+    /// Whose the socket with these ends is that is in a host, if it is one that is seen.
+    fn process(&self, host: Option<&String>, ends: Ends) -> Option<Process> {
+        self.processes.get(host?)?.get(&ends).cloned()
     }
 
     /// A flow through the packet loop, with hosts (by serial number: `serials`) and processes.
@@ -126,11 +129,10 @@ impl Sockets {
         let mut flow = snapshot.view(name_at, |serial| serials.get(&serial).cloned());
         let client = SocketAddr::new(flow.client.address, flow.client.port);
         let server = SocketAddr::new(flow.server.address, flow.server.port);
-        if flow.client.host.is_some() {
-            flow.client.process = self.process(flow.transport, client, server);
-        }
+        flow.client.process = self.process(flow.client.host.as_ref(), (flow.transport, client, server));
         if flow.forward.is_some() {
-            flow.server.process = self.process(flow.transport, server, snapshot.seen_as.unwrap_or(client));
+            let ends = (flow.transport, server, snapshot.seen_as.unwrap_or(client));
+            flow.server.process = self.process(flow.server.host.as_ref(), ends);
         }
         flow
     }
@@ -172,10 +174,10 @@ impl Sockets {
             return None;
         }
         let endpoint = |host: Option<String>, own: SocketAddr, other: SocketAddr| Endpoint {
+            process: self.process(host.as_ref(), (transport, own, other)),
             host,
             address: own.ip(),
             port: own.port(),
-            process: self.process(transport, own, other),
             process_unknown: None,
             name: None,
         };

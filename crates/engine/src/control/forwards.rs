@@ -156,9 +156,7 @@ impl Control {
                 let conflict = refuse::held_by_forward(wanted, &owner, in_the_way);
                 Refused::because(self.with_free_port(conflict, wanted))
             }
-            Taken::ByMachine(HoldError::NoSuchAddress(_)) if wanted.is_default && wanted.address.is_ipv6() => {
-                Refused::NoIpv6
-            }
+            Taken::ByMachine(error) if is_missing_ipv6(&wanted, &error) => Refused::NoIpv6,
             Taken::ByMachine(error) => {
                 let in_use = matches!(error, HoldError::InUse(_));
                 let failure = refuse::by_machine(wanted, error);
@@ -186,7 +184,11 @@ impl Control {
             let state = self.state();
             wanted.at(*port).iter().all(|other| state.table.check(&other.bind_request()).is_ok())
         };
-        let free = |port: &u16| wanted.at(*port).iter().all(|other| bind(*other).is_ok());
+        let is_free = |other: &Wanted| match bind(*other) {
+            Ok(_) => true,
+            Err(error) => is_missing_ipv6(other, &error),
+        };
+        let free = |port: &u16| wanted.at(*port).iter().all(is_free);
         // Our own table is asked for nothing, the kernel is not.
         let mut candidates = (wanted.address.port()..=u16::MAX).skip(1).filter(unreserved).take(256);
         match candidates.find(free) {
@@ -288,6 +290,11 @@ impl Wanted {
     fn bind_request(&self) -> BindRequest {
         BindRequest::new(self.transport, self.address.ip(), self.port).v6only(true)
     }
+}
+
+/// Whether this is ::1, which nobody has asked for, on a machine without IPv6.
+fn is_missing_ipv6(wanted: &Wanted, error: &HoldError) -> bool {
+    matches!(error, HoldError::NoSuchAddress(_)) && wanted.is_default && wanted.address.is_ipv6()
 }
 
 fn bind(wanted: Wanted) -> Result<HeldSocket, HoldError> {

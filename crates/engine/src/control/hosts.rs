@@ -118,6 +118,7 @@ impl Control {
             direct: request.direct,
             grace: ending::grace(request.grace_seconds),
             created: Instant::now(),
+            is_awaited: true,
             sessions: HashMap::new(),
             programs: Arc::default(),
             services: Services::default(),
@@ -201,7 +202,11 @@ impl Control {
         let (_, warnings) = self.put_in_force(reserved.serial, &reserved.name, holding).await?;
         let (session, stopping) = {
             let mut state = self.state();
-            (self.open_session_in(&mut state, &reserved.name)?, state.stopping.is_some())
+            let session = self.open_session_in(&mut state, &reserved.name)?;
+            if let Some(host) = state.hosts.get_mut(&reserved.name) {
+                host.is_awaited = false;
+            }
+            (session, state.stopping.is_some())
         };
         warnings.into_iter().for_each(|warning| session.warn(warning));
         if stopping { Err(ending()) } else { Ok(session) }

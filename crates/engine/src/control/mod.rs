@@ -136,6 +136,8 @@ struct HostRecord {
     /// How long its programs may take to end when its client is gone.
     grace: Duration,
     created: Instant,
+    /// Whoever has it made has no session yet, which it does not end without.
+    is_awaited: bool,
     sessions: HashMap<SessionId, mpsc::UnboundedSender<SessionEvent>>,
     programs: Arc<Programs>,
     /// What listens in it.

@@ -97,7 +97,10 @@ impl Control {
         self.direct.renumber(addresses);
         let now = Numbers::new(&self.name, addresses, loopback, false);
         self.tell_renumbered(&now, because);
-        self.state().numbers = now;
+        let mut state = self.state();
+        state.numbers = now;
+        // Those were about the old addresses, and end without what the machine has.
+        state.collisions.clear();
         Ok(true)
     }
 
@@ -110,9 +113,7 @@ impl Control {
         if collisions.is_empty() {
             return;
         }
-        if self.renumber(&collisions).await {
-            self.note_collisions(Vec::new());
-        }
+        self.renumber(&collisions).await;
     }
 
     fn tell_renumbered(&self, now: &Numbers, because: &[Collision]) {

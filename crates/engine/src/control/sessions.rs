@@ -103,7 +103,7 @@ impl Control {
         }
         let (name, host) = state.hosts.iter_mut().find(|(_, host)| host.sessions.contains_key(&id))?;
         host.sessions.remove(&id);
-        let last = host.sessions.is_empty() && host.phase == Phase::Running;
+        let last = host.sessions.is_empty() && host.phase == Phase::Running && !host.is_awaited;
         if last {
             host.phase = Phase::Ending;
         }

@@ -13,6 +13,7 @@ use slab::Slab;
 use super::Plane;
 use super::datagrams::MAX_PAYLOAD;
 use super::outbound::{Answer, answer_for, answer_to};
+use super::shares::stalest;
 use super::token::Token;
 
 /// RFC 5508 §3.2: not less than a minute.
@@ -23,6 +24,8 @@ const BATCH: usize = 64;
 /// One program that pings one destination.
 #[derive(Debug)]
 struct Conversation {
+    /// Never used twice.
+    serial: u64,
     socket: PingSocket,
     source: IpAddr,
     destination: IpAddr,
@@ -38,7 +41,11 @@ pub(super) struct Echoes {
     conversations: Slab<Conversation>,
     /// By source, destination and identifier, which a host's programs choose: hence the standard, keyed hasher.
     places: HashMap<(IpAddr, IpAddr, u16), usize>,
-    idle: IdleQueue<usize>,
+    /// How many each source has.
+    of_source: HashMap<IpAddr, usize>,
+    /// By place and serial number.
+    idle: IdleQueue<(usize, u64)>,
+    next_serial: u64,
     buffer: Box<[u8]>,
 }
 
@@ -47,6 +54,8 @@ impl Default for Echoes {
         Echoes {
             conversations: Slab::new(),
             places: HashMap::new(),
+            of_source: HashMap::new(),
+            next_serial: 0,
             idle: IdleQueue::new(IDLE),
             buffer: vec![0; MAX_PAYLOAD + PING_OVERHEAD].into_boxed_slice(),
         }
@@ -57,6 +66,46 @@ impl Echoes {
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.idle.deadline()
     }
+
+    fn add(&mut self, now: Instant, socket: PingSocket, request: &EchoRequest) -> usize {
+        let EchoRequest { source, destination, ident, sequence, .. } = *request;
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let conversation = Conversation { serial, socket, source, destination, ident, sequence, last_used: now };
+        let place = self.conversations.insert(conversation);
+        self.places.insert((source, destination, ident), place);
+        *self.of_source.entry(source).or_default() += 1;
+        self.idle.add(now, (place, serial));
+        let Echoes { conversations, idle, .. } = self;
+        idle.forget_gone(conversations.len(), |key| used(conversations, key).is_some());
+        place
+    }
+
+    /// Whether there was one at this place.
+    fn remove(&mut self, place: usize) -> bool {
+        let Some(Conversation { source, destination, ident, .. }) = self.conversations.try_remove(place) else {
+            return false;
+        };
+        self.places.remove(&(source, destination, ident));
+        if let Some(count) = self.of_source.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_source.remove(&source);
+            }
+        }
+        true
+    }
+
+    /// The places of what these addresses have begun, with the time when each was used last.
+    fn of(&self, addresses: &[IpAddr]) -> Vec<(Instant, usize)> {
+        let own = self.conversations.iter().filter(|(_, conversation)| addresses.contains(&conversation.source));
+        own.map(|(place, conversation)| (conversation.last_used, place)).collect()
+    }
+}
+
+/// When a conversation was used last; `None` if it is gone.
+fn used(conversations: &Slab<Conversation>, (place, serial): (usize, u64)) -> Option<Instant> {
+    conversations.get(place).filter(|found| found.serial == serial).map(|found| found.last_used)
 }
 
 impl Plane {
@@ -86,21 +135,16 @@ impl Plane {
         if let Some(place) = self.echoes.places.get(&key) {
             return Ok(*place);
         }
+        if self.echoes.of_source.get(&request.source).is_some_and(|own| *own >= self.datagram_share()) {
+            stalest(self.echoes.of(&[request.source])).for_each(|place| self.end_echo(place));
+        }
         if !self.admit(1) {
+            self.admission.complain(self.now, "a ping to the outside");
             return Err(Failure::NoResources);
         }
         let socket = PingSocket::open(request.destination, super::inbound::random() as u16)
             .inspect_err(|_| self.admission.give_back(1))?;
-        let place = self.echoes.conversations.insert(Conversation {
-            socket,
-            source: request.source,
-            destination: request.destination,
-            ident: request.ident,
-            sequence: request.sequence,
-            last_used: self.now,
-        });
-        self.echoes.places.insert(key, place);
-        self.echoes.idle.add(self.now, place);
+        let place = self.echoes.add(self.now, socket, request);
         let socket = &self.echoes.conversations[place].socket;
         if self.poller.add(socket.as_fd(), Token::Echo(place)).is_err() {
             self.end_echo(place);
@@ -147,27 +191,22 @@ impl Plane {
     }
 
     fn end_echo(&mut self, place: usize) {
-        if let Some(conversation) = self.echoes.conversations.try_remove(place) {
-            self.echoes.places.remove(&(conversation.source, conversation.destination, conversation.ident));
+        if self.echoes.remove(place) {
             self.admission.give_back(1);
         }
     }
 
     pub(super) fn expire_echoes(&mut self) {
         loop {
-            let conversations = &self.echoes.conversations;
-            let used = |place| conversations.get(place).map(|conversation: &Conversation| conversation.last_used);
-            let Some(place) = self.echoes.idle.expire(self.now, used) else { return };
+            let Echoes { conversations, idle, .. } = &mut self.echoes;
+            let Some((place, _)) = idle.expire(self.now, |key| used(conversations, key)) else { return };
             self.end_echo(place);
         }
     }
 
     /// Ends what a host that goes away had begun.
     pub(super) fn end_echoes_of(&mut self, addresses: &[IpAddr]) {
-        let concerned =
-            |(place, conversation): (usize, &Conversation)| addresses.contains(&conversation.source).then_some(place);
-        let places: Vec<usize> = self.echoes.conversations.iter().filter_map(concerned).collect();
-        for place in places {
+        for (_, place) in self.echoes.of(addresses) {
             self.end_echo(place);
         }
     }

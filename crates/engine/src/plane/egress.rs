@@ -122,8 +122,13 @@ impl Policies {
         self.serials.contains_key(&source)
     }
 
+    /// The host, or guest, that has this address.
+    pub(super) fn serial_at(&self, address: IpAddr) -> Option<u32> {
+        self.serials.get(&address).copied()
+    }
+
     fn of(&self, source: IpAddr) -> Option<(u32, &Egress)> {
-        let serial = *self.serials.get(&source)?;
+        let serial = self.serial_at(source)?;
         Some((serial, self.hosts.get(&serial)?))
     }
 

@@ -24,6 +24,6 @@ impl Plane {
 
     /// The host at an address of this network.
     pub(super) fn host_at(&self, address: IpAddr) -> Option<u32> {
-        self.hosts.iter().find(|(_, host)| host.addresses.contains(&address)).map(|(serial, _)| *serial)
+        self.policies.serial_at(address).filter(|serial| self.hosts.contains_key(serial))
     }
 }

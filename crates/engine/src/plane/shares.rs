@@ -1,5 +1,5 @@
 //! What one host or one forward may have of what all share: beyond that, the flows that were not used for the longest
-//! time make room. Only UDP needs it, where a flow costs its peer a single datagram.
+//! time make room. Only UDP and pings need it, where a flow costs its peer a single packet.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ pub(super) const MAX_CLIENTS: usize = 8192;
 const PART: usize = 8;
 
 impl Plane {
-    /// Most outbound UDP flows from one address of a host: each has a descriptor.
+    /// Most outbound UDP flows, and as many pinged destinations, from one address of a host: each has a descriptor.
     pub(super) fn datagram_share(&self) -> usize {
         (self.admission.limit() / 4).max(PART)
     }
@@ -26,7 +26,7 @@ impl Plane {
 }
 
 /// The part that was used longest ago, at least one if there is any.
-fn stalest<K>(mut used: Vec<(Instant, K)>) -> impl Iterator<Item = K> {
+pub(super) fn stalest<K>(mut used: Vec<(Instant, K)>) -> impl Iterator<Item = K> {
     let count = used.len().div_ceil(PART);
     if count < used.len() {
         used.select_nth_unstable_by_key(count, |(at, _)| *at);

@@ -78,11 +78,8 @@ impl Plane {
 
     /// One flow as the API shows it.
     pub(super) fn flow_view(&self, flow: &Flow) -> inspect::Flow {
-        let host_at = |address: IpAddr| self.hosts.values().find(|host| host.addresses.contains(&address));
-        let view = self.flow_snapshot(flow).view(
-            |address| host_at(address).map(|host| host.name.clone()),
-            |serial| self.hosts.get(&serial).map(|host| host.name.clone()),
-        );
+        let name = |serial: u32| self.hosts.get(&serial).map(|host| host.name.clone());
+        let view = self.flow_snapshot(flow).view(|address| name(self.host_at(address)?), name);
         inspect::Flow { via: self.entrance(flow), ..view }
     }
 

@@ -34,6 +34,9 @@ pub(crate) fn what_does_not_exist_is_a_problem() {
         ("PUT", "/v1/hosts", 405),
         ("DELETE", "/v1/network", 405),
         ("PATCH", "/v1/forwards", 405),
+        ("GET", "/v1/hosts/%ff", 400),
+        ("DELETE", "/v1/sessions/%ff", 400),
+        ("POST", "/v1/hosts/web/dial?client=127.0.0.1:5&prot=80", 400),
     ] {
         let problem = client.request(method, path, b"{}").problem();
         assert_eq!(problem.status, status, "{method} {path}: {}", problem.title);

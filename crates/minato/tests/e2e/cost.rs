@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::machine::{MACHINE_V4, Machine, Process, SOON, wait_for, wait_until};
+use crate::machine::{MACHINE_V4, Machine, OUTSIDE_V4, Process, SOON, wait_for, wait_until};
 use crate::support::api::Api;
 use crate::support::{net, peer};
 
@@ -196,6 +196,38 @@ fn idle_flows_take_little_memory() {
         many.stop();
         warm_up.stop();
         keeper.stop();
+    });
+}
+
+/// Each ping to another destination, or by another program, has a descriptor of the engine for a minute.
+#[test]
+fn who_pings_without_end_leaves_descriptors_to_others() {
+    const PINGS: &str = "
+import socket, sys
+for number in range(3000):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP) as one:
+        one.sendto(b'\\x08' + bytes(15), (sys.argv[1], 0))
+print('all sent')
+";
+    Machine::run(&["prlimit", "python3"], |machine| {
+        machine.outside(|| thread::spawn(|| peer::count(&format!("{OUTSIDE_V4}:7000"))));
+        let user = machine.user();
+        let mut command = user.command("prlimit");
+        command.args(["--nofile=1200:1200", "/run/bin/minato", "run", "--name", "busy", "--", "sleep", "100"]);
+        let busy = user.start(&mut command);
+        Api::USER.host("busy");
+        let other = user.run(&["--name", "other"], &["sleep", "100"]);
+        Api::USER.host("other");
+        let pings = user.exec("busy", &["python3", "-c", PINGS, OUTSIDE_V4]).finish().expect_success();
+        assert_eq!(pings.stdout, "all sent\n");
+        let [engine] = machine.engines().try_into().unwrap_or_else(|_| panic!("not one engine"));
+        let descriptors = engine.descriptors();
+        assert!((150..500).contains(&descriptors), "{descriptors} of 1200, of which a host may have a quarter");
+        let script = format!("exec 3<>/dev/tcp/{OUTSIDE_V4}/7000 && echo through");
+        let through = user.exec("other", &["bash", "-c", &script]).finish().expect_success();
+        assert_eq!(through.stdout, "through\n");
+        other.stop();
+        busy.stop();
     });
 }
 

@@ -88,3 +88,29 @@ fn every_flow_names_both_ends() {
         }
     });
 }
+
+#[test]
+fn equal_ends_within_two_hosts_have_the_processes_of_their_own() {
+    const PAIR: &str = "
+import socket, time
+server = socket.create_server(('127.0.0.1', 5432))
+client = socket.create_connection(('127.0.0.1', 5432), source_address=('127.0.0.1', 40000))
+accepted, _ = server.accept()
+time.sleep(100)
+";
+    Machine::run(&["python3"], |machine| {
+        let user = machine.user();
+        let hosts = ["one", "two"].map(|name| user.run(&["--name", name], &["python3", "-c", PAIR]));
+        for name in ["one", "two"] {
+            let own =
+                wait_for("its process", SOON, || Api::USER.host(name).processes.first().map(|process| process.pid));
+            let seen = flow(&user, "the connection within a host", |flow| {
+                flow["client"]["host"] == name && flow["client"]["port"] == 40_000
+            });
+            for end in ["client", "server"] {
+                assert_eq!(seen[end]["process"]["pid"], own, "{name}: {seen}");
+            }
+        }
+        hosts.into_iter().for_each(|host| drop(host.stop()));
+    });
+}

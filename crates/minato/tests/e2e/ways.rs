@@ -121,6 +121,8 @@ fn what_works_without_ipv6_is_said_to_work() {
         wait_until("the service", SOON, || net::read_from("127.0.0.1:8080").is_some());
         explain(&user, &["8080"], 0, &["accepted"]);
         explain(&user, &["80", "--from", "web"], 0, &["accepted"]);
+        let taken = user.run(&["--name", "next", "-p", "8080:80"], &["sleep", "100"]).finish();
+        taken.expect_code(16).expect_stderr(&["the next free port is 8081: -p 8081:80"]);
         web.stop();
     });
 }

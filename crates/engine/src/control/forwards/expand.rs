@@ -8,7 +8,7 @@ use minato_ports::{Port, PortRange, Transport};
 
 use super::{check_apart, refuse};
 use crate::convert;
-use crate::problem::problem;
+use crate::problem::{problem, with_fix};
 
 const LOOPBACKS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
@@ -50,7 +50,7 @@ pub(super) fn expand(specs: &[ForwardSpec], max: usize) -> Result<Vec<Wanted>, P
             let title = format!("{host} has {} ports and {service} has {}", host.length(), service.length());
             return Err(problem(ProblemKind::Usage, title));
         }
-        let addresses = spec.address.map_or(LOOPBACKS.to_vec(), |address| vec![address]);
+        let addresses = spec.address.map_or(Ok(LOOPBACKS.to_vec()), |address| Ok(vec![canonical(address)?]))?;
         for (port, service_port) in host.iter().zip(service) {
             wanted.extend(addresses.iter().map(|address| Wanted {
                 address: SocketAddr::new(*address, port.value()),
@@ -64,6 +64,20 @@ pub(super) fn expand(specs: &[ForwardSpec], max: usize) -> Result<Vec<Wanted>, P
     }
     check_apart(specs, &wanted)?;
     Ok(wanted)
+}
+
+/// The address that is meant, if there may be forwards at it.
+fn canonical(address: IpAddr) -> Result<IpAddr, Problem> {
+    let address = address.to_canonical();
+    let why = match address {
+        _ if address.is_multicast() => "is a group's: no client connects to it",
+        IpAddr::V6(address) if address.is_unicast_link_local() => {
+            "is valid on one link only, which a forward can't name"
+        }
+        _ => return Ok(address),
+    };
+    let refusal = problem(ProblemKind::WrongAddress, format!("{address} {why}"));
+    Err(with_fix(refusal, "leave the address out for 127.0.0.1 and ::1, or use 0.0.0.0 or [::] for all"))
 }
 
 /// How many single forwards this names; a range that is none is refused later.
@@ -153,6 +167,18 @@ mod tests {
         assert!(usage(&[spec(None, (10, 19), (1, 2))]).contains("10 ports"));
         assert!(usage(&[spec(None, (9000, 9010), (1, 11)), spec(None, (9005, 9005), (80, 80))]).contains("9005"));
         assert!(usage(&[spec(Some("0.0.0.0"), (80, 80), (80, 80)), spec(None, (80, 80), (81, 81))]).contains("80/tcp"));
+    }
+
+    #[test]
+    fn addresses_are_what_they_mean_or_refused() {
+        let wanted = expand(&[spec(Some("::ffff:127.0.0.1"), (80, 80), (80, 80))], 4).unwrap();
+        assert_eq!(wanted[0].address, "127.0.0.1:80".parse().unwrap());
+        for address in ["fe80::1", "ff02::1", "224.0.0.1", "::ffff:239.1.2.3"] {
+            let refusal = expand(&[spec(Some(address), (80, 80), (80, 80))], 4).unwrap_err();
+            assert_eq!((refusal.kind, refusal.fixes.len()), (ProblemKind::WrongAddress, 1), "{}", refusal.title);
+        }
+        let twice = [spec(Some("::ffff:127.0.0.1"), (80, 80), (80, 80)), spec(Some("127.0.0.1"), (80, 80), (80, 80))];
+        assert!(usage(&twice).contains("asked for twice"));
     }
 
     #[test]
