@@ -25,7 +25,7 @@ use std::sync::Mutex;
 
 use minato_inspect::Problem;
 
-pub use control::web_port;
+pub use control::{RESERVED_NAMES, web_port};
 use log::Log;
 use startup::ready::announce;
 pub use subnet::{FixedSubnet, FixedSubnetError, most_hosts};

@@ -11,6 +11,10 @@ use crate::convert;
 use crate::problem::{problem, with_fix};
 use crate::rows;
 
+/// What to do where the limit of open files is reached.
+pub(crate) const MORE_FILES: &str =
+    "raise the hard limit of open files: as root, ulimit -Hn 65536 in the shell that starts the network";
+
 /// What the machine's kernel said, with whoever is in the way and what helps whatever the port was wanted for.
 pub fn refused(address: SocketAddr, transport: Transport, error: HoldError) -> Problem {
     match error {
@@ -25,7 +29,7 @@ pub fn refused(address: SocketAddr, transport: Transport, error: HoldError) -> P
         }
         HoldError::FileLimit { limit } => {
             let title = format!("{address}/{transport} can't be held: the limit of open files ({limit}) is reached");
-            with_fix(problem(ProblemKind::Exhausted, title), "raise the hard limit: ulimit -Hn")
+            with_fix(problem(ProblemKind::Exhausted, title), MORE_FILES)
         }
         HoldError::Io(error) => problem(ProblemKind::Internal, format!("{address}/{transport} can't be held: {error}")),
     }

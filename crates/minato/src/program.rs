@@ -29,9 +29,17 @@ pub(crate) use stop::stop_along;
 const HOST_VARIABLE: &str = "MINATO_HOST";
 
 /// Starts a program in a session's host. Its session tells which ports it could not bind.
-pub(crate) async fn spawn(program: &Program, session: &Session, network: &Name) -> Result<Child, Failure> {
+pub(crate) async fn spawn(
+    program: &Program,
+    variables: &[(String, String)],
+    session: &Session,
+    network: &Name,
+) -> Result<Child, Failure> {
     let mut command = std::process::Command::new(&program.name);
-    command.args(&program.arguments).env(here::VARIABLE, network.as_str());
+    command
+        .args(&program.arguments)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .env(here::VARIABLE, network.as_str());
     let binds = program.bind_watch.then(|| session.binds_of_sole_program());
     // Its host may live on with other programs, and would keep one that ignores being asked.
     let orphan = Orphan::Killed;

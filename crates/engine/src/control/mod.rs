@@ -56,6 +56,7 @@ use guests::GuestRecord;
 pub(crate) use guests::GuestSession;
 use joining::Membership;
 use loopback::Loopback;
+pub use name::RESERVED as RESERVED_NAMES;
 pub(crate) use numbers::Numbers;
 use programs::Programs;
 pub(crate) use sessions::Session;

@@ -17,7 +17,7 @@ fn is_label(name: &str) -> bool {
 }
 
 /// Names that are no host's: the gateway's own, and the one that means each host itself.
-const RESERVED: [&str; 2] = ["gateway", "localhost"];
+pub const RESERVED: [&str; 2] = ["gateway", "localhost"];
 
 /// Refuses what can't be the name of a host.
 pub(crate) fn check_host(name: &str) -> Result<(), Problem> {

@@ -12,6 +12,7 @@ use crate::program::{self, Signals};
 use crate::render;
 use crate::runtime_dir::RuntimeDir;
 use crate::terminal::Terminal;
+use crate::up;
 
 /// Makes a host and runs a program in it.
 pub(super) async fn run(run: Run, client: Client, terminal: &Terminal) -> Result<u8, Failure> {
@@ -29,25 +30,27 @@ pub(super) async fn run(run: Run, client: Client, terminal: &Terminal) -> Result
         command: run.program.display(),
     };
     let session = client::open_host(&client, &request).await?;
-    attend(&run.program, session, client.directory(), terminal).await
+    attend(&run.program, &[], session, client.directory(), terminal).await
 }
 
 /// Runs a program in a host that is there.
 pub(super) async fn exec(exec: Exec, client: Client, terminal: &Terminal) -> Result<u8, Failure> {
     let request = ExecRequest { command: exec.program.display() };
     let session = client::open_session(&client, exec.host.as_str(), &request).await?;
-    attend(&exec.program, session, client.directory(), terminal).await
+    let variables = up::environment_of(client.directory(), exec.host.as_str());
+    attend(&exec.program, &variables, session, client.directory(), terminal).await
 }
 
 /// Runs the program and ends the session with it.
 async fn attend(
     program: &Program,
+    variables: &[(String, String)],
     mut session: Session,
     directory: &RuntimeDir,
     terminal: &Terminal,
 ) -> Result<u8, Failure> {
     let mut signals = Signals::catch_as_job()?;
-    let mut child = match program::spawn(program, &session, directory.network()).await {
+    let mut child = match program::spawn(program, variables, &session, directory.network()).await {
         Ok(child) => child,
         Err(failure) => {
             // What matters is why the program did not start; an engine that fails now as well is found by the next command.

@@ -117,6 +117,8 @@ pub(crate) struct Finding {
     pub(crate) column: usize,
     /// What is wrong.
     pub(crate) message: String,
+    /// Why, in a few words about what stands there.
+    pub(crate) why: String,
     /// What to do about it.
     pub(crate) help: Option<String>,
 }
@@ -159,7 +161,7 @@ impl Problems {
 }
 
 fn finding(sources: &Sources, problem: &Problem) -> Finding {
-    let (place, _) = &problem.labels[0];
+    let (place, why) = &problem.labels[0];
     let before = &sources.text(place.file)[..place.start];
     let line_start = before.rfind('\n').map_or(0, |end| end + 1);
     Finding {
@@ -167,6 +169,7 @@ fn finding(sources: &Sources, problem: &Problem) -> Finding {
         line: before.matches('\n').count() + 1,
         column: before[line_start..].chars().count() + 1,
         message: problem.message.clone(),
+        why: why.clone(),
         help: problem.help.clone(),
     }
 }

@@ -30,6 +30,10 @@ pub(super) const HOST_KEYS: &[&str] = &[
 pub(super) const PROGRAM_KEYS: &[&str] =
     &["command", "environment", "env-file", "directory", "restart", "map-root", "bind-watch", "direct", "ready"];
 
+/// What other files call some of them.
+const SHORT: &[(&str, &str)] =
+    &[("env", "environment"), ("cmd", "command"), ("cwd", "directory"), ("workdir", "directory")];
+
 type Table<'a> = DeTable<'a>;
 type Value<'a> = Spanned<DeValue<'a>>;
 type Key<'a> = Spanned<std::borrow::Cow<'a, str>>;
@@ -66,11 +70,22 @@ impl Reader<'_> {
                 "allow" => draft.policy.allow = self.texts(value),
                 "deny" => draft.policy.deny = self.texts(value),
                 "environment" => draft.environment = self.environment(value),
-                "host" => draft.hosts = self.named(value, "[host.NAME]", Reader::host),
+                "host" => {
+                    draft.hosts = self.named(value, "[host.NAME]", Reader::host);
+                    self.refuse_reserved(&draft.hosts);
+                }
                 _ => self.unknown(key, &[FILE_KEYS]),
             }
         }
         draft
+    }
+
+    /// Refuses names that mean something else in every network.
+    fn refuse_reserved(&mut self, hosts: &[(At<Name>, HostDraft)]) {
+        for (name, _) in hosts.iter().filter(|(name, _)| minato_engine::RESERVED_NAMES.contains(&name.value.as_str())) {
+            let message = format!("'{}' can't be the name of a host", name.value);
+            self.problems.push(Problem::new(message, name.place, "in the network it has a meaning"));
+        }
     }
 
     fn host(&mut self, table: &Table<'_>) -> HostDraft {
@@ -237,7 +252,10 @@ impl Reader<'_> {
             return self.problem(message, key.span(), "write it above the first [table]");
         }
         let close = known.iter().flat_map(|keys| keys.iter().copied());
-        let close = close.map(|other| (strsim::jaro_winkler(word, other), other));
+        // What an abbreviation means is nearer than what it looks like.
+        let likeness =
+            |other| if SHORT.contains(&(word.as_ref(), other)) { 1.0 } else { strsim::jaro_winkler(word, other) };
+        let close = close.map(|other| (likeness(other), other));
         let best = close.max_by(|one, other| one.0.total_cmp(&other.0)).filter(|(likeness, _)| *likeness > 0.7);
         let place = self.place(key.span());
         let problem = Problem::new(

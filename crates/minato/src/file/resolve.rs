@@ -97,7 +97,8 @@ impl Resolver<'_> {
     fn host(&mut self, name: &At<Name>, host: &HostDraft, draft: &Draft, is_instance: bool) -> Option<HostPlan> {
         let forwards = self.forwards(host, is_instance);
         let ready = self.ready(host);
-        let default_port = host.ports.first().map(|(key, _)| key.value);
+        let default_port = forwarded(host).next();
+        let policy = host.policy.resolve(&draft.policy, self.problems);
         let services = self.services(name, host, draft, default_port)?;
         Some(HostPlan {
             name: name.value.clone(),
@@ -108,7 +109,7 @@ impl Resolver<'_> {
             depends_on: values(host.depends_on.as_ref()),
             ephemeral_range: host.ephemeral_range.as_ref().map(|range| range.value),
             host_ports: values(host.host_ports.as_ref()),
-            policy: host.policy.resolve(&draft.policy, self.problems),
+            policy,
             networks: values(host.networks.as_ref()),
             stop_timeout: host.stop_timeout.as_ref().map_or(STOP_TIMEOUT, |timeout| timeout.value),
         })
@@ -191,16 +192,17 @@ impl Resolver<'_> {
             self.problems.push(Problem::new(what, direct.place, "needs it").and(watch.place, "turns it off"));
         }
         let mut variables = BTreeMap::new();
-        for file in program.env_file.iter().flatten() {
-            variables.extend(self.env_file(file)?);
-        }
+        // Everything that is wrong is told, not only the first.
+        let files: Vec<_> = program.env_file.iter().flatten().map(|file| self.env_file(file)).collect();
+        let directory = self.directory(program.directory.as_ref());
+        variables.extend(files.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten());
         variables.extend(program.environment.into_iter().map(|(name, value)| (name.value, value)));
         let port = program.ready.as_ref().and_then(|ready| ready.first()).map(|port| port.value).or(default_port);
         Some(ServicePlan {
             name: name.cloned(),
             command: command.value,
             environment: variables,
-            directory: self.directory(program.directory.as_ref())?,
+            directory: directory?,
             restart: program.restart.map(|restart| restart.value).unwrap_or_default(),
             map_root: program.map_root.is_some_and(|map_root| map_root.value),
             bind_watch: program.bind_watch.is_none_or(|bind_watch| bind_watch.value),
@@ -245,7 +247,7 @@ impl Resolver<'_> {
         let own: Vec<PortKey> = match &host.program.ready {
             Some(ready) => ready.iter().map(|port| port.value).collect(),
             // A range is room for ports that come and go.
-            None => host.ports.iter().map(|(key, _)| key.value).filter(|key| key.first == key.last).collect(),
+            None => forwarded(host).filter(|key| key.first == key.last).collect(),
         };
         let mut ports: Vec<ReadyPort> = own.into_iter().chain(of_services).flat_map(PortKey::each).collect();
         ports.sort_unstable();
@@ -304,6 +306,11 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+/// The ports of a host to which something leads, unless an upper file has taken that away.
+fn forwarded(host: &HostDraft) -> impl Iterator<Item = PortKey> {
+    host.ports.iter().filter(|(_, lines)| lines.value.is_some()).map(|(key, _)| key.value)
 }
 
 fn values<T: Clone>(list: Option<&Vec<At<T>>>) -> Vec<T> {

@@ -324,3 +324,21 @@ fn what_is_of_the_whole_file_stands_above_the_tables() {
         assert!(refused.contains("write it above the first [table]"), "{refused}");
     }
 }
+
+#[test]
+fn everything_that_is_wrong_with_a_program_is_told_at_once() {
+    let why =
+        refusal("[host.a]\ncommand = 'x'\nenv-file = ['none', 'neither']\ndirectory = 'nowhere'\nallow = ['x:::']\n");
+    for what in ["/none:", "/neither:", "there is no directory", "'x:::' is no rule"] {
+        assert!(why.contains(what), "no {what}: {why}");
+    }
+    assert!(refusal("[host.a]\ncommand = 'x'\nenv = {}\n").contains("did you mean 'environment'?"));
+    assert!(refusal("[host.gateway]\ncommand = 'x'\n").contains("'gateway' can't be the name of a host"));
+}
+
+#[test]
+fn a_forward_that_is_taken_away_is_not_waited_for() {
+    let plan = plan("[host.a]\ncommand = 'x'\nports = { 80 = false, 443 = 8443 }\n");
+    assert_eq!(plan.hosts[0].ready.iter().map(|ready| ready.port).collect::<Vec<_>>(), [443]);
+    assert_eq!(plan.hosts[0].services[0].port, Some(443));
+}

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::relay::{Entrance, Relay};
 
 /// `-p`: `[IP:]HOSTPORT:PORT[/udp]`, both ports or both ranges.
-pub(super) fn forward(text: &str) -> Result<ForwardSpec, Failure> {
+pub(crate) fn forward(text: &str) -> Result<ForwardSpec, Failure> {
     let example = "-p [IP:]HOSTPORT:PORT[/udp], as -p 8080:80, -p 0.0.0.0:5353:53/udp, -p [::1]:8000-8010:8000-8010";
     let parsed = text.parse().map(spec);
     parsed.map_err(|error| wrong(&format!("'-p {text}' is no forward"), &error).fix(example))

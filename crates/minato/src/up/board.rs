@@ -13,7 +13,8 @@ use crate::flags::Name;
 /// |---|---|
 /// | `Waiting` | `Starting` when the others are ready |
 /// | `Starting` | `Ready` when its ports listen; `Failed` when a program ends before |
-/// | `Ready` | `Ended` when its last program has ended |
+/// | `Ready` | `Ended` when its last program has ended; `Restarting` when one has that is started again |
+/// | `Restarting` | `Ready` when all of them run and its ports listen |
 /// | `Stopping` | gone |
 /// | `Failed`, `Ended` | nothing, unless the file changes |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,8 @@ pub(crate) enum State {
     Starting,
     /// It does what it is for.
     Ready,
+    /// It was ready, and one of its programs has ended since and is being started again.
+    Restarting,
     /// It is being ended.
     Stopping,
     /// It was not made, or did not become ready.
@@ -69,7 +72,9 @@ impl Board {
         let now = Instant::now();
         self.0.send_modify(|map| {
             let begun = match map.get(host) {
-                Some(entry) if !matches!(state, State::Waiting { .. } | State::Starting) => entry.begun,
+                Some(entry) if !matches!(state, State::Waiting { .. } | State::Starting | State::Restarting) => {
+                    entry.begun
+                }
                 _ => now,
             };
             map.insert(host.clone(), Entry { state, since: now, begun });
@@ -93,7 +98,7 @@ impl Board {
         let map = self.0.borrow();
         let row = |host: &Name| {
             let Entry { state, since, begun } = map.get(host)?.clone();
-            let until = if state == State::Starting { Instant::now() } else { since };
+            let until = if matches!(state, State::Starting | State::Restarting) { Instant::now() } else { since };
             Some(Row { host: host.to_string(), state, seconds: (until - begun).as_secs_f64() })
         };
         order.iter().filter_map(row).collect()

@@ -106,6 +106,11 @@ impl Context {
         self.write_status();
     }
 
+    /// What the first program of a host finds in its environment, for others that come to it.
+    pub(super) fn environment(&self, host: &Name, variables: &[(String, String)]) {
+        self.presence.write_environment(host, variables);
+    }
+
     /// These are the hosts, in the order in which they are shown.
     pub(super) fn hosts(&self, hosts: &[HostPlan]) {
         let services = |host: &HostPlan| {

@@ -1,14 +1,15 @@
 //! Forwards whose ports nobody has named: free ones, chosen with the engine, which holds them.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
 
-use minato_inspect::{ForwardRequest, ForwardSpec, ProblemKind};
+use minato_inspect::{ForwardRequest, ForwardSpec, ProblemKind, Transport};
 
 use super::context::Context;
 use crate::client::RequestError;
 use crate::failure::{Failure, code};
 use crate::file::{FREE_PORTS, Forward, HostPorts};
-use crate::flags::Name;
+use crate::flags::{Name, argument};
 
 /// How many places are tried.
 const ATTEMPTS: u16 = 500;
@@ -32,6 +33,23 @@ pub(super) async fn add_free(
         added.push(spec);
     }
     Ok(added)
+}
+
+/// A failure whose proposals of other ports are as a file has them, which knows no `-p`.
+pub(super) fn as_in_file(mut failure: Failure) -> Failure {
+    for fix in &mut failure.fixes {
+        let Some((free, spelled)) = fix.split_once(": -p ") else { continue };
+        let Ok(spec) = argument::forward(spelled) else { continue };
+        let transport = if spec.transport == Transport::Udp { "/udp" } else { "" };
+        let port = spec.service_ports.0;
+        let key = if transport.is_empty() { port.to_string() } else { format!("\"{port}{transport}\"") };
+        let value = match spec.address {
+            None => spec.host_ports.0.to_string(),
+            Some(address) => format!("\"{}\"", SocketAddr::new(address, spec.host_ports.0)),
+        };
+        *fix = format!("{free}: ports = {{ {key} = {value} }}");
+    }
+    failure
 }
 
 /// Where a forward is on this machine.
@@ -65,7 +83,7 @@ async fn add_one(context: &Context, host: &Name, forward: &Forward) -> Result<Fo
 /// long as nobody else takes them.
 fn candidates(context: &Context, host: &Name, forward: &Forward, length: u16) -> impl Iterator<Item = u16> {
     let mut hasher = DefaultHasher::new();
-    let transport = forward.transport == minato_inspect::Transport::Udp;
+    let transport = forward.transport == Transport::Udp;
     (context.network.as_str(), host.as_str(), forward.service_ports, transport).hash(&mut hasher);
     let room = u64::from((FREE_PORTS.end - FREE_PORTS.start) / length.min(FREE_PORTS.end - FREE_PORTS.start));
     let start = hasher.finish() % room.max(1);

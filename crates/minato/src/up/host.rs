@@ -17,6 +17,9 @@ use crate::failure::Failure;
 use crate::file::HostPlan;
 use crate::flags::Name;
 
+/// For so long the programs of a host without ports must have run for it to be ready again.
+const STEADY: Duration = Duration::from_secs(1);
+
 /// How long the end of a host may take when everything is to end at once.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -92,7 +95,7 @@ impl HostTask {
             command: plan.services[0].command.clone(),
             ..HostRequest::default()
         };
-        let about = |failure: Failure| failure.detail(format!("it is for host '{}'", plan.name));
+        let about = |failure: Failure| forwards::as_in_file(failure).detail(format!("it is for host '{}'", plan.name));
         let session = client::open_host(&self.context.client, &request).await.map_err(about)?;
         let mut forwards = request.forwards;
         match forwards::add_free(&self.context, &plan.name, &plan.forwards).await {
@@ -119,7 +122,11 @@ impl HostTask {
             stop_timeout: self.plan.stop_timeout,
             stop,
             ready,
+            pausing: watch::channel(0).0,
         };
+        let variables =
+            environment::variables(&self.context.network, &self.plan.name, &self.plan.services[0], forwards);
+        self.context.environment(&self.plan.name, &variables);
         let mut services = JoinSet::new();
         for service in &self.plan.services {
             let variables = environment::variables(&self.context.network, &self.plan.name, service, forwards);
@@ -136,10 +143,16 @@ impl HostTask {
                 }
             }
         }
-        let variables =
-            environment::variables(&self.context.network, &self.plan.name, &self.plan.services[0], forwards);
-        let readiness = readiness(Arc::clone(&self.context), self.plan.clone(), place, variables);
-        let outcome = self.watch(&mut session, &mut services, (&ending, &is_ready), readiness).await;
+        let pausing = place.pausing.subscribe();
+        let (context, plan) = (Arc::clone(&self.context), self.plan.clone());
+        let readiness = move |after: Duration| {
+            let ready = readiness(Arc::clone(&context), plan.clone(), place.clone(), variables.clone());
+            async move {
+                tokio::time::sleep(after).await;
+                ready.await
+            }
+        };
+        let outcome = self.watch(&mut session, &mut services, (&ending, &is_ready), (readiness, pausing)).await;
         if !matches!(outcome, Outcome::EngineEnded(_)) {
             self.context.state(&self.plan.name, State::Stopping);
             self.end_services(&mut services, &ending).await;
@@ -151,25 +164,38 @@ impl HostTask {
     }
 
     /// Waits for whatever happens to a host, until it is to end.
-    async fn watch(
+    async fn watch<F>(
         &mut self,
         session: &mut Session,
         services: &mut JoinSet<End>,
         (ending, is_ready): (&watch::Sender<Stop>, &watch::Sender<bool>),
-        readiness: impl Future<Output = Result<(), Failure>>,
-    ) -> Outcome {
+        (readiness, mut pausing): (impl Fn(Duration) -> F, watch::Receiver<usize>),
+    ) -> Outcome
+    where
+        F: Future<Output = Result<(), Failure>>,
+    {
         let context = Arc::clone(&self.context);
         let name = self.plan.name.clone();
-        tokio::pin!(readiness);
+        let steady = if self.waits() { Duration::ZERO } else { STEADY };
+        let mut becoming_ready = Box::pin(readiness(Duration::ZERO));
+        let mut waits = true;
         let mut trouble = None;
         loop {
             tokio::select! {
-                ready = &mut readiness, if !*is_ready.borrow() => {
+                ready = &mut becoming_ready, if waits => {
                     if let Err(failure) = ready {
                         return Outcome::Failed(failure);
                     }
+                    waits = false;
                     is_ready.send_replace(true);
                     context.state(&name, State::Ready);
+                }
+                Ok(()) = pausing.changed() => {
+                    waits = *pausing.borrow_and_update() == 0;
+                    if !waits && *is_ready.borrow() {
+                        context.state(&name, State::Restarting);
+                    }
+                    becoming_ready = Box::pin(readiness(steady));
                 }
                 Ok(()) = self.stop.changed() => raise(ending, *self.stop.borrow_and_update()),
                 ended = services.join_next() => match ended {

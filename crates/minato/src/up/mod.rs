@@ -42,7 +42,7 @@ pub(crate) use down::down;
 pub(crate) use group::LEADER;
 pub(crate) use logs::show as logs;
 use presence::Presence;
-pub(crate) use presence::{Status, status};
+pub(crate) use presence::{Status, environment as environment_of, status};
 use screen::Screen;
 pub(crate) use show::table;
 use supervisor::Supervisor;

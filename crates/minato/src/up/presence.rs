@@ -4,9 +4,9 @@
 //! go with the network's directory when the engine ends, also after `kill -9`.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -22,6 +22,8 @@ use crate::runtime_dir::RuntimeDir;
 
 const LOCK: &str = "up.lock";
 const STATUS: &str = "up.json";
+/// A directory with a file for each host: what its first program finds in its environment.
+const ENVIRONMENT: &str = "environment";
 
 /// Who supervises.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,6 +113,20 @@ impl Presence {
         };
         let _ = write();
     }
+
+    /// Writes down what the first program of a host finds in its environment. When that fails, `exec` goes without.
+    pub(super) fn write_environment(&self, host: &Name, variables: &[(String, String)]) {
+        let directory = self.directory.join(ENVIRONMENT);
+        let write = || -> io::Result<()> {
+            DirBuilder::new().mode(0o700).recursive(true).create(&directory)?;
+            let new = directory.join("new");
+            let mut options = OpenOptions::new();
+            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            file.write_all(&serde_json::to_vec(variables)?)?;
+            fs::rename(&new, directory.join(environment_file(host.as_str())))
+        };
+        let _ = write();
+    }
 }
 
 impl Drop for Presence {
@@ -127,6 +143,7 @@ impl Drop for Presence {
 fn remove_all(directory: &Path) {
     let _ = fs::remove_file(directory.join(STATUS));
     let _ = fs::remove_dir_all(directory.join(logs::DIRECTORY));
+    let _ = fs::remove_dir_all(directory.join(ENVIRONMENT));
     let _ = fs::remove_file(directory.join(LOCK));
 }
 
@@ -156,6 +173,18 @@ pub(super) fn is_up(directory: &RuntimeDir) -> bool {
 pub(crate) fn status(directory: &RuntimeDir) -> Option<Status> {
     let status = || serde_json::from_slice(&fs::read(directory.path().join(STATUS)).ok()?).ok();
     is_up(directory).then(status)?
+}
+
+/// What the first program of a host finds in its environment, if the network's supervisor runs that host.
+pub(crate) fn environment(directory: &RuntimeDir, host: &str) -> Vec<(String, String)> {
+    let file = directory.path().join(ENVIRONMENT).join(environment_file(host));
+    let read = || serde_json::from_slice(&fs::read(file).ok()?).ok();
+    is_up(directory).then(read).flatten().unwrap_or_default()
+}
+
+/// A name of its own also for a host that is called "new".
+fn environment_file(host: &str) -> String {
+    format!("{host}.json")
 }
 
 /// Whether this host is one of the supervisor's, or was.

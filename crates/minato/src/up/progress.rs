@@ -30,7 +30,7 @@ fn sentence(row: &Row) -> Option<String> {
         State::Ready => Some(format!("{host} is ready after {}", age(row.seconds))),
         State::Ended { well: true } => Some(format!("{host} has ended")),
         State::Ended { well: false } => Some(format!("{host} has ended, not all of it well")),
-        State::Waiting { .. } | State::Starting | State::Stopping | State::Failed => None,
+        State::Waiting { .. } | State::Starting | State::Restarting | State::Stopping | State::Failed => None,
     }
 }
 
@@ -78,6 +78,10 @@ pub(super) fn state(state: &State, seconds: Option<f64>) -> String {
             None => "starting".into(),
         },
         State::Ready => "ready".into(),
+        State::Restarting => match seconds {
+            Some(seconds) => format!("restarting, {}", age(seconds)),
+            None => "restarting".into(),
+        },
         State::Stopping => "ending".into(),
         State::Failed => "failed".into(),
         State::Ended { well: true } => "ended".into(),

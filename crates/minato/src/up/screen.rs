@@ -256,6 +256,7 @@ mod tests {
             host: host.into(),
             service: service.map(str::to_owned),
             text: text.into(),
+            gap: None,
         };
         let lines = [
             line("db", None, "\u{1b}[1mready\u{1b}[0m to accept connections"),

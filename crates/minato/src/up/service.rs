@@ -58,6 +58,8 @@ pub(super) struct Place {
     pub(super) stop: watch::Receiver<Stop>,
     /// Whether the host was ready.
     pub(super) ready: watch::Receiver<bool>,
+    /// How many of its programs have ended and are to be started again.
+    pub(super) pausing: watch::Sender<usize>,
 }
 
 /// How the time of a program ended.
@@ -107,11 +109,16 @@ impl Service {
             self.note(None, Some(code));
             let last = output.finish().await;
             if !self.starts_again(code) {
+                if self.place.context.was_all_ready() {
+                    // Before, a failure says so, or that a host has ended.
+                    self.say(&format!("ended with {}", shown(code)));
+                }
                 return End::Ended(code, self.failure(code, &last));
             }
             if started.elapsed() >= GOOD_RUN {
                 pause = FIRST_PAUSE;
             }
+            self.place.pausing.send_modify(|pausing| *pausing += 1);
             self.say(&format!("ended with {}; starts again in {pause:?}", shown(code)));
             tokio::select! {
                 () = sleep(pause) => {}
@@ -124,6 +131,7 @@ impl Service {
                 Ok(None) => return End::Stopped,
                 Err(failure) => return End::Impossible(failure),
             };
+            self.place.pausing.send_modify(|pausing| *pausing -= 1);
         }
     }
 

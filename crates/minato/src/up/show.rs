@@ -17,7 +17,7 @@ pub(crate) fn table(status: &Status, look: &Look) -> String {
         Column::number("EXIT CODE"),
     ]);
     for (host, state) in &status.hosts {
-        let odd = matches!(state, State::Failed | State::Ended { well: false });
+        let odd = matches!(state, State::Failed | State::Restarting | State::Ended { well: false });
         let shown = || Cell::new(progress::state(state, None), if odd { Tone::Odd } else { Tone::Plain });
         let mut programs = status.services.iter().filter(|service| service.host == host.as_str()).peekable();
         if programs.peek().is_none() {
@@ -58,6 +58,7 @@ mod tests {
             ("db", State::Ready),
             ("web", State::Ended { well: false }),
             ("a-host-with-a-rather-long-name", State::Starting),
+            ("crashing", State::Restarting),
             ("last", State::Waiting { hosts: waiting.map(str::to_owned).to_vec() }),
         ];
         let status = Status {

@@ -1,7 +1,9 @@
 //! `minato up`, `down`, `logs`, `check` and `ps -f`: several hosts from one file.
 
 mod endings;
+mod logs;
 mod network;
+mod restarts;
 mod watch;
 
 use std::fs::{self, File};

@@ -50,7 +50,7 @@ pub(super) fn too_many(others: usize, wanted: usize, max: usize) -> Problem {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.map(|limit| format!(" ({limit})")).unwrap_or_default();
     let title = format!("{wanted} more forwards{besides} are too many: the limit of open files{limit} allows {max}");
-    with_fix(problem(ProblemKind::Exhausted, title), "raise the hard limit: ulimit -Hn")
+    with_fix(problem(ProblemKind::Exhausted, title), unheld::MORE_FILES)
 }
 
 pub(super) fn no_such_forward(host: &str, wanted: Wanted) -> Problem {

@@ -76,6 +76,8 @@ const WRONG: &[&str] = &[
     "stop-timeout = -1",
     "stop-timeout = 3601",
     "unheard-of = 1",
+    "[host.gateway]\ncommand = 'x'",
+    "[host.localhost]\ncommand = 'x'",
     "service = 1",
     "service.X = { command = 'a' }",
     "service.x = { ports = {} }",

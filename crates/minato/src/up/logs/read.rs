@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{DIRECTORY, Line, before, current};
+use super::{DIRECTORY, Gap, Line, before, current};
 use crate::commands::DONE;
 use crate::failure::{Failure, code};
 use crate::flags::Name;
@@ -61,25 +61,27 @@ pub(crate) async fn show(
 }
 
 /// Reads files to their ends, again and again.
-struct Reader {
-    directory: PathBuf,
+pub(super) struct Reader {
+    pub(super) directory: PathBuf,
     /// Only these hosts; empty: all.
-    only: Vec<String>,
-    files: Vec<Open>,
+    pub(super) only: Vec<String>,
+    pub(super) files: Vec<Open>,
 }
 
 /// A file that is being read.
-struct Open {
+pub(super) struct Open {
     host: String,
     file: File,
     inode: u64,
     /// What follows the last whole line.
     rest: Vec<u8>,
+    /// Whether a gap that its first line tells of is none.
+    skips_gap: bool,
 }
 
 impl Reader {
     /// What was written since the last time, by time.
-    fn new_lines(&mut self) -> Vec<Line> {
+    pub(super) fn new_lines(&mut self) -> Vec<Line> {
         self.open_new();
         let mut lines: Vec<Line> = self.files.iter_mut().flat_map(Open::new_lines).collect();
         // Lines of one host keep their order: this is stable, and their times ascend.
@@ -96,10 +98,13 @@ impl Reader {
             names.filter_map(|name| name.strip_suffix(".jsonl").filter(|host| !host.contains('.')).map(str::to_owned));
         for host in hosts.filter(|host| self.only.is_empty() || self.only.contains(host)).collect::<Vec<_>>() {
             for path in [before(&self.directory, &host), current(&self.directory, &host)] {
+                let is_older = path == before(&self.directory, &host);
                 let Ok(file) = File::open(path) else { continue };
                 let Ok(inode) = file.metadata().map(|metadata| metadata.ino()) else { continue };
                 if !self.files.iter().any(|open| open.inode == inode) {
-                    self.files.push(Open { host: host.clone(), file, inode, rest: Vec::new() });
+                    // What is gone was before the older file; the newer one only follows it.
+                    let skips_gap = !is_older;
+                    self.files.push(Open { host: host.clone(), file, inode, rest: Vec::new(), skips_gap });
                 }
             }
         }
@@ -115,7 +120,12 @@ impl Open {
         }
         let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let whole: Vec<u8> = self.rest.drain(..whole).collect();
-        whole.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+        let lines = whole.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+        let mut lines: Vec<Line> = lines.collect();
+        if !lines.is_empty() && std::mem::take(&mut self.skips_gap) && lines[0].gap == Some(Gap::Older) {
+            lines.remove(0);
+        }
+        lines
     }
 
     /// Whether the file still has a name: one that has none is not written any more.

@@ -45,6 +45,31 @@ fn commands_follow_the_file_while_its_network_runs() {
 }
 
 #[test]
+fn programs_that_are_added_to_a_host_find_what_its_own_find() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let text = "network = 'shop'\nenvironment = { ALL = 'every' }\n[host.db]\ncommand = 'sleep 1000'\nready = false\n\
+                    ports = { 5432 = 8432 }\nenvironment = { PGUSER = 'shop' }\n";
+        write(machine, "minato.toml", text);
+        let up = user.start(user.minato(&["up"]));
+        says(&up, "network 'shop' is ready");
+        let told = user.minato_finish(&["exec", "db", "--", "env"]).expect_success().stdout;
+        for variable in
+            ["ALL=every", "PGUSER=shop", "PORT=5432", "MINATO_URL_5432=http://127.0.0.1:8432", "MINATO_NETWORK=shop"]
+        {
+            assert!(told.lines().any(|line| line == variable), "no {variable}: {told}");
+        }
+        up.stop().expect_success();
+        assert_eq!(crate::machine::leftovers::runtime_directories(), Vec::<std::path::PathBuf>::new());
+        // What is proposed where a port is taken is what a file can say.
+        let other = server(machine, &["-p", "8432:80"]);
+        let refused = user.minato_finish(&["up"]).expect_code(16);
+        refused.expect_stderr(&["the next free port is 8433: ports = { 5432 = 8433 }"]);
+        other.stop();
+    });
+}
+
+#[test]
 fn where_the_default_network_runs_too_it_is_said_which_one_is_shown() {
     Machine::run(&["python3"], |machine| {
         let user = machine.user();
