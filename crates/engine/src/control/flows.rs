@@ -1,6 +1,7 @@
 //! Who talks to whom: what passes through the packet loop, and connections between and within hosts, which don't.
 
 mod clients;
+mod receivers;
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use super::{Control, Inside, blocking};
 use crate::convert;
 use crate::plane::{Command, FlowSnapshot};
 use crate::problem::ending;
+use receivers::Receivers;
 
 /// Both ends of a connected socket, its own first.
 type Ends = (minato_inspect::Transport, SocketAddr, SocketAddr);
@@ -27,6 +29,7 @@ pub(super) struct Sockets {
     sockets: Vec<(String, SocketInfo)>,
     /// By host, since loopback addresses are the same in every one.
     processes: HashMap<String, HashMap<Ends, Process>>,
+    receivers: Receivers,
     /// By process ID; `None` for those that were gone when they were looked at.
     described: HashMap<u32, Option<Process>>,
     listening: HashSet<(String, u16)>,
@@ -66,8 +69,8 @@ impl Control {
 impl Sockets {
     /// None yet, of hosts with these addresses.
     pub(super) fn of(hosts: AddressOwners) -> Sockets {
-        let (sockets, processes, described, listening) = Default::default();
-        Sockets { hosts, sockets, processes, described, listening }
+        let (sockets, processes, receivers, described, listening) = Default::default();
+        Sockets { hosts, sockets, processes, receivers, described, listening }
     }
 
     fn look(running: &[(String, Inside)], hosts: AddressOwners) -> Sockets {
@@ -83,27 +86,38 @@ impl Sockets {
                     let _ = table.dump(query, |socket| all.add(name, *socket));
                 }
             }
-            found.push((inside.network_inode, begins..all.sockets.len()));
+            let mut bound = Vec::new();
+            for family in [Family::V4, Family::V6] {
+                let query = Query::new(family, Transport::Udp, States::UNCONNECTED);
+                let _ = table.dump(query, |socket| bound.push(socket.with_plain_addresses()));
+            }
+            found.push((name, inside.network_inode, begins..all.sockets.len(), bound));
         }
         // Processes after sockets: whoever has one of these is there, unless it has ended meanwhile.
         let mut pids = process::by_network();
-        for (network, sockets) in found {
+        for (name, network, sockets, bound) in found {
             let owners = SocketOwners::of(&pids.remove(&network).unwrap_or_default());
             sockets.for_each(|index| all.own(index, &owners));
+            for socket in bound {
+                let process = all.owner(&socket, &owners);
+                all.receivers.add(name, socket.local, socket.v6only, process);
+            }
         }
         all
     }
 
     /// Looks up whose a socket is.
     fn own(&mut self, index: usize, owners: &SocketOwners) {
-        let (host, socket) = &self.sockets[index];
-        if let Owner::Processes([first, ..]) = owners.owner(socket.inode) {
-            let describe = || process::describe(*first).map(convert::process);
-            if let Some(process) = self.described.entry(*first).or_insert_with(describe) {
-                let of_host = self.processes.entry(host.clone()).or_default();
-                of_host.insert(ends(socket), process.clone());
-            }
+        let (host, socket) = self.sockets[index].clone();
+        if let Some(process) = self.owner(&socket, owners) {
+            self.processes.entry(host).or_default().insert(ends(&socket), process);
         }
+    }
+
+    fn owner(&mut self, socket: &SocketInfo, owners: &SocketOwners) -> Option<Process> {
+        let Owner::Processes([first, ..]) = owners.owner(socket.inode) else { return None };
+        let describe = || process::describe(*first).map(convert::process);
+        self.described.entry(*first).or_insert_with(describe).clone()
     }
 
     /// Adds a socket without asking whose it is.
@@ -117,9 +131,13 @@ impl Sockets {
         }
     }
 
-    /// Whose the socket with these ends is that is in a host, if it is one that is seen.
+    /// Whose the socket with these ends is that is in a host: the one that is connected so, or by UDP the one that takes from
+    /// anybody.
     fn process(&self, host: Option<&String>, ends: Ends) -> Option<Process> {
-        self.processes.get(host?)?.get(&ends).cloned()
+        let (transport, local, _) = ends;
+        let connected = self.processes.get(host?).and_then(|of_host| of_host.get(&ends)).cloned();
+        let is_udp = transport == minato_inspect::Transport::Udp;
+        connected.or_else(|| self.receivers.at(host.filter(|_| is_udp)?, local))
     }
 
     /// A flow through the packet loop, with hosts (by serial number: `serials`) and processes.

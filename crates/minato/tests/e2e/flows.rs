@@ -77,13 +77,21 @@ fn every_flow_names_both_ends() {
         flow(&user, "the other one's", |flow| through(flow) && hidden(flow));
         let asker = UdpSocket::bind("127.0.0.1:0").expect("a port");
         asker.send_to(b"x", "127.0.0.1:5300").expect("sent");
-        flow(&user, "the exchange of datagrams", |flow| flow["via"] == "127.0.0.1:5300" && hidden(flow));
+        let is_served = |flow: &Value| flow["server"]["host"] == "web" && flow["server"]["process"]["name"] == "e2e";
+        flow(&user, "the exchange of datagrams and its server", |flow| {
+            flow["via"] == "127.0.0.1:5300" && hidden(flow) && is_served(flow)
+        });
+        let script = "exec 3<>/dev/udp/web/5300 && echo hello >&3 && exec sleep 100";
+        let sender = user.exec("db", &["bash", "-c", script]);
+        flow(&user, "datagrams between hosts, with both ends", |flow| {
+            flow["client"]["host"] == "db" && flow["transport"] == "udp" && sleeper(&flow["client"]) && is_served(flow)
+        });
 
         let text = user.minato_finish(&["flows"]).expect_success().stdout;
         for part in ["far.example.test:7000", " via 127.0.0.1:8080", "127.0.0.1 unknown (no permission)", "RTT"] {
             assert!(text.contains(part), "no {part:?} in:\n{text}");
         }
-        for program in [outbound, between, within, own, other, names, db, web] {
+        for program in [sender, outbound, between, within, own, other, names, db, web] {
             program.stop();
         }
     });
