@@ -35,7 +35,7 @@ pub(super) fn diagnose(target: &Target, facts: &Facts) -> Explanation {
     diagnosis.policy();
     match &facts.subject {
         Subject::Machine(addresses) => match target.proxied() {
-            Some(to) => diagnosis.proxied(&to, addresses),
+            Some(to) => diagnosis.proxied(&to, addresses, target.secure),
             None => diagnosis.machine(addresses),
         },
         Subject::Host(name, address) => diagnosis.host(name, *address),

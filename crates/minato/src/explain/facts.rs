@@ -12,10 +12,14 @@ pub(super) use self::networks::Network;
 use super::firewall::{self, Firewall};
 use super::probe::{Outcome, Resolved, attempt, attempt_from, look_up, resolve_from};
 use super::target::{Place, Target};
+use super::tls;
 use crate::client::{Client, RequestError};
 use crate::failure::Failure;
 use crate::flags::Name;
 use crate::machine;
+
+/// As which host hosts know their network's gateway.
+pub(super) const GATEWAY: &str = "gateway";
 
 /// Everything that a diagnosis may build on.
 #[derive(Clone, Debug)]
@@ -38,9 +42,14 @@ pub(super) struct Facts {
     pub(super) trials: Vec<Trial>,
     /// What the policy of the host from inside of which says about the target: its name, if it has one, and its addresses.
     pub(super) verdicts: Vec<EgressVerdict>,
+    /// Whether TLS is spoken at the target, if it was asked for and a name at the proxy says where; `None` as well when
+    /// nobody answered.
+    pub(super) tls: Option<bool>,
     /// The lowest port of this machine that the user may bind.
     pub(super) first_bindable: u16,
-    /// Whether the user is root.
+    /// Who asks.
+    pub(super) user: u32,
+    /// Whether that is root.
     pub(super) is_root: bool,
     /// Processes that hold sockets and are stopped.
     pub(super) stopped: Vec<u32>,
@@ -104,7 +113,15 @@ pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client
         (None, Some(host)) => {
             resolved(resolve_from(host, target.name().unwrap_or_default(), client).await?, from, network.as_ref())
         }
-        (None, None) => resolved(look_up(target.name().unwrap_or_default()), from, network.as_ref()),
+        (None, None) => {
+            let subject = resolved(look_up(target.name().unwrap_or_default()), from, network.as_ref());
+            // Only hosts know it, unless the machine has one that is called so.
+            let is_gateway = matches!(subject, Subject::Unresolved(_)) && target.name() == Some(GATEWAY);
+            match &network {
+                Some(network) if is_gateway => Subject::Gateway(network.gateway.clone()),
+                _ => subject,
+            }
+        }
     };
     let verdicts = verdicts(target, &subject, from, client).await.map_err(|error| error.into_failure(client))?;
     let machine = machine::ports().map_err(|error| error.to_string()).map(|mut rows| {
@@ -120,6 +137,8 @@ pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client
     Ok(Facts {
         next_free: if is_held { next_free(target.port, target.transport) } else { None },
         firewalls,
+        tls: if from.is_none() { tls(target, &subject) } else { None },
+        user: rustix::process::geteuid().as_raw(),
         is_root: rustix::process::geteuid().is_root(),
         first_bindable: first_bindable(),
         subject,
@@ -286,6 +305,13 @@ async fn try_all(
         trials.push(Trial { from: from.map(str::to_owned), destination, outcome });
     }
     Ok(trials)
+}
+
+/// Whether TLS is spoken to a name at the proxy that wants it.
+fn tls(target: &Target, subject: &Subject) -> Option<bool> {
+    let Subject::Machine(addresses) = subject else { return None };
+    target.proxied().filter(|_| target.secure)?;
+    addresses.iter().find_map(|address| tls::is_spoken(SocketAddr::new(*address, target.port), target.name()?))
 }
 
 /// The next port that is free on the loopback addresses.

@@ -9,6 +9,7 @@ mod facts;
 mod firewall;
 mod probe;
 mod target;
+mod tls;
 
 use serde::Serialize;
 

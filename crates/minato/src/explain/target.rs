@@ -16,6 +16,8 @@ pub(crate) struct Target {
     pub(crate) port: u16,
     /// TCP unless it says UDP.
     pub(crate) transport: Transport,
+    /// Whether its URL says that TLS is spoken.
+    pub(crate) secure: bool,
 }
 
 /// Where a port is.
@@ -69,13 +71,14 @@ impl std::str::FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Target, String> {
-        let target = |place, port, transport| Target { text: text.into(), place, port, transport };
+        let target = |place, port, transport| Target { text: text.into(), place, port, transport, secure: false };
         if let Some((scheme, rest)) = text.split_once("://") {
             let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
             let authority = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
             let (place, port) = split(authority)?;
-            let port = port.map_or_else(|| default_port(scheme), number)?;
-            return Ok(target(place.ok_or("the URL names no host")?, port, Transport::Tcp));
+            let port = port.map_or_else(|| registered(service_of(scheme), Transport::Tcp), number)?;
+            let secure = ["https", "wss"].iter().any(|other| scheme.eq_ignore_ascii_case(other));
+            return Ok(Target { secure, ..target(place.ok_or("the URL names no host")?, port, Transport::Tcp) });
         }
         let (text, transport) = match text.rsplit_once('/') {
             None => (text, Transport::Tcp),
@@ -87,7 +90,10 @@ impl std::str::FromStr for Target {
             return Ok(target(Place::Machine, number(text)?, transport));
         }
         let (place, port) = split(text)?;
-        let port = number(port.ok_or("it needs a port: HOST:PORT")?)?;
+        let port = match port.ok_or("it needs a port: HOST:PORT")? {
+            name if name.starts_with(|first: char| first.is_ascii_alphabetic()) => registered(name, transport)?,
+            digits => number(digits)?,
+        };
         Ok(target(place.unwrap_or(Place::Machine), port, transport))
     }
 }
@@ -117,9 +123,22 @@ fn number(text: &str) -> Result<u16, String> {
     number.map(Port::value).ok_or_else(|| format!("'{text}' is no port (1 to 65535)"))
 }
 
-/// The port that IANA has registered for the service that a URL's scheme names.
-fn default_port(scheme: &str) -> Result<u16, String> {
-    let mut services = registry::lookup_name(scheme);
-    let service = services.find(|service| service.has_transport(Transport::Tcp));
-    service.map(|service| service.first_port()).ok_or_else(|| format!("no port is registered for '{scheme}'"))
+/// The port that IANA has registered for a service.
+fn registered(name: &str, transport: Transport) -> Result<u16, String> {
+    let mut services = registry::lookup_name(name);
+    let service = services.find(|service| service.has_transport(transport));
+    service.map(|service| service.first_port()).ok_or_else(|| format!("no port is registered for '{name}'"))
+}
+
+/// The registered name of the service that a URL's scheme names: some have others in URLs, and libraries add a driver's.
+fn service_of(scheme: &str) -> &str {
+    let plain = scheme.split_once('+').map_or(scheme, |(service, _)| service).to_ascii_lowercase();
+    match plain.as_str() {
+        "postgres" | "postgresql" => "postgresql",
+        "mysql" | "mariadb" => "mysql",
+        "rediss" => "redis",
+        "ws" => "http",
+        "wss" => "https",
+        _ => scheme,
+    }
 }

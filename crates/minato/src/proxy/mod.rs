@@ -36,7 +36,8 @@ pub(crate) use background::{ensure, serve_in_background};
 use exchange::Connection;
 pub(crate) use listen::PROCESS;
 use listen::{Taken, listen};
-use secure::{HANDSHAKE, Secure};
+pub(crate) use secure::HANDSHAKE;
+use secure::Secure;
 
 /// Where the proxy listens unless `MINATO_PROXY_PORT` says otherwise.
 const PORT: u16 = 7080;

@@ -22,7 +22,7 @@ use super::address::Wanted;
 use crate::trust::{self, Absent, Authority};
 
 /// The first byte of a client that speaks TLS: a record with a handshake (RFC 8446 §5.1). No method of HTTP begins with it.
-pub(super) const HANDSHAKE: u8 = 22;
+pub(crate) const HANDSHAKE: u8 = 22;
 
 /// Most names whose certificates are kept.
 const KEPT: usize = 256;

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use crate::explain::explain;
 use crate::machine::{Account, Machine, Program, SOON, leftovers, wait_for, wait_until};
 use crate::support::api::Api;
 use crate::support::browser::browse;
@@ -89,6 +90,9 @@ fn what_is_not_there_is_explained() {
             assert!(page.ends_with(&format!(" {code}")), "{url}: {page}");
             parts.iter().for_each(|part| assert!(page.contains(part), "{url}: no {part}: {page}"));
         }
+        // To the networks of one user a proxy leads, and of nobody else.
+        let parts = ["✗ proxy", "leads to nobody else's networks", "MINATO_PROXY_PORT=7081 minato proxy"];
+        explain(&machine.root(), &["http://web.shop.localhost:7080/"], 16, &parts);
         // Somebody's own name that leads here learns nothing.
         let foreign = curl(&user, &[&status[..], &["-H", "Host: evil.example", "http://localhost:7080/"]].concat());
         assert!(foreign.ends_with(" 421") && !foreign.contains("shop"), "{foreign}");

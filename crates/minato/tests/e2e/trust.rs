@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
+use crate::explain::explain;
 use crate::machine::{Account, Finished, Machine, Program, SOON, leftovers, wait_until};
 use crate::support::browser::browse;
 use crate::support::net;
@@ -55,6 +56,7 @@ fn curl_and_databases_of_browsers() {
         let serving = serve(&user);
         let nothing = curl(&user, &["--insecure", PAGE]).expect_code(NO_TLS);
         nothing.expect_stderr(&["unrecognized name"]);
+        explain(&user, &[PAGE], 1, &["✗ tls", "FIX  minato trust"]);
         user.minato_finish(&["trust", "--print"]).expect_code(10).expect_stderr(&["minato trust"]);
 
         let first = user.minato_finish(&["trust"]).expect_success().stdout;
@@ -78,6 +80,7 @@ fn curl_and_databases_of_browsers() {
                 assert!(page.contains(part), "no {part}: {page}");
             }
             assert!(page.ends_with(&format!("over {version}")), "{page}");
+            explain(&user, &[PAGE], 0, &["✓ tls", "leads to port 80 of web"]);
         }
         // Names that are none of ours, and none at all.
         let foreign = ["--insecure", "--resolve", "evil.example:7080:127.0.0.1", "https://evil.example:7080/"];

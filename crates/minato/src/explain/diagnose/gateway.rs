@@ -18,7 +18,10 @@ impl Diagnosis<'_> {
         let Some(host) = self.facts.from.clone() else {
             self.result.hop(HopState::Broken, "machine", "it has no way to a network's gateway: only hosts have");
             let why = "the gateway is reached from hosts; what it leads to is this machine's own loopback";
-            return self.result.because(code::WRONG_ADDRESS, why, [format!("minato explain {port}{}", self.suffix())]);
+            let host = self.network.hosts.first().map_or("HOST", |host| host.name.as_str());
+            let inside = format!("minato{flag} explain gateway:{port}{} --from {host}", self.suffix());
+            let here = format!("minato explain {port}{}", self.suffix());
+            return self.result.because(code::WRONG_ADDRESS, why, [inside, here]);
         };
         if port == DOMAIN {
             return self.result.hop(HopState::Good, "service", "it answers questions for names");

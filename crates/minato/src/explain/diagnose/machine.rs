@@ -190,8 +190,9 @@ impl<'a> Diagnosis<'a> {
                     "two programs share the number: which one answers depends on the address ({first} or {second})"
                 );
                 let (first, second) = (SocketAddr::new(*first, self.port), SocketAddr::new(*second, self.port));
-                let end = self.end_stranger(*one, second, *other).or_else(|| self.end_stranger(*other, first, *one));
-                self.result.because(code::CONFLICT, why, end.or_else(|| self.end_younger(*one, *other)));
+                let one_of = self.end_one(*one, second, *other).or_else(|| self.end_one(*other, first, *one));
+                let fixes = one_of.map(Vec::from).unwrap_or_else(|| Vec::from_iter(self.end_younger(*one, *other)));
+                self.result.because(code::CONFLICT, why, fixes);
             }
             (Some(holder), None) => self.address_missing(*holder, *first, *second),
             (None, Some(holder)) => self.address_missing(*holder, *second, *first),
@@ -206,14 +207,18 @@ impl<'a> Diagnosis<'a> {
         to.and_then(|to| self.holder(to.ip())).unwrap_or(holder)
     }
 
-    /// The command that puts a forward in the place of the program that has its other address.
-    fn end_stranger(&self, forward: Holder<'_>, at: SocketAddr, stranger: Holder<'_>) -> Option<String> {
+    /// The commands of which one leaves the port to the program that has a forward's other address, and one puts the forward
+    /// in its place.
+    fn end_one(&self, forward: Holder<'_>, at: SocketAddr, stranger: Holder<'_>) -> Option<[String; 2]> {
         let (Holder::Forward(forward), Holder::Program(row)) = (forward, stranger) else { return None };
         let [process] = row.processes.as_slice() else { return None };
         let flag = &self.facts.network_flag;
         let add =
             format!("minato{flag} forward add -p {at}:{}{} {}", forward.service_port, self.suffix(), forward.host);
-        Some(format!("kill {} && sleep 1 && {add}", process.pid))
+        let spelled = render::spelled(forward, Some(forward.address), forward.service_port);
+        let remove =
+            format!("minato{flag} forward rm -p {spelled} {}    # if {} is the one", forward.host, process.name);
+        Some([remove, format!("kill {} && sleep 1 && {add}    # if {} is", process.pid, forward.host)])
     }
 
     /// The command that ends the one of two programs that came later, and gives its address to the other one.

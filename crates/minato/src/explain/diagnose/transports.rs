@@ -2,7 +2,7 @@
 
 use minato_inspect::{Forward, PortRow, Transport};
 
-use super::{Diagnosis, serves, who};
+use super::{Diagnosis, entrance, serves, who};
 use crate::failure::code;
 use crate::render;
 
@@ -40,8 +40,18 @@ impl Diagnosis<'_> {
             Some(forward) => {
                 let pair = self.spelled_address(forward);
                 let wanted = Forward { transport: row.transport, ..forward.clone() };
-                let spelled = render::spelled(&wanted, pair, wanted.service_port);
-                format!("minato{flag} forward add -p {spelled} {}", wanted.host)
+                let is_there = |other: &&Forward| {
+                    (other.address, other.host_port, other.transport)
+                        == (wanted.address, wanted.host_port, wanted.transport)
+                };
+                if self.network.forwards.iter().any(|other| is_there(&other)) {
+                    let place = pair.map(|_| entrance(&wanted).to_string());
+                    let place = place.unwrap_or_else(|| wanted.host_port.to_string());
+                    format!("minato explain {place}/{}", render::transport(wanted.transport))
+                } else {
+                    let spelled = render::spelled(&wanted, pair, wanted.service_port);
+                    format!("minato{flag} forward add -p {spelled} {}", wanted.host)
+                }
             }
             None => {
                 let place = row.host.as_ref().map(|host| format!("{host}:")).unwrap_or_default();

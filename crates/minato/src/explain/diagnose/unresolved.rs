@@ -3,12 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::Diagnosis;
+use crate::explain::facts::GATEWAY;
 use crate::explain::{HopState, Target};
 use crate::failure::code;
 use crate::flags::Name;
-
-/// As which hosts know their network's gateway.
-const GATEWAY: &str = "gateway";
 
 impl Diagnosis<'_> {
     pub(super) fn unresolved(&mut self, target: &Target) {

@@ -1,6 +1,7 @@
 //! Ports of this machine: who has them, and where they lead.
 
 use minato_host::firewall::Fate;
+use minato_inspect::{Forward, Transport};
 
 use super::*;
 use crate::explain::exhaustion::{Consumer, Exhaustion};
@@ -12,6 +13,10 @@ fn every_way_that_a_machines_port_can_break_is_named() {
         world.forward(&format!("127.0.0.1:{port}"), "web", service).forward(&format!("[::1]:{port}"), "web", service)
     };
     let web = || World::machine().service("web", "0.0.0.0 ::", 80);
+    // The forward of the other transport is there already.
+    let mut both_transports = both(World::machine().service("web", "0.0.0.0", 80).udp(), 8080, 80);
+    let forwards = &mut both_transports.network().forwards;
+    forwards.extend(forwards.clone().into_iter().map(|forward| Forward { transport: Transport::Udp, ..forward }));
     let texts = [
         World::machine().explain("8080"),
         both(web(), 8080, 80).tried("127.0.0.1:8080", Outcome::Connected).explain("8080"),
@@ -19,6 +24,7 @@ fn every_way_that_a_machines_port_can_break_is_named() {
         both(World::machine().service("web", "127.0.0.1", 3000), 3000, 3000).explain("3000"),
         both(World::machine().service("web", "0.0.0.0", 3000), 8080, 80).explain("8080"),
         both(World::machine().service("web", "0.0.0.0", 80).udp(), 8080, 80).explain("8080"),
+        both_transports.explain("8080"),
         both(World::machine(), 8080, 80).explain("8080"),
         World::machine().service("db", "0.0.0.0", 5432).explain("5432"),
         both(web(), 8080, 80).explain("80"),

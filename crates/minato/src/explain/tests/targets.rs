@@ -16,8 +16,14 @@ fn targets_are_ports_places_and_urls() {
     assert_eq!(parse("[::1]:80"), Ok((address("::1"), 80, "tcp")));
     assert_eq!(parse("https://example.org/a?b"), Ok((name("example.org"), 443, "tcp")));
     assert_eq!(parse("http://me@[fd77::2]:81/"), Ok((address("fd77::2"), 81, "tcp")));
-    assert_eq!(parse("postgresql://db"), Ok((name("db"), 5432, "tcp")));
-    for wrong in ["", "0", "65536", "web", "web:", "web:x", "80/sctp", "[::1", "nonsense://x/", "http:///"] {
+    for url in ["postgresql://db", "postgres://u:p@db/name", "postgresql+asyncpg://u@db/name", "db:postgresql"] {
+        assert_eq!(parse(url), Ok((name("db"), 5432, "tcp")), "{url}");
+    }
+    assert_eq!(parse("wss://web/socket"), Ok((name("web"), 443, "tcp")));
+    assert_eq!(parse("ns:domain/udp"), Ok((name("ns"), 53, "udp")));
+    for wrong in
+        ["", "0", "65536", "web", "web:", "web:x", "80/sctp", "[::1", "nonsense://x/", "http:///", "git+ssh://x/"]
+    {
         assert!(parse(wrong).is_err(), "{wrong}");
     }
 }
