@@ -191,7 +191,7 @@ impl<'a> Diagnosis<'a> {
                 );
                 let (first, second) = (SocketAddr::new(*first, self.port), SocketAddr::new(*second, self.port));
                 let one_of = self.end_one(*one, second, *other).or_else(|| self.end_one(*other, first, *one));
-                let fixes = one_of.map(Vec::from).unwrap_or_else(|| Vec::from_iter(self.end_younger(*one, *other)));
+                let fixes = one_of.map_or_else(|| Vec::from_iter(self.end_younger(*one, *other)), Vec::from);
                 self.result.because(code::CONFLICT, why, fixes);
             }
             (Some(holder), None) => self.address_missing(*holder, *first, *second),
