@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use super::USER;
 use super::measurement::{Direction, Failure, Outcome, Row};
+use super::start::resident_kib;
 
 /// Where the outer end listens; also where every guest's client connects to.
 const OUTER: &str = "198.51.100.9:5000";
@@ -31,6 +32,8 @@ pub(crate) struct Contender {
     port: u16,
     start: fn(&Contender) -> Result<Vec<Program>>,
     running: Option<Vec<Program>>,
+    /// What each of its processes had in memory before it carried anything, in KiB.
+    pub(crate) idle_kib: Vec<u64>,
 }
 
 /// A program that is ended with the value.
@@ -74,6 +77,7 @@ pub(crate) fn all() -> Result<Vec<Contender>> {
         port,
         start,
         running: None,
+        idle_kib: Vec::new(),
     };
     let mut spliced = new(
         "pasta-spliced",
@@ -115,6 +119,7 @@ impl Contender {
         if self.running.is_none() {
             self.running = Some((self.start)(self)?);
             self.wait_for_server().with_context(|| self.last_words())?;
+            self.idle_kib = self.resident_kib();
         }
         let mut command = Command::new("timeout");
         command.args(["--kill-after=1", "12"]);
@@ -183,6 +188,11 @@ impl Contender {
         let agents: String = helpers.iter().map(children).collect();
         let agents = agents.split_whitespace().filter_map(|pid| pid.parse().ok());
         helpers.iter().copied().chain(agents).collect()
+    }
+
+    /// What each of them has in memory now, in KiB.
+    pub(crate) fn resident_kib(&self) -> Vec<u64> {
+        self.helper_processes().into_iter().map(resident_kib).collect()
     }
 
     fn wait_for_server(&self) -> Result<()> {

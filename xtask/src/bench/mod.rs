@@ -11,6 +11,7 @@ mod measurement;
 mod ports;
 mod record;
 mod report;
+mod scheduling;
 mod start;
 
 use std::fs;
@@ -25,6 +26,7 @@ use crate::release::{self, Library};
 use crate::{command, packages, tools};
 use measurement::{Direction, Measurement, ROWS};
 use record::Record;
+use scheduling::Grouping;
 
 /// The ordinary user that all contenders run as.
 const USER: u32 = 1000;
@@ -64,8 +66,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let minato = install(&release::build(Library::Gnu)?)?;
     command::run(&mut command::cargo(["build", "--release", "--locked", "-p", "minato-load"]))?;
     let load = tools::target_directory().join("release/minato-load");
-    let error = Command::new("unshare")
-        .args(["--net", "--mount", "--pid", "--ipc", "--fork", "--kill-child=SIGKILL", "--mount-proc"])
+    let grouping = Grouping::make();
+    if let Grouping::Apart = grouping {
+        eprintln!("xtask: each session is scheduled as a group of its own here, and contenders that leave theirs lose by it");
+    }
+    let error = Command::new("bash")
+        .args(["-c", include_str!("outer.sh"), "outer"])
+        .arg(grouping.directory().unwrap_or(Path::new("")))
+        .args(["unshare", "--net", "--mount", "--pid", "--ipc", "--fork", "--kill-child=SIGKILL", "--mount-proc"])
         .args(["--propagation", "private", "bash", "-c", include_str!("init.sh"), "init"])
         .arg(USER.to_string())
         .args([minato, load])
@@ -73,7 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .args(std::env::args_os().skip(1))
         .arg("--inside")
         .exec();
-    Err(error).context("unshare")
+    Err(error).context("bash")
 }
 
 /// Copies the program, as whoever installs it does: what a linker has written lies in the page cache in single pages, and

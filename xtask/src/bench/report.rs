@@ -5,6 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use super::measurement::{Measurement, Summary};
+use super::scheduling;
 
 /// Ratios to veth, then absolute figures, then what failed and under what conditions all was measured.
 pub(crate) fn render(names: &[&str], measurements: &[Measurement], rounds: u32, milliseconds: u32) -> String {
@@ -67,8 +68,9 @@ fn conditions(rounds: u32, milliseconds: u32) -> String {
          rounds' ratios, ± is half the spread of the absolute figure. cubic at both ends, an ordinary \
          user's guest, the other end a socket on the machine's own outer address; MTU 1500 unless the column says otherwise. \
          In brackets: the absolute figure. All servers poll before they accept. With minato --direct the guest's programs \
-         hold sockets of the machine, so that nothing relays their TCP. {}.\n",
+         hold sockets of the machine, so that nothing relays their TCP. {}. {}.\n",
         f64::from(milliseconds) / 1e3,
+        scheduling::condition(),
         machine(&["passt", "slirp4netns", "rootlesskit"]),
     )
 }

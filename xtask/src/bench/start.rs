@@ -79,15 +79,22 @@ fn median(values: Vec<Option<f64>>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// A table of what the contenders that still run hold in memory, without the program in the guest.
+/// A table of what the contenders that still run hold in memory, process by process, without the program in the guest.
 pub(crate) fn render_idle(contenders: &[Contender]) -> String {
-    let mut text = String::from("\n## Resident memory after the load\n\n| what | MiB |\n|---|---|\n");
+    let mut text = String::from(
+        "\n## Resident memory in MiB\n\nminato: the engine and its agent.\n\n| what | idle | after the load |\n|---|---|---|\n",
+    );
     for contender in contenders.iter().filter(|contender| contender.name != "veth") {
-        let kib: u64 = contender.helper_processes().into_iter().map(resident_kib).sum();
-        let cell = if kib == 0 { "does not run".to_owned() } else { format!("{:.1}", kib as f64 / 1024.0) };
-        let _ = writeln!(text, "| {} | {cell} |", contender.title);
+        let now = mebibytes(&contender.resident_kib());
+        let _ = writeln!(text, "| {} | {} | {now} |", contender.title, mebibytes(&contender.idle_kib));
     }
     text
+}
+
+/// Of one process or more.
+fn mebibytes(kib: &[u64]) -> String {
+    let each: Vec<String> = kib.iter().map(|kib| format!("{:.1}", *kib as f64 / 1024.0)).collect();
+    if each.is_empty() { "does not run".to_owned() } else { each.join(" + ") }
 }
 
 /// After each start, so that the next one is a cold one, where it should be.
@@ -112,4 +119,15 @@ pub(super) fn resident_kib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
     line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_shown_process_by_process() {
+        assert_eq!(mebibytes(&[10_752, 5120]), "10.5 + 5.0");
+        assert_eq!(mebibytes(&[]), "does not run");
+    }
 }
