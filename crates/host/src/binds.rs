@@ -200,7 +200,7 @@ impl Binds {
                 _ => notification.go_on(listener),
             }
             if let Some(direct) = &mut self.direct {
-                direct.after();
+                direct.after(listener);
             }
         }
         Ok(())

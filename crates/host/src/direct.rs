@@ -214,8 +214,8 @@ impl Direct {
     }
 
     /// Does what the program need not wait for, which goes on by now.
-    pub(crate) fn after(&mut self) {
-        self.close_finished();
+    pub(crate) fn after(&mut self, listener: BorrowedFd<'_>) {
+        self.close_finished(listener);
         let Some(replaced) = self.replaced.take() else { return };
         // It was woken to run here next.
         rustix::thread::sched_yield();

@@ -102,6 +102,9 @@ impl fmt::Debug for Accepts {
     }
 }
 
+/// So long a program has to go on, until what it does not need is closed beside it.
+const GOES_ON: Timespec = Timespec { tv_sec: 0, tv_nsec: 60_000 };
+
 /// How many listeners are known before all are forgotten.
 const MOST_LISTENERS: usize = 64;
 
@@ -195,10 +198,11 @@ impl Direct {
     }
 
     /// Closes what the program need not wait for.
-    pub(super) fn close_finished(&mut self) {
+    pub(super) fn close_finished(&mut self, listener: BorrowedFd<'_>) {
         if let Some(Finished { accepted, other_end }) = self.accepts.finished.take() {
-            // It was woken to run here next.
-            rustix::thread::sched_yield();
+            // It was woken to run here next, and may have asked again. To yield would take longer where the packet loop is
+            // of our group of the scheduler: then it runs first as well, for a time slice.
+            let _ = poll(&mut [PollFd::new(&listener, PollFlags::IN)], Some(&GOES_ON));
             // RFC 2525 §2.17: what was not read makes the close a reset, and nothing lingers in TIME-WAIT. With `SO_LINGER`
             // the kernel would forget the peer first, and the end look like that of the listener.
             if let Some(other_end) = &other_end {
