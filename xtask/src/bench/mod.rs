@@ -68,7 +68,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let load = tools::target_directory().join("release/minato-load");
     let grouping = Grouping::make();
     if let Grouping::Apart = grouping {
-        eprintln!("xtask: each session is scheduled as a group of its own here, and contenders that leave theirs lose by it");
+        eprintln!(
+            "xtask: each session is scheduled as a group of its own here, and contenders that leave theirs lose by it"
+        );
     }
     let error = Command::new("bash")
         .args(["-c", include_str!("outer.sh"), "outer"])
