@@ -2,7 +2,7 @@
 //! ended meanwhile; hosts and bound ports are those of the last look.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use minato_inspect::{Flow, Host, PortRow, Process, Transport};
 use minato_ports::{Port, PortClass, registry};
@@ -62,7 +62,9 @@ impl Names {
         let mut bound: HashMap<_, Vec<_>> = HashMap::new();
         for row in looked.ports {
             if let (Some(host), Some(process)) = (row.host, row.processes.into_iter().next()) {
-                bound.entry((host, row.transport, row.port)).or_default().push((row.addresses, process));
+                let also_v4 = row.dual_stack.then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+                let addresses = row.addresses.into_iter().chain(also_v4).collect();
+                bound.entry((host, row.transport, row.port)).or_default().push((addresses, process));
             }
         }
         self.bound = bound;
@@ -158,8 +160,10 @@ impl Names {
         self.processes.get(&(transport, end, other)).or_else(|| {
             let host = self.host_of(end.ip())?;
             let bound = self.bound.get(&(host.name.clone(), transport, end.port()))?;
-            let takes = |address: &IpAddr| address.is_unspecified() || *address == end.ip();
-            bound.iter().find(|(addresses, _)| addresses.iter().any(takes)).map(|(_, process)| process)
+            // Whoever has that address goes before those that have any of its family.
+            let at = |address: IpAddr| bound.iter().find(|(addresses, _)| addresses.contains(&address));
+            let any = if end.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+            at(end.ip()).or_else(|| at(any)).map(|(_, process)| process)
         })
     }
 

@@ -98,14 +98,11 @@ pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client
     let mut others = Network::beside(client).await;
     let own = client.directory().network();
     let meant = networks::meant(target, own, network.as_ref(), &others).filter(|_| from.is_none());
+    if let Some(name) = &meant {
+        networks::turn_to(name, &mut network, &mut others);
+    }
     let of_meant = meant.map(|name| Client::new(client.directory().sibling(name))).transpose()?;
     let client = of_meant.as_ref().unwrap_or(client);
-    if of_meant.is_some() {
-        others.extend(network.take());
-        let name = client.directory().network();
-        others.sort_by(|one, other| one.name.cmp(&other.name));
-        network = others.iter().position(|other| other.name == *name).map(|index| others.remove(index));
-    }
     let from = from.map(Name::as_str);
     let subject = match (subject(target, from, network.as_ref()), from) {
         (Some(subject), _) => subject,
@@ -113,15 +110,7 @@ pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client
         (None, Some(host)) => {
             resolved(resolve_from(host, target.name().unwrap_or_default(), client).await?, from, network.as_ref())
         }
-        (None, None) => {
-            let subject = resolved(look_up(target.name().unwrap_or_default()), from, network.as_ref());
-            // Only hosts know it, unless the machine has one that is called so.
-            let is_gateway = matches!(subject, Subject::Unresolved(_)) && target.name() == Some(GATEWAY);
-            match &network {
-                Some(network) if is_gateway => Subject::Gateway(network.gateway.clone()),
-                _ => subject,
-            }
-        }
+        (None, None) => resolved_here(target.name().unwrap_or_default(), network.as_ref()),
     };
     let verdicts = verdicts(target, &subject, from, client).await.map_err(|error| error.into_failure(client))?;
     let machine = machine::ports().map_err(|error| error.to_string()).map(|mut rows| {
@@ -246,6 +235,15 @@ pub(super) fn resolved(outcome: Resolved, from: Option<&str>, network: Option<&N
         Some(_) if addresses.iter().any(IpAddr::is_loopback) => Subject::Elsewhere(addresses),
         _ if addresses.iter().all(|address| is_own(*address)) => Subject::Machine(addresses),
         _ => Subject::Elsewhere(addresses),
+    }
+}
+
+/// What a name means on this machine.
+fn resolved_here(name: &str, network: Option<&Network>) -> Subject {
+    match (resolved(look_up(name), None, network), network) {
+        // Only hosts know it, unless the machine knows one that is called so.
+        (Subject::Unresolved(_), Some(network)) if name == GATEWAY => Subject::Gateway(network.gateway.clone()),
+        (subject, _) => subject,
     }
 }
 

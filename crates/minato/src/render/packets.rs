@@ -12,7 +12,10 @@ pub(crate) fn packet(packet: &Packet) -> String {
         (Some(source), Some(destination)) => format!("{} → {}: ", party(source), party(destination)),
         _ => String::new(),
     };
-    let over = packet.transport.map_or_else(String::new, |kind| format!(" ({})", transport(kind)));
+    // The two ends are named by their hosts, which mostly have an address of each family.
+    let family =
+        packet.source.as_ref().map_or("", |party| if party.address.is_ipv4() { " over IPv4" } else { " over IPv6" });
+    let over = packet.transport.map_or_else(String::new, |kind| format!(" ({}{family})", transport(kind)));
     format!("{}  {way}{}{over}\n", clock(packet.time), printable(&packet.what))
 }
 

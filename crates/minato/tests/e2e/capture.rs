@@ -56,7 +56,7 @@ fn packets_name_process_and_service_at_both_ends() {
         has(&[
             "Z  client python3 ",
             " (ephemeral) → web nginx ",
-            " port 80 (registered name http): asks for a connection (tcp)",
+            " port 80 (registered name http): asks for a connection (tcp over IPv4)",
         ]);
         has(&[server, " port 80 (registered name http) → client python3 ", "accepts the connection"]);
         has(&["client python3 ", "sends 18 bytes"]);
@@ -72,6 +72,34 @@ fn packets_name_process_and_service_at_both_ends() {
         assert_eq!(packet["packet"]["destination"]["process"]["name"], "nginx");
         web.stop();
         client.stop();
+    });
+}
+
+#[test]
+fn who_is_not_bound_to_a_family_does_not_refuse_in_it() {
+    Machine::run(&["python3"], |machine| {
+        let user = machine.user();
+        let other = user.run(&["--name", "other"], &machine.peer("line 0.0.0.0:80"));
+        let web = user.run(&["--name", "web"], &["sleep", "100"]);
+        wait_until("the service", SOON, || Api::USER.port("other", 80).is_some());
+        Api::USER.host("web");
+        let lines = capture(&user, &["web", "80"]);
+        // By name: first to the address of the family in which nobody listens.
+        let v6 = Api::USER.host("other").address_v6.expect("IPv6").to_string();
+        user.exec("web", &["python3", "-c", CLIENT, &v6, "80"]).finish().expect_code(1);
+        let v4 = Api::USER.host("other").address_v4.to_string();
+        user.exec("web", &["python3", "-c", CLIENT, &v4, "80"]).finish().expect_success();
+        lines.signal(Signal::INT);
+        let text = lines.finish().expect_success().stdout;
+        let line =
+            |what: &str| text.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what}: {text}"));
+        let refuses = line(": refuses (tcp over IPv6)");
+        assert!(refuses.contains("Z  other port 80 ") && !refuses.contains("other e2e"), "{refuses}");
+        let accepts = line(": accepts the connection (tcp over IPv4)");
+        assert!(accepts.contains("Z  other e2e "), "{accepts}");
+        for program in [web, other] {
+            program.stop();
+        }
     });
 }
 

@@ -60,6 +60,33 @@ fn a_service_is_known_by_its_port_and_a_client_by_its_flow() {
 }
 
 #[test]
+fn a_process_is_named_where_its_socket_takes_what_is_sent() {
+    let own = |list: &[(&str, bool, u32)]| {
+        let mut looked = looked(Vec::new());
+        let row = looked.ports.remove(0);
+        let row = |(address, dual_stack, pid): &(&str, bool, u32)| PortRow {
+            addresses: vec![address.parse().unwrap()],
+            dual_stack: *dual_stack,
+            processes: vec![samples::process(*pid, "server")],
+            ..row.clone()
+        };
+        looked.ports = list.iter().map(row).collect();
+        let mut names = Names::of("web");
+        names.learn(looked);
+        let at = |end: &str, other: &str| {
+            names.party(Transport::Tcp, address(end), address(other)).process.map(|process| process.pid)
+        };
+        (at("10.77.0.2:80", "192.0.2.1:5000"), at("[fd77::2]:80", "[2001:db8::1]:5000"))
+    };
+    assert_eq!(own(&[("0.0.0.0", false, 1)]), (Some(1), None));
+    assert_eq!(own(&[("::", false, 1)]), (None, Some(1)));
+    assert_eq!(own(&[("::", true, 1)]), (Some(1), Some(1)));
+    assert_eq!(own(&[("0.0.0.0", false, 1), ("::", false, 2)]), (Some(1), Some(2)));
+    assert_eq!(own(&[("::", true, 1), ("10.77.0.2", false, 2)]), (Some(2), Some(1)));
+    assert_eq!(own(&[("127.0.0.1", false, 1)]), (None, None));
+}
+
+#[test]
 fn a_process_that_is_gone_is_not_named() {
     let mut names = Names::of("db");
     names.learn(looked(Vec::new()));

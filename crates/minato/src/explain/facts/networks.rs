@@ -104,3 +104,10 @@ pub(super) fn meant(target: &Target, own: &Name, asked: Option<&Network>, others
     }
     others.iter().find(|other| other.has(target)).map(|other| other.name.clone())
 }
+
+/// Has the network with this name, if it runs, be the one that is asked, and what was asked before be one of the others.
+pub(super) fn turn_to(name: &Name, asked: &mut Option<Network>, others: &mut Vec<Network>) {
+    others.extend(asked.take());
+    others.sort_by(|one, other| one.name.cmp(&other.name));
+    *asked = others.iter().position(|other| other.name == *name).map(|index| others.remove(index));
+}
