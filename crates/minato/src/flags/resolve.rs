@@ -36,7 +36,7 @@ fn command(raw: raw::Command, network: Option<&Name>) -> Result<Command, Failure
         }
         raw::Command::Check { files } => Command::Check(choice(files, network)),
         raw::Command::Up(raw) => Command::Up(up(raw, network)),
-        raw::Command::Supervise(raw) => Command::Supervise(up(raw, network)),
+        raw::Command::Supervise(raw) => Command::Supervise(Up { detach: true, ..up(raw, network) }),
         raw::Command::Down { files } => Command::Down(choice(files, network)),
         raw::Command::Logs { file, instance, follow, host } => {
             Command::Logs(choice(raw::Files { file, instance }, network), host, follow)

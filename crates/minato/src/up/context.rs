@@ -134,6 +134,15 @@ impl Context {
         self.display.all_ready(lines);
     }
 
+    /// Keeps what was said last, and why all has ended, for whoever looks later. Nobody is told a reason that has none.
+    pub(super) fn keep_logs(&self, why: Option<&Failure>) {
+        let mut inner = self.inner();
+        for line in why.into_iter().flat_map(Failure::lines) {
+            inner.logs.write(&Line::of_supervisor(line));
+        }
+        inner.logs.keep(&self.network);
+    }
+
     /// Whether a host that fails takes everything with it.
     pub(super) fn was_all_ready(&self) -> bool {
         self.inner().all_ready

@@ -7,6 +7,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::logs;
 use super::presence::{self, Supervisor};
 use crate::client::{Client, RequestError};
 use crate::commands::DONE;
@@ -37,6 +38,7 @@ pub(crate) async fn down(client: &Client, terminal: &Terminal) -> Result<u8, Fai
     // One that was killed leaves an engine that is just noticing it.
     let others = wait_for_the_end(client).await?;
     presence::clear(client.directory());
+    logs::forget(&network);
     if !others.is_empty() {
         let names = others.join(", ");
         terminal.warn(&format!("network '{network}' stays: others have hosts in it: {names}"));

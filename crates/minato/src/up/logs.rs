@@ -1,5 +1,6 @@
 //! What programs say: written to bounded files in the network's directory, and read from there by `minato logs`.
 
+mod kept;
 mod read;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::failure::Failure;
 use crate::flags::Name;
 use crate::runtime_dir::RuntimeDir;
 
+pub(super) use kept::forget;
 pub(crate) use read::show;
 
 /// The directory of the files, in the network's.

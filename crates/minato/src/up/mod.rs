@@ -54,7 +54,7 @@ pub(crate) struct Up {
     pub(crate) choice: Choice,
     /// Whether changes of the file are applied while it runs.
     pub(crate) watch: bool,
-    /// Whether it goes on in the background once everything is ready.
+    /// Whether it goes on in the background once everything is ready, or is there already.
     pub(crate) detach: bool,
 }
 
@@ -77,10 +77,11 @@ async fn run(up: &Up, plan: Plan, display: Arc<Display>) -> Result<u8, Failure> 
     // The network is there from now on, and its directory as long as we want.
     let stay = client::stay(&client, plan.subnet).await?;
     let presence = Presence::claim(client.directory(), &plan)?;
+    logs::forget(&plan.network);
     let context = Context::new(client, plan.network.clone(), presence, display)?;
     let client = context.client.clone();
     let watched = up.watch.then(|| up.choice.clone());
-    let result = Supervisor::new(plan, context, watched).run(stay, signals).await;
+    let result = Supervisor::new(plan, context, watched, up.detach).run(stay, signals).await;
     // Whoever starts something else next finds nothing of this.
     let others = down::wait_for_the_end(&client).await;
     result.and_then(|code| others.map(|_| code))

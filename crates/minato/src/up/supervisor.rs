@@ -47,6 +47,8 @@ pub(super) struct Supervisor {
     tasks: JoinSet<(Name, Outcome)>,
     /// Hosts that have failed or have not ended well.
     troubled: bool,
+    /// Whether nobody sees what is shown once everything is ready.
+    in_background: bool,
 }
 
 /// A host with a task.
@@ -68,7 +70,7 @@ enum Why {
 }
 
 impl Supervisor {
-    pub(super) fn new(plan: Plan, context: Arc<Context>, watched: Option<Choice>) -> Supervisor {
+    pub(super) fn new(plan: Plan, context: Arc<Context>, watched: Option<Choice>, in_background: bool) -> Supervisor {
         let watched = watched.map(|choice| Watched::new(choice, &plan).follow());
         let (running, tasks) = (BTreeMap::new(), JoinSet::new());
         Supervisor {
@@ -81,6 +83,7 @@ impl Supervisor {
             running,
             tasks,
             troubled: false,
+            in_background,
         }
     }
 
@@ -100,6 +103,13 @@ impl Supervisor {
         context.display.end_of_progress();
         self.end_all(&mut signals).await;
         looking.abort();
+        if self.in_background && context.was_all_ready() {
+            match &why {
+                Why::Asked => {}
+                Why::NothingLeft => context.keep_logs(None),
+                Why::Failed(failure) | Why::EngineEnded(failure) => context.keep_logs(Some(failure)),
+            }
+        }
         if !matches!(why, Why::EngineEnded(_))
             && let Some(reason) = let_go(stay).await
         {

@@ -1,15 +1,17 @@
 //! `minato logs`: what hosts have said, and what they say.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{DIRECTORY, Gap, Line, before, current};
+use super::{DIRECTORY, Gap, Line, before, current, kept};
 use crate::commands::DONE;
 use crate::failure::{Failure, code};
 use crate::flags::Name;
+use crate::render::age;
 use crate::runtime_dir::RuntimeDir;
 use crate::terminal::Terminal;
 use crate::up::presence;
@@ -26,14 +28,13 @@ pub(crate) async fn show(
     terminal: &Terminal,
 ) -> Result<u8, Failure> {
     directory.check()?;
-    let logs = directory.path().join(DIRECTORY);
-    if !logs.is_dir() {
-        return Err(Failure::new(code::NOTHING, format!("network '{}' is not up", directory.network()))
-            .fix("minato up    # its logs last as long as it does"));
-    }
+    let logs = place(directory, terminal)?;
     let mut screen = Screen::new(terminal);
-    let mut reader = Reader { directory: logs, only: hosts.iter().map(Name::to_string).collect(), files: Vec::new() };
-    if let Some(stranger) = reader.only.iter().find(|host| !presence::knows(directory, host)) {
+    let knows = |host: &str| presence::knows(directory, host) && (is_of(directory, &logs) || has(&logs, host));
+    let stranger = hosts.iter().find(|host| !knows(host.as_str()));
+    let only = hosts.iter().map(Name::to_string).collect();
+    let mut reader = Reader { directory: logs.clone(), only, files: Vec::new() };
+    if let Some(stranger) = stranger {
         return Err(Failure::new(
             code::NOTHING,
             format!("no host '{stranger}' is in network '{}'", directory.network()),
@@ -58,6 +59,36 @@ pub(crate) async fn show(
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Where the files of a network are: in its directory while it is up, and for one that has ended by itself where its last ones
+/// are kept, which is told.
+fn place(directory: &RuntimeDir, terminal: &Terminal) -> Result<PathBuf, Failure> {
+    let logs = directory.path().join(DIRECTORY);
+    if logs.is_dir() {
+        return Ok(logs);
+    }
+    let not_up = format!("network '{}' is not up", directory.network());
+    match kept::of(directory.network()) {
+        Some((kept, ago)) => {
+            let ago = age(ago.as_secs_f64());
+            terminal.warn(&format!(
+                "{not_up}; this was said until it ended {ago} ago, and is kept until the next up or down"
+            ));
+            Ok(kept)
+        }
+        None => Err(Failure::new(code::NOTHING, not_up).fix("minato up    # its logs last as long as it does")),
+    }
+}
+
+/// Whether a directory with logs is that of a network that is there.
+fn is_of(directory: &RuntimeDir, logs: &Path) -> bool {
+    logs.starts_with(directory.path())
+}
+
+/// Whether a host has said something.
+fn has(logs: &Path, host: &str) -> bool {
+    [before(logs, host), current(logs, host)].iter().any(|path| path.exists())
 }
 
 /// Reads files to their ends, again and again.
@@ -94,9 +125,12 @@ impl Reader {
     fn open_new(&mut self) {
         let entries = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        let hosts =
-            names.filter_map(|name| name.strip_suffix(".jsonl").filter(|host| !host.contains('.')).map(str::to_owned));
-        for host in hosts.filter(|host| self.only.is_empty() || self.only.contains(host)).collect::<Vec<_>>() {
+        let host = |name: String| {
+            let host = name.strip_suffix(".jsonl")?;
+            Some(host.strip_suffix(".before").unwrap_or(host).to_owned())
+        };
+        let hosts: BTreeSet<String> = names.filter_map(host).collect();
+        for host in hosts.into_iter().filter(|host| self.only.is_empty() || self.only.contains(host)) {
             for path in [before(&self.directory, &host), current(&self.directory, &host)] {
                 let is_older = path == before(&self.directory, &host);
                 let Ok(file) = File::open(path) else { continue };

@@ -1,0 +1,54 @@
+//! What was said last in a network of `up -d` that has ended by itself: kept in the user's state directory until the next `up` or
+//! `down`, because the network's own directory goes with it, and nobody saw it end.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Logs, before};
+use crate::flags::Name;
+use crate::state_dir;
+
+/// Where the logs of ended networks are, a directory for each.
+const DIRECTORY: &str = "logs";
+
+/// The kept logs of a network, if there are any, and how long ago it has ended.
+pub(super) fn of(network: &Name) -> Option<(PathBuf, Duration)> {
+    let directory = path(network)?;
+    let ended = fs::metadata(&directory).ok()?.modified().ok()?;
+    Some((directory, ended.elapsed().unwrap_or_default()))
+}
+
+/// Forgets them.
+pub(in crate::up) fn forget(network: &Name) {
+    if let Some(directory) = path(network) {
+        let _ = fs::remove_dir_all(directory);
+    }
+}
+
+fn path(network: &Name) -> Option<PathBuf> {
+    Some(state_dir::path(DIRECTORY).ok()?.join(network.as_str()))
+}
+
+impl Logs {
+    /// Keeps the newer file of each host, from its descriptor: an engine that was killed has its directory removed at once. What
+    /// can't be kept is lost, as it would be without.
+    pub(in crate::up) fn keep(&self, network: &Name) {
+        forget(network);
+        let Some(directory) = path(network) else { return };
+        let keep = || -> io::Result<()> {
+            state_dir::create(&directory)?;
+            for (host, log) in &self.files {
+                let mut text = vec![0; usize::try_from(log.length).unwrap_or(0)];
+                log.file.read_exact_at(&mut text, 0)?;
+                // As the older file of two: so its beginning says whether there was one before it.
+                let mut options = OpenOptions::new();
+                options.write(true).create_new(true).mode(0o600).open(before(&directory, host))?.write_all(&text)?;
+            }
+            Ok(())
+        };
+        let _ = keep();
+    }
+}
