@@ -48,6 +48,7 @@ fn the_tun_device_is_judged_by_its_error() {
     assert!(tun::judge(&errno(libc::ENOENT)).fix.unwrap().starts_with("sudo modprobe tun"));
     assert!(tun::judge(&errno(libc::EACCES)).fix.unwrap().starts_with("sudo chmod 0666 /dev/net/tun"));
     assert_eq!(tun::judge(&Ok(())).state, CheckState::Ok);
+    assert!(tun::judge(&errno(libc::ENOTTY)).fix.unwrap().contains("mknod"));
 }
 
 #[test]

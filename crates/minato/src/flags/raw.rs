@@ -244,8 +244,8 @@ pub(crate) enum Command {
 }
 
 const WATCH_HELP: &str = "\
-Times are UTC. With --json each line is {\"version\":1,\"event\":{…}}. Sockets are looked at every 50 ms: one that lives for
-less may be missed. Ends with the network.";
+Times are UTC. With --json each line is {\"version\":1,\"event\":{…}}. Sockets are looked at every
+50 ms: one that lives for less may be missed. Ends with the network.";
 
 const RELAY_HELP: &str = "\
 Examples:
@@ -256,24 +256,29 @@ Examples:
   minato exec web -- minato relay --to 127.0.0.1:3000 10.77.0.2:3000
       one of a host, for the other hosts
 
-For a service that is bound to too few addresses and can't be started otherwise just now. It lasts as long as the command. The
-service sees the relay's address and not the client's; forwards (minato forward add) keep the client's.
+For a service that is bound to too few addresses and can't be started otherwise just now. It lasts
+as long as the command. The service sees the relay's address and not the client's; forwards
+(minato forward add) keep the client's.
 
-Exit codes: 10 nothing listens there; 11 no address of this machine; 13 privileged port; 16 the port is in use.";
+Exit codes: 10 nothing listens there; 11 no address of this machine; 13 privileged port; 16 the
+port is in use.";
 
 const PROXY_HELP: &str = "\
-http://HOST.NET.localhost:7080/ leads to the web server of a host, http://PORT.HOST.NET.localhost:7080/ to another port of
-it, in every network of yours. Browsers and curl take these names for this machine by themselves. HTTP/1.1, HTTP/2 and
-WebSocket; the service sees the headers Forwarded and X-Forwarded-*. `minato up` starts it in the background, where it ends
-with the last network; this command serves until it is interrupted. After `minato trust` it serves https at the same port.
+http://HOST.NET.localhost:7080/ leads to the web server of a host,
+http://PORT.HOST.NET.localhost:7080/ to another port of it, in every network of yours. Browsers
+and curl take these names for this machine by themselves. HTTP/1.1, HTTP/2 and WebSocket; the
+service sees the headers Forwarded and X-Forwarded-*. `minato up` starts it in the background,
+where it ends with the last network; this command serves until it is interrupted. After `minato
+trust` it serves https at the same port.
 
 MINATO_PROXY_PORT is another port.";
 
 const TRUST_HELP: &str = "\
-Makes a certificate authority of your own, whose certificates are good for names below localhost only, and has Chromium and
-Firefox trust it, if certutil is there (Debian's libnss3-tools). What only root may change is said; root changes it. The proxy
-then serves https too, at the same port as http. Run it again when it nears its end, after two years less 60 days: it makes a
-new one. Browsers that run now have to be started anew.
+Makes a certificate authority of your own, whose certificates are good for names below localhost
+only, and has Chromium and Firefox trust it, if certutil is there (Debian's libnss3-tools). What
+only root may change is said; root changes it. The proxy then serves https too, at the same port
+as http. Run it again when it nears its end, after two years less 60 days: it makes a new one.
+Browsers that run now have to be started anew.
 
 Exit codes: 10 with --print, there is none; 1 with --remove, something still trusts it.";
 
@@ -284,9 +289,10 @@ Examples:
   minato explain http://localhost:8080/ --from db
   minato explain 53/udp
 
-Exit codes: 0 it can be reached; 10 nothing bound there; 11 wrong address, family or transport; 12 forward missing;
-13 privileged port; 14 ephemeral ports used up; 16 another program has the number, or several share it; 1 anything
-else: a policy refuses it (--from), its program is stopped, its accept queue is full, nftables stop it, or a reason that can't be seen.";
+Exit codes: 0 it can be reached; 10 nothing bound there; 11 wrong address, family or transport; 12
+forward missing; 13 privileged port; 14 ephemeral ports used up; 16 another program has the
+number, or several share it; 1 anything else: a policy refuses it (--from), its program is
+stopped, its accept queue is full, nftables stop it, or a reason that can't be seen.";
 
 /// `minato __engine`.
 #[derive(Clone, Debug, Args)]

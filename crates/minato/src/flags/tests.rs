@@ -53,6 +53,17 @@ fn the_command_line_is_consistent() {
     <Flags>::command().debug_assert();
 }
 
+/// What is wider than the help is wrapped a second time, in the middle of its lines.
+#[test]
+fn what_follows_the_options_is_no_wider_than_the_help() {
+    use clap::CommandFactory;
+    for command in <Flags>::command().get_subcommands() {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let wide = help.lines().find(|line| line.chars().count() > 100);
+        assert_eq!(wide, None, "{}", command.get_name());
+    }
+}
+
 #[test]
 fn what_every_command_prints_as_json_is_in_the_schema() {
     use clap::CommandFactory;

@@ -29,7 +29,7 @@ pub(super) async fn add_free(
             }
             HostPorts::Any | HostPorts::Fixed(..) => String::new(),
         };
-        context.say(&format!("port {} of {host} is at {}{instead}", spec.service_ports.0, place(&spec)));
+        context.say(&format!("port {} of {host} is at {}{instead}", numbers(spec.service_ports), place(&spec)));
         added.push(spec);
     }
     Ok(added)
@@ -54,13 +54,17 @@ pub(super) fn as_in_file(mut failure: Failure) -> Failure {
 
 /// Where a forward is on this machine.
 pub(super) fn place(spec: &ForwardSpec) -> String {
-    let (first, last) = spec.host_ports;
-    let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let ports = numbers(spec.host_ports);
     match spec.address {
         None => format!("localhost:{ports}"),
         Some(address) if address.is_ipv4() => format!("{address}:{ports}"),
         Some(address) => format!("[{address}]:{ports}"),
     }
+}
+
+/// A port, or a range of them.
+pub(super) fn numbers((first, last): (u16, u16)) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
 
 async fn add_one(context: &Context, host: &Name, forward: &Forward) -> Result<ForwardSpec, Failure> {

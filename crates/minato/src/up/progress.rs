@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::board::State;
-use super::forwards::place;
+use super::forwards::{numbers, place};
 use crate::file::Plan;
 use crate::render::age;
 use crate::render::table::cut;
@@ -40,7 +40,7 @@ pub(super) fn all_ready(plan: &Plan) -> Vec<String> {
     for host in &plan.hosts {
         let forwards = host.fixed_forwards();
         let places: Vec<String> =
-            forwards.iter().map(|spec| format!("{} at {}", spec.service_ports.0, place(spec))).collect();
+            forwards.iter().map(|spec| format!("{} at {}", numbers(spec.service_ports), place(spec))).collect();
         if !places.is_empty() {
             lines.push(format!("{}: {}", host.name, places.join(", ")));
         }
@@ -126,7 +126,7 @@ mod tests {
     fn all_is_ready_and_there_it_is() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("minato.toml");
-        let ports = r#"{ 80 = 8080, 443 = "0.0.0.0:8443", "53/udp" = "[::1]:5353", 8000 = [8000, "auto"] }"#;
+        let ports = r#"{ 80 = 8080, 443 = "0.0.0.0:8443", "53/udp" = "[::1]:5353", 8000 = [8000, "auto"], "9000-9009" = "9100-9109" }"#;
         let db = "[host.db]\ncommand = 'x'\n";
         let text = format!("network = 'shop'\n{db}[host.web]\ncommand = 'x'\nports = {ports}\n");
         std::fs::write(&file, text).expect("a file");

@@ -186,6 +186,17 @@ fn without_a_tun_device_the_cause_and_the_fix_are_named() {
 }
 
 #[test]
+fn a_tun_device_that_is_something_else_is_found() {
+    Machine::run(&[], |machine| {
+        machine.root().finish("mount", &["--bind", "/dev/null", "/dev/net/tun"]).expect_success();
+        machine.root().run(&["--name", "web"], &["true"]).finish().expect_code(15);
+        let doctor = machine.root().minato_finish(&["doctor"]).expect_code(15);
+        assert!(doctor.stdout.contains("/dev/net/tun is something else"), "{}", doctor.stdout);
+        machine.root().finish("umount", &["/dev/net/tun"]).expect_success();
+    });
+}
+
+#[test]
 fn without_user_namespaces_the_cause_and_the_fix_are_named() {
     Machine::run(&[], |machine| {
         // The limit belongs to a user namespace, so this test makes one, instead of changing the real machine's.

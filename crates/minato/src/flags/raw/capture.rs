@@ -14,11 +14,12 @@ Examples:
   minato capture web -w web.pcapng
   minato capture web -w - | wireshark -k -i -
 
-What passes the host's own loopback is among them: forwards lead there. Programs send segments larger than the MTU, which
-the kernel cuts later or never (segmentation offload): they are shown as they are. UDP datagrams that travel together are cut
-apart, and shown as their receiver gets them. TCP connections from and to the outside of a host that is --direct are not among
-them (minato flows shows them). A port leaves out what has none, as ICMP.
-Ends with Ctrl-C, or with the host.";
+What passes the host's own loopback is among them: forwards lead there. Programs send segments
+larger than the MTU, which the kernel cuts later or never (segmentation offload): they are shown
+as they are. UDP datagrams that travel together are cut apart, and shown as their receiver gets
+them. TCP connections from and to the outside of a host that is --direct are not among them
+(minato flows shows them). A port leaves out what has none, as ICMP. Ends with Ctrl-C, or with the
+host.";
 
 /// `minato capture`.
 #[derive(Clone, Debug, Args)]

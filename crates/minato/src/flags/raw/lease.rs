@@ -8,9 +8,10 @@ Examples:
   minato lease 3 --for my-tests
       the same three ports each time
 
-From the moment they are printed until a server listens on each of them, nobody gets these TCP ports by chance: not by
-asking for any port, not for an outgoing connection, and not by number without SO_REUSEADDR. A server must set SO_REUSEADDR,
-as servers do; one that does not is refused while the port is held.
+From the moment they are printed until a server listens on each of them, nobody gets these TCP
+ports by chance: not by asking for any port, not for an outgoing connection, and not by number
+without SO_REUSEADDR. A server must set SO_REUSEADDR, as servers do; one that does not is refused
+while the port is held.
 
 Exit codes: 14 no ports are left; 16 a port of the key is in use.";
 

@@ -16,9 +16,10 @@ Examples:
   minato up -d --instance $(git branch --show-current)
       a network of its own for each branch, with the same file and the same ports inside
 
-Exit codes: 0 everything has ended well, or was ended; 1 a program has not, or can't be started, or the engine ended; 2 the
-file is wrong; 13 a port of this machine is privileged; 14 ports or addresses are used up; 15 this machine can't; 16 it is up
-already, or a port of this machine is taken; 128 + N signal N has ended up -d before everything was ready.";
+Exit codes: 0 everything has ended well, or was ended; 1 a program has not, or can't be started,
+or the engine ended; 2 the file is wrong; 13 a port of this machine is privileged; 14 ports or
+addresses are used up; 15 this machine can't; 16 it is up already, or a port of this machine is
+taken; 128 + N signal N has ended up -d before everything was ready.";
 
 /// `minato up`.
 #[derive(Clone, Debug, Args)]
