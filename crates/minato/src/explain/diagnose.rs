@@ -147,7 +147,7 @@ impl<'a> Diagnosis<'a> {
                 self.result.because(
                     code::NOTHING,
                     why,
-                    [format!("minato{flag} exec {host} -- PROGRAM    # one that listens there")],
+                    [format!("minato{} exec {host} -- PROGRAM    # one that listens there", self.flag_inside(host))],
                 );
             }
         }
@@ -284,6 +284,12 @@ impl<'a> Diagnosis<'a> {
     /// What a command that explains from where the target was explained ends with.
     fn inside_flag(&self) -> String {
         self.facts.from.as_ref().map(|host| format!(" --from {host}")).unwrap_or_default()
+    }
+
+    /// What a command inside a host needs: that it is of another network, if it is.
+    fn flag_inside(&self, host: &str) -> String {
+        let home = self.network.host(host).and_then(|host| host.home.as_ref());
+        home.map_or_else(|| self.facts.network_flag.clone(), |home| format!(" --network {home}"))
     }
 
     /// Which network it is, where that is not the one that is meant when none is named.

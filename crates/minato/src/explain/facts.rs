@@ -1,5 +1,6 @@
 //! What is so: asked of the engine, the kernel, the resolver and the network, without drawing conclusions.
 
+mod guests;
 mod networks;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -8,6 +9,7 @@ use minato_engine::unheld;
 use minato_inspect::{EgressVerdict, Forward, Host, PortRow};
 use minato_ports::Transport;
 
+pub(super) use self::guests::at_home;
 pub(super) use self::networks::Network;
 use super::firewall::{self, Firewall};
 use super::probe::{Outcome, Resolved, attempt, attempt_from, look_up, resolve_from};
@@ -104,15 +106,20 @@ pub(super) async fn gather(target: &Target, from: Option<&Name>, client: &Client
     let of_meant = meant.map(|name| Client::new(client.directory().sibling(name))).transpose()?;
     let client = of_meant.as_ref().unwrap_or(client);
     let from = from.map(Name::as_str);
+    if let Some(network) = &mut network {
+        guests::complete(network, from, &others);
+    }
+    let inside = from.map(|from| at_home(from, network.as_ref(), client)).transpose()?.flatten();
+    let inside = inside.as_ref().unwrap_or(client);
     let subject = match (subject(target, from, network.as_ref()), from) {
         (Some(subject), _) => subject,
         // Each host has resolvers of its own, which may say something else or nothing.
         (None, Some(host)) => {
-            resolved(resolve_from(host, target.name().unwrap_or_default(), client).await?, from, network.as_ref())
+            resolved(resolve_from(host, target.name().unwrap_or_default(), inside).await?, from, network.as_ref())
         }
         (None, None) => resolved_here(target.name().unwrap_or_default(), network.as_ref()),
     };
-    let verdicts = verdicts(target, &subject, from, client).await.map_err(|error| error.into_failure(client))?;
+    let verdicts = verdicts(target, &subject, from, inside).await.map_err(|error| error.into_failure(client))?;
     let machine = machine::ports().map_err(|error| error.to_string()).map(|mut rows| {
         rows.retain(|row| row.port == target.port && !is_own_of_host(row, target, network.as_ref(), &others));
         rows
@@ -293,11 +300,13 @@ async fn try_all(
     };
     // Only what is in the network can reach a host's address; the host itself is always there.
     let from = from.or_else(|| host.map(|host| host.name.as_str()));
+    let inside = from.map(|from| at_home(from, network, client)).transpose()?.flatten();
+    let inside = inside.as_ref().unwrap_or(client);
     let mut trials = Vec::new();
     for address in addresses {
         let destination = SocketAddr::new(address, target.port);
         let outcome = match from {
-            Some(host) => attempt_from(host, destination, target.transport, client).await?,
+            Some(host) => attempt_from(host, destination, target.transport, inside).await?,
             None => attempt(destination, target.transport),
         };
         trials.push(Trial { from: from.map(str::to_owned), destination, outcome });

@@ -7,7 +7,7 @@ use minato_host::firewall::{Fate, Packet, Ruleset, Way};
 use minato_inspect::{Forward, Host, Transport};
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Network, Subject, Trial, covers, is_own};
+use super::facts::{Network, Subject, Trial, at_home, covers, is_own};
 use super::probe::say_from;
 use super::target::Target;
 use crate::client::Client;
@@ -58,7 +58,9 @@ pub(super) async fn look(
         }
         if !packets.is_empty() {
             let question = serde_json::json!(packets).to_string();
-            let text = say_from(&host.name, &["__filter", &question], Identity::NetAdmin, client).await?;
+            let home = at_home(&host.name, Some(network), client)?;
+            let inside = home.as_ref().unwrap_or(client);
+            let text = say_from(&host.name, &["__filter", &question], Identity::NetAdmin, inside).await?;
             let outcome = serde_json::from_str(&text).unwrap_or_else(|_| Err("nobody inside could look".into()));
             seen.push(Firewall { host: Some(host.name.clone()), outcome });
         }

@@ -49,7 +49,7 @@ impl Diagnosis<'_> {
 
     fn mend(&self, firewall: &Firewall, stop: &Stop) -> String {
         match (&firewall.host, self.facts.is_root) {
-            (Some(host), _) => format!("minato{} exec --net-admin {host} -- {}", self.facts.network_flag, stop.mend()),
+            (Some(host), _) => format!("minato{} exec --net-admin {host} -- {}", self.flag_inside(host), stop.mend()),
             (None, true) => stop.mend(),
             (None, false) => format!("sudo {}", stop.mend()),
         }

@@ -22,7 +22,7 @@ pub(super) fn leads_to(row: &PortRow) -> Option<SocketAddr> {
 impl Diagnosis<'_> {
     /// The command that passes on what comes to a host's addresses, or to one of them.
     pub(super) fn relay_inside(&self, host: &Host, row: &PortRow, address: Option<IpAddr>) -> Option<String> {
-        let (flag, name) = (&self.facts.network_flag, &host.name);
+        let (flag, name) = (self.flag_inside(&host.name), &host.name);
         // A machine without IPv6 gives its hosts none.
         let refused = |address: &IpAddr| {
             let mut trials = self.facts.trials.iter().filter(|trial| trial.destination.ip() == *address);

@@ -1,6 +1,7 @@
 //! Hosts that are in two networks.
 
 use super::{bash, seen_at, shown};
+use crate::explain::{explain, printed_fix};
 use crate::machine::{Account, Machine, SOON, wait_for, wait_until};
 use crate::support::api::Api;
 
@@ -44,6 +45,8 @@ fn two_networks(machine: &Machine, account: &Account<'_>) {
     let routes = bash(account, "default", "web", "ip route show default").stdout;
     assert!(routes.lines().count() == 1 && routes.contains("dev eth0"), "{routes}");
 
+    explained(account);
+
     // A name is one host's in each network.
     let taken = account.run(&["--name", "db", "--join", "back"], &["true"]).finish();
     taken.expect_code(16).expect_stderr(&["network \"back\" has a host named \"db\" already"]);
@@ -54,6 +57,23 @@ fn two_networks(machine: &Machine, account: &Account<'_>) {
     web.stop();
     wait_until("the guest to be gone", SOON, || shown(account, "back", "web").is_none());
     db.stop();
+}
+
+/// What a host of one network has in another is explained from both, and from inside of it.
+fn explained(account: &Account<'_>) {
+    let reached = |arguments: &[&str], parts: &[&str]| {
+        explain(account, arguments, 0, parts);
+    };
+    let guest = ["web has ", "✓ service", " from inside db: accepted"];
+    reached(&["--network", "back", "--from", "db", "web:80"], &guest);
+    reached(&["--network", "back", "web:80"], &["web has ", "✓ service", " from inside web: accepted"]);
+    let host = ["db has ", "✓ service", " from inside web: accepted"];
+    reached(&["--from", "web", "db:5432"], &host);
+    reached(&["--from", "web", "db.back.internal:5432"], &host);
+    reached(&["--network", "back", "--from", "web", "db:5432"], &host);
+    let missing =
+        explain(account, &["--network", "back", "--from", "db", "web:81"], 10, &["no program in web listens on 81"]);
+    assert_eq!(printed_fix(&missing), "minato --network back explain web:80 --from db");
 }
 
 /// The services of both have names, and so have their addresses, in both directions.
