@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     if is(up::LEADER) {
         return ExitCode::SUCCESS;
     }
-    let flags = Flags::read(std::env::args_os().collect());
+    let flags = Flags::read(&std::env::args_os().collect::<Vec<_>>());
     let terminal = Terminal::detect(flags.json, flags.no_color);
     let result = flags::resolve(flags).and_then(|invocation| commands::perform(invocation, &terminal));
     match result {

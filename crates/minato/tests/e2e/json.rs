@@ -73,3 +73,22 @@ fn every_view_fits_its_schema() {
         assert_eq!(missing, Vec::<Vec<String>>::new(), "views that this test does not show");
     });
 }
+
+#[test]
+fn a_command_line_that_cannot_be_read_is_refused_as_data_where_data_is_asked_for() {
+    Machine::run(&[], |machine| {
+        for (arguments, title) in [
+            (&["foo", "--json"][..], "unrecognized subcommand 'foo'"),
+            (&["lease", "abc", "--json"], "invalid value 'abc' for '[N]'"),
+            (&["--json", "ports", "--jsno"], "unexpected argument '--jsno' found"),
+        ] {
+            let refused = machine.user().minato_finish(arguments).expect_code(2);
+            let told: serde_json::Value = serde_json::from_str(&refused.stderr).expect("JSON");
+            let failure = &told["failure"];
+            assert_eq!(failure["code"], 2, "{told}");
+            assert!(failure["title"].as_str().is_some_and(|told| told.starts_with(title)), "{told}");
+        }
+        machine.user().minato_finish(&["foo"]).expect_code(2).expect_stderr(&["Usage: minato"]);
+        machine.user().minato_finish(&["ports", "--help", "--json"]).expect_success();
+    });
+}

@@ -6,6 +6,8 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 
 use super::{Command, Engine, Exec, Flags, Run};
+use crate::failure::{Failure, code};
+use crate::terminal::Terminal;
 
 /// The same commands as in [`Command`].
 #[derive(Clone, Debug, Subcommand)]
@@ -18,8 +20,9 @@ enum Frequent {
 
 impl Flags {
     /// Reads a command line, and answers for the whole process where it can't be, or asks for help.
-    pub(crate) fn read(words: Vec<OsString>) -> Flags {
-        Flags::frequent(&words).unwrap_or_else(|| Flags::parse_from(words))
+    pub(crate) fn read(words: &[OsString]) -> Flags {
+        let read = || Flags::try_parse_from(words).unwrap_or_else(|error| refuse(&error, words));
+        Flags::frequent(words).unwrap_or_else(read)
     }
 
     /// A command line that is good and begins with a frequent command. Of others clap needs to know everything.
@@ -36,4 +39,22 @@ impl Flags {
         };
         Some(Flags { network, json, no_color, command })
     }
+}
+
+/// Says why a command line can't be read, as data where that was asked for, or what was asked for instead, as help; and ends.
+fn refuse(error: &clap::Error, words: &[OsString]) -> ! {
+    let wants_json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+    if !error.use_stderr() || !wants_json {
+        error.exit();
+    }
+    Terminal::detect(true, true).report(&as_failure(&error.render().to_string()));
+    std::process::exit(i32::from(code::USAGE))
+}
+
+/// Clap's words: the first line says what is wrong, and what follows up to the usage why.
+fn as_failure(text: &str) -> Failure {
+    let mut lines =
+        text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim).filter(|line| !line.is_empty());
+    let title = lines.next().unwrap_or_default();
+    lines.fold(Failure::usage(title.strip_prefix("error: ").unwrap_or(title)), Failure::detail)
 }
