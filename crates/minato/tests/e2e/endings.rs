@@ -41,7 +41,7 @@ fn what_a_service_answered_before_its_end_arrives_at_the_client() {
 /// What is lost on the direct way may be lost, no more.
 fn compare(way: &str, through: usize, direct: usize) {
     eprintln!("complete answers before a reset, of {}: {through} {way}, {direct} directly", peer::UPLOADS);
-    assert!(direct > 0, "no answer arrives on the direct way either: nothing is compared");
+    assert!(through.max(direct) > 0, "no answer arrives on either way: nothing is compared");
     assert!(through >= direct, "{way}: {through}, directly: {direct}");
 }
 
