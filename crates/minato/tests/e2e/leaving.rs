@@ -25,7 +25,9 @@ fn an_orphan_ends_with_its_host_and_that_of_another_goes_on() {
         for account in [machine.root(), machine.user()] {
             let leave = leave(&account);
             let other = with_orphan(&account, machine, "other", leave, "3001");
-            let script = format!("{leave} sleep 1001 & sleep 0.4");
+            // Its name is `unshare` until it has left.
+            let left = "until [ \"$(cat /proc/$!/comm)\" = sleep ]; do sleep 0.1; done";
+            let script = format!("{leave} sleep 1001 & {left}");
             account
                 .run(&["--name", "web"], &["sh", "-c", &script])
                 .finish_within(SOON)
@@ -44,10 +46,12 @@ fn an_orphan_ends_with_its_host_and_that_of_another_goes_on() {
 fn a_child_that_has_left_ends_although_its_parent_ends_first() {
     Machine::run(&[], |machine| {
         for account in [machine.root(), machine.user()] {
-            let deaf = format!("{} --time sh -c 'trap : TERM; while :; do sleep 0.1; done'; :", leave(&account));
-            let script = format!("sh -c \"{deaf}\" & sleep 0.4");
+            let waits = "trap : TERM; echo > is-deaf; while :; do sleep 0.1; done";
+            let deaf = format!("{} --time sh -c '{waits}'; :", leave(&account));
+            let script = format!("sh -c \"{deaf}\" & until [ -e is-deaf ]; do sleep 0.1; done");
             account.run(&[], &["sh", "-c", &script]).finish_within(SOON).expect_success();
             leftovers::assert_none();
+            std::fs::remove_file(machine.work().join("is-deaf")).expect("removed");
         }
     });
 }
