@@ -13,7 +13,7 @@ use crate::flags::Name;
 /// |---|---|
 /// | `Waiting` | `Starting` when the others are ready |
 /// | `Starting` | `Ready` when its ports listen; `Failed` when a program ends before |
-/// | `Ready` | `Ended` when its last program has ended; `Restarting` when one has that is started again |
+/// | `Ready` | `Ended` when its last program has ended; `Restarting` when one has failed that is started again |
 /// | `Restarting` | `Ready` when all of them run and its ports listen |
 /// | `Stopping` | gone |
 /// | `Failed`, `Ended` | nothing, unless the file changes |
@@ -29,7 +29,7 @@ pub(crate) enum State {
     Starting,
     /// It does what it is for.
     Ready,
-    /// It was ready, and one of its programs has ended since and is being started again.
+    /// It was ready, and one of its programs has failed since and is being started again.
     Restarting,
     /// It is being ended.
     Stopping,

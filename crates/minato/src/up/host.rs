@@ -121,6 +121,7 @@ impl HostTask {
             binds: session.binds(),
             stop_timeout: self.plan.stop_timeout,
             stop,
+            waits: self.waits(),
             ready,
             pausing: watch::channel(0).0,
         };
@@ -202,7 +203,7 @@ impl HostTask {
                     None if *self.stop.borrow() != Stop::No => return Outcome::Stopped,
                     None => return Outcome::Ended { trouble },
                     Some(Ok(End::Stopped)) => {}
-                    Some(Ok(End::Impossible(failure))) => return Outcome::Failed(failure),
+                    Some(Ok(End::GivenUp(failure))) => return Outcome::Failed(failure),
                     // A host that waits for no port is ready as soon as its programs have been started.
                     Some(Ok(End::Ended(_, failure))) if !*is_ready.borrow() && self.waits() => {
                         return Outcome::Failed(failure);

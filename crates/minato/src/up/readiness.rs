@@ -74,19 +74,21 @@ struct ReadyCommand<'h> {
 
 impl ReadyCommand<'_> {
     /// Returns when it has ended with 0. After a while it is said once why it has not. One that can't be started will not get
-    /// better by itself, and the host is not ready without it.
+    /// better by itself, and the host is not ready without it; but one that could be, when everything was ready, may be just
+    /// being replaced, and its host is not ended for that.
     async fn succeeds(&self, context: &Context) -> Result<(), Failure> {
-        // What it starts ends with it, and the terminal's signals are not for it.
-        let group = Group::new().map_err(|error| Failure::caused("a program gets no process group", error))?;
         let late = Instant::now() + A_WHILE;
         let mut why = "has not ended yet".to_owned();
         let mut told = false;
         loop {
-            let attempt = self.attempt(&group);
+            let attempt = self.attempt();
             tokio::pin!(attempt);
             let failed = loop {
                 tokio::select! {
-                    failed = &mut attempt => break failed?,
+                    failed = &mut attempt => break match failed {
+                        Err(failure) if self.place.is_settled() => Some(format!("can't be run: {}", failure.title)),
+                        failed => failed?,
+                    },
                     () = sleep_until(late), if !told => {
                         context.say(&format!("{} is not ready: its ready-command {why}", self.plan.name));
                         told = true;
@@ -102,7 +104,9 @@ impl ReadyCommand<'_> {
     }
 
     /// Runs it once; tells how it has failed.
-    async fn attempt(&self, group: &Group) -> Result<Option<String>, Failure> {
+    async fn attempt(&self) -> Result<Option<String>, Failure> {
+        // What it starts ends with it, and the terminal's signals are not for it.
+        let group = Group::new().map_err(|error| Failure::caused("a program gets no process group", error))?;
         let failed = |error: std::io::Error| Failure::caused("no pipe for a program is to be had", error);
         let (reader, writer) = std::io::pipe().map_err(failed)?;
         let service = &self.plan.services[0];

@@ -29,7 +29,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Having run for so long, the next pause is the first again.
 const GOOD_RUN: Duration = Duration::from_secs(10);
-/// How often a program may fail before its host was ever ready.
+/// How often a program may fail before its host, and everything, was ever ready.
 const EARLY_FAILURES: u32 = 5;
 
 /// How far everybody is to go.
@@ -56,10 +56,23 @@ pub(super) struct Place {
     pub(super) binds: Binds,
     pub(super) stop_timeout: Duration,
     pub(super) stop: watch::Receiver<Stop>,
+    /// Whether the host waits for ports or a command to be ready.
+    pub(super) waits: bool,
     /// Whether the host was ready.
     pub(super) ready: watch::Receiver<bool>,
-    /// How many of its programs have ended and are to be started again.
+    /// How many of its programs have ended, so that it is not ready, and are to be started again.
     pub(super) pausing: watch::Sender<usize>,
+}
+
+impl Place {
+    /// Whether the host and everything was ready once: nobody waits for that any more, and what fails is tried for ever.
+    pub(super) fn is_settled(&self) -> bool {
+        self.was_ready() && self.context.was_all_ready()
+    }
+
+    fn was_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
 }
 
 /// How the time of a program ended.
@@ -67,10 +80,10 @@ pub(super) struct Place {
 pub(super) enum End {
     /// It was to end.
     Stopped,
-    /// It has ended by itself, with this code, and is not started again.
+    /// It has ended by itself, with this code, and nobody wants it to be started again.
     Ended(u8, Failure),
-    /// It can't be started again.
-    Impossible(Failure),
+    /// It can't be started again, or has failed too often.
+    GivenUp(Failure),
 }
 
 /// A program with what is added to its environment.
@@ -79,6 +92,10 @@ pub(super) struct Service {
     pub(super) variables: Vec<(String, String)>,
     pub(super) place: Place,
     pub(super) status: ServiceStatus,
+    /// How often it has failed, or could not be started again.
+    failures: u32,
+    /// Whether its host is not ready because of it.
+    pausing: bool,
     group: Group,
 }
 
@@ -87,7 +104,7 @@ impl Service {
         let group = Group::new().map_err(|error| Failure::caused("a program gets no process group", error))?;
         let (host, service) = (place.host.to_string(), plan.name.as_ref().map(Name::to_string));
         let status = ServiceStatus { host, service, pid: None, exit_code: None, restarts: 0 };
-        Ok(Service { plan, variables, place, status, group })
+        Ok(Service { plan, variables, place, status, failures: 0, pausing: false, group })
     }
 
     /// Attends to it, once started, until it has ended for good.
@@ -115,10 +132,16 @@ impl Service {
                 }
                 return End::Ended(code, self.failure(code, &last));
             }
+            // A job of a host that waits for nothing may end well and begin again: that is what it is for.
+            if code != 0 || self.place.waits {
+                if self.fails_too_often() {
+                    return End::GivenUp(self.failure(code, &last));
+                }
+                self.pausing(true);
+            }
             if started.elapsed() >= GOOD_RUN {
                 pause = FIRST_PAUSE;
             }
-            self.place.pausing.send_modify(|pausing| *pausing += 1);
             self.say(&format!("ended with {}; starts again in {pause:?}", shown(code)));
             tokio::select! {
                 () = sleep(pause) => {}
@@ -129,21 +152,22 @@ impl Service {
             (child, output) = match self.start_again(&mut pause).await {
                 Ok(Some(started)) => started,
                 Ok(None) => return End::Stopped,
-                Err(failure) => return End::Impossible(failure),
+                Err(failure) => return End::GivenUp(failure),
             };
-            self.place.pausing.send_modify(|pausing| *pausing -= 1);
+            self.pausing(false);
         }
     }
 
-    /// Starts it again, and tries that for as long as its host was ready: its file may be just being built. `None` when
-    /// it is to stop.
+    /// Starts it again, and tries that anew where its host was ready: its file may be just being built. `None` when it is to
+    /// stop.
     async fn start_again(&mut self, pause: &mut Duration) -> Result<Option<Started>, Failure> {
         loop {
             let failure = match self.start().await {
                 Ok(started) => return Ok(Some(started)),
-                Err(failure) if *self.place.ready.borrow() => failure,
-                Err(failure) => return Err(failure),
+                Err(failure) if !self.place.was_ready() || self.fails_too_often() => return Err(failure),
+                Err(failure) => failure,
             };
+            self.pausing(true);
             self.say(&format!("could not be started: {}; tried again in {pause:?}", failure.title));
             tokio::select! {
                 () = sleep(*pause) => {}
@@ -154,12 +178,26 @@ impl Service {
     }
 
     fn starts_again(&self, code: u8) -> bool {
-        let wanted = match self.plan.restart {
+        match self.plan.restart {
             Restart::No => false,
             Restart::OnFailure => code != 0,
             Restart::Always => true,
-        };
-        wanted && (*self.place.ready.borrow() || self.status.restarts + 1 < EARLY_FAILURES)
+        }
+    }
+
+    /// Counts a failure; tells if it was the last that it may have. Whoever waits until everything is ready shall not wait
+    /// for ever.
+    fn fails_too_often(&mut self) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        self.failures >= EARLY_FAILURES && !self.place.is_settled()
+    }
+
+    /// Notes whether its host is not ready because of it.
+    fn pausing(&mut self, pausing: bool) {
+        if self.pausing != pausing {
+            self.pausing = pausing;
+            self.place.pausing.send_modify(|count| *count = if pausing { *count + 1 } else { *count - 1 });
+        }
     }
 
     /// Starts it.
@@ -224,7 +262,7 @@ impl Service {
     }
 
     fn failure(&self, code: u8, last: &[String]) -> Failure {
-        let who = if *self.place.ready.borrow() { "everything" } else { "it" };
+        let who = if self.place.was_ready() { "everything" } else { "it" };
         let title = format!("{} ended with {} before {who} was ready", self.author(), shown(code));
         let failure = Failure::new(code::FAILED, title).detail(format!("command: {}", self.plan.command.join(" ")));
         let failure = match last {
