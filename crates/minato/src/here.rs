@@ -1,7 +1,8 @@
 //! Which network a command is about: the one that `--network` names, or else `MINATO_NETWORK`, or else, for a command about what
 //! runs, the one of this directory's minato.toml while that runs, or else `default`.
 //!
-//! What begins a network does not follow the file: whoever starts a program by hand may not want it among those of `minato up`.
+//! What begins a network does not follow the file: whoever starts a program by hand may not want it among those of `minato up`. Nor
+//! does it follow the variable inside of a host, where that names the network that the host is in: it begins one of its own there.
 
 use std::ffi::OsString;
 
@@ -9,6 +10,7 @@ use crate::client::runs;
 use crate::failure::Failure;
 use crate::file::Choice;
 use crate::flags::Name;
+use crate::program;
 use crate::runtime_dir::RuntimeDir;
 use crate::terminal::Terminal;
 
@@ -17,6 +19,9 @@ pub(crate) const VARIABLE: &str = "MINATO_NETWORK";
 
 /// The network of a command that may begin it.
 pub(crate) fn to_begin(flag: Option<Name>) -> Result<Name, Failure> {
+    if flag.is_none() && std::env::var_os(program::HOST_VARIABLE).is_some() {
+        return Ok(Name::default());
+    }
     Ok(named(flag)?.unwrap_or_default())
 }
 
@@ -26,7 +31,7 @@ pub(crate) fn that_runs(flag: Option<Name>, terminal: &Terminal) -> Result<Name,
         return Ok(named);
     }
     let default = Name::default();
-    let Some(network) = of_file() else { return Ok(default) };
+    let Some(network) = of_file()? else { return Ok(default) };
     if network != default && runs(&RuntimeDir::of(&default)) {
         terminal.warn(&format!(
             "this is about network '{network}', which minato.toml names; another one runs too: --network {default}"
@@ -39,7 +44,7 @@ pub(crate) fn that_runs(flag: Option<Name>, terminal: &Terminal) -> Result<Name,
 pub(crate) fn is_meant(network: &Name) -> bool {
     match named(None) {
         Ok(Some(named)) => named == *network,
-        Ok(None) => of_file().unwrap_or_default() == *network,
+        Ok(None) => of_file().is_ok_and(|of_file| of_file.unwrap_or_default() == *network),
         Err(_) => false,
     }
 }
@@ -62,10 +67,24 @@ fn of_variable(value: Option<OsString>) -> Result<Option<Name>, Failure> {
     value.parse().map(Some).map_err(wrong)
 }
 
-/// The network of this directory's file, if there is one and it runs.
-fn of_file() -> Option<Name> {
+/// The network of this directory's file, if there is one and it runs. A file that doesn't say which (one is just being edited) must
+/// not make a command work on `default` that was meant for the other. One that runs under the name of the file's directory is meant.
+fn of_file() -> Result<Option<Name>, Failure> {
     let choice = Choice::default();
-    choice.is_there().then(|| choice.network().ok()).flatten().filter(|network| runs(&RuntimeDir::of(network)))
+    if !choice.is_there() {
+        return Ok(None);
+    }
+    let network = choice.network().ok().filter(|network| runs(&RuntimeDir::of(network)));
+    let default = Name::default();
+    if network.is_none() && !choice.names_network() && runs(&RuntimeDir::of(&default)) {
+        let title = format!(
+            "this may not be meant for network '{default}': minato.toml can't be read as far as the name of its own"
+        );
+        return Err(Failure::usage(title)
+            .fix("minato check says what is wrong with the file")
+            .fix(format!("--network {default}, or another one's name, goes before it")));
+    }
+    Ok(network)
 }
 
 #[cfg(test)]

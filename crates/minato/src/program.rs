@@ -26,7 +26,7 @@ pub(crate) use signals::{Signals, ends, pass_on};
 pub(crate) use stop::stop_along;
 
 /// What the program finds its host's name in.
-const HOST_VARIABLE: &str = "MINATO_HOST";
+pub(crate) const HOST_VARIABLE: &str = "MINATO_HOST";
 
 /// Starts a program in a session's host. Its session tells which ports it could not bind.
 pub(crate) async fn spawn(

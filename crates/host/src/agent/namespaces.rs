@@ -80,6 +80,9 @@ fn covers_failed(resolv_conf: &Path) -> impl Fn(io::Error) -> FabricError {
 
 /// Makes a time namespace, in which nothing is different, for programs to be known by. Whoever makes it stays outside.
 /// `None` where the kernel has none (`CONFIG_TIME_NS`), or the user has as many as are allowed.
+///
+/// The calling process's children are in it from now on. Before Linux 6.0 such a process can't share its memory with a child
+/// (`CLONE_VM`), not even in a thread or a `vfork`: the agent must start neither threads nor programs.
 pub(super) fn time_namespace() -> Option<OwnedFd> {
     sys::unshare(UnshareFlags::NEWTIME).ok()?;
     open_own("time_for_children").ok()

@@ -23,7 +23,7 @@ use crate::demo;
 use crate::explain;
 use crate::failure::{Failure, code};
 use crate::file::Choice;
-use crate::flags::{Command, Invocation, Show, View};
+use crate::flags::{Command, Invocation, Name, Show, View};
 use crate::here;
 use crate::proxy;
 use crate::relay;
@@ -61,9 +61,10 @@ pub(crate) fn perform(invocation: Invocation, terminal: &Terminal) -> Result<u8,
         }
         Command::Check(choice) => check::check(&choice, terminal),
         Command::Capture(request) => block_on(capture::capture(&request, &client()?, terminal)),
-        // No network has anything to do with that.
+        // No network has anything to do with that, so none that is named wrongly.
         Command::Show(show @ Show { view: View::MachinePorts(_), .. }) => {
-            block_on(views::show(&show, &anew()?, terminal))
+            let any = Client::new(RuntimeDir::of(&Name::default()))?;
+            block_on(views::show(&show, &any, terminal))
         }
         Command::Show(show) => block_on(views::show(&show, &client()?, terminal)),
         Command::AddForwards(host, forwards) => block_on(forward::add(&host, forwards, &client()?, terminal)),

@@ -14,6 +14,8 @@ use crate::flags::Name;
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) network: Option<At<Name>>,
+    /// Whether a file may name a network that could not be read.
+    pub(super) hides_network: bool,
     pub(super) subnet: Option<At<FixedSubnet>>,
     pub(super) policy: PolicyDraft,
     pub(super) environment: Environment,
@@ -58,6 +60,7 @@ impl Draft {
     /// This file laid over another: what it says replaces what the other says, key by key.
     pub(super) fn over(self, below: Draft) -> Draft {
         Draft {
+            hides_network: self.hides_network || (below.hides_network && self.network.is_none()),
             network: self.network.or(below.network),
             subnet: self.subnet.or(below.subnet),
             policy: self.policy.over(below.policy),

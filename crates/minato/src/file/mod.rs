@@ -87,6 +87,11 @@ impl Choice {
         name.ok_or_else(|| Problems::found(sources, problems).into_failure())
     }
 
+    /// Whether [`network`](Self::network) is what the files say: not where one can't be read as far as its network's name.
+    pub(crate) fn names_network(&self) -> bool {
+        self.read().is_ok_and(|(draft, ..)| !draft.hides_network)
+    }
+
     fn read(&self) -> Result<(draft::Draft, Sources, Vec<problem::Problem>), Problems> {
         let mut sources = Sources::default();
         let mut problems = Vec::new();

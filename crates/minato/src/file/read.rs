@@ -48,7 +48,7 @@ pub(super) fn draft(text: &str, file: usize, problems: &mut Vec<Problem>) -> Dra
     }
     if !errors.is_empty() {
         // What follows from a broken line would only confuse.
-        return Draft::default();
+        return Draft { hides_network: true, ..Draft::default() };
     }
     Reader { file, problems }.file(table.get_ref())
 }
@@ -64,7 +64,10 @@ impl Reader<'_> {
         let mut draft = Draft::default();
         for (key, value) in table {
             match key.get_ref().as_ref() {
-                "network" => draft.network = self.name(value),
+                "network" => {
+                    draft.network = self.name(value);
+                    draft.hides_network = draft.network.is_none();
+                }
                 "subnet" => draft.subnet = self.subnet(value),
                 "policy" => draft.policy.default = self.policy(value),
                 "allow" => draft.policy.allow = self.texts(value),

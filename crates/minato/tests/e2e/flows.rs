@@ -31,13 +31,25 @@ fn flow(user: &Account<'_>, what: &str, fits: impl Fn(&Value) -> bool) -> Value 
     })
 }
 
+fn serve_outside(machine: &Machine) {
+    machine.outside(|| {
+        dns::serve(&format!("{OUTSIDE_V4}:53"), OUTSIDE_V4.parse().expect("an address"));
+        thread::spawn(|| peer::count(&format!("{OUTSIDE_V4}:7000")));
+    });
+}
+
+/// What is shown to people has these.
+fn expect_text(user: &Account<'_>, parts: &[&str]) {
+    let text = user.minato_finish(&["flows"]).expect_success().stdout;
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in:\n{text}");
+    }
+}
+
 #[test]
 fn every_flow_names_both_ends() {
     Machine::run(&["bash"], |machine| {
-        machine.outside(|| {
-            dns::serve(&format!("{OUTSIDE_V4}:53"), OUTSIDE_V4.parse().expect("an address"));
-            thread::spawn(|| peer::count(&format!("{OUTSIDE_V4}:7000")));
-        });
+        serve_outside(machine);
         let (user, root) = (machine.user(), machine.root());
         let forwards = ["--name", "web", "-p", "127.0.0.1:8080:80", "-p", "127.0.0.1:5300:5300/udp"];
         let web = user.run(&forwards, &machine.peer("count 80"));
@@ -87,10 +99,10 @@ fn every_flow_names_both_ends() {
             flow["client"]["host"] == "db" && flow["transport"] == "udp" && sleeper(&flow["client"]) && is_served(flow)
         });
 
-        let text = user.minato_finish(&["flows"]).expect_success().stdout;
-        for part in ["far.example.test:7000", " via 127.0.0.1:8080", "127.0.0.1 unknown (no permission)", "RTT"] {
-            assert!(text.contains(part), "no {part:?} in:\n{text}");
-        }
+        expect_text(
+            &user,
+            &["far.example.test:7000", " via 127.0.0.1:8080", "127.0.0.1 unknown (no permission)", "RTT"],
+        );
         for program in [sender, outbound, between, within, own, other, names, db, web] {
             program.stop();
         }

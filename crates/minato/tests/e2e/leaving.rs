@@ -1,6 +1,6 @@
 //! Processes that have left their host's namespaces: they end with it all the same, and nobody else does.
 
-use crate::machine::{Account, Machine, Process, Program, SOON, leftovers, wait_until};
+use crate::machine::{Account, Machine, Process, Program, SOON, TIME_NAMESPACES, leftovers, wait_until};
 
 /// Leaves the network and the mount namespace.
 fn leave(account: &Account<'_>) -> &'static str {
@@ -21,7 +21,7 @@ fn with_orphan(account: &Account<'_>, machine: &Machine, host: &str, leave: &str
 
 #[test]
 fn an_orphan_ends_with_its_host_and_that_of_another_goes_on() {
-    Machine::run(&[], |machine| {
+    Machine::run(&[TIME_NAMESPACES], |machine| {
         for account in [machine.root(), machine.user()] {
             let leave = leave(&account);
             let other = with_orphan(&account, machine, "other", leave, "3001");
@@ -44,7 +44,7 @@ fn an_orphan_ends_with_its_host_and_that_of_another_goes_on() {
 /// What it is found by ends before it does.
 #[test]
 fn a_child_that_has_left_ends_although_its_parent_ends_first() {
-    Machine::run(&[], |machine| {
+    Machine::run(&[TIME_NAMESPACES], |machine| {
         for account in [machine.root(), machine.user()] {
             let waits = "trap : TERM; echo > is-deaf; while :; do sleep 0.1; done";
             let deaf = format!("{} --time sh -c '{waits}'; :", leave(&account));
@@ -81,7 +81,7 @@ fn a_process_whose_first_thread_has_ended_ends_with_its_host() {
 /// An ordinary user's: into a user namespace that was made inside of the network's.
 #[test]
 fn an_orphan_that_has_left_every_namespace_ends_with_the_network() {
-    Machine::run(&[], |machine| {
+    Machine::run(&[TIME_NAMESPACES], |machine| {
         let user = machine.user();
         let run = with_orphan(&user, machine, "web", "unshare -UrmnT", "1001");
         run.stop();
@@ -91,7 +91,7 @@ fn an_orphan_that_has_left_every_namespace_ends_with_the_network() {
 
 #[test]
 fn orphans_end_when_minato_is_killed() {
-    Machine::run(&[], |machine| {
+    Machine::run(&[TIME_NAMESPACES], |machine| {
         let kill = |processes: Vec<Process>| {
             assert!(!processes.is_empty(), "nobody to kill");
             processes.iter().for_each(Process::kill);

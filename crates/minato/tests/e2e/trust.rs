@@ -48,6 +48,16 @@ fn make_firefox_profile(user: &Account<'_>) {
     user.finish("certutil", &["-N", "-d", FIREFOX, "--empty-password"]).expect_success();
 }
 
+/// Names that are none of ours, and none at all, are refused.
+fn expect_own_names_only(user: &Account<'_>) {
+    let foreign = ["--insecure", "--resolve", "evil.example:7080:127.0.0.1", "https://evil.example:7080/"];
+    curl(user, &foreign).expect_code(NO_TLS).expect_stderr(&["unrecognized name"]);
+    curl(user, &["--insecure", "https://127.0.0.1:7080/"]).expect_code(NO_TLS).expect_stderr(&["missing extension"]);
+    let misdirected = ["--cacert", CA, "-w", " %{http_code}", "-H", "Host: evil.example", PAGE];
+    let misdirected = curl(user, &misdirected).expect_success().stdout;
+    assert!(misdirected.ends_with(" 421"), "{misdirected}");
+}
+
 #[test]
 fn curl_and_databases_of_browsers() {
     Machine::run(&["curl", "python3", "certutil", "update-ca-certificates"], |machine| {
@@ -82,15 +92,7 @@ fn curl_and_databases_of_browsers() {
             assert!(page.ends_with(&format!("over {version}")), "{page}");
             explain(&user, &[PAGE], 0, &["✓ tls", "leads to port 80 of web"]);
         }
-        // Names that are none of ours, and none at all.
-        let foreign = ["--insecure", "--resolve", "evil.example:7080:127.0.0.1", "https://evil.example:7080/"];
-        curl(&user, &foreign).expect_code(NO_TLS).expect_stderr(&["unrecognized name"]);
-        curl(&user, &["--insecure", "https://127.0.0.1:7080/"])
-            .expect_code(NO_TLS)
-            .expect_stderr(&["missing extension"]);
-        let misdirected = ["--cacert", CA, "-w", " %{http_code}", "-H", "Host: evil.example", PAGE];
-        let misdirected = curl(&user, &misdirected).expect_success().stdout;
-        assert!(misdirected.ends_with(" 421"), "{misdirected}");
+        expect_own_names_only(&user);
         let list = curl(&user, &["--cacert", CA, "https://localhost:7080/"]).expect_success().stdout;
         assert!(list.contains(PAGE), "links lead to where they are: {list}");
 

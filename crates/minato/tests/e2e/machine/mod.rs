@@ -51,8 +51,8 @@ pub(crate) struct Account<'m> {
 }
 
 impl Machine {
-    /// Runs `body` in a new machine, if the programs in `needs` are there. To be called once, first thing, by a test
-    /// function with a closure: the closure's type tells the test's name.
+    /// Runs `body` in a new machine, if the programs and [`TIME_NAMESPACES`] in `needs` are there. To be called once,
+    /// first thing, by a test function with a closure: the closure's type tells the test's name.
     pub(crate) fn run<F: FnOnce(&Machine)>(needs: &[&str], body: F) {
         let test = test_name::<F>();
         if let Ok(role) = std::env::var(peer::ROLE) {
@@ -218,6 +218,9 @@ pub(crate) fn wait_until(what: &str, patience: Duration, mut probe: impl FnMut()
 /// Long enough for anything that is expected to happen soon, on a machine that is busy with something else.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
+/// What a test needs whose subject they are.
+pub(crate) const TIME_NAMESPACES: &str = "/proc/self/ns/time";
+
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// `e2e::web::apache_serves::{{closure}}` is the closure of the test `web::apache_serves`.
@@ -233,6 +236,9 @@ fn cannot_run(needs: &[&str]) -> Option<String> {
     }
     let exists = |program: &&&str| !PATH.split(':').any(|directory| Path::new(directory).join(program).exists());
     let missing: Vec<&str> = ["unshare", "ip", "bash"].iter().chain(needs).filter(exists).copied().collect();
+    if missing.contains(&TIME_NAMESPACES) {
+        return Some(format!("needs a kernel with time namespaces (CONFIG_TIME_NS): there is no {TIME_NAMESPACES}"));
+    }
     (!missing.is_empty())
         .then(|| format!("needs these programs: {} (cargo xtask test installs them)", missing.join(", ")))
 }

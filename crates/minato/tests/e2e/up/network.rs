@@ -40,6 +40,8 @@ fn commands_follow_the_file_while_its_network_runs() {
         user.start(other.env("MINATO_NETWORK", "other")).finish().expect_stderr(&["no network 'other' is running"]);
         let mut wrong = user.minato(&["ps"]);
         user.start(wrong.env("MINATO_NETWORK", "../x")).finish().expect_code(2).expect_stderr(&["names no network"]);
+        let mut of_no_network = user.minato(&["ports", "--host"]);
+        user.start(of_no_network.env("MINATO_NETWORK", "../x")).finish().expect_success();
         up.stop().expect_success();
     });
 }
@@ -92,5 +94,46 @@ fn where_the_default_network_runs_too_it_is_said_which_one_is_shown() {
         assert!(explained.stdout.contains("minato --network default ps"), "{}", explained.stdout);
         own.stop();
         up.stop().expect_success();
+    });
+}
+
+#[test]
+fn a_file_that_cannot_be_read_makes_no_command_work_on_another_network() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let text = "network = 'shop'\n[host.db]\ncommand = 'sleep 1000'\n";
+        write(machine, "minato.toml", text);
+        let up = user.start(user.minato(&["up"]));
+        says(&up, "network 'shop' is ready");
+        let exec = || user.minato_finish(&["exec", "db", "--", "sh", "-c", "echo $MINATO_NETWORK"]);
+        let default = server(machine, &["--name", "db"]);
+        assert_eq!(exec().expect_success().stdout, "shop\n");
+        for broken in ["network = shop'\n", "network = '../x'\n"] {
+            write(machine, "minato.toml", broken);
+            exec().expect_code(2).expect_stderr(&[
+                "minato.toml can't be read as far as",
+                "minato check",
+                "--network default",
+            ]);
+        }
+        // Whoever says which is heard.
+        user.minato_finish(&["--network", "shop", "exec", "db", "--", "true"]).expect_success();
+        // What is wrong elsewhere does not matter.
+        write(machine, "minato.toml", "network = 'shop'\nno-key = 1\n");
+        assert_eq!(exec().expect_success().stdout, "shop\n");
+        up.stop().expect_success();
+        default.stop();
+    });
+}
+
+#[test]
+fn commands_inside_of_a_host_are_about_its_network_and_begin_their_own() {
+    Machine::run(&[], |machine| {
+        let user = machine.user();
+        let begin = "/run/bin/minato run --name inner -- sh -c 'echo $MINATO_HOST $MINATO_NETWORK'";
+        let script = format!("/run/bin/minato ps; {begin}");
+        let run = user.run(&["--network", "shop", "--name", "web"], &["sh", "-c", &script]).finish().expect_success();
+        assert!(run.stdout.contains("web"), "{}", run.stdout);
+        assert!(run.stdout.ends_with("inner default\n"), "{}", run.stdout);
     });
 }
