@@ -136,7 +136,7 @@ fn other_networks_are_named_by_their_names() {
         wait_until("the service", SOON, || net::read_from("127.0.0.1:8080").is_some());
         let text = explain(&user, &["web:80"], 10, &["web is a host of network shop", "shop: running"]);
         run_fix(&user, &text);
-        explain(&user, &["8080"], 0, &["is held by network shop (for web:80)"]);
+        explain(&user, &["8080"], 0, &["is held by minato, for web of network shop", "leads to web:80"]);
         let taken = user.run(&["--name", "db", "-p", "8080:80"], &["sleep", "100"]).finish();
         taken.expect_code(16).expect_stderr(&["is held by your network shop, as a forward"]);
         explain(&user, &["http://web.shop.localhost:7080/"], 10, &["✗ proxy"]);
