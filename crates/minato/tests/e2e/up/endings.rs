@@ -28,6 +28,7 @@ fn everything_ends_in_reverse_order() {
         wait_until("all three", SOON, || {
             ["a waits", "b waits", "c waits"].iter().all(|words| up.stdout().contains(words))
         });
+        says(&up, "network 'work' is ready");
         // As from a terminal: the programs must not get it too.
         up.signal(Signal::INT);
         let up = up.finish().expect_success();
