@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,13 @@ pub struct Forward {
     pub bytes_in: u64,
     /// Bytes from the service to clients.
     pub bytes_out: u64,
+}
+
+impl Forward {
+    /// Where it is on the machine.
+    pub fn place(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.host_port)
+    }
 }
 
 /// Whether a forward lets clients through.

@@ -223,14 +223,13 @@ impl<'a> Diagnosis<'a> {
         }
         match row.forwarded_from.first() {
             Some(forward) => {
-                let place = SocketAddr::new(forward.address, forward.host_port);
+                let place = forward.place();
                 self.result.hop(HopState::Good, "forward", format!("this machine reaches it at {place}"));
             }
             None if self.result.is_explained() => {}
             None => match self.network.own_forward(row) {
                 Some(own) => {
-                    let place = SocketAddr::new(own.address, own.host_port);
-                    let seen = format!("this machine reaches it at {place}, {name}'s own address");
+                    let seen = format!("this machine reaches it at {}, {name}'s own address", own.place());
                     self.result.hop(HopState::Good, "forward", seen);
                 }
                 None => self.result.hop(HopState::Odd, "forward", "none: other hosts reach it, this machine does not"),

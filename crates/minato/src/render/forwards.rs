@@ -1,7 +1,5 @@
 //! `minato forward ls`: which host ports lead where.
 
-use std::net::SocketAddr;
-
 use minato_inspect::{Forward, ForwardState};
 
 use super::table::{Cell, Column, Table, Tone};
@@ -19,7 +17,7 @@ pub(crate) fn forwards(forwards: &[Forward], look: &Look) -> String {
     ]);
     for run in forwards.chunk_by(continues) {
         let (first, last) = (&run[0], &run[run.len() - 1]);
-        let from = SocketAddr::new(first.address, first.host_port);
+        let from = first.place();
         let sum = |count: fn(&Forward) -> u64| run.iter().map(count).fold(0, u64::saturating_add);
         table.row([
             format!("{from}{}/{}", until(run, last.host_port), transport(first.transport)).into(),

@@ -93,6 +93,7 @@ pub(crate) fn spelled(existing: &Forward, address: Option<IpAddr>, service_port:
     })
 }
 
-fn range((first, last): (u16, u16)) -> String {
+/// A port, or a range of them.
+pub(crate) fn range((first, last): (u16, u16)) -> String {
     if first == last { first.to_string() } else { format!("{first}-{last}") }
 }

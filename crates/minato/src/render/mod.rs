@@ -18,7 +18,7 @@ pub(crate) use events::event;
 pub(crate) use explanation::explanation;
 pub(crate) use flows::flows;
 pub(crate) use forwards::forwards;
-pub(crate) use hosts::{hosts, spelled};
+pub(crate) use hosts::{hosts, range, spelled};
 pub(crate) use packets::{packet, packet_comment};
 pub(crate) use ports::{bind, ports};
 pub(crate) use services::services;

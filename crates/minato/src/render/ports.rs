@@ -1,7 +1,7 @@
 //! `minato ports`: who is bound where.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use minato_inspect::{Forward, ForwardState, PortRow, Transport};
 
@@ -110,6 +110,6 @@ fn reach(run: &[&PortRow]) -> Cell {
 
 /// The machine's address and port of a forward, and those of as many further ones.
 fn place(forward: &Forward, further: u16) -> String {
-    let first = SocketAddr::new(forward.address, forward.host_port);
+    let first = forward.place();
     if further == 0 { first.to_string() } else { format!("{first}-{}", forward.host_port.saturating_add(further)) }
 }

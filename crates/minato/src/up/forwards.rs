@@ -10,6 +10,7 @@ use crate::client::RequestError;
 use crate::failure::{Failure, code};
 use crate::file::{FREE_PORTS, Forward, HostPorts};
 use crate::flags::{Name, argument};
+use crate::render;
 
 /// How many places are tried.
 const ATTEMPTS: u16 = 500;
@@ -29,7 +30,7 @@ pub(super) async fn add_free(
             }
             HostPorts::Any | HostPorts::Fixed(..) => String::new(),
         };
-        context.say(&format!("port {} of {host} is at {}{instead}", numbers(spec.service_ports), place(&spec)));
+        context.say(&format!("port {} of {host} is at {}{instead}", render::range(spec.service_ports), place(&spec)));
         added.push(spec);
     }
     Ok(added)
@@ -54,17 +55,12 @@ pub(super) fn as_in_file(mut failure: Failure) -> Failure {
 
 /// Where a forward is on this machine.
 pub(super) fn place(spec: &ForwardSpec) -> String {
-    let ports = numbers(spec.host_ports);
+    let ports = render::range(spec.host_ports);
     match spec.address {
         None => format!("localhost:{ports}"),
         Some(address) if address.is_ipv4() => format!("{address}:{ports}"),
         Some(address) => format!("[{address}]:{ports}"),
     }
-}
-
-/// A port, or a range of them.
-pub(super) fn numbers((first, last): (u16, u16)) -> String {
-    if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
 
 async fn add_one(context: &Context, host: &Name, forward: &Forward) -> Result<ForwardSpec, Failure> {

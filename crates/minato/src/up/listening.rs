@@ -1,7 +1,6 @@
 //! Who waits for ports to listen, and one look at the network's ports for all of them.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,7 +125,7 @@ impl Seen {
 /// Says that a forward refuses everybody, and why.
 fn refuses(forward: &Forward) -> String {
     let (family, other) = if forward.address.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
-    let place = SocketAddr::new(forward.address, forward.host_port);
+    let place = forward.place();
     let transport = render::transport(forward.transport);
     format!(
         "{}: {place}/{transport} refuses everybody: it leads {family} clients to port {}, where only {other} is listened to",

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::board::State;
-use super::forwards::{numbers, place};
+use super::forwards::place;
 use crate::file::Plan;
-use crate::render::age;
 use crate::render::table::cut;
+use crate::render::{age, range};
 
 /// One host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub(super) fn all_ready(plan: &Plan) -> Vec<String> {
     for host in &plan.hosts {
         let forwards = host.fixed_forwards();
         let places: Vec<String> =
-            forwards.iter().map(|spec| format!("{} at {}", numbers(spec.service_ports), place(spec))).collect();
+            forwards.iter().map(|spec| format!("{} at {}", range(spec.service_ports), place(spec))).collect();
         if !places.is_empty() {
             lines.push(format!("{}: {}", host.name, places.join(", ")));
         }

@@ -82,7 +82,7 @@ impl<'a> Diagnosis<'a> {
         for candidate in candidates {
             let (label, row) = (candidate.label(), candidate.row);
             let elsewhere = candidate.elsewhere().filter(|_| candidates.len() > 1);
-            let elsewhere = elsewhere.map(|forward| format!(": {} leads there", place(forward))).unwrap_or_default();
+            let elsewhere = elsewhere.map(|forward| format!(": {} leads there", forward.place())).unwrap_or_default();
             self.result.hop(HopState::Broken, "forward", format!("none to {}{elsewhere}", candidate.target()));
             self.result.hop(
                 HopState::Good,
@@ -103,7 +103,7 @@ impl<'a> Diagnosis<'a> {
     fn only_one(&self, candidate: &Candidate<'_>) -> (u8, String) {
         let (host, port) = (candidate.label(), self.port);
         if let Some(forward) = candidate.row.forwarded_from.first() {
-            let why = format!("{host}:{port} is forwarded from {}, not from port {port}", place(forward));
+            let why = format!("{host}:{port} is forwarded from {}, not from port {port}", forward.place());
             return (code::FORWARD_MISSING, why);
         }
         if let Some(setting) = self.privileged() {
@@ -185,10 +185,6 @@ impl<'a> Diagnosis<'a> {
         let fixes: Vec<String> = candidates.iter().rev().filter_map(add).collect();
         self.result.because(code::CONFLICT, why, fixes);
     }
-}
-
-fn place(forward: &Forward) -> SocketAddr {
-    SocketAddr::new(forward.address, forward.host_port)
 }
 
 fn is_localhost(address: IpAddr) -> bool {

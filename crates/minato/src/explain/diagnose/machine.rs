@@ -166,7 +166,7 @@ impl<'a> Diagnosis<'a> {
             _ => None,
         };
         let fix = render::spelled(forward, at, forward.service_port);
-        let place = SocketAddr::new(forward.address, forward.host_port);
+        let place = forward.place();
         let why = format!("the forward to {}:{} is at {place} and nowhere else", forward.host, forward.service_port);
         let fix = format!("minato{} forward add -p {fix} {}", self.facts.network_flag, forward.host);
         self.result.because(code::WRONG_ADDRESS, why, [fix]);

@@ -131,13 +131,12 @@ impl Reader {
         };
         let hosts: BTreeSet<String> = names.filter_map(host).collect();
         for host in hosts.into_iter().filter(|host| self.only.is_empty() || self.only.contains(host)) {
-            for path in [before(&self.directory, &host), current(&self.directory, &host)] {
-                let is_older = path == before(&self.directory, &host);
+            // What is gone was before the older file; the newer one only follows it.
+            let files = [(before(&self.directory, &host), false), (current(&self.directory, &host), true)];
+            for (path, skips_gap) in files {
                 let Ok(file) = File::open(path) else { continue };
                 let Ok(inode) = file.metadata().map(|metadata| metadata.ino()) else { continue };
                 if !self.files.iter().any(|open| open.inode == inode) {
-                    // What is gone was before the older file; the newer one only follows it.
-                    let skips_gap = !is_older;
                     self.files.push(Open { host: host.clone(), file, inode, rest: Vec::new(), skips_gap });
                 }
             }
